@@ -1,0 +1,1 @@
+"""The service: answers POST /recommend from a bundle and the store."""

@@ -1,0 +1,1 @@
+"""The contract between offline and app: bundles, registry, id map, keys, codecs, errors."""

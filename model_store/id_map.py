@@ -1,0 +1,94 @@
+"""External item ids (text) against internal item indices (int, 1..N; 0 is padding)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.errors import BundleError, InputError
+from model_store.files import write_atomically
+
+PADDING_INDEX = 0
+
+
+class IdMap:
+    """A frozen, one-to-one map; external and internal ids never mix elsewhere.
+
+    Raises:
+        InputError: an id is given twice.
+    """
+
+    __slots__ = ("_ids", "_index_of")
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = tuple(ids)
+        self._index_of = {item_id: index for index, item_id in enumerate(self._ids, start=1)}
+        if len(self._index_of) != len(self._ids):
+            seen: set[str] = set()
+            twice = next(i for i in self._ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise InputError(f"item id {twice!r} is given twice")
+
+    def __len__(self) -> int:
+        """Number of items N, padding not counted."""
+        return len(self._ids)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._index_of
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IdMap) and self._ids == other._ids
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All item ids; position p holds item_index p + 1."""
+        return self._ids
+
+    def index_of(self, item_id: str) -> int | None:
+        """item_index of an item, None where it is unknown."""
+        return self._index_of.get(item_id)
+
+    def indices(self, item_ids: Iterable[str]) -> tuple[npt.NDArray[np.int32], int]:
+        """item_indices of the known ids, in order, int32; and how many were unknown."""
+        found = [self._index_of.get(item_id, PADDING_INDEX) for item_id in item_ids]
+        known = [index for index in found if index]
+        return np.array(known, dtype=np.int32), len(found) - len(known)
+
+    def id_of(self, item_index: int) -> str:
+        """item_id of an index in 1..N.
+
+        Raises:
+            IndexError: the index is padding or out of range.
+        """
+        if not 1 <= item_index <= len(self._ids):
+            raise IndexError(f"item_index {item_index} is outside 1..{len(self._ids)}")
+        return self._ids[item_index - 1]
+
+    def extended(self, new_ids: Iterable[str]) -> IdMap:
+        """A map with further ids behind the present ones; present indices stay."""
+        return IdMap((*self._ids, *new_ids))
+
+    def save(self, path: Path) -> None:
+        """Write as a JSON list of ids in index order."""
+        write_atomically(path, json.dumps(self._ids, ensure_ascii=False).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> IdMap:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: the file isn't a JSON list of texts.
+        """
+        try:
+            ids = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path}: not a readable id map ({error})") from error
+        if not isinstance(ids, list) or not all(isinstance(item_id, str) for item_id in ids):
+            raise BundleError(f"{path}: an id map is a JSON list of texts")
+        return cls(ids)
