@@ -1,0 +1,166 @@
+"""What is known of each item beside its id: named columns, aligned with the id map."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from model_store.errors import BundleError, InputError
+from model_store.files import write_atomically
+
+AttributeKind = Literal["text", "list", "number"]
+AttributeValue = str | list[str] | int | float | None
+
+
+def _fits(kind: AttributeKind, value: object) -> bool:
+    if value is None:
+        return True
+    if kind == "text":
+        return isinstance(value, str)
+    if kind == "list":
+        return isinstance(value, list) and all(isinstance(part, str) for part in value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # JSON has no NaN and no infinity, and no filter could answer for them.
+    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One column of the catalogue; `values[item_index - 1]` is an item's value, None if missing.
+
+    Raises:
+        ValueError: the kind is unknown or a value is not of it.
+    """
+
+    name: str
+    kind: AttributeKind
+    values: Sequence[AttributeValue]
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(AttributeKind):
+            raise ValueError(f"attribute {self.name!r}: kind {self.kind!r} is unknown")
+        for item_index, value in enumerate(self.values, start=1):
+            if not _fits(self.kind, value):
+                raise ValueError(
+                    f"attribute {self.name!r}: {value!r} at item_index {item_index} "
+                    f"is no {self.kind}"
+                )
+
+    def value_of(self, item_index: int) -> AttributeValue:
+        """Value of an item in 1..N.
+
+        Raises:
+            IndexError: the index is padding or out of range.
+        """
+        if not 1 <= item_index <= len(self.values):
+            raise IndexError(f"item_index {item_index} is outside 1..{len(self.values)}")
+        return self.values[item_index - 1]
+
+
+class ItemAttributes:
+    """All attributes of a catalogue of `n_items` items, in the catalogue's column order.
+
+    Raises:
+        ValueError: a name is given twice, or a column doesn't have `n_items` values.
+    """
+
+    __slots__ = ("_attributes", "n_items")
+
+    def __init__(self, attributes: Sequence[Attribute], n_items: int) -> None:
+        self.n_items = n_items
+        self._attributes = {attribute.name: attribute for attribute in attributes}
+        if len(self._attributes) != len(attributes):
+            raise ValueError("an attribute name is given twice")
+        for attribute in attributes:
+            if len(attribute.values) != n_items:
+                raise ValueError(
+                    f"attribute {attribute.name!r} has {len(attribute.values)} values "
+                    f"for {n_items} items"
+                )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ItemAttributes):
+            return NotImplemented
+        return self._as_json() == other._as_json()
+
+    __hash__ = None  # type: ignore[assignment]  # values are lists
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Attribute names in column order."""
+        return tuple(self._attributes)
+
+    def get(self, name: str) -> Attribute | None:
+        """The attribute of that name, None where the catalogue has none."""
+        return self._attributes.get(name)
+
+    def row(
+        self, item_index: int, fields: Sequence[str] | None = None
+    ) -> dict[str, AttributeValue]:
+        """One item's values by name: all of them, or those in `fields`.
+
+        A missing value is None; a field that the catalogue doesn't have is left out.
+
+        Raises:
+            IndexError: the index is padding or out of range.
+        """
+        if not 1 <= item_index <= self.n_items:
+            raise IndexError(f"item_index {item_index} is outside 1..{self.n_items}")
+        return {
+            name: self._attributes[name].values[item_index - 1]
+            for name in (self._attributes if fields is None else fields)
+            if name in self._attributes
+        }
+
+    def extended(self, rows: Sequence[Mapping[str, AttributeValue]]) -> ItemAttributes:
+        """Attributes with new items behind the present ones, which stay as they are.
+
+        Raises:
+            InputError: a row has an attribute that the catalogue lacks, or a value of another kind.
+        """
+        for row in rows:
+            for name, value in row.items():
+                attribute = self._attributes.get(name)
+                if attribute is None:
+                    raise InputError(f"attribute {name!r} is not one of {list(self._attributes)}")
+                if not _fits(attribute.kind, value):
+                    raise InputError(f"attribute {name!r}: {value!r} is no {attribute.kind}")
+        grown = [
+            Attribute(name, attribute.kind, [*attribute.values, *(row.get(name) for row in rows)])
+            for name, attribute in self._attributes.items()
+        ]
+        return ItemAttributes(grown, self.n_items + len(rows))
+
+    def save(self, path: Path) -> None:
+        """Write as one JSON document."""
+        write_atomically(path, json.dumps(self._as_json(), ensure_ascii=False).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> ItemAttributes:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: the file can't be read or doesn't hold attributes.
+        """
+        try:
+            document = json.loads(path.read_bytes())
+            attributes = [
+                Attribute(str(column["name"]), column["kind"], list(column["values"]))
+                for column in document["attributes"]
+            ]
+            return cls(attributes, int(document["n_items"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{path}: not readable item attributes ({error})") from error
+
+    def _as_json(self) -> dict[str, Any]:
+        return {
+            "n_items": self.n_items,
+            "attributes": [
+                {"name": a.name, "kind": a.kind, "values": list(a.values)}
+                for a in self._attributes.values()
+            ],
+        }
