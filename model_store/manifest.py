@@ -1,0 +1,116 @@
+"""What a bundle says about itself: `manifest.json`, schema version 1."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from model_store.errors import BundleError
+from model_store.files import write_atomically
+
+SCHEMA_VERSION = 1
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_version(version: str) -> str:
+    """A version is part of file names and store keys, so its letters are few.
+
+    Raises:
+        ValueError: other letters than A-Z a-z 0-9 . _ -, or more than 64 of them.
+    """
+    if not _VERSION.fullmatch(version):
+        raise ValueError(
+            f"version {version!r} must be 1 to 64 of A-Z a-z 0-9 . _ - "
+            "and begin with a letter or a digit"
+        )
+    return version
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tensor(_Frozen):
+    """A graph's input or output; a text in `shape` names a free dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class FileEntry(_Frozen):
+    """One file of the bundle."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
+class ModelInfo(_Frozen):
+    """The sequence model: `model.onnx`."""
+
+    name: str
+    embedding_size: int = Field(gt=0, description="D")
+    max_length: int = Field(gt=0, description="longer histories are cut to their last max_length")
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class EncoderInfo(_Frozen):
+    """The text encoder whose space the knowledge vectors live in."""
+
+    name: str
+    vector_size: int = Field(gt=0, description="K")
+    has_graph: bool = Field(description="text_encoder.onnx is in the bundle")
+
+
+class Manifest(_Frozen):
+    """Everything needed to check, load and trace a bundle."""
+
+    schema_version: Literal[1] = 1
+    version: str
+    created_at: str
+    model: ModelInfo
+    encoder: EncoderInfo | None
+    n_items: int = Field(gt=0)
+    n_users: int = Field(ge=0)
+    files: dict[str, FileEntry]
+    metrics: dict[str, float]
+    inputs: dict[str, str] = Field(description="sha256 of what the bundle was made from")
+    configuration: dict[str, Any]
+    code_revision: str
+
+    @field_validator("version")
+    @classmethod
+    def _version_is_plain(cls, version: str) -> str:
+        return check_version(version)
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for name in files:
+            if Path(name).name != name or name in {"", ".", "..", "manifest.json"}:
+                raise ValueError(f"file name {name!r} must be a plain name inside the bundle")
+        return files
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Read and check.
+
+        Raises:
+            BundleError: no manifest there, another schema version, or a field is wrong.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise BundleError(f"{path.parent}: no bundle here ({error.strerror})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "file"
+            raise BundleError(f"{path}: {where}: {first['msg']}") from error
