@@ -8,10 +8,10 @@ killed finds what it had written in its partial folder, if nothing it depends on
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -178,11 +178,8 @@ def locked(root: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(f"--out {str(root)!r}: {error.strerror}") from error
     with lock:
-        if sys.platform != "win32":
-            import fcntl  # noqa: PLC0415 - not on Windows
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"--out {str(root)!r}: another build is at work there") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"--out {str(root)!r}: another build is at work there") from None
         yield

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_store.errors import ConfigError, InputError
+from offline.artifact import Facts, Stage, hash_inputs, locked, run_stage
+
+STAGE = Stage("words", ["artifact.py"], {"n": 2}, {"data": "abc"})
+
+
+class Counting:
+    """Writes a file and counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, folder: Path) -> Facts:
+        self.calls += 1
+        (folder / "out.txt").write_text(f"made {self.calls}")
+        return {"made": self.calls}
+
+
+def test_a_stage_runs_once_while_nothing_changes(tmp_path: Path) -> None:
+    produce, said = Counting(), []
+    first = run_stage(STAGE, tmp_path, produce, said.append)
+    again = run_stage(STAGE, tmp_path, produce, said.append)
+    assert produce.calls == 1
+    assert again == first
+    assert again.path("out.txt").read_text() == "made 1"
+    assert said[-1] == "words: unchanged"
+
+
+@pytest.mark.parametrize(
+    "changed", [replace(STAGE, config={"n": 3}), replace(STAGE, inputs={"data": "abd"})]
+)
+def test_another_config_or_input_makes_it_anew(tmp_path: Path, changed: Stage) -> None:
+    produce = Counting()
+    run_stage(STAGE, tmp_path, produce)
+    assert run_stage(changed, tmp_path, produce).path("out.txt").read_text() == "made 2"
+
+
+def test_a_file_that_was_tampered_with_is_not_believed(tmp_path: Path) -> None:
+    produce = Counting()
+    artifact = run_stage(STAGE, tmp_path, produce)
+    artifact.path("out.txt").write_text("other")
+    run_stage(STAGE, tmp_path, produce)
+    assert produce.calls == 2
+
+
+def test_a_failed_stage_leaves_the_last_good_one_and_nothing_to_believe(tmp_path: Path) -> None:
+    def fail(folder: Path) -> Facts:
+        (folder / "half.txt").write_text("half")
+        raise InputError("no")
+
+    run_stage(STAGE, tmp_path, Counting())
+    changed = replace(STAGE, config={"n": 3})
+    with pytest.raises(InputError):
+        run_stage(changed, tmp_path, fail)
+    assert (tmp_path / "words" / "out.txt").read_text() == "made 1"
+
+    seen = []
+    run_stage(changed, tmp_path, lambda folder: seen.extend(os.listdir(folder)) or {})  # type: ignore[func-returns-value]
+    assert "half.txt" in seen  # what was written is there for the same stage to go on with
+    seen.clear()
+    with pytest.raises(InputError):
+        run_stage(replace(STAGE, config={"n": 4}), tmp_path, fail)
+    run_stage(STAGE, tmp_path, lambda folder: seen.extend(os.listdir(folder)) or {})  # type: ignore[func-returns-value]
+    assert "half.txt" not in seen  # but not for another
+
+
+def test_a_kill_at_any_point_is_recovered_from(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from offline.artifact import Stage, run_stage\n"
+        "def produce(folder):\n"
+        "    n = len(list(folder.glob('part*')))\n"
+        "    for part in range(n, 20):\n"
+        "        (folder / f'part{part}').write_text(str(part)); time.sleep(0.01)\n"
+        "    return {}\n"
+        "stage = Stage('parts', ['artifact.py'], {}, {})\n"
+        "while True: run_stage(stage, Path(sys.argv[1]), produce)\n"
+    )
+    for delay_s in (0.1, 0.15, 0.2, 0.25, 0.3):
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.DEVNULL
+        ) as process:
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGKILL)
+    artifact = run_stage(Stage("parts", ["artifact.py"], {}, {}), tmp_path, make_parts)
+    parts = sorted(path.name for path in artifact.folder.glob("part*"))
+    assert parts == sorted(f"part{n}" for n in range(20))
+
+
+def make_parts(folder: Path) -> Facts:
+    for part in range(20):
+        (folder / f"part{part}").write_text(str(part))
+    return {}
+
+
+def test_changed_code_changes_the_fingerprint() -> None:
+    assert STAGE.fingerprint() != replace(STAGE, sources=["progress.py"]).fingerprint()
+    with pytest.raises(FileNotFoundError):
+        replace(STAGE, sources=["no_such_part"]).fingerprint()
+
+
+def test_inputs_are_hashed_by_content(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1")
+    before = hash_inputs([tmp_path / "a.csv"])
+    assert hash_inputs([tmp_path]) == before
+    (tmp_path / "a.csv").write_text("2")
+    assert hash_inputs([tmp_path / "a.csv"]) != before
+    with pytest.raises(InputError, match=r"b\.csv"):
+        hash_inputs([tmp_path / "b.csv"])
+
+
+def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "out"),
+        pytest.raises(ConfigError, match="another build"),
+        locked(tmp_path / "out"),
+    ):
+        pass
