@@ -141,6 +141,8 @@ def hash_sources(sources: Sequence[str]) -> str:
     for source in sorted(sources):
         path = _ROOM / source
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: a stage names this source, but it is not there")
         for file in files:
             if file.suffix in {".py", ".txt"}:
                 digest.update(str(file.relative_to(_ROOM)).encode())

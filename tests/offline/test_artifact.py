@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -66,13 +65,13 @@ def test_a_failed_stage_leaves_the_last_good_one_and_nothing_to_believe(tmp_path
         run_stage(changed, tmp_path, fail)
     assert (tmp_path / "words" / "out.txt").read_text() == "made 1"
 
-    seen = []
-    run_stage(changed, tmp_path, lambda folder: seen.extend(os.listdir(folder)) or {})  # type: ignore[func-returns-value]
+    seen: list[str] = []
+    run_stage(changed, tmp_path, lambda folder: note_files(folder, seen))
     assert "half.txt" in seen  # what was written is there for the same stage to go on with
     seen.clear()
     with pytest.raises(InputError):
         run_stage(replace(STAGE, config={"n": 4}), tmp_path, fail)
-    run_stage(STAGE, tmp_path, lambda folder: seen.extend(os.listdir(folder)) or {})  # type: ignore[func-returns-value]
+    run_stage(STAGE, tmp_path, lambda folder: note_files(folder, seen))
     assert "half.txt" not in seen  # but not for another
 
 
@@ -88,15 +87,21 @@ def test_a_kill_at_any_point_is_recovered_from(tmp_path: Path) -> None:
         "stage = Stage('parts', ['artifact.py'], {}, {})\n"
         "while True: run_stage(stage, Path(sys.argv[1]), produce)\n"
     )
-    for delay_s in (0.1, 0.15, 0.2, 0.25, 0.3):
+    for seen_parts in (1, 5, 12, 20):
         with subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.DEVNULL
         ) as process:
-            time.sleep(delay_s)
+            while len(list(tmp_path.rglob("part[0-9]*"))) < seen_parts:
+                time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
     artifact = run_stage(Stage("parts", ["artifact.py"], {}, {}), tmp_path, make_parts)
     parts = sorted(path.name for path in artifact.folder.glob("part*"))
     assert parts == sorted(f"part{n}" for n in range(20))
+
+
+def note_files(folder: Path, seen: list[str]) -> Facts:
+    seen.extend(path.name for path in folder.iterdir())
+    return {}
 
 
 def make_parts(folder: Path) -> Facts:
