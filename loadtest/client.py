@@ -1,0 +1,266 @@
+"""A fast HTTP/1.1 client for benchmarks: plain sockets, keep-alive, one thread, no asyncio.
+
+It must cost much less than the servers it measures, so it does only what they need: whole
+requests prepared beforehand, answers with a Content-Length. Asyncio would add some 30 µs a
+request, and its timers (like epoll's) count whole milliseconds, which at a thousand requests/s
+is as long as the latency to be measured; `select` takes microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import selectors
+import socket
+import time
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import numpy as np
+import numpy.typing as npt
+
+from loadtest.errors import TargetError
+from loadtest.target import Address
+
+FaultFinder = Callable[[int, bytes], str | None]
+
+RECEIVE_BYTES = 256 * 1024
+ANSWER_TIMEOUT_S = 10.0
+
+
+def encode_post(address: Address, path: str, body: object) -> bytes:
+    """A whole POST request with a JSON body, ready to be sent."""
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+@dataclass
+class Sample:
+    """What a stretch of load came to. Latencies are in ms, from the intended start on."""
+
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+    faults: Counter[str] = field(default_factory=Counter)
+    elapsed_s: float = 0.0
+    client_cpu_s: float = 0.0
+
+    @property
+    def latencies_ms(self) -> npt.NDArray[np.float64]:
+        """Latencies of all answered requests, float64 [n], in order of their answers."""
+        return np.asarray(self.latencies, dtype=np.float64)
+
+    @property
+    def n_failed(self) -> int:
+        """Requests with a wrong answer or none."""
+        return self.faults.total()
+
+    @property
+    def rps(self) -> float:
+        """Answers a second, failed ones not counted."""
+        return max(0, len(self.latencies) - self.n_failed) / self.elapsed_s
+
+    @property
+    def client_cpu_share(self) -> float:
+        """How busy this client was, of one core: near 1 it is the client that is measured."""
+        return self.client_cpu_s / self.elapsed_s
+
+
+class Connection:
+    """One keep-alive connection with at most one request under way."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self.intended_s = 0.0
+        self.sent_s = 0.0
+        self._connect()
+
+    def _connect(self) -> None:
+        try:
+            self.socket = socket.create_connection(
+                (self._address.host, self._address.port), timeout=ANSWER_TIMEOUT_S
+            )
+        except OSError as error:
+            raise TargetError(f"{self._address.url} does not answer ({error})") from error
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self._received = b""
+
+    def send(self, request: bytes, intended_s: float) -> None:
+        """Send a whole request; its latency counts from `intended_s` (perf_counter)."""
+        self.intended_s = intended_s
+        self.sent_s = time.perf_counter()
+        n_sent = self.socket.send(request)
+        if n_sent < len(request):  # larger than the socket's buffer
+            self.socket.settimeout(ANSWER_TIMEOUT_S)
+            self.socket.sendall(request[n_sent:])
+            self.socket.setblocking(False)
+
+    def receive(self) -> tuple[int, bytes] | None:
+        """Status and body once the answer is whole, None before.
+
+        Raises:
+            OSError: the connection was closed or broke.
+            ValueError: the answer is not HTTP/1.1 with a Content-Length.
+        """
+        try:
+            chunk = self.socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        if not chunk:
+            raise ConnectionResetError("closed by the server")
+        self._received = self._received + chunk if self._received else chunk
+        head_end = self._received.find(b"\r\n\r\n")
+        if head_end < 0:
+            return None
+        body_start = head_end + 4
+        n_missing = body_start + self._content_length(head_end) - len(self._received)
+        if n_missing > 0:
+            return None
+        if n_missing < 0:
+            raise ValueError("more bytes than the answer should have")
+        answer = int(self._received[9:12]), self._received[body_start:]
+        self._received = b""
+        return answer
+
+    def _content_length(self, head_end: int) -> int:
+        head = self._received[:head_end].lower()
+        at = head.find(b"\r\ncontent-length:")
+        if at < 0:
+            raise ValueError("an answer without Content-Length")
+        line_end = head.find(b"\r\n", at + 2)
+        return int(head[at + 17 : line_end if line_end > 0 else head_end])
+
+    def reconnect(self) -> None:
+        """Start anew after a failure."""
+        self.socket.close()
+        self._connect()
+
+
+class Load:
+    """Connections to one service, and the loop that drives them; use as a context manager."""
+
+    def __init__(self, address: Address, n_connections: int) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._connections: list[Connection] = []
+        for _ in range(n_connections):
+            connection = Connection(address)
+            self._connections.append(connection)
+            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections:
+            connection.socket.close()
+        self._selector.close()
+
+    def saturate(
+        self, requests: Sequence[bytes], duration_s: float, find_fault: FaultFinder
+    ) -> Sample:
+        """Each connection sends its next request as soon as it has its answer (closed loop).
+
+        Gives throughput. With one connection it also gives the latency of an idle service.
+        """
+        sample, coming = Sample(), cycle(requests)
+        begun_s, cpu_s = time.perf_counter(), time.process_time()
+        end_s = begun_s + duration_s
+        for connection in self._connections:
+            connection.send(next(coming), time.perf_counter())
+        under_way = set(self._connections)
+        while under_way:
+            for connection in self._answered(under_way, ANSWER_TIMEOUT_S, sample, find_fault):
+                now_s = time.perf_counter()
+                if now_s < end_s:
+                    connection.send(next(coming), now_s)
+                    under_way.add(connection)
+        sample.elapsed_s = time.perf_counter() - begun_s
+        sample.client_cpu_s = time.process_time() - cpu_s
+        return sample
+
+    def keep_pace(
+        self, requests: Sequence[bytes], starts_s: Iterable[float], find_fault: FaultFinder
+    ) -> Sample:
+        """Requests start at intended times, whatever the answers do (open loop).
+
+        A request that finds no free connection waits for one, and its latency goes on counting.
+        """
+        sample, coming = Sample(), cycle(requests)
+        begun_s, cpu_s = time.perf_counter(), time.process_time()
+        starts = iter(starts_s)
+        next_start_s = next(starts, None)
+        # First in, first out: every connection stays in use, so none is closed as idle.
+        idle, under_way = deque(self._connections), set[Connection]()
+        waiting: deque[float] = deque()
+        while next_start_s is not None or waiting or under_way:
+            now_s = time.perf_counter() - begun_s
+            while next_start_s is not None and next_start_s <= now_s:
+                waiting.append(begun_s + next_start_s)
+                next_start_s = next(starts, None)
+            while waiting and idle:
+                connection = idle.popleft()
+                connection.send(next(coming), waiting.popleft())
+                under_way.add(connection)
+            wait_s = ANSWER_TIMEOUT_S
+            if next_start_s is not None:
+                wait_s = max(0.0, next_start_s - (time.perf_counter() - begun_s))
+            if under_way:
+                idle.extend(self._answered(under_way, wait_s, sample, find_fault))
+            elif wait_s > 0:
+                time.sleep(wait_s)
+        sample.elapsed_s = time.perf_counter() - begun_s
+        sample.client_cpu_s = time.process_time() - cpu_s
+        return sample
+
+    def _answered(
+        self,
+        under_way: set[Connection],
+        wait_s: float,
+        sample: Sample,
+        find_fault: FaultFinder,
+    ) -> Iterator[Connection]:
+        """Connections that are free again, after waiting for the first at most `wait_s`."""
+        # The selector's own wait is in whole milliseconds; select's is not.
+        if not select.select([self._selector], [], [], wait_s)[0]:
+            yield from self._overdue(under_way, sample)
+            return
+        for key, _ in self._selector.select(0):
+            connection: Connection = key.data
+            try:
+                answer = connection.receive()
+            except (OSError, ValueError) as error:
+                fault: str | None = f"no answer: {error}"
+                self._replace(connection)
+            else:
+                if answer is None:
+                    continue
+                fault = find_fault(*answer)
+            if connection in under_way:
+                under_way.remove(connection)
+                self._record(connection, sample, fault)
+                yield connection
+
+    def _overdue(self, under_way: set[Connection], sample: Sample) -> Iterator[Connection]:
+        now_s = time.perf_counter()
+        for connection in [c for c in under_way if now_s - c.sent_s > ANSWER_TIMEOUT_S]:
+            under_way.remove(connection)
+            self._record(connection, sample, f"no answer within {ANSWER_TIMEOUT_S:g} s")
+            self._replace(connection)
+            yield connection
+
+    def _replace(self, connection: Connection) -> None:
+        self._selector.unregister(connection.socket)
+        connection.reconnect()
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+
+    @staticmethod
+    def _record(connection: Connection, sample: Sample, fault: str | None) -> None:
+        sample.latencies.append((time.perf_counter() - connection.intended_s) * 1_000)
+        if fault is not None:
+            sample.faults[fault] += 1

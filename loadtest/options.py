@@ -1,0 +1,84 @@
+"""The options of a load test, the same for `python -m loadtest.run` and for locust itself."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from loadtest.pacing import ARRIVAL_KINDS, Arrivals
+from loadtest.thresholds import Thresholds
+
+MAX_RATE_RPS = 20_000
+MAX_DURATION_S = 3_600
+MAX_CONCURRENT_USERS = 500
+
+
+def add_load_options(parser: Any) -> None:
+    """Declare how much load there is and what it must reach, on an argparse-like parser."""
+    load = parser.add_argument_group("load")
+    load.add_argument(
+        "--rate", type=_positive(MAX_RATE_RPS), default=50.0, help="requests/s, all users together"
+    )
+    load.add_argument("--duration", type=_positive(MAX_DURATION_S), default=30.0, help="seconds")
+    load.add_argument("--arrivals", choices=ARRIVAL_KINDS, default="poisson")
+    load.add_argument("--k", type=int, default=10, help="items asked for in each request")
+    load.add_argument("--seed", type=int, default=0, help="the same seed draws the same requests")
+    load.add_argument(
+        "--i-own-this-host", action="store_true", help="allow a target that isn't this machine"
+    )
+    limits = parser.add_argument_group("thresholds (a broken one sets the exit code)")
+    limits.add_argument("--max-p50-ms", type=float, metavar="MS")
+    limits.add_argument("--max-p99-ms", type=float, metavar="MS")
+    limits.add_argument(
+        "--max-failures", type=float, default=0.0, metavar="SHARE", help="of requests, 0 to 1"
+    )
+    limits.add_argument("--min-rps", type=float, metavar="RPS", help="answers without a fault")
+
+
+def spell_load_options(options: argparse.Namespace) -> list[str]:
+    """The same options as words of a command line."""
+    words = [
+        f"--rate={options.rate:g}",
+        f"--duration={options.duration:g}",
+        f"--arrivals={options.arrivals}",
+        f"--k={options.k}",
+        f"--seed={options.seed}",
+        f"--max-failures={options.max_failures}",
+    ]
+    limits = {name: getattr(options, name) for name in ("max_p50_ms", "max_p99_ms", "min_rps")}
+    words += [
+        f"--{name.replace('_', '-')}={limit}" for name, limit in limits.items() if limit is not None
+    ]
+    if options.i_own_this_host:
+        words.append("--i-own-this-host")
+    return words
+
+
+def read_arrivals(options: argparse.Namespace, n_users: int) -> Arrivals:
+    """The intended starts that the options ask for."""
+    return Arrivals(options.rate, options.duration, n_users, options.arrivals, options.seed)
+
+
+def read_thresholds(options: argparse.Namespace) -> Thresholds:
+    """The thresholds that the options ask for."""
+    return Thresholds(
+        max_p50_ms=options.max_p50_ms,
+        max_p99_ms=options.max_p99_ms,
+        max_failures=options.max_failures,
+        min_rps=options.min_rps,
+    )
+
+
+def choose_n_users(rate_rps: float) -> int:
+    """One simulated user for each request/s: each then has about a second for an answer."""
+    return max(10, min(MAX_CONCURRENT_USERS, round(rate_rps)))
+
+
+def _positive(limit: float) -> Any:
+    def read(text: str) -> float:
+        value = float(text)
+        if not 0 < value <= limit:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {limit:g}")
+        return value
+
+    return read

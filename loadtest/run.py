@@ -1,0 +1,162 @@
+"""Load-test a running service with one command.
+
+    python -m loadtest.run --url http://127.0.0.1:8000 --workload stored_users \\
+        --rate 200 --duration 30 --max-p99-ms 20
+
+Runs the locust file of that name headless, shows progress, prints a table, and leaves an HTML
+report beside the results in JSON. The exit code is 0 only when every threshold holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest.api import version_of, wait_until_ready
+from loadtest.errors import LoadTestError, WorkloadError
+from loadtest.hardware import ROOT
+from loadtest.options import add_load_options, choose_n_users, spell_load_options
+from loadtest.results import name_results, write_results
+from loadtest.target import Address, parse_target
+from loadtest.workload import (
+    GUESSED_USERS,
+    Workload,
+    gather_service_workload,
+    read_bundle_workload,
+)
+
+WORKLOADS = ("stored_users", "stateless", "mixed")
+STARTUP_S = 60.0
+MAX_SPAWNED_PER_S = 100  # what locust advises; the clock starts when all are there
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a load test."""
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--workload", choices=WORKLOADS, default="stored_users")
+    source = parser.add_argument_group(
+        "where users and items come from"
+    ).add_mutually_exclusive_group()
+    source.add_argument("--workload-file", type=Path, metavar="FILE", help="a made workload")
+    source.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="a bundle; default: that of the version that is served, else the service's answers",
+    )
+    parser.add_argument("--users", type=int, metavar="N", help="simulated users at once")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="results in JSON; HTML beside it")
+    add_load_options(parser)
+
+
+def run_load_test(options: argparse.Namespace) -> int:
+    """Run locust as a child and show what came of it; 0 when all thresholds hold.
+
+    Raises:
+        LoadTestError: the target may not be loaded or isn't ready, or there is no workload.
+    """
+    address = parse_target(options.url, owned=options.i_own_this_host)
+    ready = wait_until_ready(address)
+    out = (options.out or name_results(options.workload)).absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="longtail-loadtest-") as folder:
+        workload_file = options.workload_file
+        if workload_file is None:
+            workload = find_workload(address, version_of(ready), options.bundle)
+            workload_file = Path(folder) / "workload.json"
+            workload.save(workload_file)
+            print(f"workload: {workload.source}", file=sys.stderr)
+        else:
+            workload = Workload.load(workload_file)
+        check_workload(options.workload, workload)
+        exit_code = _run_locust(options, workload_file.absolute(), out)
+    if not out.exists():
+        raise LoadTestError(f"locust ended with exit code {exit_code} and left no results")
+    # What a person can type again is this command, not the one of the child.
+    results = json.loads(out.read_bytes())
+    write_results(out, {**results, "command": shlex.join(sys.orig_argv)})
+    print(f"report: {os.path.relpath(out.with_suffix('.html'))}", file=sys.stderr)
+    return exit_code
+
+
+def find_workload(address: Address, version: str | None, bundle: Path | None) -> Workload:
+    """The workload of a bundle folder: the given one, or the served version's where it is here."""
+    if bundle is None and version is not None:
+        folder = Path(os.environ.get("LONGTAIL_BUNDLES_DIR") or "model_store/bundles") / version
+        bundle = folder if (folder / "user_ids.json").exists() else None
+    if bundle is not None:
+        return read_bundle_workload(bundle)
+    return gather_service_workload(address, GUESSED_USERS)
+
+
+def check_workload(name: str, workload: Workload) -> None:
+    """Refuse a workload that has not what the locust file draws from.
+
+    Raises:
+        WorkloadError: no users, or no histories, where they are needed.
+    """
+    if name == "stored_users" and not workload.user_ids:
+        raise WorkloadError(
+            f"{workload.source}: no users with a history are known; give --bundle or a file of "
+            "python -m loadtest.workload --users"
+        )
+    if name == "stateless" and not workload.histories:
+        raise WorkloadError(f"{workload.source}: no histories are known; give --bundle")
+
+
+def _run_locust(options: argparse.Namespace, workload_file: Path, out: Path) -> int:
+    n_users = options.users or choose_n_users(options.rate)
+    command = [
+        *(sys.executable, "-m", "locust", "--headless", "--only-summary"),
+        *("--loglevel", "WARNING"),
+        *("--locustfile", str(Path(__file__).with_name(f"{options.workload}.py"))),
+        *("--host", options.url.rstrip("/")),
+        *("--users", str(n_users), "--spawn-rate", str(min(n_users, MAX_SPAWNED_PER_S))),
+        *("--html", str(out.with_suffix(".html"))),
+        *("--workload-file", str(workload_file), "--out", str(out)),
+        *spell_load_options(options),
+    ]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+    try:
+        return child.wait(timeout=STARTUP_S + 2 * options.duration + 60)
+    except KeyboardInterrupt:
+        return child.wait(timeout=30)  # it got the Ctrl-C too, and still writes its results
+    except subprocess.TimeoutExpired as error:
+        raise LoadTestError("locust did not end in time and was stopped") from error
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a load test; see the module's text."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    return run_command(parser.parse_args(arguments))
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run with parsed options; what a person can mend is one line on stderr."""
+    try:
+        return run_load_test(options)
+    except LoadTestError as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""Whom and what the requests are about: user ids, item ids and real histories, in one small file.
+
+    python -m loadtest.workload --bundle model_store/bundles/VERSION --out workload.json
+    python -m loadtest.workload --url http://127.0.0.1:8000 --out workload.json
+
+A bundle holds real sessions. A running service doesn't give them away, so from one the items are
+gathered from its answers and the histories are walks over similar items, of realistic lengths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+
+from loadtest.api import ask, version_of, wait_until_ready
+from loadtest.errors import LoadTestError, TargetError, WorkloadError
+from loadtest.target import Address, parse_target
+
+MAX_USERS = 5_000
+MAX_ITEMS = 5_000
+MAX_HISTORIES = 1_000
+MAX_HISTORY_LENGTH = 200
+SESSION_GAP_S = 30 * 60.0  # the customary gap after which a visit is a new one
+TYPICAL_SESSION_LENGTH = 8  # mean of made sessions, where real ones can't be seen
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What requests are drawn from; items are in order of popularity, most popular first."""
+
+    source: str
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    histories: tuple[tuple[str, ...], ...]  # oldest → newest
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            WorkloadError: the file isn't a workload.
+        """
+        try:
+            found = json.loads(path.read_bytes())
+            workload = cls(
+                source=str(found["source"]),
+                user_ids=_texts(found["user_ids"]),
+                item_ids=_texts(found["item_ids"]),
+                histories=tuple(_texts(history) for history in found["histories"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkloadError(f"{path}: not a readable workload ({error})") from error
+        if not workload.item_ids:
+            raise WorkloadError(f"{path}: the workload has no items")
+        return workload
+
+
+class Draws:
+    """Seeded draws from a workload; popular users and items come up more often (Zipf)."""
+
+    # Item popularity in logs is close to 1/rank; visits by user are less skewed.
+    ITEM_EXPONENT = 1.0
+    USER_EXPONENT = 0.6
+
+    def __init__(self, workload: Workload, seed: int | str) -> None:
+        self._workload = workload
+        self._rng = random.Random(f"draws:{seed}")
+        self._user_weights = _zipf_weights(len(workload.user_ids), self.USER_EXPONENT)
+        self._item_weights = _zipf_weights(len(workload.item_ids), self.ITEM_EXPONENT)
+
+    def user_id(self) -> str:
+        """A user with a stored history."""
+        return self._rng.choices(self._workload.user_ids, cum_weights=self._user_weights)[0]
+
+    def item_id(self) -> str:
+        """An item, popular ones more often."""
+        return self._rng.choices(self._workload.item_ids, cum_weights=self._item_weights)[0]
+
+    def history(self) -> list[str]:
+        """A session as it stands at some moment: a history up to a random point, never empty."""
+        history = self._rng.choice(self._workload.histories)
+        return list(history[: self._rng.randint(1, len(history))])
+
+    def chance(self, share: float) -> bool:
+        """True in a share of the draws."""
+        return self._rng.random() < share
+
+    def session_length(self) -> int:
+        """Number of steps of a visit, at least 1."""
+        return draw_session_length(self._rng)
+
+
+def draw_session_length(rng: random.Random) -> int:
+    """A length with a geometric distribution of mean TYPICAL_SESSION_LENGTH, from 1 to 50."""
+    length = 1
+    while length < 50 and rng.random() > 1 / TYPICAL_SESSION_LENGTH:
+        length += 1
+    return length
+
+
+def read_bundle_workload(folder: Path, *, seed: int = 0) -> Workload:
+    """The workload of a bundle's own users: who they are, what is popular, their last sessions.
+
+    Reads the bundle's plain files only (JSON, and `.npy` without pickles).
+
+    Raises:
+        WorkloadError: the folder doesn't hold these files.
+    """
+    try:
+        item_ids = _texts(json.loads((folder / "item_ids.json").read_bytes()))
+        user_ids = _texts(json.loads((folder / "user_ids.json").read_bytes()))
+        popularity, offsets, items, timestamps = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("popularity", "user_offsets", "user_items", "user_timestamps")
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkloadError(f"{folder}: no workload can be read from it ({error})") from error
+    rng = random.Random(f"bundle:{seed}")
+    with_history = np.flatnonzero(np.diff(offsets) > 0).tolist()
+    rng.shuffle(with_history)
+    histories = []
+    for user in with_history[:MAX_HISTORIES]:
+        rows = slice(int(offsets[user]), int(offsets[user + 1]))
+        session = _last_session(items[rows], timestamps[rows])
+        histories.append(tuple(item_ids[index - 1] for index in session.tolist()))
+    by_popularity = np.argsort(-np.asarray(popularity[1:]), kind="stable")[:MAX_ITEMS]
+    return Workload(
+        source=f"bundle {folder.name}",
+        user_ids=tuple(user_ids[user] for user in with_history[:MAX_USERS]),
+        item_ids=tuple(item_ids[row] for row in by_popularity.tolist()),
+        histories=tuple(histories),
+    )
+
+
+def gather_service_workload(
+    address: Address,
+    user_ids: Sequence[str] = (),
+    *,
+    max_items: int = 500,
+    n_histories: int = 200,
+    seed: int = 0,
+) -> Workload:
+    """A workload from a service's answers; at most a few hundred requests, one after another.
+
+    Of `user_ids` those are kept whom the service knows (it answers them from its model).
+
+    Raises:
+        TargetError: the service isn't ready or answers otherwise than the contract says.
+    """
+    ready = wait_until_ready(address)
+    rng = random.Random(f"service:{seed}")
+    item_ids = _recommended(address, {"user_id": "loadtest-nobody", "k": 100})[1]
+    found, known = dict.fromkeys(item_ids), []
+    for user_id in list(dict.fromkeys(user_ids))[:MAX_USERS]:
+        served_by, recommended = _recommended(address, {"user_id": user_id, "k": 10})
+        if served_by == "model":
+            known.append(user_id)
+            found.update(dict.fromkeys(recommended))
+    similar = {}
+    for item_id in list(found)[: max_items // 5]:
+        similar[item_id] = _similar(address, item_id)
+        found.update(dict.fromkeys(similar[item_id]))
+    histories = [_walk(similar, rng) for _ in range(n_histories)]
+    return Workload(
+        source=f"service, version {version_of(ready)}",
+        user_ids=tuple(known),
+        item_ids=tuple(found)[:max_items],
+        histories=tuple(histories),
+    )
+
+
+def _recommended(address: Address, body: dict[str, object]) -> tuple[str, list[str]]:
+    status, answer = ask(address, "POST", "/recommend", body)
+    if status != 200 or not isinstance(answer, dict):
+        raise TargetError(f"{address.url}: POST /recommend answers {status} to {body}")
+    return str(answer.get("served_by")), [item["item_id"] for item in answer["items"]]
+
+
+def _similar(address: Address, item_id: str) -> list[str]:
+    status, answer = ask(address, "GET", f"/items/{quote(item_id, safe='')}/similar")
+    if status != 200 or not isinstance(answer, dict):
+        raise TargetError(f"{address.url}: GET /items/{item_id}/similar answers {status}")
+    return [item["item_id"] for item in answer["items"]]
+
+
+def _walk(similar: dict[str, list[str]], rng: random.Random) -> tuple[str, ...]:
+    """A made session: from item to similar item, now and then to another corner."""
+    starts = list(similar)
+    walk = [rng.choice(starts)]
+    for _ in range(draw_session_length(rng) - 1):
+        nearby = similar.get(walk[-1])
+        walk.append(rng.choice(nearby) if nearby and rng.random() > 0.1 else rng.choice(starts))
+    return tuple(walk)
+
+
+def _last_session(
+    items: npt.NDArray[np.int32], timestamps: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int32]:
+    """The items since the last long pause, at most MAX_HISTORY_LENGTH of them."""
+    pauses = np.flatnonzero(np.diff(timestamps) > SESSION_GAP_S)
+    return items[(int(pauses[-1]) + 1 if len(pauses) else 0) :][-MAX_HISTORY_LENGTH:]
+
+
+def _zipf_weights(n: int, exponent: float) -> list[float]:
+    return list(accumulate(1.0 / rank**exponent for rank in range(1, n + 1)))
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("expected a list of texts")
+    return tuple(values)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make a workload file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.workload", description="Make the workload file of a load test."
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bundle", type=Path, metavar="FOLDER", help="read a bundle's files")
+    source.add_argument("--url", help="ask a running service (base URL)")
+    parser.add_argument(
+        "--users",
+        type=Path,
+        metavar="FILE",
+        help="with --url: user ids to try, one a line (without it: 1 to 200)",
+    )
+    parser.add_argument("--i-own-this-host", action="store_true", help="allow another machine")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    options = parser.parse_args(arguments)
+    try:
+        if options.bundle:
+            workload = read_bundle_workload(options.bundle, seed=options.seed)
+        else:
+            address = parse_target(options.url, owned=options.i_own_this_host)
+            users = options.users.read_text().split("\n") if options.users else GUESSED_USERS
+            workload = gather_service_workload(
+                address, [user.strip() for user in users if user.strip()], seed=options.seed
+            )
+        workload.save(options.out)
+    except (LoadTestError, OSError) as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{options.out}: {len(workload.user_ids)} users, {len(workload.item_ids)} items, "
+        f"{len(workload.histories)} histories, from {workload.source}"
+    )
+    return 0
+
+
+# Public data sets number their users; where that fails, --users or --bundle helps.
+GUESSED_USERS = [str(number) for number in range(1, 201)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
