@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from model_store import keys
+from model_store.bundle import Bundle
+from model_store.codecs import decode_user, decode_vector
+from model_store.errors import InputError, StoreAway
+from model_store.publication import FreshItem, next_version, publish, publish_fresh
+from model_store.registry import Registry
+from model_store.store import connect
+from tests.made_bundle import make_bundle, make_catalogue
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path / "build" / "bundle", version="made-1")
+
+
+def test_publishing_fills_folder_store_and_registry(
+    source: Bundle, bundles: Path, client: redis.Redis
+) -> None:
+    made = make_catalogue()
+    told: list[tuple[str, int, int]] = []
+    record = publish(source, bundles, client, lambda *progress: told.append(progress))
+    assert Bundle.open(bundles / "made-1").version == record.version == "made-1"
+    for user_id, items in made.histories.items():
+        blob = client.get(keys.user_key("made-1", user_id))
+        np.testing.assert_array_equal(decode_user(blob).items, items)  # type: ignore[arg-type]
+    vector = client.hget(keys.vectors_key("made-1"), "i5")
+    np.testing.assert_array_equal(decode_vector(vector, 6), made.knowledge[5])  # type: ignore[arg-type]
+    assert client.hlen(keys.vectors_key("made-1")) == 60
+    assert Registry(client).get("made-1") == record
+    assert Registry(client).active() is None
+    assert told[-1] == ("vectors", 60, 60)
+
+
+def test_publishing_the_same_bundle_again_changes_nothing(
+    source: Bundle, bundles: Path, client: redis.Redis
+) -> None:
+    publish(source, bundles, client)
+    assert publish(source, bundles, client).version == "made-1"
+    assert len(Registry(client).records()) == 1
+
+
+def test_another_bundle_of_the_same_version_gets_the_next_free_one(
+    source: Bundle, bundles: Path, tmp_path: Path, client: redis.Redis
+) -> None:
+    publish(source, bundles, client)
+    other = make_bundle(
+        tmp_path / "other", version="made-1", catalogue=make_catalogue(n_items=40, seed=2)
+    )
+    record = publish(other, bundles, client)
+    assert record.version not in {"made-1", ""}
+    assert Bundle.open(bundles / record.version).manifest.n_items == 40
+    assert {r.version for r in Registry(client).records()} == {"made-1", record.version}
+
+
+def test_a_publication_that_broke_off_is_finished_by_the_next(
+    source: Bundle, bundles: Path, client: redis.Redis
+) -> None:
+    with pytest.raises(StoreAway):
+        publish(source, bundles, connect("redis://127.0.0.1:1/0", timeout_s=0.2))
+    assert Registry(client).records() == []
+    assert publish(source, bundles, client).version == "made-1"
+
+
+def test_fresh_items_go_to_every_version_with_their_encoder(
+    source: Bundle, bundles: Path, tmp_path: Path, client: redis.Redis
+) -> None:
+    publish(source, bundles, client)
+    plain = make_bundle(tmp_path / "plain", version="plain-1", with_encoder=False)
+    publish(plain, bundles, client)
+    vector = np.full(6, 0.4, np.float32)
+    items = [FreshItem("new 1", vector, {"title": "New"}), FreshItem("i1", vector, {})]
+    assert publish_fresh(items, client, encoder="made") == {"made-1": 1}
+    assert publish_fresh(items, client, encoder="made") == {"made-1": 0}
+    assert client.lrange(keys.fresh_key("made-1"), 0, -1) == [b"new 1"]
+    assert client.exists(keys.fresh_key("plain-1")) == 0
+
+
+def test_fresh_items_need_a_version_and_finite_vectors(
+    source: Bundle, bundles: Path, client: redis.Redis
+) -> None:
+    item = FreshItem("new", np.zeros(6, np.float32), {})
+    with pytest.raises(InputError, match="'made'"):
+        publish_fresh([item], client, encoder="made")
+    publish(source, bundles, client)
+    broken = FreshItem("new", np.full(6, np.nan, np.float32), {})
+    with pytest.raises(InputError, match="'new'.*NaN"):
+        publish_fresh([item, broken], client, encoder="made")
+    assert client.exists(keys.fresh_key("made-1")) == 0
+
+
+def test_versions_count_up_within_a_day(tmp_path: Path) -> None:
+    day = date(2026, 11, 21)
+    assert next_version(tmp_path, day) == "2026-11-21-1"
+    (tmp_path / "2026-11-21-1").mkdir()
+    assert next_version(tmp_path, day) == "2026-11-21-2"
