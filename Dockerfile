@@ -1,0 +1,29 @@
+# The serving image: no torch, no transformers, not root.
+FROM python:3.11-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/longtail
+# Dependencies before the code, so that a change of code reuses this layer.
+COPY pyproject.toml constraints.txt README.md LICENSE longtail.py ./
+RUN mkdir app model_store offline loadtest \
+ && touch app/__init__.py model_store/__init__.py \
+ && /opt/longtail/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
+COPY model_store model_store
+COPY app app
+# Only the two rooms that serve: `longtail` shows the commands of those that are there.
+RUN /opt/longtail/bin/pip install --no-cache-dir --no-deps --force-reinstall .
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --create-home longtail \
+ && install -d -o longtail /var/lib/longtail/bundles /var/lib/longtail/store
+COPY --from=build /opt/longtail /opt/longtail
+ENV PATH=/opt/longtail/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    LONGTAIL_HOST=0.0.0.0 \
+    LONGTAIL_BUNDLES_DIR=/var/lib/longtail/bundles \
+    LONGTAIL_STORE_DIR=/var/lib/longtail/store
+USER longtail
+VOLUME ["/var/lib/longtail"]
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=2s --start-period=20s \
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
+CMD ["longtail", "serve"]

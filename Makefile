@@ -1,0 +1,51 @@
+# `make demo` is the way in; `make help` lists the rest.
+
+PYTHON ?= python3
+PORT ?= 8000
+QUICK ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+ROOMS := app model_store offline loadtest tests longtail.py
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast check format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## .venv with everything needed to build, serve and test
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longtail needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,offline,loadtest,dev]'
+	@touch $@
+
+demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
+	@$(BIN)/longtail build --interactions movielens-100k --out builds/demo
+	@export LONGTAIL_ADMIN_TOKEN="$${LONGTAIL_ADMIN_TOKEN:-$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(18))')}"; \
+	echo "admin token: $$LONGTAIL_ADMIN_TOKEN"; \
+	exec $(BIN)/longtail serve --bundle builds/demo/bundle --port $(PORT)
+
+test: install ## the whole test suite
+	@$(BIN)/pytest
+
+test-fast: install ## without the tests marked slow
+	@$(BIN)/pytest -m "not slow"
+
+check: install ## lint, format, types, import rules
+	$(BIN)/ruff check $(ROOMS)
+	$(BIN)/ruff format --check $(ROOMS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## format and mend what a tool can mend
+	$(BIN)/ruff check --fix $(ROOMS)
+	$(BIN)/ruff format $(ROOMS)
+
+bench: install ## the serving benchmark; its last line is one JSON document
+	@QUICK=$(QUICK) $(BIN)/python -m loadtest.bench
+
+clean: ## remove builds, caches and the environment; published bundles and the store stay
+	rm -rf .venv builds build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
