@@ -1,0 +1,54 @@
+"""The knowledge vectors of a catalogue: what of an item is encoded, and the encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from offline.encoding.sentence_encoder import DEFAULT_ENCODER, SentenceEncoder, Vectors
+
+EncodedText = Literal["item", "knowledge", "item+knowledge"]
+
+
+class EncodingConfig(BaseModel):
+    """Settings of the encoding stage; frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str = Field(
+        default=DEFAULT_ENCODER, min_length=1, description="short name, Hugging Face id or folder"
+    )
+    text: EncodedText = Field(
+        default="item+knowledge",
+        description="what is encoded of an item: its own text, the knowledge, or both",
+    )
+    batch_size: int = Field(default=64, ge=1, description="texts at a time")
+
+
+def text_to_encode(item_text: str, knowledge: str, which: EncodedText) -> str:
+    """The text that stands for an item; an item without knowledge falls back to its own text."""
+    if which == "item" or not knowledge:
+        return item_text
+    return knowledge if which == "knowledge" else f"{item_text}\n{knowledge}"
+
+
+def encode_items(
+    item_texts: Sequence[str],
+    knowledge: Sequence[str],
+    config: EncodingConfig,
+    encoder: SentenceEncoder,
+) -> Vectors:
+    """Knowledge vectors float32 [N, K], rows of length 1, aligned with `item_texts`.
+
+    Equal texts are encoded once. `knowledge` is aligned with `item_texts`, "" where there is none.
+    """
+    texts = [
+        text_to_encode(item, known, config.text)
+        for item, known in zip(item_texts, knowledge, strict=True)
+    ]
+    distinct = list(dict.fromkeys(texts))
+    row = {text: i for i, text in enumerate(distinct)}
+    vectors = encoder.encode(distinct, config.batch_size, label="encoding items")
+    return vectors[[row[text] for text in texts]]

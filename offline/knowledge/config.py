@@ -1,0 +1,64 @@
+"""What to ask which language model, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NO_MODEL = "none"
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+class KnowledgeConfig(BaseModel):
+    """Settings of the knowledge stage; frozen, and unknown names are refused.
+
+    The defaults are those that the shipped knowledge of MovieLens-100K was made with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        min_length=1,
+        description="short name, Hugging Face id, folder or .gguf file; with base_url, the name "
+        'the endpoint knows; "none" for no knowledge at all',
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="OpenAI-compatible endpoint, such as http://127.0.0.1:8001/v1; "
+        "its key comes from LONGTAIL_LLM_API_KEY",
+    )
+    prompt: str = Field(
+        default="v1", min_length=1, description="version of the prompt, or a .txt file of one's own"
+    )
+    item_kind: str = Field(
+        default="item", min_length=1, description='what the catalogue holds, such as "film"'
+    )
+    max_new_tokens: int = Field(default=64, ge=8, le=4096, description="length of an answer")
+    temperature: float = Field(
+        default=0.0, ge=0.0, le=2.0, description="0 takes the most likely token (greedy)"
+    )
+    repetition_penalty: float = Field(
+        default=1.1, ge=1.0, le=2.0, description="for models in this process"
+    )
+    seed: int = Field(default=0, ge=0, description="for sampling")
+    retries: int = Field(
+        default=2, ge=0, le=10, description="tries after a degenerate answer, at higher temperature"
+    )
+    batch_size: int = Field(default=16, ge=1, description="prompts at a time, models in process")
+    concurrency: int = Field(default=8, ge=1, le=256, description="requests in flight, endpoint")
+    timeout_s: float = Field(default=60.0, gt=0, description="of one request to the endpoint")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where a model in this process runs; auto takes CUDA if present"
+    )
+
+    def shaping_settings(self) -> dict[str, str | int | float]:
+        """The settings that shape an answer's text, and so belong to its cache key."""
+        return {
+            "item_kind": self.item_kind,
+            "max_new_tokens": self.max_new_tokens,
+            "temperature": self.temperature,
+            "repetition_penalty": self.repetition_penalty,
+            "seed": self.seed,
+        }

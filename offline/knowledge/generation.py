@@ -1,0 +1,188 @@
+"""The loop that asks a language model about every item, once.
+
+A kill at any point loses at most the batch that was being made: every finished attempt is on the
+disk before the next batch starts, and the next run takes up what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from offline.knowledge.answers import (
+    SHIPPED,
+    AnswerLog,
+    StoredAnswer,
+    answer_key,
+    read_answers,
+    read_shipped,
+)
+from offline.knowledge.config import NO_MODEL, KnowledgeConfig
+from offline.knowledge.flaws import find_flaw, trim_to_sentence
+from offline.knowledge.language_model import Answer, LanguageModel, Sampling
+from offline.knowledge.opening import open_language_model
+from offline.knowledge.prompt import Prompt, PromptTemplate, read_template
+from offline.knowledge.report import KnowledgeReport
+from offline.progress import Progress
+
+# A greedy model gives the same degenerate answer again, so each retry is bolder than the last.
+RETRY_TEMPERATURES = (0.7, 0.9, 1.1)
+RETRY_PENALTY_STEP = 0.1
+
+OpenModel = Callable[[KnowledgeConfig, Path], LanguageModel]
+
+
+def generate_knowledge(
+    item_texts: Sequence[str],
+    config: KnowledgeConfig,
+    cache: Path,
+    *,
+    regenerate: bool = False,
+    shipped: Path = SHIPPED,
+    open_model: OpenModel = open_language_model,
+) -> tuple[list[str], KnowledgeReport]:
+    """Write what the model knows about each item; the result is aligned with `item_texts`.
+
+    Equal texts are asked about once. What is shipped or in `cache` under the same model, prompt,
+    settings and text is taken from there; the model is only loaded if something is missing. An
+    item whose answers all stay degenerate gets "" and is counted in the report.
+
+    Args:
+        item_texts: what is known of each item, as `offline.item_text` writes it.
+        config: which model, how it is asked.
+        cache: the cache folder; answers are kept in `knowledge/` under it.
+        regenerate: pass over the shipped answers; those this machine made are still taken, so that
+            a regeneration that was killed resumes (delete the cache file to have them anew, too).
+        shipped: folder of the read-only layer.
+        open_model: how the model is opened; only called if something is missing.
+
+    Raises:
+        ConfigError: the model or the prompt can't be read.
+        EndpointError: the endpoint doesn't answer.
+    """
+    report = KnowledgeReport(model=config.model, prompt=config.prompt, n_items=len(item_texts))
+    if config.model == NO_MODEL:
+        return [""] * len(item_texts), report
+    template = read_template(config.prompt)
+    texts = {answer_key(config, template, text): text for text in item_texts}
+    report.n_texts = len(texts)
+
+    path = cache_file(config, cache)
+    found = {} if regenerate else _pick(read_shipped(shipped), texts)
+    report.from_shipped = len(found)
+    for key, answer in _pick(read_answers(path), texts).items():
+        found.setdefault(key, answer)
+    report.from_cache = len(found) - report.from_shipped
+
+    run = _Run(config, template, texts, found, report)
+    if run.missing():
+        with AnswerLog(path) as log:
+            run.complete(open_model(config, cache), log)
+    keys = [answer_key(config, template, text) for text in item_texts]
+    report.without_knowledge = dict(Counter(a.flaw for a in found.values() if a.flaw))
+    return [found[key].knowledge for key in keys], report
+
+
+def cache_file(config: KnowledgeConfig, cache: Path) -> Path:
+    """Where this configuration's answers are kept; the name is for people, the keys decide."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{Path(config.model).name}-{Path(config.prompt).stem}")
+    return cache / "knowledge" / f"{name}.jsonl"
+
+
+class _Run:
+    """One run of the loop: `found` grows by key until nothing is missing."""
+
+    def __init__(
+        self,
+        config: KnowledgeConfig,
+        template: PromptTemplate,
+        texts: dict[str, str],
+        found: dict[str, StoredAnswer],
+        report: KnowledgeReport,
+    ) -> None:
+        self._config = config
+        self._template = template
+        self._texts = texts
+        self._found = found
+        self._report = report
+
+    def missing(self) -> list[str]:
+        """Keys without a usable answer that have attempts left."""
+        return [key for key in self._texts if self._attempts_left(key)]
+
+    def complete(self, model: LanguageModel, log: AnswerLog) -> None:
+        """Ask until nothing is missing: all first attempts, then all second ones, and so on."""
+        started = time.perf_counter()
+        with Progress(f"knowledge from {model.name}", len(self.missing()), "items") as progress:
+            for attempt in range(1, self._config.retries + 2):
+                keys = [key for key in self.missing() if self._next_attempt(key) == attempt]
+                for batch in _batches(keys, self._texts, model.prompts_at_a_time):
+                    answers = self._attempt(model, batch, attempt)
+                    log.append(answers)
+                    self._found.update((answer.key, answer) for answer in answers)
+                    done = sum(not self._attempts_left(key) for key in batch)
+                    progress.advance(done, note=self._note(started))
+        self._report.seconds = round(time.perf_counter() - started, 1)
+        self._report.tokens_per_s = round(self._report.tokens / max(self._report.seconds, 1e-9), 1)
+
+    def _attempt(self, model: LanguageModel, keys: list[str], attempt: int) -> list[StoredAnswer]:
+        prompts = [self._template.fill(self._texts[key], self._config.item_kind) for key in keys]
+        answers = model.generate(prompts, _sampling(self._config, attempt, keys[0]))
+        self._report.retried += len(keys) if attempt > 1 else 0
+        return [
+            self._judge(key, prompt, answer, attempt)
+            for key, prompt, answer in zip(keys, prompts, answers, strict=True)
+        ]
+
+    def _judge(self, key: str, prompt: Prompt, answer: Answer, attempt: int) -> StoredAnswer:
+        report = self._report
+        report.tokens += answer.n_tokens
+        flaw = find_flaw(answer.text, prompt.answer_begins, prompt.ask)
+        if flaw is not None:
+            report.degenerate_attempts[flaw] = report.degenerate_attempts.get(flaw, 0) + 1
+            return StoredAnswer(key, "", flaw, attempt)
+        knowledge = trim_to_sentence(answer.text)
+        report.generated += 1
+        report.trimmed += knowledge != " ".join(answer.text.split())
+        return StoredAnswer(key, knowledge, None, attempt)
+
+    def _next_attempt(self, key: str) -> int:
+        answer = self._found.get(key)
+        return 1 if answer is None else answer.attempts + 1
+
+    def _attempts_left(self, key: str) -> bool:
+        answer = self._found.get(key)
+        return answer is None or (
+            answer.flaw is not None and answer.attempts <= self._config.retries
+        )
+
+    def _note(self, started: float) -> str:
+        return f"{self._report.tokens / (time.perf_counter() - started):.0f} tokens/s"
+
+
+def _sampling(config: KnowledgeConfig, attempt: int, first_key: str) -> Sampling:
+    """The configured choice of tokens at first, then warmer and with a stronger penalty.
+
+    The seed mixes in the batch's first key: batches differ, and a resumed run needs no state.
+    """
+    retry = attempt - 1
+    warmer = RETRY_TEMPERATURES[min(retry, len(RETRY_TEMPERATURES)) - 1] if retry else 0.0
+    return Sampling(
+        max_new_tokens=config.max_new_tokens,
+        temperature=max(config.temperature, warmer),
+        repetition_penalty=config.repetition_penalty + (RETRY_PENALTY_STEP if retry else 0.0),
+        seed=(config.seed + attempt + int(first_key[:8], 16)) % 2**31,
+    )
+
+
+def _batches(keys: list[str], texts: dict[str, str], size: int) -> list[list[str]]:
+    """Keys in groups of like text length: little padding. Longest first: an early out of memory."""
+    ordered = sorted(keys, key=lambda key: (-len(texts[key]), key))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def _pick(answers: dict[str, StoredAnswer], keys: dict[str, str]) -> dict[str, StoredAnswer]:
+    return {key: answers[key] for key in keys if key in answers}
