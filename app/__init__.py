@@ -1,1 +1,1 @@
-"""The service: answers POST /recommend from a bundle and the store."""
+"""The service: settings, request and response types, the recommend path, model lifecycle."""

@@ -1,0 +1,176 @@
+"""What every request passes: its id, the limit on load, errors as problems, metrics.
+
+Plain ASGI, and outermost. The few routes that make up nearly all traffic are called from here
+directly; everything else goes through the framework's router. Both ways lead to the same
+functions, so this is a shortcut and not another door.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from time import perf_counter
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics import Metrics
+from app.problems import Problem, from_validation
+from app.requests import MAX_BODY_BYTES
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+REQUEST_ID = "longtail.request_id"
+SERVED_BY = "longtail.served_by"
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+# Whoever watches or repairs an overloaded service must get through.
+_UNLIMITED = ("/health", "/metrics", "/admin")
+
+
+class Gate:
+    """Outermost ASGI application.
+
+    Args:
+        app: the framework's stack of middleware and routes.
+        shortcuts: endpoints by (method, path) that bypass it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        shortcuts: Mapping[tuple[str, str], Endpoint],
+        metrics: Metrics,
+        max_in_flight: int,
+    ) -> None:
+        self._app = app
+        self._shortcuts = shortcuts
+        self._metrics = metrics
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._id_prefix = secrets.token_hex(6)
+        self._ids = count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other scopes (lifespan) are passed on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        request_id = scope[REQUEST_ID] = self._request_id(scope)
+        path: str = scope["path"]
+        shortcut = self._shortcuts.get((scope["method"], path))
+        if self._in_flight >= self._max_in_flight and not path.startswith(_UNLIMITED):
+            self._metrics.refused.inc()
+            response = _overload(self._max_in_flight).response(request_id)
+            await self._send(response, scope, receive, send, started)
+            return
+        self._in_flight += 1
+        try:
+            if shortcut is not None:
+                response = await answer(shortcut, Request(scope, receive))
+                await self._send(response, scope, receive, send, started)
+            else:
+                await self._pass_on(scope, receive, send, started)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered
+        finally:
+            self._in_flight -= 1
+
+    def _request_id(self, scope: Scope) -> str:
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
+                return value.decode("ascii")  # type: ignore[no-any-return]
+        return f"{self._id_prefix}-{next(self._ids):x}"
+
+    async def _send(
+        self, response: Response, scope: Scope, receive: Receive, send: Send, started: float
+    ) -> None:
+        response.raw_headers.append((b"x-request-id", scope[REQUEST_ID].encode()))
+        await response(scope, receive, send)
+        self._metrics.answered(
+            scope["path"] if (scope["method"], scope["path"]) in self._shortcuts else "other",
+            response.status_code,
+            scope.get(SERVED_BY, ""),
+            perf_counter() - started,
+        )
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
+        status = 0
+
+        async def with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", scope[REQUEST_ID].encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, with_id)
+        except Exception:
+            # The framework has answered 500 already where it still could.
+            log.exception("request %s failed", scope[REQUEST_ID])
+        # The route's pattern, not the path: a label per item id would fill the memory.
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.answered(route, status, "", perf_counter() - started)
+
+
+async def answer(endpoint: Endpoint, request: Request) -> Response:
+    """The endpoint's response, or the problem that kept it from making one."""
+    request_id: str = request.scope[REQUEST_ID]
+    try:
+        return await endpoint(request)
+    except Problem as problem:
+        return problem.response(request_id)
+    except ValidationError as error:
+        return from_validation(error).response(request_id)
+    except ClientDisconnect:
+        raise
+    except Exception:
+        log.exception("request %s failed", request_id)
+        return unexpected().response(request_id)
+
+
+def unexpected() -> Problem:
+    """500: our fault; the log has the rest, under the request's id."""
+    return Problem(500, "something went wrong here; the log knows more under this request id")
+
+
+def _overload(limit: int) -> Problem:
+    return Problem(
+        429, f"{limit} requests are being answered already", headers={"Retry-After": "1"}
+    )
+
+
+async def read_body(request: Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        Problem: 413, it is longer than is taken.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise Problem(
+                413,
+                f"the body is longer than {MAX_BODY_BYTES} bytes",
+                headers={"Connection": "close"},
+            )
+        if not message.get("more_body", False):
+            return chunk if not chunks else b"".join((*chunks, chunk))
+        chunks.append(chunk)

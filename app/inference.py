@@ -1,0 +1,116 @@
+"""ONNX graphs at work: the sequence model and the text encoder. Nothing else uses onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tokenizers import Tokenizer
+
+from app.arrays import FloatArray, IndexArray
+from model_store.errors import BundleError
+
+# Longer texts are cut: the encoders at hand were trained on no more.
+MAX_TOKENS = 256
+
+
+def open_session(path: Path) -> ort.InferenceSession:
+    """A session that computes in the calling thread.
+
+    One thread a session: a request is far too small to be worth dividing, and the cores are
+    better spent on other workers.
+
+    Raises:
+        BundleError: the graph can't be loaded.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # onnxruntime raises a dozen types without a common base of their own.
+        raise BundleError(f"{path}: not a usable graph ({_first_line(error)})") from error
+
+
+class SequenceModel:
+    """Scores for histories, against a table that is bound once and never copied.
+
+    Args:
+        session: the graph of the bundle; shared between tables.
+        table: float32 [N+1, D], contiguous; a read-only memory map will do.
+        max_length: longer histories are cut to their last max_length.
+    """
+
+    def __init__(self, session: ort.InferenceSession, table: FloatArray, max_length: int) -> None:
+        self._session = session
+        self.max_length = max_length
+        self.table = table
+        self._bound = ort.OrtValue.ortvalue_from_numpy(table)
+        self._vectors_only = ort.RunOptions()
+        # Without this the graph computes the scores of all items even where nobody asks for them.
+        self._vectors_only.only_execute_path_to_fetches = True
+
+    @property
+    def execution_provider(self) -> str:
+        """Where the graph runs, as the session that was made says."""
+        return str(self._session.get_providers()[0])
+
+    def with_table(self, table: FloatArray) -> SequenceModel:
+        """The same graph over another table."""
+        return SequenceModel(self._session, table, self.max_length)
+
+    def scores(self, histories: Sequence[IndexArray]) -> FloatArray:
+        """Scores of all items for each history, [B, N+1]; the array is the caller's to change."""
+        feed = {"history": self._padded(histories), "item_table": self._bound}
+        return self._session.run(["scores"], feed)[0]  # type: ignore[no-any-return]
+
+    def user_vectors(self, histories: Sequence[IndexArray]) -> FloatArray:
+        """User vectors, [B, D]; their products with table rows are scores."""
+        feed = {"history": self._padded(histories), "item_table": self._bound}
+        return self._session.run(["user"], feed, self._vectors_only)[0]  # type: ignore[no-any-return]
+
+    def _padded(self, histories: Sequence[IndexArray]) -> npt.NDArray[np.int64]:
+        """[B, L] with 0 on the left; L is the longest history's length, at most max_length."""
+        length = min(max(1, *map(len, histories)), self.max_length)
+        padded = np.zeros((len(histories), length), dtype=np.int64)
+        for row, history in zip(padded, histories, strict=True):
+            if len(history):
+                row[-len(history) :] = history[-length:]
+        return padded
+
+
+class TextEncoder:
+    """Free text into the space of the knowledge vectors."""
+
+    def __init__(self, graph: Path, tokenizer: Path) -> None:
+        self._session = open_session(graph)
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        except Exception as error:  # the library raises bare Exception
+            raise BundleError(f"{tokenizer}: not a tokenizer ({_first_line(error)})") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of unit length, [B, K]; zeros for a text without a single token."""
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        length = max(1, *map(len, tokens))
+        input_ids = np.zeros((len(tokens), length), dtype=np.int64)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(tokens):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        feed = {"input_ids": input_ids, "attention_mask": mask}
+        vectors = self._session.run(["vector"], feed)[0]
+        vectors = np.nan_to_num(vectors.astype(np.float32), copy=False)
+        vectors[mask.sum(axis=1) == 0] = 0
+        return vectors  # type: ignore[no-any-return]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0][:300]

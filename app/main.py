@@ -1,0 +1,141 @@
+"""The application: settings in, a FastAPI app out. Nothing happens at import."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from app.admin import admin_router
+from app.documentation import openapi_document
+from app.gate import REQUEST_ID, Endpoint, Gate, unexpected
+from app.problems import Problem, field_path, shorten
+from app.routes import hot_endpoints, public_router
+from app.service import Service
+from app.settings import Settings, describe_unknown_variables, read_settings
+
+log = logging.getLogger(__name__)
+
+
+class LongtailApp(FastAPI):
+    """FastAPI behind the gate, with the OpenAPI document made complete."""
+
+    def __init__(self, service: Service, hot: dict[str, Endpoint], **options: Any) -> None:
+        super().__init__(**options)
+        self._service = service
+        self._hot = hot
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The framework's stack, with the gate around it."""
+        return Gate(
+            super().build_middleware_stack(),
+            {("POST", path): endpoint for path, endpoint in self._hot.items()},
+            self._service.metrics,
+            self._service.settings.max_in_flight,
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return openapi_document(self)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An application for these settings; its resources are opened in its lifespan.
+
+    Raises:
+        ConfigError: there is no store to use, or a folder can't be written.
+    """
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    hot = hot_endpoints(service)
+    app = LongtailApp(
+        service,
+        hot,
+        title="Longtail",
+        description="What should this user see next?",
+        version=_package_version(),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.include_router(public_router(service, hot))
+    app.include_router(admin_router(service))
+    _answer_errors_as_problems(app)
+    app.state.service = service
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """An application for the settings in the environment; what worker processes call.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    settings = read_settings()
+    configure_logging(settings)
+    for line in describe_unknown_variables():
+        log.warning("%s", line)
+    return create_app(settings)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Plain lines on stderr; requests are counted, not logged."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logging.getLogger().setLevel(settings.log_level.upper())
+
+
+def _answer_errors_as_problems(app: FastAPI) -> None:
+    def respond(request: Request, problem: Problem) -> Response:
+        return problem.response(request.scope.get(REQUEST_ID, ""))
+
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, problem: Problem) -> Response:
+        return respond(request, problem)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = f"there is no {request.url.path[:200]}"
+        elif error.status_code == 405:
+            detail = f"{request.method} is not a method of {request.url.path[:200]}"
+        return respond(request, Problem(error.status_code, detail, headers=error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_parameters(request: Request, error: RequestValidationError) -> Response:
+        errors = [
+            {
+                # The first step says where it was (query, path); the field is what follows.
+                "field": field_path(one["loc"][1:]),
+                "value": shorten(one.get("input")),
+                "message": one["msg"],
+            }
+            for one in error.errors()
+        ]
+        first = errors[0]
+        detail = f"{first['field']}: {first['message']} (got {first['value']!r})"
+        return respond(request, Problem(422, detail, errors=errors))
+
+    @app.exception_handler(Exception)
+    async def on_anything(request: Request, _error: Exception) -> Response:
+        return respond(request, unexpected())
+
+
+def _package_version() -> str:
+    try:
+        return metadata.version("longtail")
+    except metadata.PackageNotFoundError:
+        return "0"

@@ -1,0 +1,109 @@
+"""Errors as RFC 9457 problem documents; each names the field and the value that were wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+SHOWN_CHARACTERS = 200
+SHOWN_ERRORS = 20
+
+
+class Problem(Exception):  # noqa: N818 - named after the document it becomes
+    """An error to be answered; raised anywhere in a request, turned into a response at the gate.
+
+    `errors` are extension members {"field", "value", "message"}, one for each thing wrong.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+    def response(self, request_id: str) -> Response:
+        """The document as a response."""
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.errors:
+            document["errors"] = self.errors
+        return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
+
+    def within(self, place: str) -> Problem:
+        """The same problem, named from outside: `place` comes before every field."""
+        errors = [{**error, "field": f"{place}.{error['field']}"} for error in self.errors]
+        return Problem(self.status, f"{place}.{self.detail}", errors=errors, headers=self.headers)
+
+
+def invalid(field: str, value: Any, message: str) -> Problem:
+    """422 about one field."""
+    shown = shorten(value)
+    return Problem(
+        422,
+        f"{field}: {message} (got {json.dumps(shown, ensure_ascii=False)})",
+        errors=[{"field": field, "value": shown, "message": message}],
+    )
+
+
+def from_validation(error: ValidationError) -> Problem:
+    """422 that names each wrong field with its value."""
+    found = error.errors(include_url=False, include_context=False)
+    errors = []
+    for one in found[:SHOWN_ERRORS]:
+        missing = one["type"] == "missing"
+        # The input of a whole-body rule is the whole body: naming it back helps nobody.
+        value = None if missing or not one["loc"] else shorten(one["input"])
+        message = one["msg"].removeprefix("Value error, ")
+        errors.append({"field": field_path(one["loc"]), "value": value, "message": message})
+    first = errors[0]
+    detail = f"{first['field']}: {first['message']}"
+    if first["value"] is not None:
+        detail += f" (got {json.dumps(first['value'], ensure_ascii=False)})"
+    if len(found) > 1:
+        detail += f"; and {len(found) - 1} more"
+    return Problem(422, detail, errors=errors)
+
+
+def field_path(location: Sequence[int | str]) -> str:
+    """('requests', 3, 'k') as "requests[3].k"; nothing as "body"."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if path else step
+    return path[:SHOWN_CHARACTERS] or "body"
+
+
+def shorten(value: Any) -> Any:
+    """The value itself if it is a short scalar, else the beginning of its JSON text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 2**53:
+        return value
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    # What can't be encoded (a lone surrogate) is replaced: an error must never fail to be told.
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"

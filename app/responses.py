@@ -1,0 +1,153 @@
+"""What callers get, as models.
+
+They declare the OpenAPI document; answers themselves are written as plain JSON for speed, and a
+test validates real answers against the document.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+ServedBy = Literal["model", "cold_start", "popular"]
+
+
+class Because(BaseModel):
+    """A past item and what it added to the score."""
+
+    item_id: str
+    contribution: float = Field(description="Score lost when this item is left out.")
+    title: str | None = None
+
+
+class Explanation(BaseModel):
+    """Why an item is in the answer."""
+
+    stage: ServedBy
+    because: list[Because] = Field(description="At most three past items, strongest first.")
+    similarity: float | None = Field(default=None, description="cold_start: to the interests.")
+    share: float | None = Field(default=None, description="popular: of all interactions.")
+
+
+class RecommendedItem(BaseModel):
+    """One item of an answer."""
+
+    item_id: str
+    rank: int
+    score: float
+    explanation: Explanation | None
+    fields: dict[str, Any] | None = None
+
+
+class Timings(BaseModel):
+    """Milliseconds by stage."""
+
+    features: float
+    inference: float
+    rerank: float
+    total: float
+
+
+class RecommendResponse(BaseModel):
+    """An answer to `POST /recommend`."""
+
+    request_id: str
+    user_id: str | None
+    model_version: str
+    served_by: ServedBy
+    rerank: Literal["skipped", "fresh", "cached", "pending", "timed_out"]
+    degraded: list[str] = Field(description="What was missing when the answer was made.")
+    items: list[RecommendedItem]
+    timings_ms: Timings
+
+
+class BatchResponse(BaseModel):
+    """Answers in the order of the requests."""
+
+    responses: list[RecommendResponse]
+
+
+class EventsResponse(BaseModel):
+    """How many events are durable now."""
+
+    accepted: int
+    unknown_items: int = Field(description="Events about items the model doesn't know; kept.")
+    degraded: list[str]
+
+
+class SimilarItem(BaseModel):
+    """An item near another."""
+
+    item_id: str
+    rank: int
+    score: float = Field(description="Cosine of the item vectors.")
+    fields: dict[str, Any] | None = None
+
+
+class SimilarResponse(BaseModel):
+    """An answer to `GET /items/{item_id}/similar`."""
+
+    item_id: str
+    model_version: str
+    items: list[SimilarItem]
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class Ready(BaseModel):
+    """A model is loaded and answers."""
+
+    status: Literal["ready"]
+    version: str
+    execution_provider: str
+    store: Literal["up", "away"]
+    items: int
+    fresh_items: int
+    refused: dict[str, str] = Field(description="Versions that failed to load, with the reason.")
+
+
+class ModelState(BaseModel):
+    """A version in the registry."""
+
+    version: str
+    state: str
+    active: bool
+    metrics: dict[str, Any]
+
+
+class Models(BaseModel):
+    """All versions in the registry."""
+
+    active: str | None
+    models: list[ModelState]
+
+
+class Activated(BaseModel):
+    """The version that answers from now on."""
+
+    active: str
+    previous: str | None
+
+
+class WrongField(BaseModel):
+    """One thing that was wrong in a request."""
+
+    field: str
+    value: Any
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[WrongField] | None = None

@@ -1,0 +1,79 @@
+"""The resources of a running service, made when it starts and passed on to whoever needs them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.feature_store import FeatureStore
+from app.journal import Journal
+from app.lifecycle import Models
+from app.metrics import Metrics
+from app.model import Model
+from app.problems import Problem
+from app.settings import Settings
+from app.watcher import Watcher
+from model_store.errors import ConfigError, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Settings, store, models, metrics; nothing is opened before `running`.
+
+    Raises:
+        ConfigError: there is no store to use; `longtail serve` starts the embedded one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.redis_url is None:
+            raise ConfigError(
+                "LONGTAIL_REDIS_URL is unset; `longtail serve` starts the embedded store"
+            )
+        self.settings = settings
+        self.metrics = Metrics()
+        self.journal = Journal(settings.store_dir)
+        self.store = FeatureStore(
+            settings.redis_url,
+            self.journal,
+            timeout_s=settings.store_timeout_ms / 1e3,
+            remembered_users=settings.remembered_users,
+        )
+        self.models = Models(settings, settings.redis_url, self.store, self.metrics)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open everything, and close it again at the end."""
+        watcher = Watcher(
+            self.models, self.store, self.metrics, self.settings.watch_interval_ms / 1e3
+        )
+        await self.models.start()
+        try:
+            # Fresh items and what an earlier process journaled are there for the first request.
+            await watcher.look()
+        except StoreError as error:
+            log.warning("starting without the store: %s", error)
+        watcher.start()
+        try:
+            yield
+        finally:
+            await watcher.stop()
+            await self.store.close()
+            self.journal.close()
+
+    def model(self) -> Model:
+        """The current model, to be used for one whole request.
+
+        Raises:
+            Problem: 503, none is loaded.
+        """
+        model = self.models.current
+        if model is None:
+            reasons = "; ".join(f"{v}: {why}" for v, why in self.models.refused.items())
+            raise Problem(
+                503,
+                f"no model is loaded ({reasons or 'no version is active'})",
+                headers={"Retry-After": "1"},
+            )
+        return model

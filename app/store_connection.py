@@ -1,0 +1,168 @@
+"""One connection to the store that carries any number of calls at once.
+
+The store's own client libraries spend several times longer on a call than the store does. Here a
+call is: pack, write, and a future that the reply resolves; calls made while others are in flight
+share the connection, since replies come in the order of the commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import hiredis
+from redis.connection import SSLConnection, parse_url
+
+from model_store.errors import ConfigError, StoreAway, StoreError
+
+Command = tuple[str | bytes | int, ...]
+
+
+@dataclass
+class _Call:
+    """Commands on their way, with the replies that have come so far."""
+
+    n_replies: int
+    future: asyncio.Future[list[Any]]
+    replies: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the store is and how to introduce oneself; read from its URL."""
+
+    path: str | None
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    greeting: tuple[Command, ...]
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read a redis://, rediss:// or unix:// URL.
+
+        Raises:
+            ConfigError: it isn't one.
+        """
+        try:
+            parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise ConfigError(f"LONGTAIL_REDIS_URL {url!r}: {error}") from error
+        greeting: list[Command] = []
+        if parts.get("password"):
+            user = (parts["username"],) if parts.get("username") else ()
+            greeting.append(("AUTH", *user, parts["password"]))
+        if parts.get("db"):
+            greeting.append(("SELECT", int(parts["db"])))
+        # A server that accepts but doesn't answer (stopped, loading) is away, hence the PING.
+        greeting.append(("PING",))
+        tls = None
+        if parts.get("connection_class") is SSLConnection:
+            tls = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
+            if parts.get("ssl_cert_reqs") in {"none", "CERT_NONE"}:
+                tls.check_hostname = False
+                tls.verify_mode = ssl.CERT_NONE
+        return cls(
+            path=parts.get("path"),
+            host=parts.get("host") or "localhost",
+            port=int(parts.get("port") or 6379),
+            tls=tls,
+            greeting=tuple(greeting),
+        )
+
+
+class StoreConnection(asyncio.Protocol):
+    """An open connection; made by `open_connection`."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader()
+        self._calls: deque[_Call] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def call(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Send commands together; their replies in order, error replies as exceptions in place.
+
+        Raises (from the future): StoreAway, the connection ended before all replies came.
+        """
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        if self._transport is None or self._transport.is_closing():
+            future.set_exception(StoreAway("the store closed the connection"))
+            return future
+        self._calls.append(_Call(len(commands), future))
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+        self._transport.write(b"".join(packed))
+        return future
+
+    def close(self) -> None:
+        """End the connection; calls in flight end with StoreAway."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand complete replies to the calls that wait for them."""
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                call = self._calls[0]
+                call.replies.append(reply)
+                if len(call.replies) == call.n_replies:
+                    self._calls.popleft()
+                    # A caller that gave up has ended the future; the replies are passed over.
+                    if not call.future.done():
+                        call.future.set_result(call.replies)
+        except (hiredis.ProtocolError, IndexError):
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell all who wait."""
+        reason = f"the connection to the store was lost ({error or 'closed'})"
+        while self._calls:
+            future = self._calls.popleft().future
+            if not future.done():
+                future.set_exception(StoreAway(reason))
+
+
+async def open_connection(address: Address, timeout_s: float) -> StoreConnection:
+    """Connect and introduce oneself.
+
+    Raises:
+        StoreAway: nobody answers within the time.
+        StoreError: the store refuses (a wrong password, an unknown database).
+    """
+    loop = asyncio.get_running_loop()
+    connection: StoreConnection | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            if address.path:
+                _, connection = await loop.create_unix_connection(StoreConnection, address.path)
+            else:
+                _, connection = await loop.create_connection(
+                    StoreConnection, address.host, address.port, ssl=address.tls
+                )
+            replies = await connection.call(address.greeting)
+    except (OSError, TimeoutError) as error:
+        if connection is not None:
+            connection.close()
+        raise StoreAway(f"the store can't be reached: {error or 'no answer'}") from error
+    for reply in replies:
+        if isinstance(reply, Exception):
+            connection.close()
+            # A store that is still reading its file back will answer soon: it is away, not wrong.
+            kind = StoreAway if str(reply).startswith("LOADING") else StoreError
+            raise kind(f"the store refused: {reply}")
+    return connection
