@@ -1,0 +1,1 @@
+"""Reading, validating, ordering and splitting interactions and catalogues."""

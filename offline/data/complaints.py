@@ -1,0 +1,110 @@
+"""What was wrong with the rows of an input: counted, and named by a few examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from model_store.errors import InputError
+from model_store.files import write_atomically
+
+MAX_EXAMPLES = 3
+
+
+class ComplaintKind(StrEnum):
+    """Kinds of complaints; the value is how a person is told, behind a count of rows or items."""
+
+    MISSING_USER = "without a user id dropped"
+    MISSING_ITEM = "without an item id dropped"
+    CONTROL_CHARACTER = "with a control character in an id dropped"
+    LONG_ID = "with an id longer than 512 characters dropped"
+    MISSING_TIMESTAMP = "without a timestamp dropped"
+    BAD_TIMESTAMP = "with an unreadable timestamp dropped"
+    BAD_RATING = "with a rating that is no number dropped"
+    FIELD_COUNT = "with another number of fields than the header dropped"
+    BAD_QUOTE = "with a misplaced quote dropped"
+    REPEATED_INTERACTION = "that repeat user, item and timestamp of an earlier one dropped"
+    REPEATED_ITEM = "that repeat the item id of an earlier one dropped"
+    ITEM_NOT_IN_CATALOGUE = "of items that the catalogue lacks kept"
+    MISSING_TITLE = "without a title kept"
+    NOT_A_NUMBER = "with a text in a column of numbers, taken as missing there"
+    COLUMN_NOT_READ = "hold a column that can't become an attribute, left out"
+
+
+@dataclass
+class Complaint:
+    """One kind of complaint about one file."""
+
+    file: str
+    kind: ComplaintKind
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        rows = "row" if self.count == 1 else "rows"
+        examples = (
+            f" ({'; '.join(self.examples)}{'; …' if self.count > len(self.examples) else ''})"
+        )
+        return f"{self.file}: {self.count} {rows} {self.kind}{examples if self.examples else ''}"
+
+
+class Complaints:
+    """All complaints about a data set, in the order in which they first came up."""
+
+    def __init__(self, complaints: Sequence[Complaint] = ()) -> None:
+        self._complaints = {(c.file, c.kind): c for c in complaints}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Complaints) and self._complaints == other._complaints
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __iter__(self) -> Iterator[Complaint]:
+        return iter(self._complaints.values())
+
+    def add(self, file: str, kind: ComplaintKind, count: int, examples: Sequence[str] = ()) -> None:
+        """Count `count` more; the first few examples are kept. Nothing is noted for 0."""
+        if not count:
+            return
+        complaint = self._complaints.setdefault((file, kind), Complaint(file, kind))
+        complaint.count += count
+        complaint.examples += examples[: MAX_EXAMPLES - len(complaint.examples)]
+
+    def count(self, kind: ComplaintKind, file: str | None = None) -> int:
+        """How often a kind came up, in one file or in all."""
+        return sum(c.count for c in self if c.kind is kind and file in (None, c.file))
+
+    def lines(self) -> list[str]:
+        """One line a complaint, for people."""
+        return [str(complaint) for complaint in self]
+
+    def save(self, path: Path) -> None:
+        """Write as a JSON list."""
+        rows = [{**asdict(c), "kind": c.kind.name.lower()} for c in self]
+        write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Complaints:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file can't be read or doesn't hold complaints.
+        """
+        try:
+            rows = json.loads(path.read_bytes())
+            return cls(
+                [
+                    Complaint(
+                        str(row["file"]),
+                        ComplaintKind[row["kind"].upper()],
+                        int(row["count"]),
+                        [str(example) for example in row["examples"]],
+                    )
+                    for row in rows
+                ]
+            )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{path}: not readable complaints ({error})") from error

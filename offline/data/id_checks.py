@@ -1,0 +1,56 @@
+"""Which rows have ids that can be used, and why the others have not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from offline.data.complaints import MAX_EXAMPLES, ComplaintKind, Complaints
+from offline.data.tables import Table
+
+MAX_ID_CHARACTERS = 512
+SHOWN_CHARACTERS = 40
+
+Reason = tuple[ComplaintKind, pl.Expr, str]
+"""A complaint, which rows it is about, and the column whose value is shown ("" for none)."""
+
+
+def id_reasons(column: str, missing: ComplaintKind) -> list[Reason]:
+    """Why an id in a column of text can't be used."""
+    value = pl.col(column)
+    return [
+        # Blank is what a person would call empty; such an id could not be typed into a request.
+        (missing, value.is_null() | (value.str.strip_chars() == ""), ""),
+        (ComplaintKind.CONTROL_CHARACTER, value.str.contains(r"\p{Cc}"), column),
+        (ComplaintKind.LONG_ID, value.str.len_chars() > MAX_ID_CHARACTERS, column),
+    ]
+
+
+def drop_bad_rows(
+    frame: pl.DataFrame, reasons: Sequence[Reason], table: Table, complaints: Complaints
+) -> pl.DataFrame:
+    """Rows that no reason speaks against; the others are complained of under the first that does.
+
+    `frame` has a column `place` beside those that the reasons are about.
+    """
+    for kind, speaks_against, shown in reasons:
+        is_bad = frame.select(speaks_against.fill_null(value=False)).to_series()
+        if is_bad.any():
+            bad = frame.filter(is_bad)
+            complaints.add(table.path.name, kind, bad.height, _examples(bad, shown, table))
+            frame = frame.filter(~is_bad)
+    return frame
+
+
+def _examples(bad: pl.DataFrame, shown: str, table: Table) -> list[str]:
+    examples = []
+    for row in bad.head(MAX_EXAMPLES).rows(named=True):
+        example = f"{table.place_name} {row['place']}"
+        if shown:
+            value = row[shown]
+            if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
+                value = value[:SHOWN_CHARACTERS] + "…"
+            example += f": {value!r}"
+        examples.append(example)
+    return examples

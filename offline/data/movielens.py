@@ -1,0 +1,128 @@
+"""MovieLens in its own forms, and the one of 100,000 ratings fetched from where it is published.
+
+Films come out with the same attributes from every form: `title`, `year` (number), `genres` (list).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import polars as pl
+
+from offline.data.tables import ReshapedTable, Table
+from offline.data.text_tables import TextTable, open_headless
+from offline.fetch import FetchError, extract_member, fetch_from_wheel, fetch_url
+
+# "Toy Story (1995)", also "… (1995) (V)" for video, and "… (2006–2007)" for series.
+TITLE_AND_YEAR = r"^(.*\S)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*(?:\(T?VG?\))?\s*$"
+NO_GENRES = "(no genres listed)"
+
+RATINGS_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
+MOVIES_COLUMNS = ("item_id", "title", "genres")
+# The genres of u.item are one column of 0 or 1 each, in the order of its u.genre.
+GENRES_100K = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+# Older forms are Latin-1, newer ones UTF-8; hardly any Latin-1 text is UTF-8 by chance.
+ENCODINGS = ("utf-8", "latin-1")
+
+RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+RECBOLE_FOLDER = "recbole/dataset_example/ml-100k"
+HOME_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+HOME_MD5 = "0e33842e24a9c977be4e0107933c0723"
+
+
+def open_ratings(path: Path, separator: str) -> TextTable:
+    """Open `ratings.dat` (separator "::") or `u.data` (tab)."""
+    return open_headless(path, RATINGS_COLUMNS, separator)
+
+
+def open_movies_dat(path: Path) -> ReshapedTable:
+    """Open `movies.dat`."""
+    return split_titles(open_headless(path, MOVIES_COLUMNS, "::", ENCODINGS))
+
+
+def open_u_item(path: Path) -> ReshapedTable:
+    """Open `u.item`; dates and addresses in it are left out, as in RecBole's form of it."""
+    names = _genres_beside(path)
+    columns = ("item_id", "title", "released", "released on video", "address", *names)
+    inner = open_headless(path, columns, "|", ENCODINGS)
+    flags = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in names]
+
+    def reshape(frame: pl.DataFrame) -> pl.DataFrame:
+        genres = pl.concat_list(flags).list.drop_nulls().alias("genres")
+        return frame.select("item_id", "title", genres)
+
+    schema = {"item_id": pl.String(), "title": pl.String(), "genres": pl.List(pl.String)}
+    return split_titles(ReshapedTable(inner, schema, reshape))
+
+
+def split_titles(inner: Table) -> ReshapedTable:
+    """Films with the year out of their titles as a column of its own, if there is none yet."""
+    schema = {name: inner.schema[name] for name in inner.schema}
+    has_year = "year" in schema
+    if not has_year:
+        names = [*schema]
+        names.insert(names.index("title") + 1, "year")
+        schema = {name: schema.get(name, pl.String()) for name in names}
+    title = pl.col("title").str.strip_chars()
+
+    def reshape(frame: pl.DataFrame) -> pl.DataFrame:
+        if not has_year:
+            frame = frame.with_columns(
+                title.str.extract(TITLE_AND_YEAR, 2).alias("year"),
+                pl.coalesce(title.str.extract(TITLE_AND_YEAR, 1), title).alias("title"),
+            )
+        if frame.schema.get("genres") == pl.String:
+            frame = frame.with_columns(
+                pl.when(pl.col("genres") != NO_GENRES).then(pl.col("genres").str.split("|"))
+            )
+        return frame.select(list(schema))
+
+    if schema.get("genres") == pl.String:
+        schema["genres"] = pl.List(pl.String)
+    return ReshapedTable(inner, schema, reshape)
+
+
+def fetch_movielens_100k(cache: Path) -> Path:
+    """Fetch MovieLens-100K into the cache and answer the folder; a second call finds it there.
+
+    It comes out of the recbole wheel, or where no index has that, from its home.
+
+    Raises:
+        FetchError: neither can be had.
+    """
+    wheel_members = [f"{RECBOLE_FOLDER}/ml-100k.{end}" for end in ("inter", "item", "user")]
+    home = cache / "ml-100k"
+    home_members = [home / name for name in ("u.item", "u.genre", "u.user", "u.data")]
+    if all(path.is_file() for path in home_members):
+        return home
+    try:
+        wheel = fetch_from_wheel("recbole", "1.2.1", RECBOLE_SHA256, wheel_members, cache)
+        return wheel / RECBOLE_FOLDER
+    except FetchError as no_wheel:
+        archive_path = cache / "ml-100k.zip"
+        try:
+            fetch_url(HOME_URL, HOME_MD5, archive_path)
+            with zipfile.ZipFile(archive_path) as archive:
+                for path in home_members:
+                    extract_member(archive, f"ml-100k/{path.name}", path)
+            archive_path.unlink()
+        except (FetchError, zipfile.BadZipFile, OSError) as no_home:
+            raise FetchError(
+                f"MovieLens-100K can't be fetched, neither from the package index ({no_wheel}) "
+                f"nor from its home ({no_home})"
+            ) from no_home
+        return home
+
+
+def _genres_beside(path: Path) -> tuple[str, ...]:
+    """Genre names of the `u.genre` beside a `u.item`, or the published ones."""
+    beside = path.with_name("u.genre")
+    if not beside.is_file():
+        return GENRES_100K
+    lines = beside.read_text(encoding="latin-1").splitlines()
+    return tuple(line.split("|")[0] for line in lines if line.strip())

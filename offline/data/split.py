@@ -1,0 +1,180 @@
+"""Training, validation and test parts of interactions, by each user's own order or by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.errors import ConfigError, InputError
+from model_store.files import save_array
+from offline.data.interactions import Interactions, load_array
+
+MIN_INTERACTIONS = 3
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Questions with known answers: what did this user, with this history, choose next?
+
+    users: int32 [C], positions in `Interactions.user_ids`, ascending. targets: int32 [C].
+    history_offsets: int64 [C + 1] and history_items: int32: case c has row
+    `history_offsets[c]:history_offsets[c + 1]`, all that comes before its target, oldest first.
+    """
+
+    users: Int32
+    history_offsets: Int64
+    history_items: Int32
+    targets: Int32
+
+    def __len__(self) -> int:
+        """Number of cases C."""
+        return len(self.targets)
+
+    def history(self, case: int) -> Int32:
+        """item_indices before a case's target, oldest first, int32 [L]; a view."""
+        return self.history_items[self.history_offsets[case] : self.history_offsets[case + 1]]
+
+    def save(self, folder: Path) -> None:
+        """Write as `.npy` files."""
+        for name in ("users", "history_offsets", "history_items", "targets"):
+            save_array(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> Cases:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        return cls(
+            load_array(folder / "users.npy", np.int32),
+            load_array(folder / "history_offsets.npy", np.int64),
+            load_array(folder / "history_items.npy", np.int32),
+            load_array(folder / "targets.npy", np.int32),
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training rows of all users (row u: `train_offsets[u]:train_offsets[u + 1]`), and cases.
+
+    train_offsets: int64 [U + 1]. train_items: int32, oldest first; a row may be empty.
+    """
+
+    train_offsets: Int64
+    train_items: Int32
+    validation: Cases
+    test: Cases
+
+    def train_history(self, user: int) -> Int32:
+        """item_indices that a user trains with, oldest first, int32 [L]; a view."""
+        return self.train_items[self.train_offsets[user] : self.train_offsets[user + 1]]
+
+    def save(self, folder: Path) -> None:
+        """Write as `.npy` files."""
+        save_array(folder / "train_offsets.npy", self.train_offsets)
+        save_array(folder / "train_items.npy", self.train_items)
+        self.validation.save(folder / "validation")
+        self.test.save(folder / "test")
+
+    @classmethod
+    def load(cls, folder: Path) -> Split:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        return cls(
+            load_array(folder / "train_offsets.npy", np.int64),
+            load_array(folder / "train_items.npy", np.int32),
+            Cases.load(folder / "validation"),
+            Cases.load(folder / "test"),
+        )
+
+
+def leave_one_out(interactions: Interactions) -> Split:
+    """Each user's last interaction is for testing, the one before for validation, the rest trains.
+
+    Test histories hold the validation item. Users with fewer than 3 interactions only train.
+    """
+    lengths = np.diff(interactions.offsets)
+    is_split = lengths >= MIN_INTERACTIONS
+    train_lengths = lengths - np.where(is_split, 2, 0)
+    train_offsets, train_items = _beginnings(interactions, train_lengths)
+    return Split(
+        train_offsets,
+        train_items,
+        _cases(interactions, is_split, lengths - 2),
+        _cases(interactions, is_split, lengths - 1),
+    )
+
+
+def global_time(
+    interactions: Interactions, validation_share: float = 0.1, test_share: float = 0.1
+) -> Split:
+    """Cut all users at the same two times, so that nobody trains on another's future.
+
+    The latest `test_share` of all interactions are from the second cut on, the `validation_share`
+    before them from the first. A user's first interaction from a cut on (for validation: and before
+    the second) is the target; what the user did before the cut is the history. Users without a
+    history make no case. Interactions at the same time are on the same side of a cut.
+
+    Raises:
+        ConfigError: the shares leave nothing to train on, or one is not above 0.
+        InputError: there are no two different times.
+    """
+    if not (validation_share > 0 and test_share > 0 and validation_share + test_share < 1):
+        raise ConfigError(
+            f"validation_share {validation_share} and test_share {test_share} must be above 0 "
+            "and below 1 together"
+        )
+    times = np.sort(interactions.timestamps)
+    n = len(times)
+    if n == 0 or times[0] == times[-1]:
+        raise InputError("interactions that are all of one time can't be split by time")
+    validation_from = times[int(n * (1 - validation_share - test_share))]
+    test_from = times[min(int(n * (1 - test_share)), n - 1)]
+    n_before_validation = _count_before(interactions, validation_from)
+    n_before_test = _count_before(interactions, test_from)
+    lengths = np.diff(interactions.offsets)
+    train_offsets, train_items = _beginnings(interactions, n_before_validation)
+    return Split(
+        train_offsets,
+        train_items,
+        _cases(
+            interactions,
+            (n_before_validation > 0) & (n_before_validation < n_before_test),
+            n_before_validation,
+        ),
+        _cases(interactions, (n_before_test > 0) & (n_before_test < lengths), n_before_test),
+    )
+
+
+def _count_before(interactions: Interactions, time_s: float) -> Int64:
+    """How many interactions each user has before a time, int64 [U]."""
+    before = np.concatenate(([0], np.cumsum(interactions.timestamps < time_s)))
+    counts: Int64 = before[interactions.offsets[1:]] - before[interactions.offsets[:-1]]
+    return counts
+
+
+def _beginnings(interactions: Interactions, lengths: Int64) -> tuple[Int64, Int32]:
+    """The first `lengths[u]` interactions of every user, as offsets and items."""
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    starts = interactions.offsets[:-1] - offsets[:-1]
+    return offsets, interactions.items[np.arange(offsets[-1]) + np.repeat(starts, lengths)]
+
+
+def _cases(interactions: Interactions, is_case: Bool, positions: Int64) -> Cases:
+    """A case for each user in `is_case`, its target at `positions[u]` of the user's row."""
+    lengths = np.where(is_case, positions, 0)
+    offsets, items = _beginnings(interactions, lengths)
+    targets = interactions.items[(interactions.offsets[:-1] + positions)[is_case]]
+    users = np.flatnonzero(is_case).astype(np.int32)
+    return Cases(users, np.append(offsets[:-1][is_case], offsets[-1]), items, targets)

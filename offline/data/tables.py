@@ -1,0 +1,133 @@
+"""Tables on disk, read in batches with the place of every row, so that bad rows can be named.
+
+A table is Parquet (`ParquetTable`), text (`offline/data/text_tables.py`), or one of these seen
+through a function (`ReshapedTable`), which is how MovieLens and RecBole files become plain ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from model_store.errors import InputError
+from offline.data.complaints import Complaints
+from offline.progress import Progress
+
+BATCH_ROWS = 500_000
+# Smaller files are read in well under two seconds; a progress line for them would be noise.
+SHOW_PROGRESS_BYTES = 32 << 20
+PARQUET_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table; `places[r]` (UInt32) is where row r stands in the file, from 1."""
+
+    frame: pl.DataFrame
+    places: pl.Series
+
+
+class Table(Protocol):
+    """A file of rows under named columns."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def place_name(self) -> str:
+        """What `places` count: "line" in a text, "row" in Parquet."""
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Columns in file order and their types; String for all of a text's."""
+
+    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+        """Rows with these columns, in file order; rows that can't be taken apart are complained of.
+
+        Raises:
+            InputError: the file turns out to be unreadable.
+        """
+
+
+class ParquetTable:
+    """A Parquet file.
+
+    Raises:
+        InputError: the file isn't one.
+    """
+
+    place_name = "row"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.schema: dict[str, pl.DataType] = dict(pl.read_parquet_schema(path))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(
+                f"{path}: not a readable Parquet file ({first_line(error)})"
+            ) from error
+
+    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:  # noqa: ARG002 - Parquet has no rows that can't be taken apart
+        """Rows with these columns, in file order."""
+        scan = pl.scan_parquet(self.path, glob=False)
+        try:
+            n_rows = scan.select(pl.len()).collect().item()
+            with progress_on(self.path, n_rows, "rows") as progress:
+                for start in range(0, n_rows, BATCH_ROWS):
+                    frame = scan.slice(start, BATCH_ROWS).select(columns).collect()
+                    last = start + frame.height
+                    yield Batch(
+                        frame, pl.int_range(start + 1, last + 1, dtype=pl.UInt32, eager=True)
+                    )
+                    if progress:
+                        progress.advance(frame.height)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{self.path}: can't be read ({first_line(error)})") from error
+
+
+@dataclass(frozen=True)
+class ReshapedTable:
+    """A table seen through `reshape`, which turns its whole rows into rows of `schema`."""
+
+    inner: Table
+    schema: dict[str, pl.DataType]
+    reshape: Callable[[pl.DataFrame], pl.DataFrame]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.inner.path
+
+    @property
+    def place_name(self) -> str:
+        """What places count."""
+        return self.inner.place_name
+
+    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+        """Rows with these columns, in file order."""
+        for batch in self.inner.batches(list(self.inner.schema), complaints):
+            yield Batch(self.reshape(batch.frame).select(columns), batch.places)
+
+
+def progress_on(path: Path, total: int, unit: str) -> AbstractContextManager[Progress | None]:
+    """Progress of reading a file, None where the file is too small for it."""
+    if path.stat().st_size < SHOW_PROGRESS_BYTES:
+        return nullcontext()
+    return Progress(f"reading {path.name}", total, unit)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its first bytes, or means to be, by its name."""
+    with path.open("rb") as file:
+        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC or path.suffix == ".parquet"
+
+
+def first_line(error: Exception) -> str:
+    """An error's message, cut to the one line that a person is shown."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
