@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from loadtest.options import add_arguments
+
 
 def register(subparsers: Any) -> None:
     """Add `loadtest` to the command's subparsers."""
-    from loadtest.run import add_arguments, run_command
-
     parser = subparsers.add_parser(
         "loadtest",
         help="load-test a running service",
@@ -18,4 +18,10 @@ def register(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    parser.set_defaults(run=run_command)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from loadtest.run import run_command
+
+    return run_command(options)

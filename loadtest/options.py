@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from loadtest.pacing import ARRIVAL_KINDS, Arrivals
 from loadtest.thresholds import Thresholds
 
+WORKLOADS = ("stored_users", "stateless", "mixed")
+"""The locust files of this folder, without `.py`."""
+
 MAX_RATE_RPS = 20_000
 MAX_DURATION_S = 3_600
 MAX_CONCURRENT_USERS = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a load test."""
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--workload", choices=WORKLOADS, default="stored_users")
+    source = parser.add_argument_group(
+        "where users and items come from"
+    ).add_mutually_exclusive_group()
+    source.add_argument("--workload-file", type=Path, metavar="FILE", help="a made workload")
+    source.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="a bundle; default: that of the version that is served, else the service's answers",
+    )
+    parser.add_argument("--users", type=int, metavar="N", help="simulated users at once")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="results in JSON; HTML beside it")
+    add_load_options(parser)
 
 
 def add_load_options(parser: Any) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from loadtest.api import version_of, wait_until_ready
 from loadtest.errors import LoadTestError, WorkloadError
 from loadtest.hardware import ROOT
-from loadtest.options import add_load_options, choose_n_users, spell_load_options
+from loadtest.options import add_arguments, choose_n_users, spell_load_options
 from loadtest.results import name_results, write_results
 from loadtest.target import Address, parse_target
 from loadtest.workload import (
@@ -32,28 +32,8 @@ from loadtest.workload import (
     read_bundle_workload,
 )
 
-WORKLOADS = ("stored_users", "stateless", "mixed")
 STARTUP_S = 60.0
 MAX_SPAWNED_PER_S = 100  # what locust advises; the clock starts when all are there
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of a load test."""
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
-    parser.add_argument("--workload", choices=WORKLOADS, default="stored_users")
-    source = parser.add_argument_group(
-        "where users and items come from"
-    ).add_mutually_exclusive_group()
-    source.add_argument("--workload-file", type=Path, metavar="FILE", help="a made workload")
-    source.add_argument(
-        "--bundle",
-        type=Path,
-        metavar="FOLDER",
-        help="a bundle; default: that of the version that is served, else the service's answers",
-    )
-    parser.add_argument("--users", type=int, metavar="N", help="simulated users at once")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="results in JSON; HTML beside it")
-    add_load_options(parser)
 
 
 def run_load_test(options: argparse.Namespace) -> int:

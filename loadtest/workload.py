@@ -151,6 +151,25 @@ def read_bundle_workload(folder: Path, *, seed: int = 0) -> Workload:
     )
 
 
+def find_users_by_length(folder: Path, length: int, n: int) -> tuple[list[str], list[int]]:
+    """The n users of a bundle whose stored histories come closest to a length, and the lengths.
+
+    Raises:
+        WorkloadError: the folder doesn't hold these files, or no user has a history.
+    """
+    try:
+        user_ids = _texts(json.loads((folder / "user_ids.json").read_bytes()))
+        offsets = np.load(folder / "user_offsets.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkloadError(f"{folder}: no users can be read from it ({error})") from error
+    lengths = np.diff(offsets)
+    nearest = np.argsort(np.abs(lengths - length), kind="stable")[:n]
+    chosen = [int(user) for user in nearest if lengths[user] > 0]
+    if not chosen:
+        raise WorkloadError(f"{folder}: no user has a stored history")
+    return [user_ids[user] for user in chosen], [int(lengths[user]) for user in chosen]
+
+
 def gather_service_workload(
     address: Address,
     user_ids: Sequence[str] = (),

@@ -1,5 +1,5 @@
 """A service of the contract's shapes, for testing the load generator itself: it can misbehave on
-command (stall, fail, leave out items), which the real service does not.
+command (stall, fail, forget events), which the real service does not.
 
 Runs as `python -m tests.loadtest.stand_in PORT [MISBEHAVIOUR]`.
 """
@@ -58,18 +58,17 @@ def make_service(misbehaviour: str = "none") -> FastAPI:
             return {"title": "not ready", "status": 503}
         known = wanted.history or wanted.user_id in KNOWN_USERS or seen[str(wanted.user_id)]
         taken = set() if misbehaviour == "forget" else set(seen[str(wanted.user_id)])
-        k = wanted.k - 1 if misbehaviour == "short" else wanted.k
-        items = [f"i{number}" for number in range(N_ITEMS) if f"i{number}" not in taken][:k]
+        items = [f"i{number}" for number in range(N_ITEMS) if f"i{number}" not in taken]
         return {
             "request_id": uuid.uuid4().hex,
             "user_id": wanted.user_id,
             "model_version": "stand-in-1",
             "served_by": "model" if known else "popular",
             "rerank": "skipped",
-            "degraded": ["features"] if misbehaviour == "degrade" else [],
+            "degraded": ["features"] if misbehaviour == "fail" else [],
             "items": [
                 {"item_id": item_id, "rank": rank, "score": 1.0 / rank, "explanation": None}
-                for rank, item_id in enumerate(items, start=1)
+                for rank, item_id in enumerate(items[: wanted.k], start=1)
             ],
             "timings_ms": {"features": 0.0, "inference": 0.0, "rerank": 0.0, "total": 0.0},
         }

@@ -1,0 +1,82 @@
+"""One server under a benchmark's load, and what was measured of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from loadtest.children import Child
+from loadtest.client import FaultFinder, Load, Sample
+from loadtest.pacing import Arrivals
+from loadtest.recorder import summarise_ms
+
+OPEN_LOOP_CONNECTIONS = 64
+
+
+@dataclass
+class MeasuredServer:
+    """One of the two that are compared, and what was measured of it."""
+
+    child: Child
+    requests: list[bytes]
+    find_fault: FaultFinder
+    rps: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    client_cpu_shares: list[float] = field(default_factory=list)
+    single: list[Sample] = field(default_factory=list)
+    open_loop: dict[str, Sample] = field(default_factory=dict)
+    n_failed: int = 0
+
+    def warm_up(self, n_connections: int, duration_s: float) -> None:
+        """Load whose figures don't count."""
+        with Load(self.child.address, n_connections) as load:
+            load.saturate(self.requests, duration_s, self.find_fault)
+
+    def saturate(self, n_connections: int, duration_s: float) -> None:
+        """As many requests as it takes, on several connections."""
+        cpu_s = self.child.cpu_s
+        with Load(self.child.address, n_connections) as load:
+            sample = load.saturate(self.requests, duration_s, self.find_fault)
+        self.rps.append(sample.rps)
+        self.client_cpu_shares.append(sample.client_cpu_share)
+        self._count(sample)
+        if cpu_s is not None and (after_s := self.child.cpu_s) is not None:
+            self.cpu_us.append((after_s - cpu_s) / len(sample.latencies) * 1e6)
+
+    def ask_one_by_one(self, duration_s: float) -> None:
+        """One connection: what a request takes on an idle service."""
+        with Load(self.child.address, 1) as load:
+            sample = load.saturate(self.requests, duration_s, self.find_fault)
+        self.single.append(sample)
+        self._count(sample)
+
+    def keep_pace(self, rate_rps: int, duration_s: float) -> None:
+        """Requests at a fixed rate, latencies from their intended starts."""
+        starts = Arrivals(rate_rps, duration_s, seed=rate_rps).of_user(0)
+        with Load(self.child.address, OPEN_LOOP_CONNECTIONS) as load:
+            sample = load.keep_pace(self.requests, starts, self.find_fault)
+        self.open_loop[str(rate_rps)] = sample
+        self._count(sample)
+
+    def single_ms(self) -> dict[str, float | None]:
+        """Percentiles at one connection, over all rounds."""
+        return summarise_ms(np.concatenate([sample.latencies_ms for sample in self.single]))
+
+    def _count(self, sample: Sample) -> None:
+        self.n_failed += sample.n_failed
+        for fault, count in sample.faults.items():
+            print(f"  {self.child.name}: {count} × {fault}", file=sys.stderr)
+
+
+def expect_items(k: int) -> FaultFinder:
+    """A check cheap enough for every answer: success, and k items."""
+
+    def find_fault(status: int, body: bytes) -> str | None:
+        if status != 200:
+            return f"status {status}"
+        found = body.count(b'"item_id"')
+        return None if found == k else f"{found} items instead of {k}"
+
+    return find_fault
