@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from offline.encoding.item_vectors import EncodingConfig, encode_items, text_to_encode
+from offline.encoding.sentence_encoder import SentenceEncoder
+
+ITEMS = ["title : toy story", "title : war", "title : toy story", "title : a quiet film"]
+KNOWLEDGE = ["people enjoy the fun .", "action", "people enjoy the fun .", ""]
+
+
+@pytest.mark.parametrize(
+    ("which", "text"), [("item", "A"), ("knowledge", "likes"), ("item+knowledge", "A\nlikes")]
+)
+def test_the_configured_text_is_encoded(which: str, text: str) -> None:
+    config = EncodingConfig.model_validate({"text": which})
+    assert text_to_encode("A", "likes", config.text) == text
+
+
+@pytest.mark.parametrize("which", ["item", "knowledge", "item+knowledge"])
+def test_an_item_without_knowledge_is_its_own_text(which: str) -> None:
+    assert text_to_encode("A", "", EncodingConfig.model_validate({"text": which}).text) == "A"
+
+
+def test_vectors_are_aligned_with_the_items(tiny_encoder: SentenceEncoder) -> None:
+    vectors = encode_items(ITEMS, KNOWLEDGE, EncodingConfig(batch_size=2), tiny_encoder)
+    texts = [
+        text_to_encode(item, known, "item+knowledge")
+        for item, known in zip(ITEMS, KNOWLEDGE, strict=True)
+    ]
+    expected = np.vstack([tiny_encoder.encode([text]) for text in texts])
+    assert vectors.shape == expected.shape
+    assert np.abs(vectors - expected).max() < 1e-5
+
+
+def test_knowledge_moves_an_item(tiny_encoder: SentenceEncoder) -> None:
+    with_it = encode_items(ITEMS, KNOWLEDGE, EncodingConfig(), tiny_encoder)
+    without = encode_items(ITEMS, KNOWLEDGE, EncodingConfig(text="item"), tiny_encoder)
+    moved = np.linalg.norm(with_it - without, axis=1)
+    assert moved[0] > 0.01
+    assert moved[3] < 1e-5
+
+
+def test_a_misaligned_knowledge_is_refused(tiny_encoder: SentenceEncoder) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        encode_items(ITEMS, KNOWLEDGE[:2], EncodingConfig(), tiny_encoder)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from model_store.errors import ConfigError
+from offline.knowledge.config import KnowledgeConfig
+from offline.knowledge.generation import generate_knowledge
+from offline.knowledge.language_model import Sampling
+from offline.knowledge.local_model import LocalModel, open_local_model
+from offline.knowledge.prompt import Prompt
+from tests.offline.knowledge.stand_ins import make_tiny_llama, texts_of
+
+GREEDY = Sampling(max_new_tokens=10, temperature=0.0, repetition_penalty=1.0, seed=0)
+PROMPTS = [
+    Prompt("what is this film about ?", "this film is"),
+    Prompt("title : toy story , genres : animation , comedy . who likes this ?", "people who"),
+    Prompt("war ?", "a"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> LocalModel:
+    return open_local_model(str(folder), folder, batch_size=8, device="cpu")
+
+
+def test_answers_in_a_batch_equal_answers_alone(model: LocalModel) -> None:
+    together = model.generate(PROMPTS, GREEDY)
+    alone = [model.generate([prompt], GREEDY)[0] for prompt in PROMPTS]
+    assert together == alone
+    assert len({answer.text for answer in together}) == len(PROMPTS)
+
+
+def test_an_answer_starts_with_the_words_it_was_begun_with(model: LocalModel) -> None:
+    for answer, prompt in zip(model.generate(PROMPTS, GREEDY), PROMPTS, strict=True):
+        assert answer.text.startswith(prompt.answer_begins)
+        assert 0 <= answer.n_tokens <= GREEDY.max_new_tokens
+
+
+def test_a_seed_gives_the_same_sample_and_another_seed_another(model: LocalModel) -> None:
+    def sample(seed: int) -> list[str]:
+        sampling = Sampling(10, temperature=1.5, repetition_penalty=1.0, seed=seed)
+        return [answer.text for answer in model.generate(PROMPTS, sampling)]
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+
+
+def test_a_repetition_penalty_makes_an_answer_more_varied(model: LocalModel) -> None:
+    def distinct_words(penalty: float) -> int:
+        sampling = Sampling(40, temperature=0.0, repetition_penalty=penalty, seed=0)
+        return sum(len(set(a.text.split())) for a in model.generate(PROMPTS, sampling))
+
+    assert distinct_words(2.0) > distinct_words(1.0)
+
+
+def test_the_penalty_leaves_the_prompt_alone(model: LocalModel) -> None:
+    # Saying a word of the prompt for the first time costs nothing: one token is as without it.
+    penalised = Sampling(1, temperature=0.0, repetition_penalty=2.0, seed=0)
+    plain = Sampling(1, temperature=0.0, repetition_penalty=1.0, seed=0)
+    assert model.generate(PROMPTS, penalised) == model.generate(PROMPTS, plain)
+
+
+def test_generation_with_a_real_model_fills_every_item(folder: Path, tmp_path: Path) -> None:
+    # Random weights talk nonsense without full stops; what counts is that nothing gets lost.
+    config = KnowledgeConfig(
+        model=str(folder), max_new_tokens=16, batch_size=3, retries=1, device="cpu"
+    )
+    texts = texts_of("toy story", "war", "children of war", "toy story", "romance")
+    knowledge, report = generate_knowledge(texts, config, tmp_path)
+    assert len(knowledge) == 5
+    assert report.generated + sum(report.without_knowledge.values()) == report.n_texts == 4
+    assert report.tokens > 0
+    assert generate_knowledge(texts, config, tmp_path)[0] == knowledge
+
+
+@pytest.mark.parametrize("name", ["missing/folder/of/mine", "missing.gguf"])
+def test_a_model_that_isnt_there_is_one_clear_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_local_model(str(tmp_path / name), tmp_path, batch_size=1, device="cpu")
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
