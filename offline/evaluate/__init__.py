@@ -1,0 +1,1 @@
+"""Full-ranking metrics and the report a person reads."""

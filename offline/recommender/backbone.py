@@ -1,0 +1,128 @@
+"""Sequence networks: item vectors in, a vector of what comes next out.
+
+A backbone knows nothing of ids, tables, losses or knowledge; a further architecture is one more
+subclass of `Backbone`, trained and exported by the same code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from offline.recommender.config import SasrecConfig
+from offline.recommender.dropout import ByteDropout
+
+# Large enough to silence a position, small enough that a row of nothing else stays finite.
+_SILENCED = -1e9
+
+
+class Backbone(nn.Module, ABC):
+    """Turns item vectors into user vectors."""
+
+    @abstractmethod
+    def forward(self, items: Tensor, present: Tensor) -> Tensor:
+        """What comes next at each position, from it and those before it alone.
+
+        Args:
+            items: float32 [B, L, D], oldest → newest, padding on the left.
+            present: bool [B, L], False at padding.
+
+        Returns:
+            float32 [B, L, D]; finite, but without meaning, at padding.
+        """
+
+    @abstractmethod
+    def last(self, items: Tensor, present: Tensor) -> Tensor:
+        """`forward` at the last position only, float32 [B, D]: the user's vector."""
+
+
+def attention_bias(present: Tensor) -> Tensor:
+    """Causal and padding mask as float32 [B, 1, L, L], to be added to attention scores."""
+    length = present.shape[1]
+    steps = torch.arange(length, device=present.device)
+    allowed = (steps[:, None] >= steps[None, :]) & present[:, None, None, :]
+    return torch.where(allowed, 0.0, _SILENCED)
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm self-attention and feed-forward. No dropout on attention: it triples CPU time."""
+
+    def __init__(self, size: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(size)
+        self.query = nn.Linear(size, size)
+        self.key_value = nn.Linear(size, 2 * size)
+        self.attention_out = nn.Linear(size, size)
+        self.feedforward_norm = nn.LayerNorm(size)
+        self.feedforward_in = nn.Linear(size, hidden)
+        self.feedforward_out = nn.Linear(hidden, size)
+        self.dropout = ByteDropout(dropout)
+
+    def forward(self, states: Tensor, bias: Tensor, queries: int) -> Tensor:
+        """New states of the last `queries` positions, float32 [B, queries, D].
+
+        Args:
+            states: float32 [B, L, D].
+            bias: float32 [B, 1, queries, L], added to attention scores.
+            queries: 1 to L; with 1 the cost per layer is linear in L.
+        """
+        normed = self.attention_norm(states)
+        query = self._by_head(self.query(normed[:, -queries:]))
+        key, value = self.key_value(normed).chunk(2, dim=-1)
+        attended = F.scaled_dot_product_attention(
+            query, self._by_head(key), self._by_head(value), attn_mask=bias
+        )
+        joined = attended.transpose(1, 2).flatten(2)
+        states = states[:, -queries:] + self.dropout(self.attention_out(joined))
+        hidden = self.dropout(F.relu(self.feedforward_in(self.feedforward_norm(states))))
+        new_states: Tensor = states + self.dropout(self.feedforward_out(hidden))
+        return new_states
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        return states.reshape(*states.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class Sasrec(Backbone):
+    """Self-attentive sequential recommendation (Kang and McAuley, 2018), pre-norm.
+
+    Positions are counted from the end (the last item is position 0), so a result depends neither
+    on the padding nor on the length of the block; items beyond `max_length` share its position.
+    """
+
+    def __init__(self, config: SasrecConfig) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.scale = size**0.5
+        self.positions = nn.Parameter(torch.randn(config.max_length, size) * 0.02 * self.scale)
+        self.dropout = ByteDropout(config.dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(size, config.heads, size * config.feedforward_factor, config.dropout)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(size)
+
+    def forward(self, items: Tensor, present: Tensor) -> Tensor:
+        """See `Backbone.forward`."""
+        states, bias = self._start(items, present)
+        for layer in self.layers:
+            states = layer(states, bias, states.shape[1])
+        return self.norm(states)  # type: ignore[no-any-return]
+
+    def last(self, items: Tensor, present: Tensor) -> Tensor:
+        """See `Backbone.last`; the last layer computes a single query."""
+        states, bias = self._start(items, present)
+        for layer in self.layers[:-1]:
+            states = layer(states, bias, states.shape[1])
+        states = self.layers[-1](states, bias[:, :, -1:], 1)
+        return self.norm(states[:, -1])  # type: ignore[no-any-return]
+
+    def _start(self, items: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        length = items.shape[1]
+        from_end = torch.arange(length - 1, -1, -1, device=items.device)
+        positions = self.positions[from_end.clamp(max=len(self.positions) - 1)]
+        states = (items * self.scale + positions) * present.unsqueeze(-1)
+        return self.dropout(states), attention_bias(present)

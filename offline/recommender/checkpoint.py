@@ -1,0 +1,70 @@
+"""The state of a training run in one file that is whole or not there.
+
+safetensors for the tensors, JSON in its header for the rest: nothing in it is executable. No
+state of a random generator is kept, since each epoch starts from one made of (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_STATE = "state"
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Write tensors and a JSON-able state, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(kept, partial, metadata={_STATE: json.dumps(state)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read what `save_checkpoint` wrote; None where there is no readable checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})[_STATE])
+            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def gather_tensors(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Weights, optimizer moments and best weights under names `restore_tensors` reads."""
+    tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items()}
+    return tensors
+
+
+def restore_tensors(
+    tensors: dict[str, Tensor], network: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """Put weights and moments back where they were; returns the best weights."""
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        if part == "optimizer":
+            number, _, moment = rest.partition("/")
+            moments.setdefault(int(number), {})[moment] = tensor
+        else:
+            parts[part][rest] = tensor
+    network.load_state_dict(parts["network"])
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return parts["best"]

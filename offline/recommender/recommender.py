@@ -1,0 +1,108 @@
+"""What every recommender can do, so that one evaluation and one set of laws fits them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from offline.data.interactions import Interactions
+from offline.data.split import Cases, Split
+from offline.recommender.batches import Histories
+
+Scores = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float32]
+Score = Callable[[Histories], Scores]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a recommender learns from.
+
+    Attributes:
+        sequences: each user's training items, oldest → newest.
+        n_items: N, the whole catalogue, items without an interaction counted.
+        validation: cases by which the epoch is chosen; None: train for all epochs.
+        knowledge: knowledge_vectors float32 [N+1, K], row 0 and rows of items without knowledge
+            zeros; None for ids alone.
+    """
+
+    sequences: Histories
+    n_items: int
+    validation: Cases | None = None
+    knowledge: Vectors | None = None
+
+    @classmethod
+    def of_split(cls, split: Split, n_items: int, knowledge: Vectors | None = None) -> Self:
+        """The training part, to be chosen on the validation part; the test part stays out."""
+        users = range(len(split.train_offsets) - 1)
+        sequences = [split.train_history(user) for user in users]
+        return cls(sequences, n_items, split.validation, knowledge)
+
+    @classmethod
+    def of_everything(cls, interactions: Interactions, knowledge: Vectors | None = None) -> Self:
+        """All interactions, held-out ones too, for a refit after the choices are made."""
+        sequences = [interactions.history(user) for user in range(interactions.n_users)]
+        return cls(sequences, interactions.n_items, None, knowledge)
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Training interactions of each item, int64 [N+1]; 0 at padding."""
+        items = [np.asarray(sequence) for sequence in self.sequences]
+        flat = np.concatenate(items) if items else np.zeros(0, dtype=np.int32)
+        return np.bincount(flat, minlength=self.n_items + 1).astype(np.int64)
+
+
+class Recommender(Protocol):
+    """A model of what comes next."""
+
+    name: ClassVar[str]
+
+    def fit(self, data: TrainingData, folder: Path | None = None) -> Self:
+        """Learn, and return itself; the same data and seed give the same model.
+
+        With `folder` a long training leaves checkpoints there, and takes up what it finds.
+        """
+        ...
+
+    def score(self, histories: Histories) -> Scores:
+        """Scores float32 [B, N+1], higher is likelier next; column 0 (padding) has no meaning.
+
+        Seen items are scored like any other: `offline.evaluate` and `rank_unseen` leave them out.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model into a folder."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the folder doesn't hold such a model.
+        """
+        ...
+
+
+def rank_unseen(
+    score: Score, histories: Histories, k: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The k best items that are not in the history, best first.
+
+    Returns:
+        item_indices int32 [B, k] and scores float32 [B, k]; where fewer than k items are left,
+        index 0 and score -inf. Equal scores rank by item_index.
+    """
+    scores = np.array(score(histories), dtype=np.float32)
+    scores[:, 0] = -np.inf
+    for row, history in zip(scores, histories, strict=True):
+        row[history] = -np.inf
+    k = min(k, scores.shape[1])
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+    best = np.take_along_axis(scores, order, axis=1)
+    return np.where(np.isneginf(best), 0, order).astype(np.int32), best

@@ -1,0 +1,175 @@
+"""A trained sequence network as a recommender: fit, score, save, load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model_store.errors import InputError
+from model_store.files import write_atomically
+from offline.data.split import Cases
+from offline.evaluate.metrics import ndcg_at_k, rank_cases
+from offline.recommender.backbone import Backbone, Sasrec
+from offline.recommender.batches import Histories, cut_windows, pad_left
+from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
+from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.fresh import fill_fresh_rows, fit_fresh_projection
+from offline.recommender.item_encoder import ItemEncoder, whiten
+from offline.recommender.network import SequenceNetwork
+from offline.recommender.objective import NextItem
+from offline.recommender.recommender import Scores, TrainingData, Vectors
+from offline.recommender.training import Trainer, TrainingRecord, fingerprint_of
+
+_CHECKPOINT = "training.safetensors"
+_WEIGHTS = "weights.safetensors"
+_CONFIG = "config.json"
+
+
+class SasrecRecommender:
+    """SASRec over `[id ; knowledge]`, trained on all next items (SeRALM section 4.3).
+
+    After `fit` or `load`:
+
+    Attributes:
+        backbone: the network without its items, in evaluation mode, on the CPU.
+        item_table: float32 [N+1, D]; row 0 zeros, rows of untrained items projected.
+        fresh_projection: float32 [K+1, D].
+        record: how training went.
+    """
+
+    name: ClassVar[str] = "sasrec"
+
+    def __init__(self, config: SasrecConfig, training: TrainingConfig) -> None:
+        self.config = config
+        self.training = training
+        self.backbone: Backbone = Sasrec(config)
+        self.item_table: Vectors = np.zeros((1, config.embedding_size), np.float32)
+        self.fresh_projection: Vectors = np.zeros((1, config.embedding_size), np.float32)
+        self.record = TrainingRecord()
+
+    def fit(self, data: TrainingData, folder: Path | None = None) -> Self:
+        """Train, keep the best epoch's weights, and fill the rows of untrained items.
+
+        Raises:
+            InputError: there is nothing to learn from, or the loss diverged.
+        """
+        counts = data.counts()
+        trained = counts > 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed)
+            network = SequenceNetwork(self._item_encoder(data), Sasrec(self.config))
+        network.to(self.training.torch_device())
+        objective = NextItem(counts, self.training.label_smoothing, self.training.sampled_negatives)
+
+        def validate(network: SequenceNetwork, cases: Cases) -> float:
+            self._adopt(network, data, trained)
+            return ndcg_at_k(rank_cases(self.score, cases).ranks)
+
+        self.record = Trainer(
+            network,
+            objective,
+            cut_windows(data.sequences, self.config.max_length),
+            self.training,
+            partial(validate, cases=data.validation) if data.validation is not None else None,
+            folder / _CHECKPOINT if folder is not None else None,
+            self._fingerprint(data),
+        ).run()
+        self._adopt(network.cpu(), data, trained)
+        return self
+
+    def refit(self, data: TrainingData, folder: Path | None = None) -> SasrecRecommender:
+        """A new model trained on `data` for as many epochs as the choice on validation took.
+
+        `data` is everything, held-out interactions included; its `validation` is not looked at.
+        """
+        epochs = self.training.model_copy(update={"epochs": max(1, self.record.best_epoch)})
+        everything = replace(data, validation=None)
+        return SasrecRecommender(self.config, epochs).fit(everything, folder)
+
+    @torch.inference_mode()
+    def score(self, histories: Histories) -> Scores:
+        """Scores float32 [B, N+1] as user @ item_table.T; see `Recommender.score`."""
+        self.backbone.eval()
+        device = next(self.backbone.parameters()).device
+        table = torch.from_numpy(self.item_table).to(device)
+        history = torch.from_numpy(pad_left(histories, self.config.max_length)).to(device)
+        user = self.backbone.last(torch.nn.functional.embedding(history, table), history != 0)
+        scores: Scores = (user @ table.T).cpu().numpy()
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and weights.safetensors into the folder."""
+        tensors = {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
+        tensors["item_table"] = torch.from_numpy(self.item_table)
+        tensors["fresh_projection"] = torch.from_numpy(self.fresh_projection)
+        save_checkpoint(folder / _WEIGHTS, tensors, {})
+        described = {
+            "name": self.name,
+            "config": self.config.model_dump(),
+            "training": self.training.model_dump(),
+            "record": self.record.to_dict(),
+        }
+        write_atomically(folder / _CONFIG, json.dumps(described, indent=2).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the folder doesn't hold such a model.
+        """
+        found = load_checkpoint(folder / _WEIGHTS)
+        try:
+            described = json.loads((folder / _CONFIG).read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder / _CONFIG}: not a saved model ({error})") from error
+        if found is None or described.get("name") != cls.name:
+            raise InputError(f"{folder}: doesn't hold a saved {cls.name} model")
+        tensors, _ = found
+        model = cls(
+            SasrecConfig.parse(described["config"], "config"),
+            TrainingConfig.parse(described["training"], "training"),
+        )
+        model.item_table = tensors.pop("item_table").numpy()
+        model.fresh_projection = tensors.pop("fresh_projection").numpy()
+        model.backbone.load_state_dict(
+            {name.removeprefix("backbone/"): tensor for name, tensor in tensors.items()}
+        )
+        model.backbone.eval()
+        model.record = TrainingRecord.from_dict(described["record"])
+        return model
+
+    def _item_encoder(self, data: TrainingData) -> ItemEncoder:
+        size = self.config.embedding_size
+        white = None if data.knowledge is None else whiten(data.knowledge, size)
+        return ItemEncoder(
+            data.n_items,
+            size,
+            knowledge=white if self.config.knowledge_beside_ids else None,
+            id_vectors=white if self.config.id_init == "text" else None,
+        )
+
+    def _adopt(
+        self, network: SequenceNetwork, data: TrainingData, trained: npt.NDArray[np.bool_]
+    ) -> None:
+        """Take over a network's weights, its items folded into one table."""
+        self.backbone = network.backbone.eval()
+        with torch.inference_mode():
+            table = network.items().cpu().numpy()
+        self.fresh_projection = fit_fresh_projection(data.knowledge, table, trained)
+        self.item_table = fill_fresh_rows(table, data.knowledge, trained, self.fresh_projection)
+
+    def _fingerprint(self, data: TrainingData) -> str:
+        parts: list[object] = [self.config, self.training, data.n_items, *data.sequences]
+        if data.validation is not None:
+            parts += [data.validation.history_items, data.validation.targets]
+        if data.knowledge is not None:
+            parts.append(data.knowledge)
+        return fingerprint_of(*parts)
