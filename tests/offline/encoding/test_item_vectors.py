@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from offline.encoding.item_vectors import EncodingConfig, encode_items, text_to_encode
+from offline.encoding.config import EncodingConfig
+from offline.encoding.item_vectors import encode_items, text_to_encode
 from offline.encoding.sentence_encoder import SentenceEncoder
 
 ITEMS = ["title : toy story", "title : war", "title : toy story", "title : a quiet film"]

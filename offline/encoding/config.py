@@ -1,0 +1,26 @@
+"""What to encode of an item, and with which encoder; light, so that reading a recipe loads no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_ENCODER = "all-minilm-l6-v2"
+
+EncodedText = Literal["item", "knowledge", "item+knowledge"]
+
+
+class EncodingConfig(BaseModel):
+    """Settings of the encoding stage; frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str = Field(
+        default=DEFAULT_ENCODER, min_length=1, description="short name, Hugging Face id or folder"
+    )
+    text: EncodedText = Field(
+        default="item+knowledge",
+        description="what is encoded of an item: its own text, the knowledge, or both",
+    )
+    batch_size: int = Field(default=64, ge=1, description="texts at a time")
