@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 
 from model_store.errors import InputError
@@ -23,7 +24,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 # Larger figures are not seconds any more (1e11 s is the year 5138) but ms, µs, ns since 1970.
-MS_FROM, US_FROM, NS_FROM = 1e11, 1e14, 1e17
+SCALES = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 def find_columns(
@@ -104,17 +105,12 @@ def as_unix_s(values: pl.Series) -> pl.Series:
         return values.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
     if isinstance(values.dtype, pl.Categorical | pl.Enum):
         values = values.cast(pl.String)
-    numbers = as_numbers(values)
-    size = pl.col("t").abs()
-    seconds = numbers.to_frame("t").select(
-        pl.when(size < MS_FROM)
-        .then("t")
-        .when(size < US_FROM)
-        .then(pl.col("t") / 1e3)
-        .when(size < NS_FROM)
-        .then(pl.col("t") / 1e6)
-        .otherwise(pl.col("t") / 1e9)
-    )["t"]
+    # numpy divides exactly, where polars multiplies by a rounded reciprocal.
+    numbers = as_numbers(values).to_numpy()
+    scale = np.select(
+        [abs(numbers) >= start for start, _ in SCALES], [per_s for _, per_s in SCALES], 1
+    )
+    seconds = pl.Series(numbers / scale, dtype=pl.Float64, nan_to_null=True)
     if values.dtype == pl.String and seconds.has_nulls():
         texts = values.filter(seconds.is_null()).to_list()
         seconds = seconds.scatter(

@@ -1,0 +1,163 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.errors import InputError
+from offline.data import text_tables
+from offline.data.complaints import ComplaintKind, Complaints
+from offline.data.text_tables import TextTable, open_csv, open_headless
+
+
+def read(table: TextTable, *columns: str) -> tuple[list[int], pl.DataFrame, Complaints]:
+    complaints = Complaints()
+    batches = list(table.batches(columns or table.columns, complaints))
+    places = [place for batch in batches for place in batch.places.to_list()]
+    return places, pl.concat([batch.frame for batch in batches]), complaints
+
+
+def written(tmp_path: Path, text: str | bytes, name: str = "t.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_separators_quotes_line_breaks_and_marks_are_found_out(
+    tmp_path, separator, quote, line_break, bom
+):
+    rows = [["user", "item"], ["ü 1", "007"], ["2", ""]]
+    lines = [separator.join(f"{quote}{field}{quote}" for field in row) for row in rows]
+    table = open_csv(written(tmp_path, bom + line_break.join(lines)))
+    places, frame, complaints = read(table)
+    assert frame.rows() == [("ü 1", "007"), ("2", "")]
+    assert frame.columns == ["user", "item"]
+    assert places == [2, 3]
+    assert complaints.lines() == []
+
+
+def test_only_wanted_columns_are_read_in_the_wanted_order(tmp_path):
+    _, frame, _ = read(open_csv(written(tmp_path, "a,b,c\n1,2,3\n")), "c", "a")
+    assert frame.rows(named=True) == [{"c": "3", "a": "1"}]
+
+
+def test_lines_are_counted_through_quoted_line_breaks_and_blank_lines(tmp_path):
+    text = 'a,b\n1,"one\ntwo\nthree"\n\n2,x\n3\n"4","y"\n'
+    places, frame, complaints = read(open_csv(written(tmp_path, text)))
+    assert places == [2, 6, 8]
+    assert frame["b"].to_list() == ["one\ntwo\nthree", "x", "y"]
+    [line] = complaints.lines()
+    assert line == (
+        "t.csv: 1 row with another number of fields than the header dropped "
+        "(line 7: 1 fields instead of 2)"
+    )
+
+
+def test_lines_are_counted_through_blank_lines_without_quotes(tmp_path):
+    places, frame, complaints = read(open_csv(written(tmp_path, "a,b\n\n1,x\n2\n3,y,z\n4,w")))
+    assert places == [3, 6]
+    assert frame["a"].to_list() == ["1", "4"]
+    assert complaints.count(ComplaintKind.FIELD_COUNT) == 2
+    assert "line 4: 1 fields" in complaints.lines()[0]
+    assert "line 5: 3 fields" in complaints.lines()[0]
+
+
+def test_a_misplaced_quote_costs_its_row_alone(tmp_path):
+    text = 'a,b\n1,"x"y\n2,"z"\n3,5" nail\n'
+    places, frame, complaints = read(open_csv(written(tmp_path, text)))
+    assert frame.rows() == [("2", "z"), ("3", '5" nail')]
+    assert places == [3, 4]
+    assert complaints.lines() == ["t.csv: 1 row with a misplaced quote dropped (line 2)"]
+
+
+def test_a_quote_that_is_never_closed_is_refused(tmp_path):
+    table = open_csv(written(tmp_path, 'a,b\n1,x\n2,"y\n3,z\n'))
+    with pytest.raises(InputError, match="line 3: a quote is opened and never closed"):
+        read(table)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(text_tables, "BLOCK_BYTES", 7)
+    monkeypatch.setattr(text_tables, "QUOTED_BATCH_ROWS", 2)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_blocks_do_not_show(tmp_path, quote, end):
+    rows = [(f"user {n}", "é" * (n % 5)) for n in range(40)]
+    text = "u,i\n" + "\n".join(f"{quote}{u}{quote},{i}" for u, i in rows) + end
+    places, frame, _ = read(open_csv(written(tmp_path, text)))
+    assert frame.rows() == rows
+    assert places == list(range(2, 42))
+
+
+cell = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
+
+
+@given(
+    rows=st.lists(st.tuples(cell, cell), min_size=1, max_size=6), separator=st.sampled_from(",;\t")
+)
+def test_both_readers_give_every_field_exactly(tmp_path_factory, rows, separator):
+    folder = tmp_path_factory.mktemp("law")
+    quoted = "".join(
+        separator.join('"' + field.replace('"', '""') + '"' for field in row) + "\n"
+        for row in [("first", "second"), *rows]
+    )
+    _, frame, _ = read(open_csv(written(folder, quoted)))
+    assert frame.rows() == rows
+    if not any(
+        character in field for row in rows for field in row for character in '"' + separator
+    ):
+        plain = "".join(separator.join(row) + "\n" for row in [("first", "second"), *rows])
+        _, frame, _ = read(open_csv(written(folder, plain)))
+        assert frame.rows() == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"\xff\xfea\x00,\x00", "UTF-16"),
+        (b"a,b\n\x00\x01\x02", "not a table"),
+        (b"a,b,a\n", "names 'a' twice"),
+        ("a,ü\n".encode("latin-1"), "line 1 is not UTF-8"),
+        (b'a,"b\n1,2', "line 1 is no header"),
+    ],
+)
+def test_what_is_no_table_is_refused_when_opened(tmp_path, content, reason):
+    path = written(tmp_path, content)
+    with pytest.raises(InputError, match=reason) as refusal:
+        open_csv(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_wrong_encoding_is_named_with_its_line(tmp_path, quote):
+    text = f"a,b\n1,{quote}x{quote}\n2,y\n3,Amélie\n4,z\n"
+    table = open_csv(written(tmp_path, text.encode("latin-1")))
+    with pytest.raises(InputError, match="line 4 is not UTF-8 text"):
+        read(table)
+
+
+def test_a_headless_file_takes_the_first_encoding_that_fits(tmp_path):
+    for encoding in ("utf-8", "latin-1"):
+        path = written(tmp_path, "1::Amélie\n2::x\n".encode(encoding), "t.dat")
+        table = open_headless(path, ("id", "title"), "::", ("utf-8", "latin-1"))
+        places, frame, _ = read(table)
+        assert frame.rows() == [("1", "Amélie"), ("2", "x")]
+        assert places == [1, 2]
+
+
+def test_a_headless_file_with_other_fields_is_refused(tmp_path):
+    path = written(tmp_path, "1,2,3\n", "t.dat")
+    with pytest.raises(InputError, match="line 1 has 1 fields between '::', expected 2: id, title"):
+        open_headless(path, ("id", "title"), "::")
