@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -18,12 +21,11 @@ from starlette.types import ASGIApp
 from app.admin import admin_router
 from app.documentation import openapi_document
 from app.gate import REQUEST_ID, Endpoint, Gate, unexpected
+from app.logs import configure_logging
 from app.problems import Problem, field_path, shorten
 from app.routes import hot_endpoints, public_router
 from app.service import Service
-from app.settings import Settings, describe_unknown_variables, read_settings
-
-log = logging.getLogger(__name__)
+from app.settings import Settings, read_settings
 
 
 class LongtailApp(FastAPI):
@@ -86,15 +88,21 @@ def app_from_environment() -> FastAPI:
     """
     settings = read_settings()
     configure_logging(settings)
-    for line in describe_unknown_variables():
-        log.warning("%s", line)
+    _end_with_parent()
     return create_app(settings)
 
 
-def configure_logging(settings: Settings) -> None:
-    """Plain lines on stderr; requests are counted, not logged."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    logging.getLogger().setLevel(settings.log_level.upper())
+def _end_with_parent() -> None:
+    """Have this worker end when the process that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True, name="parent").start()
 
 
 def _answer_errors_as_problems(app: FastAPI) -> None:

@@ -14,7 +14,9 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model_store.embedded import store_folder
 from model_store.errors import ConfigError
+from model_store.publication import bundles_folder
 
 PREFIX = "LONGTAIL_"
 
@@ -37,16 +39,17 @@ class Settings(BaseSettings):
         description="Bearer token of the admin endpoints; unset, they are closed.",
     )
     bundles_dir: Path = Field(
-        default=Path("model_store/bundles"),
-        description="Folder that holds one folder per bundle version.",
+        default_factory=bundles_folder,
+        description="Folder that holds one folder per bundle version; "
+        "unset means model_store/bundles.",
     )
     store_dir: Path = Field(
-        default=Path("model_store/store"),
+        default_factory=store_folder,
         description="Folder of the embedded store's data and of the journals of events that "
-        "were acknowledged while the store was away.",
+        "were acknowledged while the store was away; unset means model_store/store.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
     workers: int = Field(default=1, ge=1, le=256, description="Number of worker processes.")
     store_timeout_ms: float = Field(
         default=50,

@@ -1,0 +1,99 @@
+"""`longtail serve` and `longtail models`; what is heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_RAW = argparse.RawDescriptionHelpFormatter
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this room's commands."""
+    _register_serve(subparsers)
+    _register_models(subparsers)
+
+
+def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = subparsers.add_parser(
+        "serve",
+        help="answer POST /recommend",
+        description="Serve the active version, or the bundle that is given, until Ctrl-C.\n"
+        "Everything else is set by LONGTAIL_ variables; without LONGTAIL_REDIS_URL the\n"
+        "embedded store is started and ended with the service.",
+        epilog="examples:\n"
+        "  longtail serve\n"
+        "  longtail serve --bundle builds/demo/bundle --port 8080\n"
+        "  LONGTAIL_REDIS_URL=redis://store:6379/0 longtail serve --host 0.0.0.0 --workers 4",
+        formatter_class=_RAW,
+    )
+    serve.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="publish this bundle if it isn't yet, and make it the active version",
+    )
+    serve.add_argument("--host", help="address to listen on (LONGTAIL_HOST, else 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (LONGTAIL_PORT, else 8000)")
+    serve.add_argument(
+        "--workers", type=int, help="number of worker processes (LONGTAIL_WORKERS, else 1)"
+    )
+    serve.set_defaults(run=_run_serve)
+
+
+def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = subparsers.add_parser(
+        "models",
+        help="list, show, activate, roll back, retire versions",
+        description="Look at published versions and choose which one answers. Works on the store;\n"
+        "running services follow within a second. With --url it asks a service instead, which\n"
+        "answers once the version has passed all its checks there.",
+        epilog="examples:\n"
+        "  longtail models list\n"
+        "  longtail models show 2026-11-21-1\n"
+        "  longtail models activate 2026-11-21-2\n"
+        "  longtail models activate 2026-11-21-2 --url http://127.0.0.1:8000\n"
+        "  longtail models rollback\n"
+        "  longtail models retire 2026-11-21-1",
+        formatter_class=_RAW,
+    )
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, about, takes_version in (
+        ("list", "all versions", False),
+        ("show", "one version with its metrics", True),
+        ("activate", "make a version the active one", True),
+        ("rollback", "back to the version that was active before", False),
+        ("retire", "take a version and its keys out of the store; its bundle stays", True),
+    ):
+        parser = actions.add_parser(
+            action,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog=f"example: longtail models {action}{' 2026-11-21-1' if takes_version else ''}",
+        )
+        if takes_version:
+            parser.add_argument("version", metavar="VERSION")
+        parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+        if action != "retire":
+            parser.add_argument(
+                "--url", help="ask a running service, with LONGTAIL_ADMIN_TOKEN as the token"
+            )
+            parser.add_argument("--token", help="admin token (else LONGTAIL_ADMIN_TOKEN)")
+        parser.set_defaults(run=_run_models)
+
+
+def _run_serve(arguments: argparse.Namespace) -> int:
+    from app.serve import serve
+
+    return serve(
+        bundle=arguments.bundle,
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers,
+    )
+
+
+def _run_models(arguments: argparse.Namespace) -> int:
+    from app.models_command import run
+
+    return run(arguments)

@@ -1,0 +1,157 @@
+"""`longtail models`: tables for people, JSON for machines; on the store, or through a service."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from app.settings import Settings, read_settings
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.errors import ConfigError, RegistryError
+from model_store.registry import ModelRecord, Registry
+from model_store.store import connect
+
+# Loading a large bundle beside the running one, with its checks, takes a while.
+ACTIVATION_TIMEOUT_S = 600
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked and print the outcome; 0.
+
+    Raises:
+        LongtailError: it could not be done.
+    """
+    settings = read_settings()
+    if getattr(arguments, "url", None):
+        outcome = _through_service(arguments, settings)
+    elif settings.redis_url:
+        outcome = _on_registry(arguments, Registry(connect(settings.redis_url)), settings)
+    else:
+        with EmbeddedStore(settings.store_dir) as store:
+            outcome = _on_registry(arguments, Registry(connect(store.url)), settings)
+    if arguments.json:
+        print(json.dumps(outcome, ensure_ascii=False, indent=2))
+    else:
+        print(_readable(arguments.action, outcome))
+    return 0
+
+
+def _on_registry(
+    arguments: argparse.Namespace, registry: Registry, settings: Settings
+) -> dict[str, Any]:
+    if arguments.action == "list":
+        active = registry.active()
+        models = [_shown(record, active) for record in registry.records()]
+        return {"active": active, "models": models}
+    if arguments.action == "show":
+        return _shown(registry.get(arguments.version), registry.active())
+    if arguments.action == "activate":
+        record = registry.get(arguments.version)
+        # Services check again, with golden requests; here a damaged bundle isn't even offered.
+        folder = settings.bundles_dir / record.version
+        Bundle.open(folder if folder.is_dir() else Path(record.bundle))
+        previous = registry.activate(arguments.version)
+        return {"active": arguments.version, "previous": previous}
+    if arguments.action == "rollback":
+        left = registry.active()
+        return {"active": registry.rollback(), "previous": left}
+    return {"retired": arguments.version, "keys": registry.retire(arguments.version)}
+
+
+def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    token = arguments.token or (
+        settings.admin_token.get_secret_value() if settings.admin_token else None
+    )
+    if token is None:
+        raise ConfigError("--url needs the admin token: set LONGTAIL_ADMIN_TOKEN or give --token")
+    base = f"{arguments.url.rstrip('/')}/admin/models"
+    if arguments.action == "activate":
+        return _ask("POST", f"{base}/{quote(arguments.version, safe='')}/activate", token)
+    if arguments.action == "rollback":
+        return _ask("POST", f"{base}/rollback", token)
+    listed = _ask("GET", base, token)
+    if arguments.action == "list":
+        return listed
+    for model in listed["models"]:
+        if model["version"] == arguments.version:
+            found: dict[str, Any] = model
+            return found
+    raise RegistryError(f"version {arguments.version!r} is not published")
+
+
+def _ask(method: str, url: str, token: str) -> dict[str, Any]:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--url {url!r}: starts with neither http:// nor https://")
+    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+        url, method=method, headers={"Authorization": f"Bearer {token}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=ACTIVATION_TIMEOUT_S) as response:  # noqa: S310
+            document: dict[str, Any] = json.load(response)
+            return document
+    except urllib.error.HTTPError as error:
+        raise RegistryError(_detail(error)) from error
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{url}: {getattr(error, 'reason', error)}") from error
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.url}: {error.code} {error.reason}"
+
+
+def _shown(record: ModelRecord, active: str | None) -> dict[str, Any]:
+    is_active = record.version == active
+    return {
+        **record.model_dump(),
+        "state": "active" if is_active else "published",
+        "active": is_active,
+    }
+
+
+def _readable(action: str, outcome: dict[str, Any]) -> str:
+    if action == "list":
+        rows = [
+            (
+                "*" if model["active"] else "",
+                model["version"],
+                model["state"],
+                str(model.get("model", "")),
+                ", ".join(f"{name} {value:.4g}" for name, value in _main_metrics(model)),
+            )
+            for model in outcome["models"]
+        ]
+        return _table(("", "VERSION", "STATE", "MODEL", "METRICS"), rows)
+    if action == "show":
+        metrics = outcome.pop("metrics")
+        fields = [(name, str(value)) for name, value in outcome.items() if value is not None]
+        fields += [(f"metrics.{name}", f"{value:.4g}") for name, value in metrics.items()]
+        return _table(("FIELD", "VALUE"), fields)
+    if action == "retire":
+        return f"retired {outcome['retired']}; {outcome['keys']} keys are gone"
+    return f"active is {outcome['active']}, before it was {outcome['previous'] or 'none'}"
+
+
+def _main_metrics(model: dict[str, Any]) -> list[tuple[str, float]]:
+    """The few metrics that fit a line: those about hits and ranks, else the first ones."""
+    metrics = {k: v for k, v in model["metrics"].items() if isinstance(v, int | float)}
+    main = [(k, v) for k, v in metrics.items() if "ndcg_at_10" in k or "hit_rate_at_10" in k]
+    return (main or list(metrics.items()))[:3]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
