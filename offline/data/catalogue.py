@@ -35,7 +35,7 @@ def read_catalogue(table: Table, columns: Mapping[str, str], complaints: Complai
     n_rows = frame.height
     frame = drop_bad_rows(frame, id_reasons(ITEM_ID, ComplaintKind.MISSING_ITEM), table, complaints)
     if frame.is_empty():
-        own = ", ".join(str(c) for c in complaints if c.file == table.path.name)
+        own = complaints.about(table.path.name)
         reason = f"none of its rows can be used: {own}" if n_rows or own else "has no rows"
         raise InputError(f"{table.path}: {reason}")
     frame = _drop_repeated(frame, table, complaints)
@@ -53,7 +53,7 @@ def _attribute_columns(
         if name == columns[ITEM_ID]:
             continue
         if not name or not can_be_attribute(dtype):
-            left_out.append(f"column {name!r} of type {dtype}")
+            left_out.append(f"{name!r} of type {dtype}")
             continue
         readable[TITLE if name == columns.get(TITLE) else name] = name
     complaints.add(table.path.name, ComplaintKind.COLUMN_NOT_READ, len(left_out), left_out)

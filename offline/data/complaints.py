@@ -26,12 +26,12 @@ class ComplaintKind(StrEnum):
     BAD_RATING = "with a rating that is no number dropped"
     FIELD_COUNT = "with another number of fields than the header dropped"
     BAD_QUOTE = "with a misplaced quote dropped"
-    REPEATED_INTERACTION = "that repeat user, item and timestamp of an earlier one dropped"
-    REPEATED_ITEM = "that repeat the item id of an earlier one dropped"
+    REPEATED_INTERACTION = "repeating user, item and timestamp of an earlier one dropped"
+    REPEATED_ITEM = "repeating the item id of an earlier one dropped"
     ITEM_NOT_IN_CATALOGUE = "of items that the catalogue lacks kept"
     MISSING_TITLE = "without a title kept"
     NOT_A_NUMBER = "with a text in a column of numbers, taken as missing there"
-    COLUMN_NOT_READ = "hold a column that can't become an attribute, left out"
+    COLUMN_NOT_READ = "that can't become an attribute left out"
 
 
 @dataclass
@@ -44,11 +44,17 @@ class Complaint:
     examples: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        rows = "row" if self.count == 1 else "rows"
-        examples = (
-            f" ({'; '.join(self.examples)}{'; …' if self.count > len(self.examples) else ''})"
-        )
-        return f"{self.file}: {self.count} {rows} {self.kind}{examples if self.examples else ''}"
+        return f"{self.file}: {self.summary}"
+
+    @property
+    def summary(self) -> str:
+        """Count, kind and examples, without the file."""
+        noun = "column" if self.kind is ComplaintKind.COLUMN_NOT_READ else "row"
+        text = f"{self.count} {noun if self.count == 1 else noun + 's'} {self.kind}"
+        if not self.examples:
+            return text
+        more = ["…"] if self.count > len(self.examples) else []
+        return f"{text} ({'; '.join([*self.examples, *more])})"
 
 
 class Complaints:
@@ -76,6 +82,10 @@ class Complaints:
     def count(self, kind: ComplaintKind, file: str | None = None) -> int:
         """How often a kind came up, in one file or in all."""
         return sum(c.count for c in self if c.kind is kind and file in (None, c.file))
+
+    def about(self, file: str) -> str:
+        """All that was wrong with one file, on one line."""
+        return ", ".join(c.summary for c in self if c.file == file)
 
     def lines(self) -> list[str]:
         """One line a complaint, for people."""

@@ -142,7 +142,7 @@ def _drop_repeated(
 
 
 def _unusable(table: Table, n_rows: int, complaints: Complaints) -> InputError:
-    own = [str(complaint) for complaint in complaints if complaint.file == table.path.name]
+    own = complaints.about(table.path.name)
     if not n_rows and not own:
         return InputError(f"{table.path}: has no rows")
-    return InputError(f"{table.path}: none of its rows can be used: {', '.join(own)}")
+    return InputError(f"{table.path}: none of its rows can be used: {own}")

@@ -74,14 +74,14 @@ def _open_interactions(path: Path) -> Source:
 
 def _open_items(path: Path) -> Source:
     required: tuple[str, ...] = (ITEM_ID, TITLE)
-    if path.suffix == ".item":
+    if path.name == "u.item":
+        table: Table = open_u_item(path)
+    elif path.suffix == ".item":
         # Many of RecBole's data sets have no titles; such items are called by their ids.
-        table: Table = open_atomic(path)
+        table = open_atomic(path)
         required = (ITEM_ID,)
     elif path.suffix == ".dat":
         table = open_movies_dat(path)
-    elif path.name == "u.item":
-        table = open_u_item(path)
     else:
         table = _open_plain(path)
         if {"movieId", "title"} <= table.schema.keys():
@@ -120,7 +120,8 @@ def _find_file(folder: Path, names: Sequence[str], what: str) -> Path:
 
 
 def _find_files(folder: Path, names: Sequence[str]) -> list[Path]:
-    found = [path for name in names for path in sorted(folder.glob(name)) if path.is_file()]
+    matches = [path for name in names for path in sorted(folder.glob(name)) if path.is_file()]
+    found = list(dict.fromkeys(matches))  # u.item matches twice
     # RecBole's folders may hold parts beside the whole, which is named like the folder.
     whole = [path for path in found if path.stem == folder.resolve().name]
     return whole if len(whole) == 1 else found

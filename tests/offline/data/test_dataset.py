@@ -1,0 +1,325 @@
+"""Data sets of one's own: odd ids, bad rows, refusals."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.errors import InputError
+from offline.data.complaints import Complaint, ComplaintKind, Complaints
+from offline.data.dataset import Dataset, read_dataset
+
+
+def histories(dataset: Dataset) -> dict[str, list[str]]:
+    interactions = dataset.interactions
+    return {
+        user_id: [interactions.item_ids.id_of(i) for i in interactions.history(user)]
+        for user, user_id in enumerate(interactions.user_ids)
+    }
+
+
+def written(folder: Path, interactions: str, items: str | None = None) -> Path:
+    (folder / "interactions.csv").write_text(interactions, encoding="utf-8")
+    if items is not None:
+        (folder / "items.csv").write_text(items, encoding="utf-8")
+    return folder
+
+
+LONG_ID = "x" * 200
+ODD_IDS = ["007", "7", " 7 ", "été 映画", LONG_ID, "a b", "1e5", "null", "№|#"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_odd_ids_stay_as_they_stand(tmp_path, form):
+    frame = pl.DataFrame(
+        {"user_id": ODD_IDS, "item_id": ODD_IDS[::-1], "timestamp": range(len(ODD_IDS))}
+    )
+    path = tmp_path / f"mine.{form}"
+    frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
+    dataset = read_dataset(path)
+    assert dataset.interactions.user_ids == ODD_IDS
+    assert list(dataset.interactions.item_ids.ids) == ODD_IDS[::-1]
+    assert dataset.complaints.lines() == []
+    assert dataset.interactions.ratings is None
+    assert dataset.attributes.names == ()
+    assert dataset.attributes.n_items == len(ODD_IDS)
+
+
+def test_order_is_by_time_and_ties_keep_file_order(tmp_path):
+    text = "user_id,item_id,timestamp\nu,z,5\nv,q,1\nu,b,2\nu,a,5\nu,m,2\nu,z,9\n"
+    dataset = read_dataset(written(tmp_path, text))
+    assert histories(dataset) == {"u": ["b", "m", "z", "a", "z"], "v": ["q"]}
+    assert dataset.interactions.timestamps.tolist() == [2, 2, 5, 5, 9, 1]
+
+
+def test_items_are_numbered_by_the_catalogue_then_by_first_appearance(tmp_path):
+    folder = written(
+        tmp_path,
+        "user_id,item_id,timestamp\nu,new2,9\nu,b,1\nv,new1,1\nv,new2,2\n",
+        "item_id,title\nb,B\ncold,C\na,A\n",
+    )
+    dataset = read_dataset(folder)
+    assert dataset.interactions.item_ids.ids == ("b", "cold", "a", "new2", "new1")
+    title = dataset.attributes.get("title")
+    assert title is not None
+    assert title.values == ["B", "C", "A", None, None]
+    [line] = dataset.complaints.lines()
+    assert line.startswith("interactions.csv: 3 rows of items that the catalogue lacks kept")
+    assert line.endswith("(item 'new2'; item 'new1'; …)")
+
+
+def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
+    rows = [
+        "u,a,1,5",  # line 2
+        ",a,1,5",
+        "u,,1,5",
+        "u,a,,5",
+        "u,a,yesterday,5",
+        "u,a,2,good",  # line 7
+        "u,a,2,",
+        "u\x07,a,2,5",
+        f"u,{'i' * 513},2,5",
+        f"u,{'i' * 512},2,5",
+        "u,a,2",  # line 12
+        "",
+        "u,a,1,4",
+        "  ,a,1,4",
+        "u,b,2,3.5",
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text("user_id,item_id,timestamp,rating\n" + "\n".join(rows))
+    dataset = read_dataset(path)
+    assert histories(dataset) == {"u": ["a", "i" * 512, "b"]}
+    assert dataset.interactions.ratings is not None
+    assert dataset.interactions.ratings.tolist() == [5, 5, 3.5]
+    assert [line.removeprefix("mine.csv: ") for line in dataset.complaints.lines()] == [
+        (
+            "1 row with another number of fields than the header dropped "
+            "(line 12: 3 fields instead of 4)"
+        ),
+        "2 rows without a user id dropped (line 3; line 15)",
+        r"1 row with a control character in an id dropped (line 9: 'u\x07')",
+        "1 row without an item id dropped (line 4)",
+        f"1 row with an id longer than 512 characters dropped (line 10: '{'i' * 40}…')",
+        "1 row without a timestamp dropped (line 5)",
+        "1 row with an unreadable timestamp dropped (line 6: 'yesterday')",
+        "2 rows with a rating that is no number dropped (line 7: 'good'; line 8: '')",
+        (
+            "1 row repeating user, item and timestamp of an earlier one dropped "
+            "(line 14: user 'u', item 'a')"
+        ),
+    ]
+
+
+def test_lines_are_right_behind_quoted_line_breaks(tmp_path):
+    text = 'user_id,item_id,timestamp,note\nu,a,1,"two\nlines"\nu,b,soon,x\n'
+    dataset = read_dataset(written(tmp_path, text))
+    assert dataset.complaints.lines() == [
+        "interactions.csv: 1 row with an unreadable timestamp dropped (line 4: 'soon')"
+    ]
+
+
+def test_parquet_counts_rows_and_takes_typed_columns(tmp_path):
+    path = tmp_path / "mine.parquet"
+    pl.DataFrame(
+        {
+            "userId": [1, None, 3],
+            "movieId": [10.0, 11.0, None],
+            "ts": [datetime(1970, 1, 2), None, None],
+            "rating": [4, 5, 3],
+        }
+    ).write_parquet(path)
+    dataset = read_dataset(path)
+    assert histories(dataset) == {"1": ["10"]}
+    assert dataset.interactions.timestamps.tolist() == [86400.0]
+    assert dataset.complaints.lines() == [
+        "mine.parquet: 1 row without a user id dropped (row 2)",
+        "mine.parquet: 1 row without an item id dropped (row 3)",
+    ]
+
+
+def test_bad_and_repeated_items_are_complained_of(tmp_path):
+    folder = written(
+        tmp_path,
+        "user_id,item_id,timestamp\nu,a,1\n",
+        "item_id,name,year,tags\n"
+        'a,First,1995,"[""x"", ""y""]"\n'
+        "b,,1996,\n,Lost,1997,\na,Second,1998,\n",
+    )
+    dataset = read_dataset(folder)
+    assert dataset.attributes.names == ("title", "year", "tags")
+    assert dataset.attributes.row(1) == {"title": "First", "year": 1995, "tags": ["x", "y"]}
+    assert dataset.attributes.row(2) == {"title": None, "year": 1996, "tags": None}
+    assert dataset.complaints.lines() == [
+        "items.csv: 1 row without an item id dropped (line 4)",
+        "items.csv: 1 row repeating the item id of an earlier one dropped (line 5: 'a')",
+        "items.csv: 1 row without a title kept (line 3: 'b')",
+    ]
+
+
+def test_parquet_columns_become_attributes_of_their_kind(tmp_path):
+    written(tmp_path, "user_id,item_id,timestamp\nu,1,1\n")
+    pl.DataFrame(
+        {
+            "item_id": [1, 2],
+            "title": ["A", None],
+            "tags": [["x", "y"], None],
+            "price": [9.5, None],
+            "stock": [3, 0],
+            "place": ["here", ""],  # named like the column that rows are placed by
+            "made of": [{"a": 1}, {"a": 2}],
+        }
+    ).write_parquet(tmp_path / "items.parquet")
+    dataset = read_dataset(tmp_path)
+    kinds = {n: a.kind for n in dataset.attributes.names if (a := dataset.attributes.get(n))}
+    assert kinds == {
+        "title": "text",
+        "tags": "list",
+        "price": "number",
+        "stock": "number",
+        "place": "text",
+    }
+    assert dataset.attributes.row(2) == {
+        "title": None,
+        "tags": None,
+        "price": None,
+        "stock": 0,
+        "place": None,
+    }
+    assert dataset.complaints.count(ComplaintKind.COLUMN_NOT_READ) == 1
+    assert dataset.complaints.lines() == [
+        (
+            "items.parquet: 1 column that can't become an attribute left out "
+            "('made of' of type Struct({'a': Int64}))"
+        ),
+        "items.parquet: 1 row without a title kept (row 2: '2')",
+    ]
+
+
+GOOD = "user_id,item_id,timestamp\nu,a,1\n"
+
+
+@pytest.mark.parametrize(
+    ("interactions", "items", "reason"),
+    [
+        ("", None, r"interactions.csv: is empty"),
+        ("user_id,item_id\nu,a\n", None, r"interactions.csv: no column 'timestamp'"),
+        ("user_id,item_id,timestamp\n", None, r"interactions.csv: has no rows"),
+        ("user_id,item_id,timestamp\nu,a\n", None, r"none of its rows can be used: .*line 2"),
+        ("user_id,item_id,timestamp\nu,a,x\n", None, r"none .* unreadable timestamp .*line 2: 'x'"),
+        ("just a text\nof two lines\n", None, r"interactions.csv: no column 'user_id'"),
+        (GOOD, "item_id,colour\na,red\n", r"items.csv: no column 'title'"),
+        (GOOD, "item_id,title\n", r"items.csv: has no rows"),
+        (GOOD, "item_id,title\n,A\n", r"items.csv: none of its rows can be used: .*line 2"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, interactions, items, reason):
+    with pytest.raises(InputError, match=reason) as refusal:
+        read_dataset(written(tmp_path, interactions, items))
+    assert "\n" not in str(refusal.value)
+
+
+def test_items_are_refused_before_interactions_are_read(tmp_path):
+    folder = written(tmp_path, "user_id,item_id,timestamp\nall,rows,bad\n", "item_id\na\n")
+    with pytest.raises(InputError, match=r"items\.csv: no column 'title'"):
+        read_dataset(folder)
+
+
+def test_a_missing_file_and_an_unsuitable_folder_are_refused(tmp_path):
+    with pytest.raises(InputError, match="nothing: no such file"):
+        read_dataset(tmp_path / "nothing")
+    with pytest.raises(InputError, match="holds no interactions"):
+        read_dataset(tmp_path)
+    written(tmp_path, GOOD)
+    with pytest.raises(InputError, match=r"items\.csv: no such file"):
+        read_dataset(tmp_path, tmp_path / "items.csv")
+    (tmp_path / "interactions.tsv").write_text(GOOD)
+    with pytest.raises(InputError, match=r"both interactions\.csv and interactions\.tsv"):
+        read_dataset(tmp_path)
+
+
+def test_parquet_that_is_none_and_types_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "mine.parquet"
+    path.write_bytes(b"user_id,item_id,timestamp\n")
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        read_dataset(path)
+    pl.DataFrame({"user_id": [["u"]], "item_id": ["a"], "timestamp": [1]}).write_parquet(path)
+    with pytest.raises(InputError, match=r"column 'user_id' of type List\(String\)"):
+        read_dataset(path)
+    pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [True]}).write_parquet(path)
+    with pytest.raises(InputError, match="column 'timestamp' of type Boolean"):
+        read_dataset(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        read_dataset(path)
+
+
+ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=4).filter(
+    lambda text: text.strip()
+)
+rows = st.lists(st.tuples(ids, ids, st.integers(0, 4)), min_size=1, max_size=30)
+
+
+@given(rows)
+def test_histories_are_a_stable_sort_of_the_file(tmp_path_factory, drawn):
+    path = tmp_path_factory.mktemp("law") / "mine.csv"
+    pl.DataFrame(drawn, schema=["user_id", "item_id", "timestamp"], orient="row").write_csv(
+        path, quote_style="always"
+    )
+    expected: dict[str, list[tuple[int, str]]] = {}
+    for user, item, time in dict.fromkeys(drawn):
+        expected.setdefault(user, []).append((time, item))
+    dataset = read_dataset(path)
+    assert histories(dataset) == {
+        user: [item for _, item in sorted(row, key=lambda pair: pair[0])]
+        for user, row in expected.items()
+    }
+    assert dataset.interactions.user_ids == list(expected)
+    n_repeated = len(drawn) - len(dict.fromkeys(drawn))
+    assert dataset.complaints.count(ComplaintKind.REPEATED_INTERACTION) == n_repeated
+
+
+def test_a_data_set_is_read_back_as_it_was_saved(tmp_path):
+    folder = written(
+        tmp_path,
+        "user_id,item_id,timestamp,rating\nü,a,5,1\nü,b,1,2.5\nü,c,,2\n",
+        "item_id,title,genres\nb,B,x|y\n",
+    )
+    saved = read_dataset(folder)
+    saved.save(tmp_path / "saved")
+    loaded = Dataset.load(tmp_path / "saved")
+    assert histories(loaded) == histories(saved) == {"ü": ["b", "a"]}
+    assert loaded.attributes == saved.attributes
+    assert loaded.complaints == saved.complaints
+    assert loaded.complaints.lines() == saved.complaints.lines()
+    for name in ("offsets", "items", "timestamps", "ratings"):
+        before, after = getattr(saved.interactions, name), getattr(loaded.interactions, name)
+        np.testing.assert_array_equal(before, after)
+        assert before.dtype == after.dtype
+
+
+@pytest.mark.parametrize(
+    "name", ["items.npy", "user_ids.json", "attributes.json", "complaints.json"]
+)
+def test_a_damaged_saved_data_set_is_refused(tmp_path, name):
+    read_dataset(written(tmp_path, GOOD)).save(tmp_path / "saved")
+    (tmp_path / "saved" / name).write_bytes(b"\x93 damaged")
+    with pytest.raises(InputError, match="saved"):
+        Dataset.load(tmp_path / "saved")
+
+
+def test_complaints_keep_a_few_examples_and_count_all():
+    complaints = Complaints()
+    for line in range(10):
+        complaints.add("f", ComplaintKind.MISSING_USER, 1, [f"line {line}"])
+    complaints.add("f", ComplaintKind.MISSING_ITEM, 0, ["never"])
+    assert list(complaints) == [
+        Complaint("f", ComplaintKind.MISSING_USER, 10, ["line 0", "line 1", "line 2"])
+    ]
+    assert complaints.count(ComplaintKind.MISSING_USER) == 10
+    assert complaints.count(ComplaintKind.MISSING_USER, "other") == 0
