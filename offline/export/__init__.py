@@ -1,0 +1,1 @@
+"""From a trained model to files a service can run without torch, checked against torch."""

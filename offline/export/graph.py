@@ -1,0 +1,73 @@
+"""The ONNX graph: histories and an item table in, scores and user vectors out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+
+from model_store.files import write_atomically
+from offline.recommender.backbone import Backbone
+from offline.recommender.network import ServingNetwork
+
+HISTORY, ITEM_TABLE, SCORES, USER = "history", "item_table", "scores", "user"
+OPSET = 20
+
+
+def export_graph(backbone: Backbone, embedding_size: int, path: Path) -> None:
+    """Write the serving graph of a backbone, whole or not at all.
+
+    Inputs: `history` int64 [B, L], 0 = padding on the left; `item_table` float32 [N+1, D].
+    Outputs: `scores` float32 [B, N+1]; `user` float32 [B, D]. B, L and N are free.
+    """
+    serving = ServingNetwork(backbone).eval()
+    # Sizes that differ from each other and from 1, so that none is taken for a constant.
+    example = (torch.ones(3, 7, dtype=torch.int64), torch.zeros(11, embedding_size))
+    batch, length, rows = (torch.export.Dim(name) for name in ("B", "L", "N_plus_1"))
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            serving,
+            example,
+            dynamo=True,
+            input_names=[HISTORY, ITEM_TABLE],
+            output_names=[SCORES, USER],
+            dynamic_shapes=({0: batch, 1: length}, {0: rows}),
+            opset_version=OPSET,
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    graph = program.model_proto
+    _strip_notes(graph)
+    onnx.checker.check_model(graph)
+    write_atomically(path, graph.SerializeToString(deterministic=True))
+
+
+def _strip_notes(graph: onnx.ModelProto) -> None:
+    """Drop the exporter's notes: they hold paths and stack traces of this machine."""
+    body = graph.graph
+    parts = (body.node, body.input, body.output, body.initializer, body.value_info)
+    for part in (graph, body, *(entry for entries in parts for entry in entries)):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's chatter; errors still come as exceptions."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
