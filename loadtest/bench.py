@@ -67,14 +67,18 @@ def run_bench(plan: Plan, bundle: Path) -> dict[str, Any]:
     ceiling_rps = measure_ceiling(server_core, client_core)
     _say(f"starting the echo, and the service with {bundle}")
     with (
-        tempfile.TemporaryDirectory(prefix="longtail-bench-") as store,
+        tempfile.TemporaryDirectory(prefix="longtail-bench-") as folder,
         Child("echo", _python("loadtest.echo"), core=server_core) as echo_child,
-        # A store of its own: a benchmark leaves nothing behind in anybody's data.
+        # Folders of its own: a benchmark leaves nothing behind in anybody's data.
         Child(
             "recommend",
             [*_longtail(), "serve", "--bundle", str(bundle.absolute()), "--port", "{port}"],
             core=server_core,
-            environment={"LONGTAIL_STORE_DIR": store, "LONGTAIL_REDIS_URL": ""},
+            environment={
+                "LONGTAIL_STORE_DIR": f"{folder}/store",
+                "LONGTAIL_BUNDLES_DIR": f"{folder}/bundles",
+                "LONGTAIL_REDIS_URL": "",
+            },
         ) as service_child,
     ):
         version = version_of(wait_until_ready(service_child.address))

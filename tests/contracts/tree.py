@@ -1,0 +1,73 @@
+"""The files of the project as a checkout has them, without what is made at build or run time."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("app", "loadtest", "model_store", "offline")
+MADE = tuple(
+    ROOT / path
+    for path in (
+        *("build", "builds", "dist", ".venv", ".git", "loadtest/results"),
+        *("model_store/bundles", "model_store/store"),
+    )
+)
+
+
+def is_made(path: Path) -> bool:
+    """Whether a path lies where only builds and runs write."""
+    return any(path.is_relative_to(folder) for folder in MADE)
+
+
+@cache
+def source_files() -> tuple[Path, ...]:
+    """All files that are kept under version control or are about to be."""
+    folders = [ROOT / name for name in (*ROOMS, "tests", "docs", ".ci")]
+    found = [path for path in ROOT.iterdir() if path.is_file()]
+    found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return tuple(
+        sorted(
+            path
+            for path in found
+            if not is_made(path) and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        )
+    )
+
+
+def source_texts() -> Iterator[tuple[str, str]]:
+    """Relative path and content of each file that is text."""
+    for path in source_files():
+        try:
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Python files below folders of the project; longtail.py goes with all rooms."""
+    inside = tuple(ROOT / folder for folder in folders)
+    return [
+        path
+        for path in source_files()
+        if path.suffix == ".py" and any(path.is_relative_to(folder) for folder in inside)
+    ]
+
+
+def syntax_of(path: Path) -> ast.Module:
+    """The file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Each import anywhere in a file: the module, and the name taken from it (None: all of it)."""
+    for node in ast.walk(syntax_of(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, None
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield node.module, alias.name
