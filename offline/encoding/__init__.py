@@ -3,4 +3,5 @@
 sentence_encoder.py    a Hugging Face encoder with mean pooling
 item_vectors.py        what of an item is encoded, and the vectors of all items
 onnx_export.py         text_encoder.onnx + tokenizer.json, checked against torch
+    half_weights.py        the weights of an ONNX file in half precision
 """

@@ -1,4 +1,4 @@
-"""What to encode of an item, and with which encoder; light, so that reading a recipe loads no torch."""
+"""What to encode of an item, and with which encoder; reading a recipe loads no torch."""
 
 from __future__ import annotations
 

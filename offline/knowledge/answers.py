@@ -48,6 +48,11 @@ def answer_key(config: KnowledgeConfig, template: PromptTemplate, item_text: str
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def answer_line(answer: StoredAnswer) -> str:
+    """The answer as its line in a file."""
+    return json.dumps(asdict(answer), ensure_ascii=False) + "\n"
+
+
 def read_answers(path: Path) -> dict[str, StoredAnswer]:
     """All answers of a `.jsonl` or `.jsonl.gz` file by key; empty if there is no such file.
 
@@ -85,9 +90,8 @@ class AnswerLog:
 
     def append(self, answers: Iterable[StoredAnswer]) -> None:
         """Write answers and return once they are on the disk."""
-        lines = [json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers]
         # One write, so that a second run on the same file can't come between.
-        self._file.write("".join(lines).encode())
+        self._file.write("".join(answer_line(answer) for answer in answers).encode())
         os.fsync(self._file.fileno())
 
     def __enter__(self) -> AnswerLog:

@@ -15,6 +15,7 @@ from offline.knowledge.answers import (
 from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.flaws import Flaw, find_flaw, trim_to_sentence
 from offline.knowledge.prompt import PromptTemplate, read_template
+from offline.knowledge.shipping import pack_answers
 
 FIRST = StoredAnswer("aa", "Un thé à l’ombre.", None, 1)
 SECOND = StoredAnswer("bb", "", Flaw.LOOP, 1)
@@ -106,3 +107,10 @@ def test_every_shipped_answer_is_sound_or_says_what_is_wrong() -> None:
         assert find_flaw(answer.knowledge, begins, "") is None
     usable = sum(answer.flaw is None for answer in shipped.values())
     assert usable / len(shipped) > 0.98
+
+
+def test_packed_answers_are_the_same_bytes_whatever_their_order(tmp_path: Path) -> None:
+    pack_answers(tmp_path / "a.jsonl.gz", [FIRST, SECOND])
+    pack_answers(tmp_path / "b.jsonl.gz", [SECOND, FIRST])
+    assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
+    assert read_shipped(tmp_path) == {"aa": FIRST, "bb": SECOND}

@@ -13,7 +13,7 @@ ASK = (
 SOUND = [
     f"{BEGIN} humor, adventure and comedy. It's a classic Disney-themed animated film.",
     f"{BEGIN} tales. Snow White and the Seven Dwarfs is how Snow White and the Seven Dwarfs win.",
-    f"{BEGIN} a good thriller with a twist at its very end. It was made by Michael B. Jackson and it goes",
+    f"{BEGIN} a good thriller with a twist at its very end. It is by Michael B. Jackson and goes",
 ]
 FLAWED = [
     ("", Flaw.EMPTY),
