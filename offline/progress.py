@@ -86,7 +86,6 @@ class Progress:
         stream: TextIO | None = None,
     ) -> None:
         stream = sys.stderr if stream is None else stream
-        unit = unit if unit == BYTES_UNIT else f" {unit}"
         if stream.isatty():
             self._bar: Any = _RedrawnLine(
                 desc=label,
