@@ -52,7 +52,7 @@ class TextEncoderReport:
     model_bytes: int
     parity_texts: int
     graph_difference: float  # largest of any component to torch, weights as they are
-    file_difference: float  # the same with the weights as the file keeps them
+    largest_difference: float  # the same of the file, with its weights in half precision
     query_ms: float  # one short query with tokenisation on one CPU thread, median
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def export_text_encoder(
         model_bytes=len(content),
         parity_texts=len(parity_texts),
         graph_difference=graph_difference,
-        file_difference=file_difference,
+        largest_difference=file_difference,
         query_ms=_time_query_ms(OnnxTextEncoder.open(folder)),
     )
 
