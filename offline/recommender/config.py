@@ -1,39 +1,19 @@
-"""What may be chosen about a recommender and its training, with the ranges that make sense."""
+"""What may be chosen about a recommender and its training, with the ranges that make sense.
+
+Read by recipes, so nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, Self
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from model_store.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class Choices(BaseModel):
-    """A frozen set of choices; an unknown key is an error, not a silent default."""
+class SasrecConfig(BaseModel):
+    """The shape of a SASRec network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def parse(cls, values: Mapping[str, object], where: str) -> Self:
-        """Read choices from a recipe's table; `where` names it in the message.
-
-        Raises:
-            ConfigError: a key is unknown or a value is out of range; one line with both.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in (where, *first["loc"]))
-            shown = "" if first["type"] == "value_error" else f" = {first['input']!r}"
-            raise ConfigError(f"{key}{shown}: {first['msg']}") from None
-
-
-class SasrecConfig(Choices):
-    """The shape of a SASRec network."""
 
     embedding_size: int = Field(64, ge=4, le=1024, description="D, size of an item_table row")
     layers: int = Field(2, ge=1, le=16)
@@ -57,8 +37,10 @@ class SasrecConfig(Choices):
         return self
 
 
-class TrainingConfig(Choices):
+class TrainingConfig(BaseModel):
     """How a network is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(100, ge=1, le=10_000, description="at most; early stopping ends sooner")
     patience: int = Field(10, ge=1, le=10_000, description="epochs without a better NDCG@10")
@@ -81,14 +63,3 @@ class TrainingConfig(Choices):
                 f"not {self.sampled_negatives}"
             )
         return self
-
-    def torch_device(self) -> torch.device:
-        """The device to train on.
-
-        Raises:
-            ConfigError: cuda is asked for and there is none.
-        """
-        available = torch.cuda.is_available()
-        if self.device == "cuda" and not available:
-            raise ConfigError("training.device = 'cuda': this machine has no CUDA device")
-        return torch.device("cuda" if available and self.device != "cpu" else "cpu")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model_store.errors import InputError
+from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
 from offline.data.split import Cases
 from offline.evaluate.metrics import ndcg_at_k, rank_cases
@@ -59,13 +59,14 @@ class SasrecRecommender:
 
         Raises:
             InputError: there is nothing to learn from, or the loss diverged.
+            ConfigError: the device asked for is not there.
         """
         counts = data.counts()
         trained = counts > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             network = SequenceNetwork(self._item_encoder(data), Sasrec(self.config))
-        network.to(self.training.torch_device())
+        network.to(_device(self.training.device))
         objective = NextItem(counts, self.training.label_smoothing, self.training.sampled_negatives)
 
         def validate(network: SequenceNetwork, cases: Cases) -> float:
@@ -128,15 +129,15 @@ class SasrecRecommender:
         found = load_checkpoint(folder / _WEIGHTS)
         try:
             described = json.loads((folder / _CONFIG).read_bytes())
-        except (OSError, ValueError) as error:
+            model = cls(
+                SasrecConfig.model_validate(described["config"]),
+                TrainingConfig.model_validate(described["training"]),
+            )
+        except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder / _CONFIG}: not a saved model ({error})") from error
         if found is None or described.get("name") != cls.name:
             raise InputError(f"{folder}: doesn't hold a saved {cls.name} model")
         tensors, _ = found
-        model = cls(
-            SasrecConfig.parse(described["config"], "config"),
-            TrainingConfig.parse(described["training"], "training"),
-        )
         model.item_table = tensors.pop("item_table").numpy()
         model.fresh_projection = tensors.pop("fresh_projection").numpy()
         model.backbone.load_state_dict(
@@ -173,3 +174,10 @@ class SasrecRecommender:
         if data.knowledge is not None:
             parts.append(data.knowledge)
         return fingerprint_of(*parts)
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("training.device = 'cuda': this machine has no CUDA device")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

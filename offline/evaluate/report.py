@@ -1,0 +1,125 @@
+"""The offline report: every model by the same protocol, for a program and for a person."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model_store.files import save_array, write_atomically
+from offline.data.split import Split
+from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain
+from offline.evaluate.hardware import describe_hardware
+from offline.evaluate.metrics import Ranking, rank_cases
+from offline.evaluate.page import render_page
+from offline.evaluate.plots import plot_by_length, plot_training
+from offline.progress import track
+from offline.recommender.recommender import Recommender, TrainingData
+
+REPORT, PAGE = "report.json", "report.md"
+BY_LENGTH_PLOT, TRAINING_PLOT = "ndcg_by_history_length.png", "training.png"
+PROTOCOL = (
+    "Full ranking over the whole catalogue without the items of the user's history; "
+    "ties count against the model; no sampled metrics. Choices are made on validation."
+)
+
+
+def write_report(
+    models: Mapping[str, Recommender],
+    split: Split,
+    n_items: int,
+    folder: Path,
+    *,
+    split_name: str,
+    facts: Mapping[str, Any] | None = None,
+    training: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Rank validation and test cases with every model; write report.json, report.md and plots.
+
+    The ranks of each case are kept beside it as `ranks/<model>.<part>.npy`, int64 [C], in the
+    order of the cases, so that gains can be paired over users later.
+
+    Args:
+        models: by the name the report gives them; the first is the one the report is about, the
+            others are baselines.
+        split: its validation and test cases are ranked.
+        n_items: N.
+        folder: where the files go.
+        split_name: how the interactions were held out.
+        facts: what else should be on record: configuration, seed, seconds, revision.
+        training: the epochs of the first model's training, for its curve.
+
+    Returns:
+        What report.json holds.
+    """
+    counts = TrainingData.of_split(split, n_items).counts()
+    parts = {"validation": split.validation, "test": split.test}
+    rankings: dict[str, dict[str, Ranking]] = {}
+    figures: dict[str, dict[str, Any]] = {}
+    for name, model in track(models.items(), "evaluating", total=len(models), unit="model"):
+        started = time.perf_counter()
+        rankings[name] = {part: rank_cases(model.score, cases) for part, cases in parts.items()}
+        figures[name] = {
+            part: group_figures(rankings[name][part], cases, counts)
+            for part, cases in parts.items()
+        }
+        figures[name]["seconds"] = time.perf_counter() - started
+        for part in parts:
+            save_array(folder / "ranks" / f"{name}.{part}.npy", rankings[name][part].ranks)
+    by_length = {
+        name: ndcg_by_length(ranking["test"], split.test) for name, ranking in rankings.items()
+    }
+    report = {
+        "protocol": PROTOCOL,
+        "split": split_name,
+        "data": _describe_data(split, n_items),
+        "hardware": describe_hardware(),
+        "models": figures,
+        "by_history_length": by_length,
+        "paired_gains": _gains_over_baselines(rankings),
+        "training": training or [],
+        "facts": dict(facts or {}),
+    }
+    content = json.dumps(_without_nan(report), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / REPORT, content.encode())
+    plot_by_length(by_length, folder / BY_LENGTH_PLOT)
+    plots = [BY_LENGTH_PLOT]
+    if training:
+        plot_training(training, folder / TRAINING_PLOT)
+        plots.append(TRAINING_PLOT)
+    write_atomically(folder / PAGE, render_page(report, plots).encode())
+    return report
+
+
+def _describe_data(split: Split, n_items: int) -> dict[str, int]:
+    return {
+        "users": len(split.train_offsets) - 1,
+        "items": n_items,
+        "training_interactions": len(split.train_items),
+        "validation_cases": len(split.validation),
+        "test_cases": len(split.test),
+    }
+
+
+def _gains_over_baselines(rankings: Mapping[str, Mapping[str, Ranking]]) -> dict[str, Any]:
+    first, *others = rankings
+    return {
+        other: {
+            part: paired_gain(ranking, rankings[other][part])
+            for part, ranking in rankings[first].items()
+            if len(ranking.ranks)
+        }
+        for other in others
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    """A mean over nothing has no figure; JSON has no NaN, so it is null there."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
