@@ -39,7 +39,9 @@ def admin_router(service: Service) -> APIRouter:
             )
 
     router = APIRouter(
-        prefix="/admin", dependencies=[Depends(require_token)], responses=problems_of(401, 403, 503)
+        prefix="/admin",
+        dependencies=[Depends(require_token)],
+        responses=problems_of(401, 403, 422, 503),
     )
 
     @router.get("/models", summary="All versions")

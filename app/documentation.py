@@ -55,7 +55,12 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     """The framework's document with the models of the bodies that routes read themselves."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            # What is absent from an answer unless it was asked for is not required in it.
+            separate_input_output_schemas=False,
         )
         _, definitions = models_json_schema(
             [(model, "validation") for model in _DOCUMENTED],

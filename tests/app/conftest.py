@@ -1,0 +1,80 @@
+"""A service over a tiny real bundle and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.publication import publish
+from model_store.registry import Registry
+from model_store.store import connect
+from tests.made_bundle import Catalogue, make_bundle, make_catalogue
+
+TOKEN = "a-token-for-tests"
+AS_ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    return make_catalogue()
+
+
+@pytest.fixture(scope="session")
+def made_bundle(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("made") / "made-1", catalogue=catalogue)
+
+
+def settings_for(url: str, folder: Path, **changes: object) -> Settings:
+    fields: dict[str, object] = {
+        "redis_url": url,
+        "bundles_dir": folder / "bundles",
+        "store_dir": folder / "journals",
+        "admin_token": TOKEN,
+        "watch_interval_ms": 50,
+        # The cores of a test machine are shared: no timeout but where a test is about one.
+        "store_timeout_ms": 5_000,
+        **changes,
+    }
+    return Settings(**fields)  # type: ignore[arg-type]
+
+
+def publish_and_activate(bundle: Bundle, folder: Path, url: str) -> str:
+    client = connect(url)
+    version = publish(bundle, folder / "bundles", client).version
+    Registry(client).activate(version)
+    client.close()
+    return version
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings), raise_server_exceptions=False) as http:
+        yield http
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bundles").mkdir()
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def http(
+    store: EmbeddedStore, made_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """A service for all tests of a module; those that change it make their own."""
+    folder = tmp_path_factory.mktemp("service")
+    client = connect(store.url)
+    client.flushall()
+    client.close()
+    publish_and_activate(made_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder)) as http:
+        yield http

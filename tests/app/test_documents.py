@@ -1,0 +1,111 @@
+"""The OpenAPI document is true; the metrics are there; the service needs no torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.testclient import TestClient
+
+from tests.app.conftest import AS_ADMIN
+
+CASES: list[tuple[str, str, dict[str, Any] | None, int]] = [
+    ("POST", "/recommend", {"user_id": "u1", "explain": True, "fields": ["title"]}, 200),
+    ("POST", "/recommend", {"interests": "comedy", "explain": True}, 200),
+    ("POST", "/recommend", {"user_id": "nobody", "explain": True}, 200),
+    ("POST", "/recommend", {"k": 0}, 422),
+    ("POST", "/recommend/batch", {"requests": [{"history": ["i1"]}, {"user_id": "u2"}]}, 200),
+    ("POST", "/recommend/batch", {"requests": []}, 422),
+    ("POST", "/events", {"events": [{"user_id": "w", "item_id": "i1"}]}, 200),
+    ("POST", "/events", {"user_id": "w", "item_id": "i1", "rating": 3.5}, 200),
+    ("POST", "/events", {}, 422),
+    ("GET", "/items/{item_id}/similar", None, 200),
+    ("GET", "/health/live", None, 200),
+    ("GET", "/health/ready", None, 200),
+    ("GET", "/admin/models", None, 200),
+    ("POST", "/admin/models/{version}/activate", None, 200),
+    ("POST", "/admin/models/rollback", None, 409),
+]
+
+
+@pytest.fixture(scope="module")
+def document(http: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = http.get("/openapi.json").json()
+    return found
+
+
+def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), CASES)
+def test_real_answers_fit_the_document(
+    http: TestClient,
+    document: dict[str, Any],
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    status: int,
+) -> None:
+    operation = document["paths"][path][method.lower()]
+    url = path.replace("{item_id}", "i1").replace("{version}", "made-1")
+    response = http.request(method, url, json=body, headers=AS_ADMIN)
+    assert response.status_code == status, response.text
+    content = operation["responses"][str(status)]["content"]
+    schema = content[response.headers["content-type"]]["schema"]
+    assert schema
+    validator(document, schema).validate(response.json())
+    if body is not None:
+        declared = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert validator(document, declared).is_valid(body) is (status == 200)
+
+
+def test_every_reference_in_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', str(document).replace("'", '"')))
+    assert references
+    assert references <= set(document["components"]["schemas"])
+
+
+def test_the_documentation_page_is_there(http: TestClient) -> None:
+    assert http.get("/docs").status_code == 200
+
+
+def test_metrics_count_what_happened(http: TestClient) -> None:
+    def read(line: str) -> float:
+        found = re.search(rf"^{re.escape(line)} (\S+)$", http.get("/metrics").text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    similar = 'route="/items/{item_id:path}/similar"'
+    lines = {
+        'longtail_requests_total{route="/recommend",served_by="popular",status="200"}': 2,
+        'longtail_requests_total{route="/recommend",served_by="",status="422"}': 1,
+        f'longtail_requests_total{{{similar},served_by="",status="404"}}': 1,
+        'longtail_request_seconds_count{route="/recommend"}': 3,
+        'longtail_degraded_total{what="unknown_items"}': 2,
+        'longtail_stage_seconds_count{stage="inference"}': 2,
+        'longtail_events_total{where="store"}': 3,
+    }  # fmt: skip
+    before = {line: read(line) for line in lines}
+    for _ in range(2):
+        http.post("/recommend", json={"history": ["never heard of"]})
+    http.post("/recommend", json={})
+    http.get("/items/nothing/similar")
+    http.post("/events", json={"events": [{"user_id": "m", "item_id": "i1"}] * 3})
+    assert {line: read(line) - before[line] for line in lines} == lines
+    assert read('longtail_model_workers{version="made-1"}') == 1
+    assert read('longtail_items{kind="all"}') == 60
+    assert read("longtail_store_up") == 1
+
+
+def test_the_service_imports_neither_torch_nor_offline() -> None:
+    code = (
+        "import sys, app.main, app.serve, app.cli, app.models_command\n"
+        "found = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(found & {'torch', 'transformers', 'offline', 'onnx', 'polars'}))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
