@@ -27,6 +27,8 @@ def summarise(echo: MeasuredServer, service: MeasuredServer) -> dict[str, Any]:
         figures |= {f"{name}_{part}_ms": times[part] for part in ("p50", "p99", "p99_9")}
         if server.cpu_us:
             figures[f"{name}_cpu_us"] = round(statistics.median(server.cpu_us), 1)
+    if echo.cpu_us and service.cpu_us:
+        figures["cpu_ratio"] = round(figures["echo_cpu_us"] / figures["recommend_cpu_us"], 4)
     figures["open_loop"] = {
         rate: {
             f"{part}_ms": value
@@ -61,7 +63,8 @@ def format_bench(figures: dict[str, Any]) -> str:
         for name in ("echo", "recommend")
     ]
     low, high = figures["ratio_interval"] or (figures["ratio"], figures["ratio"])
-    lines.append(f"ratio {figures['ratio']:.3f} (95 % interval {low:.3f} to {high:.3f})")
+    by_cpu = f"; by CPU time {figures['cpu_ratio']:.3f}" if "cpu_ratio" in figures else ""
+    lines.append(f"ratio {figures['ratio']:.3f} (95 % interval {low:.3f} to {high:.3f}){by_cpu}")
     for rate, times in figures["open_loop"].items():
         lines.append(
             f"open loop {rate:>5} rps: p50 {times['p50_ms']:.2f}  p99 {times['p99_ms']:.2f}  "

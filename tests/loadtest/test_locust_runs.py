@@ -68,35 +68,6 @@ def test_a_stall_of_a_second_shows_in_all_requests_that_were_due_in_it(tmp_path:
     assert results["broken_thresholds"][0].endswith("is above --max-p99-ms 500")
 
 
-def test_a_mixed_run_passes_and_tells_everything_about_itself(
-    stand_in: Child, tmp_path: Path
-) -> None:
-    code, output, errors, results = run(
-        stand_in,
-        tmp_path,
-        *("--workload=mixed", "--rate=100", "--duration=2", "--users=10", "--arrivals=constant"),
-        *("--max-p99-ms=2000", "--min-rps=80"),
-    )
-    assert code == 0, errors
-    figures = results["figures"]
-    assert figures["due"] == figures["requests"] == 200
-    assert figures["failed"] == 0
-    assert set(figures["by_request"]) >= {"recommend visitor", "event"}
-    assert set(figures["served_by"]) == {"model", "popular"}
-    assert figures["model_versions"].keys() == {"stand-in-1"}
-    assert results["bundle_version"] == "stand-in-1"
-    assert results["hardware"]["cores"] >= 1
-    assert results["hardware"]["memory_bytes"] > 0
-    assert "loadtest.run" in results["command"]
-    assert results["duration_s"] == 2
-    assert results["date"]
-    assert "commit" in results
-    assert results["broken_thresholds"] == []
-    assert "p99.9" in output
-    assert "1 s of 2 s" in errors
-    assert (tmp_path / "r.html").stat().st_size > 10_000
-
-
 def test_wrong_answers_fail_the_run_and_are_counted_by_what_is_wrong(tmp_path: Path) -> None:
     with start_stand_in("fail") as service:
         code, _, errors, results = run(
