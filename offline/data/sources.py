@@ -55,7 +55,7 @@ def open_sources(interactions: Path, items: Path | None) -> tuple[Source, Source
     if interactions.is_dir():
         interactions = _find_file(interactions, INTERACTION_FILES, "interactions")
     opened = _open_interactions(_existing(interactions))
-    return opened, None if items is None else _open_items(_existing(items))
+    return opened, None if items is None else open_items(items)
 
 
 def _open_interactions(path: Path) -> Source:
@@ -72,7 +72,13 @@ def _open_interactions(path: Path) -> Source:
     return Source(table, columns)
 
 
-def _open_items(path: Path) -> Source:
+def open_items(path: Path) -> Source:
+    """Open a file of items.
+
+    Raises:
+        InputError: it is missing, of no known form, or lacks a column.
+    """
+    path = _existing(path)
     required: tuple[str, ...] = (ITEM_ID, TITLE)
     if path.name == "u.item":
         table: Table = open_u_item(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +156,13 @@ def global_time(
         ),
         _cases(interactions, (n_before_test > 0) & (n_before_test < lengths), n_before_test),
     )
+
+
+SPLITS: dict[str, Callable[[Interactions], Split]] = {
+    "leave_one_out": leave_one_out,
+    "global_time": global_time,
+}
+"""Ways to hold interactions out, by the name a build is given."""
 
 
 def _count_before(interactions: Interactions, time_s: float) -> Int64:

@@ -1,0 +1,278 @@
+"""The whole offline path, in order: data → knowledge → encoding → recommender → evaluate → bundle.
+
+Every stage is an artifact (`offline.artifact`) in the build's folder. torch and transformers are
+imported by the stages that need them, when they run: a build with nothing to do takes a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from model_store.files import save_array
+from offline.artifact import Artifact, Facts, Stage, locked, run_stage
+from offline.assembly import BundleParts, code_revision, write_bundle
+from offline.cache import cache_folder
+from offline.inputs import DEFAULT_ITEM_KIND, Source
+from offline.recipe import Recipe
+from offline.stage_files import read_catalogue, read_json, read_vectors, write_json
+
+Say = Callable[[str], None]
+SplitName = Literal["leave_one_out", "global_time"]
+N_PARITY_TEXTS = 64
+CHECKPOINT = "checkpoint"
+TRAINING_SOURCES = ("recommender", "data/split.py", "evaluate/metrics.py")
+HEADLINE_METRICS = ("hit_rate_at_10", "ndcg_at_10")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is to be built, from what, and where.
+
+    Attributes:
+        source: the files to read.
+        recipe: the choices.
+        root: folder of the stages; the bundle is `root/bundle`.
+        split: how interactions are held out; choices are made and figures measured on them.
+        refit: put the model trained on everything, held-out interactions too, into the bundle.
+        regenerate: pass over the knowledge that comes with the project.
+        say: told what is going on, a line at a time.
+    """
+
+    source: Source
+    recipe: Recipe
+    root: Path
+    split: SplitName = "leave_one_out"
+    refit: bool = False
+    regenerate: bool = False
+    say: Say = print
+
+    def run(self) -> Path:
+        """Bring every stage up to date and answer the bundle's folder.
+
+        Raises:
+            LongtailError: in one line, what can't be used or done.
+        """
+        with locked(self.root):
+            data = self.read_data()
+            knowledge = self.generate_knowledge(data)
+            vectors = self.encode_items(knowledge)
+            encoder = self.export_encoder(knowledge)
+            chosen = self.train(data, vectors)
+            report = self.evaluate(data, chosen)
+            served = self.refit_on_everything(data, vectors, chosen) if self.refit else chosen
+            exported = self.export(data, served)
+            return write_bundle(
+                self.root / "bundle",
+                BundleParts(data, vectors, encoder, served, report, exported),
+                configuration={
+                    "recipe": self.recipe.model_dump(),
+                    "item_kind": self.source.item_kind,
+                    "split": self.split,
+                    "refit": self.refit,
+                },
+                say=self.say,
+            )
+
+    def stage(
+        self,
+        name: str,
+        sources: tuple[str, ...],
+        config: Facts,
+        inputs: dict[str, str],
+        produce: Callable[[Path], Facts],
+    ) -> Artifact:
+        """Run one stage, or take what it left last time."""
+        return run_stage(Stage(name, sources, config, inputs), self.root, produce, self.say)
+
+    def read_data(self) -> Artifact:
+        """Read, check, number and split the interactions."""
+
+        def produce(folder: Path) -> Facts:
+            from offline.data.dataset import read_dataset
+            from offline.data.split import SPLITS
+
+            dataset = read_dataset(self.source.interactions, self.source.items)
+            for line in dataset.complaints.lines():
+                self.say(f"  {line}")
+            dataset.save(folder)
+            interactions = dataset.interactions
+            SPLITS[self.split](interactions).save(folder / "split")
+            return {
+                "interactions": len(interactions),
+                "users": interactions.n_users,
+                "items": interactions.n_items,
+            }
+
+        config = {"split": self.split}
+        return self.stage("data", ("data",), config, {"files": self.source.fingerprint()}, produce)
+
+    def generate_knowledge(self, data: Artifact) -> Artifact:
+        """Have the language model write what each item is and who likes it (SeRALM 4.2)."""
+        config = self.recipe.knowledge
+        if config.item_kind == DEFAULT_ITEM_KIND:
+            config = config.model_copy(update={"item_kind": self.source.item_kind})
+
+        def produce(folder: Path) -> Facts:
+            from offline.item_text import item_texts
+            from offline.knowledge.generation import generate_knowledge
+
+            ids, attributes = read_catalogue(data)
+            texts = item_texts(attributes, ids)
+            knowledge, report = generate_knowledge(
+                texts, config, cache_folder(), regenerate=self.regenerate
+            )
+            write_json(folder / "item_texts.json", texts)
+            write_json(folder / "knowledge.json", knowledge)
+            write_json(folder / "report.json", report.to_json())
+            facts = {"texts": report.n_texts, "shipped": report.from_shipped}
+            return facts | {"cached": report.from_cache, "generated": report.generated}
+
+        settings = config.model_dump() | {"regenerate": self.regenerate}
+        sources = ("knowledge", "item_text.py")
+        return self.stage("knowledge", sources, settings, {"data": data.fingerprint}, produce)
+
+    def encode_items(self, knowledge: Artifact) -> Artifact:
+        """Turn every item's text into a knowledge vector (SeRALM equation 2)."""
+        config = self.recipe.encoding
+
+        def produce(folder: Path) -> Facts:
+            from offline.encoding.item_vectors import encode_items
+            from offline.encoding.sentence_encoder import SentenceEncoder
+
+            texts = read_json(knowledge.path("item_texts.json"))
+            written = read_json(knowledge.path("knowledge.json"))
+            encoder = SentenceEncoder(config.encoder, cache_folder())
+            rows = encode_items(texts, written, config, encoder)
+            # Row 0 is padding's, so that an item_index is a row number everywhere.
+            vectors = np.vstack([np.zeros((1, rows.shape[1]), np.float32), rows])
+            save_array(folder / "knowledge_vectors.npy", vectors)
+            return {"vectors": len(rows), "size": rows.shape[1]}
+
+        inputs = {"knowledge": knowledge.fingerprint}
+        return self.stage("encoding", ("encoding",), config.model_dump(), inputs, produce)
+
+    def export_encoder(self, knowledge: Artifact) -> Artifact:
+        """Export the text encoder for the service, checked against torch on item texts."""
+        name = self.recipe.encoding.encoder
+
+        def produce(folder: Path) -> Facts:
+            from offline.encoding.onnx_export import export_text_encoder
+            from offline.encoding.sentence_encoder import SentenceEncoder
+
+            texts = read_json(knowledge.path("item_texts.json"))[:N_PARITY_TEXTS]
+            encoder = SentenceEncoder(name, cache_folder())
+            report = export_text_encoder(encoder, folder, texts)
+            return {"difference": report.largest_difference, "query_ms": report.query_ms}
+
+        # The texts only check the export, so another catalogue doesn't make it anew.
+        sources = ("encoding",)
+        return self.stage("text_encoder", sources, {"encoder": name}, {}, produce)
+
+    def train(self, data: Artifact, vectors: Artifact) -> Artifact:
+        """Train the recommender, its epoch chosen on validation (SeRALM 4.3)."""
+
+        def produce(folder: Path) -> Facts:
+            from offline.data.split import Split
+            from offline.recommender.recommender import TrainingData
+            from offline.recommender.sequential import SasrecRecommender
+
+            ids, _ = read_catalogue(data)
+            split = Split.load(data.path("split"))
+            training = TrainingData.of_split(split, len(ids), read_vectors(vectors))
+            model = SasrecRecommender(self.recipe.sasrec, self.recipe.training)
+            model.fit(training, folder / CHECKPOINT).save(folder)
+            save_array(folder / "popularity.npy", training.counts().astype(np.float32))
+            shutil.rmtree(folder / CHECKPOINT)
+            record = model.record
+            return {"best_epoch": record.best_epoch, "ndcg_at_10": round(record.best_ndcg, 4)}
+
+        config = {"sasrec": self.recipe.sasrec, "training": self.recipe.training}
+        inputs = {"data": data.fingerprint, "encoding": vectors.fingerprint}
+        described = {name: choices.model_dump() for name, choices in config.items()}
+        return self.stage("recommender", TRAINING_SOURCES, described, inputs, produce)
+
+    def evaluate(self, data: Artifact, trained: Artifact) -> Artifact:
+        """Rank every held-out interaction with the model and the baselines."""
+
+        def produce(folder: Path) -> Facts:
+            from offline.data.split import Split
+            from offline.evaluate.report import write_report
+            from offline.recommender.baselines import Markov, Popularity
+            from offline.recommender.recommender import Recommender, TrainingData
+            from offline.recommender.sequential import SasrecRecommender
+
+            ids, _ = read_catalogue(data)
+            split = Split.load(data.path("split"))
+            training = TrainingData.of_split(split, len(ids))
+            model = SasrecRecommender.load(trained.folder)
+            models: dict[str, Recommender] = {
+                model.name: model,
+                Markov.name: Markov().fit(training),
+                Popularity.name: Popularity().fit(training),
+            }
+            report = write_report(
+                models,
+                split,
+                len(ids),
+                folder,
+                split_name=self.split,
+                facts={
+                    "recipe": self.recipe.model_dump(),
+                    "training_seconds": trained.facts["seconds"],
+                    "code_revision": code_revision(),
+                },
+                training=model.record.to_dict()["epochs"],
+            )
+            figures = report["models"][model.name]["test"]["all"]
+            return {name: round(figures[name], 4) for name in HEADLINE_METRICS}
+
+        inputs = {"data": data.fingerprint, "recommender": trained.fingerprint}
+        return self.stage("evaluate", ("evaluate",), {}, inputs, produce)
+
+    def refit_on_everything(self, data: Artifact, vectors: Artifact, chosen: Artifact) -> Artifact:
+        """Train again on all interactions, for as many epochs as proved best."""
+
+        def produce(folder: Path) -> Facts:
+            from offline.data.interactions import Interactions
+            from offline.recommender.recommender import TrainingData
+            from offline.recommender.sequential import SasrecRecommender
+
+            everything = TrainingData.of_everything(
+                Interactions.load(data.folder), read_vectors(vectors)
+            )
+            model = SasrecRecommender.load(chosen.folder).refit(everything, folder / CHECKPOINT)
+            model.save(folder)
+            save_array(folder / "popularity.npy", everything.counts().astype(np.float32))
+            shutil.rmtree(folder / CHECKPOINT)
+            return {"epochs": len(model.record.epochs)}
+
+        inputs = {"data": data.fingerprint, "recommender": chosen.fingerprint}
+        return self.stage("refit", TRAINING_SOURCES, {}, inputs, produce)
+
+    def export(self, data: Artifact, model: Artifact) -> Artifact:
+        """Export graph, item table and golden requests, checked against torch."""
+
+        def produce(folder: Path) -> Facts:
+            from offline.data.interactions import Interactions
+            from offline.export.bundle_files import export_model
+            from offline.recommender.sequential import SasrecRecommender
+
+            interactions = Interactions.load(data.folder)
+            histories = [interactions.history(user) for user in range(interactions.n_users)]
+            report = export_model(
+                SasrecRecommender.load(model.folder), interactions.item_ids, histories, folder
+            )
+            return {
+                "checked": report.parity.n_histories,
+                "largest_difference": float(f"{report.parity.max_difference:.2g}"),
+                "request_ms": round(report.request_ms, 3),
+            }
+
+        inputs = {"data": data.fingerprint, model.folder.name: model.fingerprint}
+        return self.stage("export", ("export", "recommender"), {}, inputs, produce)

@@ -1,0 +1,148 @@
+"""`longtail build`, `evaluate` and `publish`; what is heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_RAW = argparse.RawDescriptionHelpFormatter
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this room's commands."""
+    _register_build(subparsers)
+    _register_evaluate(subparsers)
+    _register_publish(subparsers)
+
+
+def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    build = subparsers.add_parser(
+        "build",
+        help="make a bundle from interactions and a catalogue",
+        description="Run the offline path: data, knowledge, encoding, recommender, evaluation,\n"
+        "export. Stages that nothing has changed for are not run again; a build that was\n"
+        "stopped goes on where it was.",
+        epilog="examples:\n"
+        "  longtail build --interactions movielens-100k --out builds/demo\n"
+        "  longtail build --interactions clicks.csv --items items.csv --out builds/mine --refit\n"
+        "  longtail build --interactions ml-1m/ --recipe titles --seed 1 --out builds/ml-1m",
+        formatter_class=_RAW,
+    )
+    build.add_argument(
+        "--interactions",
+        required=True,
+        metavar="FILE",
+        help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
+    )
+    build.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
+    build.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where stages go")
+    build.add_argument(
+        "--recipe", default="default", metavar="NAME", help="a recipe or a .toml file (default)"
+    )
+    build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
+    build.add_argument(
+        "--split",
+        choices=("leave_one_out", "global_time"),
+        default="leave_one_out",
+        help="how interactions are held out for choices and figures (leave_one_out)",
+    )
+    build.add_argument(
+        "--refit",
+        action="store_true",
+        help="put the model trained on everything, held-out interactions too, into the bundle",
+    )
+    build.add_argument(
+        "--item-kind",
+        metavar="WORD",
+        help="what the catalogue holds, for the language model: film, product (item)",
+    )
+    build.add_argument(
+        "--regenerate",
+        action="store_true",
+        help="have knowledge written anew that comes with the project",
+    )
+    build.set_defaults(run=_run_build)
+
+
+def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    evaluate = subparsers.add_parser(
+        "evaluate",
+        help="HR@10 and NDCG@10 of a build, offline or through a running service",
+        description="Rank each test user's held-out interaction in the whole catalogue. With\n"
+        "--url the service is asked, POST /recommend for every user, and its figures are put\n"
+        "beside the offline report's; they must be equal to four decimals (exit code 1 if not).",
+        epilog="examples:\n"
+        "  longtail evaluate --build builds/demo\n"
+        "  longtail evaluate --build builds/demo --url http://127.0.0.1:8000",
+        formatter_class=_RAW,
+    )
+    evaluate.add_argument(
+        "--build", required=True, type=Path, metavar="FOLDER", help="what `build --out` was given"
+    )
+    evaluate.add_argument("--url", help="of a running service that serves this build")
+    evaluate.add_argument("--json", action="store_true", help="print JSON, for machines")
+    evaluate.set_defaults(run=_run_evaluate)
+
+
+def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    publish = subparsers.add_parser(
+        "publish",
+        help="put a bundle, or fresh items, where services find them",
+        description="Publish a bundle: its files into the bundles folder, its user features and\n"
+        "vectors into the store, its record into the registry. Or give items that came after\n"
+        "training to the versions that are published: no retraining, no restart.",
+        epilog="examples:\n"
+        "  longtail publish --bundle builds/mine/bundle\n"
+        "  longtail publish --bundle builds/mine/bundle --activate\n"
+        "  longtail publish --fresh-items new.csv",
+        formatter_class=_RAW,
+    )
+    what = publish.add_mutually_exclusive_group(required=True)
+    what.add_argument("--bundle", type=Path, metavar="FOLDER", help="bundle to publish")
+    what.add_argument("--fresh-items", type=Path, metavar="FILE", help="catalogue of new items")
+    publish.add_argument(
+        "--activate", action="store_true", help="make the published bundle the active version"
+    )
+    publish.set_defaults(run=_run_publish)
+
+
+def _run_build(arguments: argparse.Namespace) -> int:
+    from offline.build import Build
+    from offline.inputs import find_source
+    from offline.recipe import read_recipe
+
+    recipe = read_recipe(arguments.recipe)
+    if arguments.seed is not None:
+        recipe = recipe.with_changes(training={"seed": arguments.seed})
+    source = find_source(arguments.interactions, arguments.items, arguments.item_kind)
+    build = Build(
+        source,
+        recipe,
+        arguments.out,
+        split=arguments.split,
+        refit=arguments.refit,
+        regenerate=arguments.regenerate,
+        say=_say,
+    )
+    build.run()
+    return 0
+
+
+def _run_evaluate(arguments: argparse.Namespace) -> int:
+    from offline.evaluate.command import evaluate
+
+    return evaluate(arguments.build, url=arguments.url, as_json=arguments.json)
+
+
+def _run_publish(arguments: argparse.Namespace) -> int:
+    from offline.publish import publish_bundle, publish_fresh_items
+
+    if arguments.bundle:
+        publish_bundle(arguments.bundle, activate=arguments.activate, say=_say)
+    else:
+        publish_fresh_items(arguments.fresh_items, say=_say)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

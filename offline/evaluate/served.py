@@ -1,0 +1,82 @@
+"""The protocol through a running service: `POST /recommend` for every test user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+
+from model_store.errors import InputError
+from model_store.id_map import IdMap
+from offline.data.split import Cases, Int32
+from offline.evaluate.metrics import hit_rate_at_k, ndcg_at_k
+from offline.progress import track
+
+_BEYOND = np.iinfo(np.int64).max
+"""Rank of a target that isn't among the answer's items: the metrics only look at the first k."""
+
+
+@dataclass(frozen=True)
+class ServedFigures:
+    """What a service scored, and the versions that answered."""
+
+    hit_rate: float
+    ndcg: float
+    n_cases: int
+    versions: tuple[str, ...]
+
+
+def evaluate_service(
+    url: str, cases: Cases, user_ids: list[str], item_ids: IdMap, k: int = 10
+) -> ServedFigures:
+    """HR@k and NDCG@k of a service.
+
+    The history of each case is sent along, so what the store holds (the held-out interaction
+    among it) plays no part.
+
+    Raises:
+        InputError: the service can't be reached, or answers a request with an error.
+    """
+    ranks = np.full(len(cases.targets), _BEYOND, dtype=np.int64)
+    versions: set[str] = set()
+    with httpx.Client(base_url=url, timeout=30.0) as client:
+        for row in track(range(len(ranks)), f"asking {url}", unit="users"):
+            history = cases.history(row)
+            request = _request(user_ids[cases.users[row]], history, cases.targets[row], item_ids, k)
+            answer = _ask(client, request)
+            versions.add(answer["model_version"])
+            shown = [item["item_id"] for item in answer["items"]]
+            target = item_ids.id_of(int(cases.targets[row]))
+            if target in shown:
+                ranks[row] = shown.index(target) + 1
+    return ServedFigures(
+        hit_rate_at_k(ranks, k), ndcg_at_k(ranks, k), len(ranks), tuple(sorted(versions))
+    )
+
+
+def _request(
+    user_id: str, history: Int32, target: np.int32, item_ids: IdMap, k: int
+) -> dict[str, Any]:
+    past = [item_ids.id_of(int(index)) for index in history]
+    request: dict[str, Any] = {"user_id": user_id, "history": past, "k": k}
+    if target in history:
+        # The target is always a candidate, even where the user has had it before.
+        others = set(past) - {item_ids.id_of(int(target))}
+        request |= {"exclude_seen": False, "exclude": sorted(others)}
+    return request
+
+
+def _ask(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        response = client.post("/recommend", json=request)
+    except httpx.HTTPError as error:
+        raise InputError(f"{client.base_url}: {error}") from error
+    if response.status_code != httpx.codes.OK:
+        raise InputError(
+            f"{client.base_url}: user {request['user_id']!r} was answered "
+            f"{response.status_code}: {response.text[:200]}"
+        )
+    answer: dict[str, Any] = response.json()
+    return answer

@@ -1,0 +1,96 @@
+"""New items for services that already run: text → knowledge → vector → store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from model_store.attributes import Attribute, AttributeValue, ItemAttributes
+from model_store.bundle import Bundle
+from model_store.errors import InputError
+from model_store.id_map import IdMap
+from model_store.publication import FreshItem, bundles_folder, publish_fresh
+from model_store.registry import Registry
+from offline.cache import cache_folder
+from offline.data.catalogue import read_catalogue
+from offline.data.complaints import Complaints
+from offline.data.sources import open_items
+from offline.encoding.item_vectors import encode_items
+from offline.encoding.sentence_encoder import SentenceEncoder
+from offline.item_text import item_texts
+from offline.knowledge.generation import generate_knowledge
+from offline.recipe import Recipe
+
+LIST_MARK = "|"
+
+
+def add_fresh_items(
+    items: Path, client: redis.Redis, say: Callable[[str], None] = print
+) -> dict[str, int]:
+    """Read a catalogue file and give its items to the active version and its kin.
+
+    Knowledge is written and encoded as the active version's bundle was; every published version
+    with the same text encoder gets the items it doesn't know.
+
+    Returns:
+        For each such version, how many items were new to it.
+
+    Raises:
+        InputError: the file can't be used, an attribute doesn't fit the catalogue's, or no version
+            is active.
+    """
+    version = Registry(client).active()
+    if version is None:
+        raise InputError("no version is active, so there is none to give fresh items to")
+    bundle = Bundle.open(bundles_folder() / version, verify=False)
+    recipe = Recipe.model_validate(bundle.manifest.configuration["recipe"])
+    ids, attributes = _read_items(items, bundle.attributes, say)
+    texts = item_texts(attributes, ids)
+    kind = bundle.manifest.configuration["item_kind"]
+    config = recipe.knowledge.model_copy(update={"item_kind": kind})
+    knowledge, _ = generate_knowledge(texts, config, cache_folder())
+    encoder = SentenceEncoder(recipe.encoding.encoder, cache_folder())
+    vectors = encode_items(texts, knowledge, recipe.encoding, encoder)
+    fresh = [
+        FreshItem(item_id, vector, attributes.row(index))
+        for index, (item_id, vector) in enumerate(zip(ids.ids, vectors, strict=True), start=1)
+    ]
+    return publish_fresh(fresh, client, encoder=recipe.encoding.encoder)
+
+
+def _read_items(
+    path: Path, known: ItemAttributes, say: Callable[[str], None]
+) -> tuple[IdMap, ItemAttributes]:
+    source, complaints = open_items(path), Complaints()
+    catalogue = read_catalogue(source.table, source.columns, complaints)
+    for line in complaints.lines():
+        say(f"  {line}")
+    fitted: list[Attribute] = []
+    for name in catalogue.attributes.names:
+        attribute, target = catalogue.attributes.get(name), known.get(name)
+        if attribute is None or target is None:
+            say(f"  {path}: column {name!r} is no attribute of the active version and is left out")
+            continue
+        fitted.append(_fitted(attribute, target, path))
+    return IdMap(catalogue.item_ids), ItemAttributes(fitted, len(catalogue.item_ids))
+
+
+def _fitted(attribute: Attribute, target: Attribute, path: Path) -> Attribute:
+    """The attribute in the kind that the catalogue has: a few rows may look like another kind."""
+    values = [_as_kind(value, target.kind) for value in attribute.values]
+    try:
+        return Attribute(attribute.name, target.kind, values)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _as_kind(value: AttributeValue, kind: str) -> AttributeValue:
+    if value is None:
+        return None
+    if kind == "list":
+        return value if isinstance(value, list) else str(value).split(LIST_MARK)
+    if kind == "text":
+        return LIST_MARK.join(value) if isinstance(value, list) else str(value)
+    return value

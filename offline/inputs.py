@@ -1,0 +1,50 @@
+"""Where a build's data comes from: files of one's own, or a data set known by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline.artifact import hash_inputs
+from offline.cache import cache_folder
+from offline.data.movielens import fetch_movielens_100k
+
+DEFAULT_ITEM_KIND = "item"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files to read, and what a prompt calls the things in the catalogue."""
+
+    interactions: Path
+    items: Path | None
+    item_kind: str
+
+    def fingerprint(self) -> str:
+        """sha256 over the files' bytes.
+
+        Raises:
+            InputError: one of them isn't there.
+        """
+        return hash_inputs([path for path in (self.interactions, self.items) if path])
+
+
+NAMED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "movielens-100k": (fetch_movielens_100k, "film"),
+}
+"""Data sets that are fetched: a function of the cache folder, and what their items are."""
+
+
+def find_source(interactions: str, items: str | None, item_kind: str | None) -> Source:
+    """The source that a person named; a named data set is fetched if it isn't in the cache.
+
+    Raises:
+        FetchError: the data set can't be fetched.
+    """
+    if interactions in NAMED and items is None:
+        fetch, kind = NAMED[interactions]
+        return Source(fetch(cache_folder()), None, item_kind or kind)
+    return Source(
+        Path(interactions), Path(items) if items else None, item_kind or DEFAULT_ITEM_KIND
+    )

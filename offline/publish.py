@@ -1,0 +1,68 @@
+"""`longtail publish`: a bundle or fresh items into the store, the embedded one if none is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from model_store.bundle import Bundle
+from model_store.embedded import running_store
+from model_store.publication import bundles_folder, publish
+from model_store.registry import Registry
+from model_store.store import connect
+from offline.progress import Progress
+
+Say = Callable[[str], None]
+
+
+class _ProgressLines:
+    """One line of progress for each thing that is written."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._lines: dict[str, Progress] = {}
+        self._done: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._lines:
+            progress = Progress(f"publishing {what}", total, what)
+            self._lines[what] = self._stack.enter_context(progress)
+        self._lines[what].advance(done - self._done.get(what, 0))
+        self._done[what] = done
+
+
+def publish_bundle(folder: Path, *, activate: bool, say: Say = print) -> str:
+    """Publish a bundle and, if asked, make it the active version; answers its version.
+
+    Raises:
+        BundleError: it is damaged.
+        StoreAway: the store can't be reached.
+    """
+    source = Bundle.open(folder)
+    with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as url:
+        client = connect(url)
+        with ExitStack() as stack:
+            record = publish(source, bundles_folder(), client, _ProgressLines(stack))
+        say(f"published {record.version}: {record.n_items} items, {record.n_users} users")
+        if activate:
+            before = Registry(client).activate(record.version)
+            say(f"active: {record.version} (before: {before or 'none'})")
+        return record.version
+
+
+def publish_fresh_items(items: Path, say: Say = print) -> dict[str, int]:
+    """Give a catalogue file's items to the published versions; answers how many were new to each.
+
+    Raises:
+        InputError: the file can't be used, or no version is active.
+        StoreAway: the store can't be reached.
+    """
+    from offline.fresh_items import add_fresh_items
+
+    with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as url:
+        added = add_fresh_items(items, connect(url), say)
+    for version, count in added.items():
+        say(f"{version}: {count} fresh items")
+    return added

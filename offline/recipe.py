@@ -1,0 +1,64 @@
+"""Recipes: the choices of a build, one small TOML file each."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_store.errors import ConfigError
+from offline.encoding.config import EncodingConfig
+from offline.knowledge.config import KnowledgeConfig
+from offline.recommender.config import SasrecConfig, TrainingConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+DEFAULT = "default"
+
+
+class Recipe(BaseModel):
+    """What a build does where there is a choice; every table may be left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str = Field(min_length=1, description="one line, shown by `longtail build --help`")
+    knowledge: KnowledgeConfig = KnowledgeConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    sasrec: SasrecConfig = SasrecConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def with_changes(self, **tables: dict[str, Any]) -> Recipe:
+        """A copy with some keys of some tables replaced."""
+        changed = self.model_dump()
+        for table, keys in tables.items():
+            changed[table] |= keys
+        return Recipe.model_validate(changed)
+
+
+def read_recipe(name: str) -> Recipe:
+    """A recipe by its name, or from a `.toml` file of one's own.
+
+    Raises:
+        ConfigError: there is no such recipe, or a key or value in it is wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text()))
+    except OSError:
+        known = ", ".join(recipe_names())
+        raise ConfigError(
+            f"recipe {name!r}: there is none of this name (known: {known}; "
+            "or the path of a .toml file)"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {name!r}: not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"recipe {name!r}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the project."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
