@@ -57,7 +57,8 @@ class Models:
             StoreAway: the registry can't be reached; the current model stays.
         """
         await asyncio.to_thread(self._registry.get, version)
-        return await self._change(version, lambda: self._in_registry(version))
+        async with self._changing:
+            return await self._take(version, lambda: self._in_registry(version))
 
     async def rollback(self) -> tuple[str, str | None]:
         """Back to the version that was active before; answers it and the one that was left.
@@ -77,7 +78,8 @@ class Models:
             if rolled_to != version:
                 raise RegistryError(f"{rolled_to} was activated meanwhile; look before going on")
 
-        await self._change(version, record)
+        async with self._changing:
+            await self._take(version, record)
         return version, left
 
     async def records(self) -> tuple[str | None, list[ModelRecord]]:
@@ -107,11 +109,17 @@ class Models:
 
         One that fails to load is logged once and kept in `refused`; the current model stays.
         """
-        if version in self.refused or (self.current and self.current.version == version):
+        if version in self.refused:
             return
         self.refused.clear()
+        if self.current and self.current.version == version:
+            return
         try:
-            await self._change(version, None)
+            async with self._changing:
+                # While this waited an operator may have activated another one: without a second
+                # look the service would go back and forth between the two.
+                if await self._is_active(version):
+                    await self._take(version, None)
         except LongtailError as error:
             self.refused[version] = str(error)
             log.error("version %s is active but can't be loaded: %s", version, error)
@@ -129,17 +137,24 @@ class Models:
 
     # --- how -----------------------------------------------------------------------------
 
-    async def _change(self, version: str, record: Callable[[], Awaitable[T]] | None) -> T | None:
-        async with self._changing:
-            model = self.current
-            if model is None or model.version != version:
-                model = await self._load(version)
-            result = await record() if record else None
-            self.refused.pop(version, None)
-            if model is not self.current:
-                self._flip(model)
-                await asyncio.to_thread(self._remember_active, version)
-            return result
+    async def _take(self, version: str, record: Callable[[], Awaitable[T]] | None) -> T | None:
+        """Load, record if asked to, flip; the caller holds the lock."""
+        model = self.current
+        if model is None or model.version != version:
+            model = await self._load(version)
+        result = await record() if record else None
+        self.refused.pop(version, None)
+        if model is not self.current:
+            self._flip(model)
+            await asyncio.to_thread(self._remember_active, version)
+        return result
+
+    async def _is_active(self, version: str) -> bool:
+        try:
+            [active] = await self._store.call([("GET", keys.ACTIVE)])
+        except StoreError:
+            return True  # as far as is known
+        return bool(active == version.encode())
 
     async def _in_registry(self, version: str) -> str | None:
         return await asyncio.to_thread(self._registry.activate, version)

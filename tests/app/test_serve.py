@@ -1,0 +1,263 @@
+"""`longtail serve` and `longtail models` as people run them: processes, sockets, signals."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import longtail
+from app.settings import PREFIX
+from model_store.bundle import Bundle
+from model_store.publication import publish
+from model_store.registry import Registry
+from model_store.store import connect
+from tests.app.conftest import TOKEN
+from tests.app.test_lifecycle import wait_for
+from tests.made_bundle import make_bundle, make_catalogue
+
+LONGTAIL = Path(__file__).parents[2] / "longtail.py"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Running:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    environment: dict[str, str]
+    ready_line: str = ""
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        is_json = "json" in response.headers.get("content-type", "")
+        return response.status, json.loads(content) if is_json else content.decode()
+
+    def store_url(self) -> str:
+        return f"unix://{self.environment['LONGTAIL_STORE_DIR']}/valkey.sock"
+
+
+@contextmanager
+def serving(folder: Path, bundle: Path, *flags: str) -> Iterator[Running]:
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)} | {
+        "LONGTAIL_STORE_DIR": str(folder / "store"),
+        "LONGTAIL_BUNDLES_DIR": str(folder / "bundles"),
+        "LONGTAIL_ADMIN_TOKEN": TOKEN,
+        "LONGTAIL_STORE_TIMEOUT_MS": "2000",
+    }
+    command = [sys.executable, str(LONGTAIL), "serve", "--port", str(port), *flags]
+    with subprocess.Popen(
+        [*command, "--bundle", str(bundle)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            yield Running(process, port, environment, line)
+        finally:
+            family = [*psutil.Process(process.pid).children(recursive=True)]
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            _, alive = psutil.wait_procs(family, timeout=5)
+            assert not alive, alive
+
+
+@pytest.fixture(scope="module")
+def running(made_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("serve"), made_bundle.folder) as running:
+        yield running
+
+
+@dataclass
+class Load:
+    """Requests one after another from a thread, on one connection."""
+
+    port: int
+    answers: list[tuple[int, Any]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def __enter__(self) -> Load:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        body = json.dumps({"user_id": "u1", "k": 5})
+        while not self._ended.is_set():
+            started = time.perf_counter()
+            connection.request("POST", "/recommend", body)
+            response = connection.getresponse()
+            self.answers.append((response.status, json.loads(response.read())))
+            self.seconds.append(time.perf_counter() - started)
+            time.sleep(0.001)
+
+
+def test_the_ready_line_holds_a_call_that_works(running: Running) -> None:
+    assert running.ready_line.startswith("Longtail is ready (version made-1, 60 items)")
+    curl = shlex.split(running.ready_line.partition("try: ")[2])
+    url, body = curl[2], curl[-1]
+    assert url == f"http://127.0.0.1:{running.port}/recommend"
+    status, answer = running.ask("POST", "/recommend", json.loads(body))
+    assert status == 200
+    assert answer["served_by"] == "model"
+    assert len(answer["items"]) == 10
+    assert all(item["fields"]["title"] for item in answer["items"])
+
+
+def test_versions_flip_under_load_without_a_failure(
+    running: Running, command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    second = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
+    with connect(running.store_url()) as client:
+        publish(second, Path(running.environment["LONGTAIL_BUNDLES_DIR"]), client)
+    with Load(running.port) as load:
+        time.sleep(0.2)
+        status, answer = running.ask("POST", "/admin/models/made-2/activate")
+        assert (status, answer) == (200, {"active": "made-2", "previous": "made-1"})
+        time.sleep(0.2)
+        assert command("models", "rollback")[0] == 0
+        wait_for(lambda: load.answers[-1][1]["model_version"] == "made-1")
+    assert {status for status, _ in load.answers} == {200}
+    by_version: dict[str, set[str]] = {}
+    for _, answer in load.answers:
+        items = json.dumps([(item["item_id"], item["score"]) for item in answer["items"]])
+        by_version.setdefault(answer["model_version"], set()).add(items)
+    # Each version has one answer to this request, and every answer names the one that made it.
+    assert set(by_version) == {"made-1", "made-2"}
+    assert all(len(items) == 1 for items in by_version.values())
+
+
+def test_the_store_is_killed_under_load_and_comes_back_by_itself(running: Running) -> None:
+    acknowledged = []
+    with Load(running.port) as load:
+        [store] = [
+            child
+            for child in psutil.Process(running.process.pid).children()
+            if "valkey" in child.name()
+        ]
+        for number in range(30):
+            if number == 10:
+                store.kill()
+            status, answer = running.ask(
+                "POST", "/events", {"user_id": "k", "item_id": f"i{1 + number}"}
+            )
+            assert (status, answer["accepted"]) == (200, 1)
+            acknowledged.append(f"i{1 + number}")
+        wait_for(lambda: running.ask("GET", "/health/ready")[1]["store"] == "up", 15)
+        wait_for(lambda: not load.answers[-1][1]["degraded"])
+    assert {status for status, _ in load.answers} == {200}
+    for _, answer in load.answers:
+        assert answer["degraded"] in ([], ["features"])
+    whole = {"user_id": "k", "k": 60}
+    wait_for(lambda: len(running.ask("POST", "/recommend", whole)[1]["items"]) == 30)
+    _, stored = running.ask("POST", "/recommend", whole)
+    _, given = running.ask("POST", "/recommend", {"history": acknowledged, "k": 60})
+    assert [i["item_id"] for i in stored["items"]] == [i["item_id"] for i in given["items"]]
+
+
+@pytest.fixture
+def command(
+    running: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `longtail` beside the service: (exit status, stdout, stderr)."""
+    for name, value in running.environment.items():
+        if name.startswith(PREFIX):
+            monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = longtail.main(arguments)
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+def test_models_on_the_store_and_through_the_service(
+    running: Running, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    url = f"http://127.0.0.1:{running.port}"
+    _, table, _ = command("models", "list")
+    assert re.search(r"^\*\s+made-1\s+active\s+made\s+ndcg_at_10 0.1$", table, re.MULTILINE)
+    for extra in ([], ["--url", url]):
+        listed = json.loads(command("models", "list", "--json", *extra)[1])
+        assert listed["active"] == "made-1"
+        shown = json.loads(command("models", "show", "made-1", "--json", *extra)[1])
+        assert shown["active"] is True
+        status, _, error = command("models", "activate", "nothing", *extra)
+        assert status == 1
+        assert error.count("\n") == 1
+        assert "'nothing' is not published" in error
+    assert "active is made-1" in command("models", "activate", "made-1")[1]
+    assert "metrics.ndcg_at_10  0.1" in command("models", "show", "made-1")[1]
+    assert "token is wrong" in command("models", "list", "--url", url, "--token", "wrong")[2]
+    status, _, error = command("models", "retire", "made-1")
+    assert (status, "is active" in error) == (1, True)
+
+
+def test_a_taken_port_is_one_clear_line(
+    running: Running, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, _, error = command("serve", "--port", str(running.port))
+    assert status == 1
+    assert f"can't listen on 127.0.0.1:{running.port}" in error
+    assert error.count("\n") == 1
+
+
+def test_two_workers_flip_together_and_count_together(made_bundle: Bundle, tmp_path: Path) -> None:
+    with serving(tmp_path, made_bundle.folder, "--workers", "2") as running:
+
+        def metric(line: str) -> float:
+            text = running.ask("GET", "/metrics")[1]
+            found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+            return float(found[1]) if found else 0.0
+
+        wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2, 20)
+        for _ in range(20):
+            running.ask("POST", "/recommend", {"user_id": "u1"})
+        line = 'longtail_requests_total{route="/recommend",served_by="model",status="200"}'
+        assert metric(line) == 20
+        second = make_bundle(tmp_path / "two", version="made-2", catalogue=make_catalogue(seed=8))
+        with connect(running.store_url()) as client:
+            publish(second, tmp_path / "bundles", client)
+            assert Registry(client).active() == "made-1"
+        assert running.ask("POST", "/admin/models/made-2/activate")[0] == 200
+        wait_for(lambda: metric('longtail_model_workers{version="made-2"}') == 2)
+        versions = {
+            running.ask("POST", "/recommend", {"user_id": "u1"})[1]["model_version"]
+            for _ in range(20)
+        }
+        assert versions == {"made-2"}
