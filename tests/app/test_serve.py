@@ -228,13 +228,12 @@ def test_models_on_the_store_and_through_the_service(
     assert (status, "is active" in error) == (1, True)
 
 
-def test_a_taken_port_is_one_clear_line(
-    running: Running, command: Callable[..., tuple[int, str, str]]
-) -> None:
-    status, _, error = command("serve", "--port", str(running.port))
-    assert status == 1
-    assert f"can't listen on 127.0.0.1:{running.port}" in error
-    assert error.count("\n") == 1
+def test_a_taken_port_is_one_clear_line(running: Running) -> None:
+    command = [sys.executable, str(LONGTAIL), "serve", "--port", str(running.port)]
+    result = subprocess.run(command, env=running.environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert f"can't listen on 127.0.0.1:{running.port}" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_two_workers_flip_together_and_count_together(made_bundle: Bundle, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_killed_and_restarted(own_store: EmbeddedStore, tmp_path: Path) -> None:
         assert send(http, "during", "i3") == ["store"]
         assert ids_for(http, user_id="during") == ids_for(http, history=["i2", "i3"])
         assert http.get("/health/ready").json()["store"] == "away"
-        assert "longtail_store_up 0.0" in http.get("/metrics").text
+        wait_for(lambda: "longtail_store_up 0.0" in http.get("/metrics").text)
         assert http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 503
 
         own_store.start()
