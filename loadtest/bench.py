@@ -223,6 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LoadTestError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
     print(format_bench(figures))
     print(json.dumps(figures, ensure_ascii=False), flush=True)
     return 1 if figures["failed"] else 0

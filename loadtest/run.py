@@ -136,6 +136,9 @@ def run_command(options: argparse.Namespace) -> int:
     except LoadTestError as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("loadtest: stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
