@@ -67,13 +67,13 @@ class ItemEncoder(nn.Module):
             self.register_buffer("knowledge", None)
             return
         self.register_buffer("knowledge", torch.from_numpy(knowledge), persistent=False)
-        # The two halves of one projection of [id ; knowledge]; starting from the identity on ids
-        # and nothing on knowledge, training begins where the ID-only network begins.
+        # The two halves of one projection of [id ; knowledge]. It starts as the identity on ids and
+        # as nothing on knowledge, so that training begins where the ID-only network begins.
         self.from_ids = nn.Linear(size, size)
         self.from_knowledge = nn.Linear(knowledge.shape[1], size, bias=False)
         nn.init.eye_(self.from_ids.weight)
         nn.init.zeros_(self.from_ids.bias)
-        nn.init.normal_(self.from_knowledge.weight, std=_ID_STD / knowledge.shape[1] ** 0.5)
+        nn.init.zeros_(self.from_knowledge.weight)
 
     def forward(self) -> Tensor:
         """The whole table, float32 [N+1, D]; row 0 (padding) is zeros."""

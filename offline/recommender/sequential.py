@@ -25,7 +25,12 @@ from offline.recommender.item_encoder import ItemEncoder, whiten
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import NextItem
 from offline.recommender.recommender import Scores, TrainingData, Vectors
-from offline.recommender.training import Trainer, TrainingRecord, fingerprint_of
+from offline.recommender.training import (
+    Trainer,
+    TrainingRecord,
+    fingerprint_of,
+    seeded,
+)
 
 _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
@@ -49,7 +54,7 @@ class SasrecRecommender:
     def __init__(self, config: SasrecConfig, training: TrainingConfig) -> None:
         self.config = config
         self.training = training
-        self.backbone: Backbone = Sasrec(config)
+        self.backbone: Backbone = self._new_backbone()
         self.item_table: Vectors = np.zeros((1, config.embedding_size), np.float32)
         self.fresh_projection: Vectors = np.zeros((1, config.embedding_size), np.float32)
         self.record = TrainingRecord()
@@ -63,9 +68,8 @@ class SasrecRecommender:
         """
         counts = data.counts()
         trained = counts > 0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.training.seed)
-            network = SequenceNetwork(self._item_encoder(data), Sasrec(self.config))
+        backbone = self._new_backbone()
+        network = SequenceNetwork(self._new_item_encoder(data), backbone)
         network.to(_device(self.training.device))
         objective = NextItem(counts, self.training.label_smoothing, self.training.sampled_negatives)
 
@@ -147,15 +151,20 @@ class SasrecRecommender:
         model.record = TrainingRecord.from_dict(described["record"])
         return model
 
-    def _item_encoder(self, data: TrainingData) -> ItemEncoder:
+    def _new_backbone(self) -> Backbone:
+        with seeded(self.training.seed):
+            return Sasrec(self.config)
+
+    def _new_item_encoder(self, data: TrainingData) -> ItemEncoder:
         size = self.config.embedding_size
         white = None if data.knowledge is None else whiten(data.knowledge, size)
-        return ItemEncoder(
-            data.n_items,
-            size,
-            knowledge=white if self.config.knowledge_beside_ids else None,
-            id_vectors=white if self.config.id_init == "text" else None,
-        )
+        with seeded(self.training.seed):
+            return ItemEncoder(
+                data.n_items,
+                size,
+                knowledge=white if self.config.knowledge_beside_ids else None,
+                id_vectors=white if self.config.id_init == "text" else None,
+            )
 
     def _adopt(
         self, network: SequenceNetwork, data: TrainingData, trained: npt.NDArray[np.bool_]

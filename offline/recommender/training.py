@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,7 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed, number])
         total = 0.0
         self.network.train()
-        with torch.random.fork_rng(devices=_devices(self.network)):
-            torch.manual_seed(int(rng.integers(2**62)))
+        with seeded(int(rng.integers(2**62)), _devices(self.network)):
             batches = batches_by_length(self._lengths, self.config.batch_size, rng)
             for step, batch in enumerate(batches):
                 self._set_learning_rate((number - 1) * self._steps_per_epoch + step)
@@ -206,6 +206,14 @@ class Trainer:
         tensors, state = found
         self._best = restore_tensors(tensors, self.network, self._optimizer)
         self.record = TrainingRecord.from_dict(state["record"])
+
+
+@contextlib.contextmanager
+def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """torch's chance from a seed within, the caller's untouched after; CPU and the devices."""
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
 
 
 def fingerprint_of(*parts: object) -> str:

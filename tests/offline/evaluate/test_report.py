@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offline.data.split import Cases, Split
+from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain, tail_cases
+from offline.evaluate.metrics import Ranking, rank_cases
+from offline.evaluate.report import write_report
+from offline.recommender.baselines import Markov, Popularity
+from offline.recommender.recommender import TrainingData
+from tests.offline.recommender.planted import N_ITEMS, cases_of, planted_cycle
+
+PNG = b"\x89PNG\r\n"
+FACTS = {"seed": 4, "training": {"learning_rate": 0.001}}
+EPOCHS = [
+    {"number": 1, "loss": 3.0, "ndcg": 0.1, "train_s": 1.0, "validation_s": 0.1},
+    {"number": 2, "loss": 2.0, "ndcg": 0.2, "train_s": 1.0, "validation_s": 0.1},
+]
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    data = planted_cycle()
+    lengths = [len(sequence) for sequence in data.sequences]
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    cases = data.validation
+    return Split(offsets, np.concatenate(data.sequences), cases, cases)
+
+
+@pytest.fixture(scope="module")
+def written(split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    data = TrainingData.of_split(split, N_ITEMS)
+    models = {"markov": Markov().fit(data), "popularity": Popularity().fit(data)}
+    write_report(
+        models, split, N_ITEMS, folder, split_name="leave_one_out", facts=FACTS, training=EPOCHS
+    )
+    return folder
+
+
+def test_the_report_holds_every_model_by_the_same_protocol(written: Path, split: Split) -> None:
+    report = json.loads((written / "report.json").read_bytes())
+    assert list(report["models"]) == ["markov", "popularity"]
+    for figures in report["models"].values():
+        for part in ("validation", "test"):
+            assert figures[part]["all"]["cases"] == len(split.test)
+            assert figures[part]["tail"]["cases"] == round(len(split.test) / 5)
+    assert report["models"]["markov"]["test"]["all"]["hit_rate_at_10"] == 1.0
+    assert report["models"]["popularity"]["test"]["all"]["hit_rate_at_10"] < 0.8
+    assert report["paired_gains"]["popularity"]["test"]["from"] > 0
+    assert report["facts"] == FACTS
+    assert report["hardware"]["cores"] >= 1
+    assert report["data"]["items"] == N_ITEMS
+
+
+def test_ranks_are_kept_user_by_user(written: Path, split: Split) -> None:
+    ranks = np.load(written / "ranks" / "markov.test.npy", allow_pickle=False)
+    model = Markov().fit(TrainingData.of_split(split, N_ITEMS))
+    np.testing.assert_array_equal(ranks, rank_cases(model.score, split.test).ranks)
+
+
+def test_the_page_shows_the_same_figures_and_the_pictures(written: Path) -> None:
+    page = (written / "report.md").read_text()
+    report = json.loads((written / "report.json").read_bytes())
+    ndcg = report["models"]["popularity"]["test"]["all"]["ndcg_at_10"]
+    assert f"{ndcg:.4f} ±" in page
+    assert "| training.learning_rate | 0.001 |" in page
+    for picture in ("ndcg_by_history_length.png", "training.png"):
+        assert f"({picture})" in page
+        assert (written / picture).read_bytes().startswith(PNG)
+
+
+def test_one_case_and_no_cases_make_a_report_without_nan(split: Split, tmp_path: Path) -> None:
+    single = cases_of([np.array([1], np.int32)], [2])
+    empty = Cases(
+        np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32)
+    )
+    bare = replace(split, validation=empty, test=single)
+    models = {"popularity": Popularity().fit(TrainingData.of_split(bare, N_ITEMS))}
+    write_report(models, bare, N_ITEMS, tmp_path, split_name="leave_one_out")
+    report = json.loads((tmp_path / "report.json").read_bytes(), parse_constant=pytest.fail)
+    figures = report["models"]["popularity"]
+    assert figures["validation"]["all"]["ndcg_at_10"] is None
+    assert figures["test"]["all"]["ndcg_at_10_standard_error"] is None
+    assert not (tmp_path / "training.png").exists()
+
+
+def test_tail_users_are_the_fifth_with_the_shortest_histories() -> None:
+    histories = [np.ones(length, np.int32) for length in (9, 2, 5, 1, 7, 8, 6, 4, 3, 10)]
+    tail = tail_cases(cases_of(histories, [2] * 10))
+    assert np.flatnonzero(tail).tolist() == [1, 3]
+
+
+def test_cold_items_are_a_group_only_where_there_are_any() -> None:
+    cases = cases_of([np.array([1], np.int32)] * 4, [2, 3, 2, 2])
+    ranking = Ranking(np.array([1, 4, 1, 20]), np.full((4, 10), 2, np.int32))
+    groups = group_figures(ranking, cases, np.array([0, 5, 5, 0]))
+    assert groups["cold"]["cases"] == 1
+    assert groups["cold"]["mrr_at_10"] == 0.25
+    assert groups["all"]["hit_rate_at_10"] == 0.75
+    assert groups["all"]["coverage_at_10"] == pytest.approx(1 / 3)
+    assert "cold" not in group_figures(ranking, cases, np.array([0, 5, 5, 1]))
+
+
+def test_buckets_split_the_cases_by_length() -> None:
+    histories = [np.ones(length, np.int32) for length in (1, 5, 6, 300)]
+    ranking = Ranking(np.array([1, 99, 1, 1]), np.zeros((4, 10), np.int32))
+    buckets = ndcg_by_length(ranking, cases_of(histories, [2] * 4))
+    assert [(b["length"], b["cases"], b["ndcg_at_10"]) for b in buckets] == [
+        ("1–5", 2, 0.5),
+        ("6–10", 1, 1.0),
+        ("201+", 1, 1.0),
+    ]
+
+
+def test_a_gain_is_paired_over_cases() -> None:
+    top = np.zeros((3, 10), np.int32)
+    better, worse = Ranking(np.array([1, 1, 3]), top), Ranking(np.array([3, 3, 99]), top)
+    gain = paired_gain(better, worse)
+    assert gain == pytest.approx({"ndcg_at_10": 0.5, "from": 0.5, "to": 0.5})

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from model_store.errors import InputError
+from model_store.id_map import IdMap
+from offline.export.bundle_files import ExportReport, export_model, spread_by_length
+from offline.export.graph import HISTORY, ITEM_TABLE, SCORES, USER
+from offline.export.parity import Graph, ParityError, check_parity
+from offline.recommender.backbone import Sasrec
+from offline.recommender.batches import pad_left
+from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.recommender import rank_unseen
+from offline.recommender.sequential import SasrecRecommender
+from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle
+
+SIZE, MAX_LENGTH = 16, 8
+IDS = IdMap([f"film {index}" for index in range(1, N_ITEMS + 1)])
+
+
+@pytest.fixture(scope="module")
+def model() -> SasrecRecommender:
+    config = SasrecConfig(embedding_size=SIZE, layers=2, heads=2, max_length=MAX_LENGTH)
+    return SasrecRecommender(config, TrainingConfig(epochs=2, batch_size=16)).fit(planted_cycle())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def report(model: SasrecRecommender, folder: Path) -> ExportReport:
+    return export_model(model, IDS, fresh_histories(), folder, n_golden=7)
+
+
+@pytest.fixture
+def graph(report: ExportReport, model: SasrecRecommender, folder: Path) -> Graph:
+    return Graph(folder / "model.onnx", model.item_table)
+
+
+def test_the_report_says_what_was_checked(report: ExportReport, folder: Path) -> None:
+    assert report.parity.max_difference <= 1e-4
+    assert (report.parity.shortest, report.parity.longest) == (1, MAX_LENGTH)
+    assert report.n_golden == 7
+    assert report.item_table_shape == (N_ITEMS + 1, SIZE)
+    assert report.graph_bytes == (folder / "model.onnx").stat().st_size
+    assert 0 < report.request_ms < 1000
+    json.dumps(report.to_dict())
+
+
+def test_the_graph_has_the_promised_ends(report: ExportReport, folder: Path) -> None:
+    body = onnx.load(folder / "model.onnx").graph
+
+    def ends(values) -> dict[str, tuple[int, list[str | int]]]:
+        return {
+            value.name: (
+                value.type.tensor_type.elem_type,
+                [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim],
+            )
+            for value in values
+        }
+
+    int64, float32 = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
+    assert ends(body.input) == {
+        HISTORY: (int64, ["B", "L"]),
+        ITEM_TABLE: (float32, ["N_plus_1", SIZE]),
+    }
+    assert ends(body.output) == {
+        SCORES: (float32, ["B", "N_plus_1"]),
+        USER: (float32, ["B", SIZE]),
+    }
+
+
+def test_no_table_and_nothing_of_this_machine_is_in_the_graph(
+    report: ExportReport, folder: Path
+) -> None:
+    content = (folder / "model.onnx").read_bytes()
+    weights = onnx.load(folder / "model.onnx").graph.initializer
+    assert all(N_ITEMS + 1 not in weight.dims and N_ITEMS not in weight.dims for weight in weights)
+    for trace in (b"site-packages", b".py", str(folder).encode(), b"/home", b"/root"):
+        assert trace not in content
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("length", [1, 2, MAX_LENGTH, 40])
+def test_any_batch_and_length_and_table_answer_as_torch(
+    graph: Graph, model: SasrecRecommender, batch: int, length: int
+) -> None:
+    rng = np.random.default_rng(length)
+    grown = np.vstack([model.item_table, rng.normal(size=(9, SIZE)).astype(np.float32)])
+    history = rng.integers(1, len(grown), (batch, length))
+    history[0, : length // 2] = 0
+    feeds = {HISTORY: history, ITEM_TABLE: grown}
+    scores, user = graph._session.run([SCORES, USER], feeds)
+    with torch.inference_mode():
+        items = torch.from_numpy(grown)[torch.from_numpy(history)]
+        wanted = model.backbone.last(items, torch.from_numpy(history) != 0).numpy()
+    np.testing.assert_allclose(user, wanted, atol=1e-5)
+    np.testing.assert_allclose(scores, wanted @ grown.T, atol=1e-5)
+
+
+def test_padding_does_not_change_an_answer(graph: Graph) -> None:
+    short = pad_left(fresh_histories(4)[3:], MAX_LENGTH)
+    padded = np.concatenate([np.zeros((1, 9), np.int64), short], axis=1)
+    np.testing.assert_allclose(graph.score(padded), graph.score(short), atol=1e-5)
+
+
+def test_the_arrays_are_the_models(
+    report: ExportReport, folder: Path, model: SasrecRecommender
+) -> None:
+    table = np.load(folder / "item_table.npy", mmap_mode="r", allow_pickle=False)
+    projection = np.load(folder / "fresh_projection.npy", allow_pickle=False)
+    assert table.dtype == projection.dtype == np.float32
+    assert not table[0].any()
+    np.testing.assert_array_equal(table, model.item_table)
+    np.testing.assert_array_equal(projection, model.fresh_projection)
+
+
+def test_golden_requests_are_answered_by_torch_too(
+    report: ExportReport, folder: Path, model: SasrecRecommender
+) -> None:
+    golden = json.loads((folder / "golden.json").read_bytes())
+    assert len(golden) == 7
+    for request in golden:
+        history, unknown = IDS.indices(request["history"])
+        assert unknown == 0
+        best, scores = rank_unseen(model.score, [history], request["k"])
+        assert [IDS.id_of(int(item)) for item in best[0]] == request["item_ids"]
+        assert not set(request["item_ids"]) & set(request["history"])
+        np.testing.assert_allclose(scores[0], request["scores"], atol=1e-4)
+
+
+def test_a_graph_of_other_weights_is_refused(graph: Graph, model: SasrecRecommender) -> None:
+    altered = SasrecRecommender(model.config, model.training)
+    altered.backbone = model.backbone
+    altered.item_table = model.item_table.copy()
+    altered.item_table[5] *= 1.1
+    with pytest.raises(ParityError, match=r"differ from torch's by .* \(allowed: 1e-04\)"):
+        check_parity(altered, graph, fresh_histories())
+
+
+def test_a_serving_path_that_strays_from_the_trained_one_is_refused(
+    graph: Graph, model: SasrecRecommender
+) -> None:
+    class Stray(Sasrec):
+        def last(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+            return super().last(items, present) + 0.01
+
+    stray = SasrecRecommender(model.config, model.training)
+    stray.item_table = model.item_table
+    stray.backbone = Stray(model.config).eval()
+    stray.backbone.load_state_dict(model.backbone.state_dict())
+    with pytest.raises(ParityError, match="serving path of Stray differs"):
+        check_parity(stray, graph, fresh_histories())
+
+
+def test_what_cannot_be_checked_is_not_exported(model: SasrecRecommender, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is none"):
+        export_model(model, IDS, [np.zeros(0, np.int32)], tmp_path)
+    with pytest.raises(InputError, match="30 items, the id map 1"):
+        export_model(model, IdMap(["one"]), fresh_histories(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_checked_histories_are_spread_over_the_lengths() -> None:
+    histories = [np.ones(length, np.int32) for length in (9, 1, 5, 3, 7)]
+    assert [len(h) for h in spread_by_length(histories, 3)] == [1, 5, 9]
+    assert len(spread_by_length(histories, 10)) == 5

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from offline.recommender.config import SasrecConfig, TrainingConfig
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "said"),
+    [
+        (SasrecConfig, {"dropout": 1.0}, "dropout"),
+        (SasrecConfig, {"layers": 0}, "layers"),
+        (SasrecConfig, {"id_init": "magic"}, "id_init"),
+        (SasrecConfig, {"embedding_size": 64, "heads": 3}, "64 is not a multiple of heads 3"),
+        (SasrecConfig, {"droput": 0.1}, "droput"),
+        (TrainingConfig, {"learning_rate": 0.0}, "learning_rate"),
+        (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),
+    ],
+)
+def test_wrong_choices_are_named(
+    config: type[BaseModel], values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(**values)
+
+
+def test_choices_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SasrecConfig().layers = 3  # type: ignore[misc]

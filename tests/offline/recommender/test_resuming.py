@@ -1,0 +1,137 @@
+"""A training that is killed, at any point, goes on to the model it would have become."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_store.errors import InputError
+from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
+from offline.recommender.config import TrainingConfig
+from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.training import Trainer, TrainingRecord
+from tests.offline.recommender.planted import fresh_histories
+from tests.offline.recommender.training_child import EPOCHS, new_model, small_cycle
+
+ROOT = Path(__file__).parents[3]
+CHECKPOINT = "training.safetensors"
+KILL_AFTER_EPOCHS = (1, 5)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> SasrecRecommender:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = new_model().fit(small_cycle())
+    torch.set_num_threads(threads)
+    return model
+
+
+def epochs_done(folder: Path) -> int:
+    found = load_checkpoint(folder / CHECKPOINT)
+    return len(found[1]["record"]["epochs"]) if found else 0
+
+
+def assert_same(model: SasrecRecommender, wanted: SasrecRecommender) -> None:
+    assert model.record.best_epoch == wanted.record.best_epoch
+    assert [e.loss for e in model.record.epochs] == [e.loss for e in wanted.record.epochs]
+    assert [e.ndcg for e in model.record.epochs] == [e.ndcg for e in wanted.record.epochs]
+    np.testing.assert_array_equal(model.item_table, wanted.item_table)
+    histories = fresh_histories()
+    np.testing.assert_array_equal(model.score(histories), wanted.score(histories))
+
+
+def test_killed_twice_it_becomes_the_same_model(
+    uninterrupted: SasrecRecommender, tmp_path: Path
+) -> None:
+    for epochs in KILL_AFTER_EPOCHS:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tests.offline.recommender.training_child", str(tmp_path)],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while epochs_done(tmp_path) < epochs and child.poll() is None:
+            assert time.monotonic() < deadline, "the child trains too slowly"
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL, "it ended before it could be killed"
+        assert epochs <= epochs_done(tmp_path) < EPOCHS
+    assert_same(new_model().fit(small_cycle(), tmp_path), uninterrupted)
+
+
+def test_a_finished_training_is_not_repeated(
+    uninterrupted: SasrecRecommender, tmp_path: Path
+) -> None:
+    first = new_model().fit(small_cycle(), tmp_path)
+    again = new_model().fit(small_cycle(), tmp_path)
+    assert_same(again, uninterrupted)
+    assert [e.train_s for e in again.record.epochs] == [e.train_s for e in first.record.epochs]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_is_not_believed(
+    uninterrupted: SasrecRecommender, tmp_path: Path, damage: bytes | None
+) -> None:
+    path = tmp_path / CHECKPOINT
+    new_model().fit(small_cycle(), tmp_path)
+    path.write_bytes(path.read_bytes()[:-50] if damage is None else damage)
+    assert_same(new_model().fit(small_cycle(), tmp_path), uninterrupted)
+
+
+def test_a_checkpoint_of_other_choices_or_data_is_not_believed(
+    uninterrupted: SasrecRecommender, tmp_path: Path
+) -> None:
+    other = new_model()
+    other.training = other.training.model_copy(update={"seed": 3, "epochs": 2})
+    other.fit(small_cycle(), tmp_path)
+    assert_same(new_model().fit(small_cycle(), tmp_path), uninterrupted)
+    other_data = new_model().fit(small_cycle(seed=1), tmp_path)
+    assert not np.array_equal(other_data.item_table, uninterrupted.item_table)
+
+
+def test_a_checkpoint_holds_what_was_given(tmp_path: Path) -> None:
+    tensors = {"a/b": torch.arange(3.0), "c": torch.zeros(0, 2)}
+    save_checkpoint(tmp_path / "new" / "one", tensors, {"epoch": 3, "ndcg": 0.1})
+    found = load_checkpoint(tmp_path / "new" / "one")
+    assert found is not None
+    assert found[1] == {"epoch": 3, "ndcg": 0.1}
+    assert all(torch.equal(found[0][name], tensor) for name, tensor in tensors.items())
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["one"]
+
+
+class _Diverging:
+    """An objective whose loss is no number."""
+
+    def loss(self, network, windows, rng) -> torch.Tensor:  # noqa: ARG002
+        return network.items().sum() * float("nan")
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    network = torch.nn.Module()
+    network.items = lambda: network.weight
+    network.weight = torch.nn.Parameter(torch.ones(2, 2))
+    windows = [np.array([1, 2], np.int32)]
+    trainer = Trainer(network, _Diverging(), windows, TrainingConfig(), validate=None)
+    with pytest.raises(InputError, match=r"loss became nan in epoch 1.*learning_rate"):
+        trainer.run()
+
+
+def test_a_record_survives_json() -> None:
+    record = new_model().fit(small_cycle()).record
+    assert TrainingRecord.from_dict(record.to_dict()) == record

@@ -1,0 +1,29 @@
+"""Trains until it is killed: `python -m tests.offline.recommender.training_child FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.recommender import TrainingData
+from offline.recommender.sequential import SasrecRecommender
+from tests.offline.recommender.planted import planted_cycle
+
+EPOCHS = 16
+
+
+def new_model() -> SasrecRecommender:
+    config = SasrecConfig(embedding_size=16, layers=1, heads=2, max_length=8, dropout=0.3)
+    return SasrecRecommender(config, TrainingConfig(epochs=EPOCHS, patience=EPOCHS, batch_size=8))
+
+
+def small_cycle(seed: int = 0) -> TrainingData:
+    return planted_cycle(n_users=24, seed=seed)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    new_model().fit(small_cycle(), Path(sys.argv[1]))
