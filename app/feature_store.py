@@ -33,11 +33,17 @@ UserEvent = tuple[str, Event]
 
 @dataclass(frozen=True)
 class _Remembered:
-    """A user's features as last read, in the item indices of a version."""
+    """A user's features as last read, and the history they make in a model's item indices."""
 
     version: str
+    n_items: int
     blob: bytes | None
     entries: list[bytes]
+    history: History
+
+    def is_for(self, model: Model) -> bool:
+        """Whether the item indices are this model's; fresh items only ever add to them."""
+        return self.version == model.version and self.n_items == len(model.ids)
 
 
 class FeatureStore:
@@ -88,40 +94,57 @@ class FeatureStore:
         histories = []
         complete = True
         for user_id, blob, entries in zip(user_ids, replies[::2], replies[1::2], strict=True):
-            features = _Remembered(model.version, blob, entries)
             try:
-                histories.append(self._decode(user_id, features, model))
+                histories.append(self._history(user_id, blob, entries, model))
             except StoreError as error:
                 log.warning("user %r: %s", user_id, error)
                 histories.append(History())
                 complete = False
-            else:
-                self._remember(user_id, features)
         return histories, complete
 
-    def _decode(self, user_id: str, features: _Remembered, model: Model) -> History:
-        base = decode_user(features.blob) if features.blob else None
-        events = [decode_event(entry) for entry in features.entries]
-        if self._journal.holds_any:
-            events += self._journal.of_user(user_id)
-        return merge(base, events, model.ids)
+    def _history(
+        self, user_id: str, blob: bytes | None, entries: list[bytes], model: Model
+    ) -> History:
+        """What the replies say, made anew only where they differ from the last ones."""
+        last = self._remembered.get(user_id)
+        waiting = self._journal.of_user(user_id)
+        if (
+            last is not None
+            and last.is_for(model)
+            and last.blob == blob
+            and last.entries == entries
+            and not waiting
+        ):
+            self._remembered.move_to_end(user_id)
+            return last.history
+        history = _decode(blob, entries, waiting, model)
+        if not waiting:
+            self._remember(user_id, blob, entries, history, model)
+        return history
 
-    def _remember(self, user_id: str, features: _Remembered) -> None:
-        self._remembered[user_id] = features
+    def _remember(
+        self,
+        user_id: str,
+        blob: bytes | None,
+        entries: list[bytes],
+        history: History,
+        model: Model,
+    ) -> None:
+        self._remembered[user_id] = _Remembered(
+            model.version, len(model.ids), blob, entries, history
+        )
         self._remembered.move_to_end(user_id)
         if len(self._remembered) > self._remembered_users:
             self._remembered.popitem(last=False)
 
     def _recall(self, user_id: str, model: Model) -> History:
-        features = self._remembered.get(user_id)
-        if features is None or features.version != model.version:
-            # Item indices of another version mean other items; its events are by item id.
-            entries = features.entries if features else []
-            features = _Remembered(model.version, None, entries)
-        try:
-            return self._decode(user_id, features, model)
-        except StoreError:
-            return History()
+        last = self._remembered.get(user_id)
+        waiting = self._journal.of_user(user_id)
+        if last is None:
+            return _decode(None, [], waiting, model)
+        # Item indices of another version mean other items; its events are by item id.
+        blob = last.blob if last.version == model.version else None
+        return _decode(blob, last.entries, waiting, model)
 
     # --- events --------------------------------------------------------------------------
 
@@ -240,3 +263,10 @@ class FeatureStore:
             if self._retry_at == 0:
                 log.warning("%s", error)
             self._retry_at = asyncio.get_running_loop().time() + RETRY_AFTER_S
+
+
+def _decode(
+    blob: bytes | None, entries: Sequence[bytes], waiting: Sequence[Event], model: Model
+) -> History:
+    base = decode_user(blob) if blob else None
+    return merge(base, [*map(decode_event, entries), *waiting], model.ids)

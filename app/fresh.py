@@ -19,6 +19,10 @@ from model_store.publication import FreshItem
 
 log = logging.getLogger(__name__)
 
+# Requests share the connection: what is read beside them comes in small pieces, and may take time.
+AT_ONCE = 200
+PATIENCE_S = 5.0
+
 
 async def with_fresh_items(model: Model, store: FeatureStore, new_ids: Sequence[bytes]) -> Model:
     """The model with the items whose ids are new in its version's list of fresh items.
@@ -28,12 +32,19 @@ async def with_fresh_items(model: Model, store: FeatureStore, new_ids: Sequence[
     Raises:
         StoreError: the store can't be read.
     """
-    vectors, attributes = await store.call(
-        [
-            ("HMGET", keys.vectors_key(model.version), *new_ids),
-            ("HMGET", keys.attributes_key(model.version), *new_ids),
-        ]
-    )
+    vectors: list[bytes | None] = []
+    attributes: list[bytes | None] = []
+    for start in range(0, len(new_ids), AT_ONCE):
+        some = new_ids[start : start + AT_ONCE]
+        replies = await store.call(
+            [
+                ("HMGET", keys.vectors_key(model.version), *some),
+                ("HMGET", keys.attributes_key(model.version), *some),
+            ],
+            PATIENCE_S,
+        )
+        vectors += replies[0]
+        attributes += replies[1]
     # Off the loop: a large catalogue's table is copied and its filter index made anew.
     return await asyncio.to_thread(_extend, model, new_ids, vectors, attributes)
 

@@ -53,7 +53,7 @@ class Gate:
         self._shortcuts = shortcuts
         self._metrics = metrics
         self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self.in_flight = 0
         self._id_prefix = secrets.token_hex(6)
         self._ids = count(1)
 
@@ -66,12 +66,12 @@ class Gate:
         request_id = scope[REQUEST_ID] = self._request_id(scope)
         path: str = scope["path"]
         shortcut = self._shortcuts.get((scope["method"], path))
-        if self._in_flight >= self._max_in_flight and not path.startswith(_UNLIMITED):
+        if self.in_flight >= self._max_in_flight and not path.startswith(_UNLIMITED):
             self._metrics.refused.inc()
             response = _overload(self._max_in_flight).response(request_id)
             await self._send(response, scope, receive, send, started)
             return
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             if shortcut is not None:
                 response = await answer(shortcut, Request(scope, receive))
@@ -81,7 +81,7 @@ class Gate:
         except ClientDisconnect:
             pass  # nobody is there to be answered
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
 
     def _request_id(self, scope: Scope) -> str:
         for name, value in scope["headers"]:
@@ -120,7 +120,7 @@ class Gate:
             # The framework has answered 500 already where it still could.
             log.exception("request %s failed", scope[REQUEST_ID])
         # The route's pattern, not the path: a label per item id would fill the memory.
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path_format", "other")
         self._metrics.answered(route, status, "", perf_counter() - started)
 
 

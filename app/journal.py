@@ -45,11 +45,6 @@ class Journal:
         except OSError as error:
             raise ConfigError(f"LONGTAIL_STORE_DIR {str(folder)!r}: {error.strerror}") from error
 
-    @property
-    def holds_any(self) -> bool:
-        """Whether any event of this process waits for the store."""
-        return bool(self._pending)
-
     def of_user(self, user_id: str) -> list[Event]:
         """A user's waiting events, in order of arrival."""
         return self._by_user.get(user_id, [])

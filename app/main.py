@@ -13,16 +13,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from app.admin import admin_router
 from app.documentation import openapi_document
 from app.gate import REQUEST_ID, Endpoint, Gate, unexpected
 from app.logs import configure_logging
-from app.problems import Problem, field_path, shorten
+from app.problems import Problem, field_path, from_validation, shorten
 from app.routes import hot_endpoints, public_router
 from app.service import Service
 from app.settings import Settings, read_settings
@@ -33,24 +34,23 @@ class LongtailApp(FastAPI):
 
     def __init__(self, service: Service, hot: dict[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
-        self._service = service
-        self._hot = hot
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """The framework's stack, with the gate around it."""
-        return Gate(
-            super().build_middleware_stack(),
-            {("POST", path): endpoint for path, endpoint in self._hot.items()},
-            self._service.metrics,
-            self._service.settings.max_in_flight,
+        self.gate = Gate(
+            super().__call__,
+            {("POST", path): endpoint for path, endpoint in hot.items()},
+            service.metrics,
+            service.settings.max_in_flight,
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self.gate(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         return openapi_document(self)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> LongtailApp:
     """An application for these settings; its resources are opened in its lifespan.
 
     Raises:
@@ -112,6 +112,10 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> Response:
         return respond(request, problem)
+
+    @app.exception_handler(ValidationError)
+    async def on_body(request: Request, error: ValidationError) -> Response:
+        return respond(request, from_validation(error))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:

@@ -228,13 +228,12 @@ def test_past_the_limit_requests_are_refused_at_once(
     publish_and_activate(made_bundle, folder, store.url)
     app = create_app(settings_for(store.url, folder, max_in_flight=1))
     with TestClient(app) as http:
-        gate = app.middleware_stack
-        gate._in_flight = 1  # type: ignore[union-attr]  # as while another is being answered
+        app.gate.in_flight = 1  # as while another one is being answered
         response = http.post("/recommend", json={"history": []})
         assert response.status_code == 429
         assert response.headers["Retry-After"] == "1"
         assert response.headers["content-type"] == "application/problem+json"
         assert http.get("/health/ready").status_code == 200
         assert "longtail_overload_total 1.0" in http.get("/metrics").text
-        gate._in_flight = 0  # type: ignore[union-attr]
+        app.gate.in_flight = 0
         assert http.post("/recommend", json={"history": []}).status_code == 200
