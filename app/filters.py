@@ -14,8 +14,8 @@ from app.requests import Filter
 from model_store.attributes import Attribute, ItemAttributes
 
 NAMES_SHOWN = 20
-# Below this share of the catalogue, sorting a slice of the ordered numbers beats comparing all.
-SLICE_SHARE = 1 / 16
+# Below this share of the catalogue, sorting the items found beats passing over all items.
+SORTING_SHARE = 1 / 256
 
 
 class TextPostings:
@@ -23,6 +23,7 @@ class TextPostings:
 
     def __init__(self, attribute: Attribute) -> None:
         self.kind = attribute.kind
+        self._n_items = len(attribute.values)
         slots: dict[str, int] = {}
         slot_of: list[int] = []
         items: list[int] = []
@@ -48,7 +49,14 @@ class TextPostings:
     def having_any(self, values: Iterable[str]) -> IndexArray:
         """Sorted item_indices of the items with at least one of these values."""
         found = [self.having(value) for value in set(values)]
-        return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+        if len(found) == 1:
+            return found[0]
+        if sum(map(len, found)) < SORTING_SHARE * self._n_items:
+            return np.unique(np.concatenate(found))
+        members = np.zeros(self._n_items + 1, dtype=np.bool_)
+        for items in found:
+            members[items] = True
+        return np.flatnonzero(members).astype(np.int32)
 
 
 class NumberColumn:
@@ -74,7 +82,7 @@ class NumberColumn:
         )
         if high <= low:
             return NO_ITEMS
-        if high - low < SLICE_SHARE * len(self._by_item):
+        if high - low < SORTING_SHARE * len(self._by_item):
             return np.sort(self._order[low:high])
         least, most = self._sorted[low], self._sorted[high - 1]
         matches = (self._by_item >= least) & (self._by_item <= most)

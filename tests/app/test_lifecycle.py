@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import re
 import shutil
 import time
 import weakref
@@ -16,8 +18,10 @@ import redis
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from model_store.bundle import Bundle
+from app.model import load_model
+from model_store.bundle import Bundle, BundleWriter
 from model_store.embedded import EmbeddedStore
+from model_store.errors import BundleError
 from model_store.publication import FreshItem, publish, publish_fresh
 from model_store.registry import Registry
 from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for
@@ -112,6 +116,40 @@ def test_a_bundle_that_fails_is_refused_and_the_running_version_stays(
     assert "'never-published' is not published" in response.json()["detail"]
     assert version_of(http) == "made-1"
     assert Registry(client).active() == "made-1"
+
+
+def _corrupt_table(folder: Path) -> None:
+    table = np.load(folder / "item_table.npy")
+    table[5, 2] = np.nan
+    np.save(folder / "item_table.npy", table)
+
+
+def _corrupt_golden(folder: Path) -> None:
+    golden = json.loads((folder / "golden.json").read_bytes())
+    golden[1]["scores"][0] += 0.01
+    (folder / "golden.json").write_text(json.dumps(golden))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "model.onnx").write_bytes(b"no graph"), "not a usable graph"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "not a tokenizer"),
+        (_corrupt_table, "holds NaN or infinity"),
+        (_corrupt_golden, "golden request 1: scores differ by 0.01"),
+    ],
+)
+def test_a_bundle_that_is_whole_but_wrong_says_why(
+    made_bundle: Bundle, tmp_path: Path, change: Callable[[Path], object], said: str
+) -> None:
+    with BundleWriter(tmp_path / "wrong") as writer:
+        for name in made_bundle.manifest.files:
+            (writer._partial / name).write_bytes((made_bundle.folder / name).read_bytes())
+        change(writer._partial)
+        fields = made_bundle.manifest.model_dump(exclude={"files", "version", "schema_version"})
+        wrong = writer.finish(version="wrong", **fields)
+    with pytest.raises(BundleError, match=re.escape(said)):
+        load_model(wrong)
 
 
 def test_what_the_command_line_activates_is_followed(
