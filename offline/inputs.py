@@ -8,7 +8,6 @@ from pathlib import Path
 
 from offline.artifact import hash_inputs
 from offline.cache import cache_folder
-from offline.data.movielens import fetch_movielens_100k
 
 DEFAULT_ITEM_KIND = "item"
 
@@ -30,8 +29,15 @@ class Source:
         return hash_inputs([path for path in (self.interactions, self.items) if path])
 
 
+def _fetch_movielens_100k(cache: Path) -> Path:
+    # Imported when it is asked for: a build with nothing to do needs no data library.
+    from offline.data.movielens import fetch_movielens_100k
+
+    return fetch_movielens_100k(cache)
+
+
 NAMED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "movielens-100k": (fetch_movielens_100k, "film"),
+    "movielens-100k": (_fetch_movielens_100k, "film"),
 }
 """Data sets that are fetched: a function of the cache folder, and what their items are."""
 

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import longtail
+from model_store.bundle import Bundle
+from tests.app.test_lifecycle import wait_for
+from tests.app.test_serve import Running, serving
+from tests.end_to_end.conftest import Workshop
+from tests.end_to_end.odd_data import LONG_ID, N_ITEMS, N_USERS, item_name, user_name
+
+
+@pytest.fixture(scope="module")
+def service(built: Path, workshop: Workshop) -> Iterator[Running]:
+    with serving(workshop.root, built / "bundle") as running:
+        yield running
+
+
+def test_the_bundle_says_what_it_was_made_from(built: Path) -> None:
+    bundle = Bundle.open(built / "bundle")
+    manifest = bundle.manifest
+    assert (manifest.n_items, manifest.n_users) == (N_ITEMS, N_USERS)
+    assert set(manifest.inputs) >= {"data", "encoding", "recommender", "export"}
+    assert manifest.configuration["recipe"]["training"]["epochs"] == 25
+    assert set(bundle.item_ids.ids) == {item_name(number) for number in range(N_ITEMS)}
+
+
+def test_bad_rows_are_counted_and_named(built: Path) -> None:
+    complaints = json.loads((built / "data" / "complaints.json").read_text())
+    kinds = {complaint["kind"]: complaint["count"] for complaint in complaints}
+    assert kinds["missing_user"] == 1
+    assert any(count == 10 for count in kinds.values()), kinds  # the repeats
+    assert any("line 11" in example for c in complaints for example in c["examples"])
+
+
+def test_the_model_learnt_what_was_planted(built: Path) -> None:
+    report = json.loads((built / "evaluate" / "report.json").read_text())
+    figures = {name: m["test"]["all"]["ndcg_at_10"] for name, m in report["models"].items()}
+    assert figures["sasrec"] > 1.5 * figures["popularity"]
+
+
+def test_a_second_build_changes_nothing(
+    built: Path, workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (built / "bundle" / "manifest.json").read_bytes()
+    assert workshop.build("out") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said
+    assert all("unchanged" in line for line in said), said
+    assert (built / "bundle" / "manifest.json").read_bytes() == before
+
+
+def test_an_unchanged_build_needs_no_torch(built: Path, workshop: Workshop) -> None:
+    script = (
+        "import sys, longtail\n"
+        "code = longtail.main(sys.argv[1:])\n"
+        "heavy = {'torch', 'transformers', 'polars'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else code)"
+    )
+    arguments = ["build", "--interactions", str(workshop.interactions)]
+    arguments += ["--items", str(workshop.items), "--recipe", str(workshop.recipe)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--out", str(built)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_odd_user_is_answered_by_the_model(service: Running) -> None:
+    for number in range(N_USERS):
+        request = {"user_id": user_name(number), "k": 10, "fields": ["title", "genres"]}
+        status, answer = service.ask("POST", "/recommend", request)
+        assert status == 200
+        assert answer["served_by"] == "model"
+        assert len(answer["items"]) == 10
+
+
+def test_the_service_scores_what_the_report_says(
+    service: Running, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{service.port}"
+    assert longtail.main(["evaluate", "--build", str(built), "--url", url, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["equal"]
+    assert figures["cases"] == N_USERS
+    assert figures["served"]["ndcg_at_10"] > 0
+
+
+def test_free_text_is_answered_by_cold_start(service: Running) -> None:
+    status, answer = service.ask("POST", "/recommend", {"interests": "animation for children"})
+    assert status == 200
+    assert answer["served_by"] == "cold_start"
+    assert len(answer["items"]) == 10
+
+
+def test_similar_items_of_an_id_of_200_characters(service: Running) -> None:
+    status, answer = service.ask("GET", f"/items/{LONG_ID}/similar?k=3")
+    assert status == 200
+    assert len(answer["items"]) == 3
+
+
+def test_a_fresh_item_is_recommended_without_a_restart(
+    service: Running, workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = workshop.root / "new.csv"
+    new.write_text("item_id,title,genres,year\nbrand new,a quiet war story,war,2026\n")
+    assert longtail.main(["publish", "--fresh-items", str(new)]) == 0
+    assert "1 fresh items" in capsys.readouterr().out
+    request = {"user_id": user_name(0), "candidates": ["brand new"], "fields": ["title", "genres"]}
+
+    def is_answered() -> bool:
+        _, answer = service.ask("POST", "/recommend", request)
+        return bool(answer["items"])
+
+    wait_for(is_answered)
+    _, answer = service.ask("POST", "/recommend", request)
+    assert answer["items"][0]["fields"] == {"title": "a quiet war story", "genres": ["war"]}
+
+
+def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
+    workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(built, workshop.root / "refit")
+    assert workshop.build("refit", "--refit") == 0
+    refit = Bundle.open(workshop.root / "refit" / "bundle")
+    chosen = Bundle.open(built / "bundle")
+    assert refit.popularity.sum() == chosen.popularity.sum() + 2 * N_USERS
+    folder = str(workshop.root / "refit")
+    assert longtail.main(["evaluate", "--build", folder, "--url", "http://127.0.0.1:1"]) == 1
+    assert "refit" in capsys.readouterr().err
+
+
+def test_an_unusable_file_is_refused_before_any_work(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = workshop.root / "broken.csv"
+    broken.write_text("user_id,item\n1,2\n")
+    out = workshop.root / "broken"
+    code = longtail.main(["build", "--interactions", str(broken), "--out", str(out)])
+    assert code == 1
+    error = capsys.readouterr().err.strip()
+    assert "broken.csv" in error
+    assert len(error.splitlines()) == 1
+    assert not (out / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        ("no-such", "no-such"),
+        ('description = "x"\n[training]\nepochs = 0\n', "training.epochs"),
+        ('description = "x"\n[sasrec]\nlayerz = 2\n', "sasrec.layerz"),
+        ("description = ", "not TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_its_key(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, named: str
+) -> None:
+    name = recipe
+    if "\n" in recipe or "=" in recipe:
+        path = tmp_path / "mine.toml"
+        path.write_text(recipe)
+        name = str(path)
+    command = ["build", "--interactions", str(workshop.interactions), "--recipe", name]
+    assert longtail.main([*command, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err.strip()
+    assert named in error
+    assert len(error.splitlines()) == 1
