@@ -62,7 +62,11 @@ class Choice:
 
 
 async def recommend(
-    requests: Sequence[RecommendRequest], model: Model, store: FeatureStore
+    requests: Sequence[RecommendRequest],
+    model: Model,
+    store: FeatureStore,
+    *,
+    in_batch: bool = False,
 ) -> list[dict[str, Any]]:
     """Answers in the order of the requests, as JSON-ready objects without their request_id.
 
@@ -70,7 +74,7 @@ async def recommend(
         Problem: 422, a request names an attribute that the catalogue doesn't have.
     """
     started = perf_counter()
-    plans = make_plans(requests, model)
+    plans = make_plans(requests, model, in_batch=in_batch)
     await add_histories(plans, model, store)
     with_features = perf_counter()
     if is_heavy(plans):
@@ -91,14 +95,14 @@ async def recommend(
     return answers
 
 
-def make_plans(requests: Sequence[RecommendRequest], model: Model) -> list[Plan]:
-    """A plan for each request; what is wrong with one of many is named with its place."""
+def make_plans(requests: Sequence[RecommendRequest], model: Model, *, in_batch: bool) -> list[Plan]:
+    """A plan for each request; what is wrong with one of a batch is named with its place."""
     plans: list[Plan] = []
     for request in requests:
         try:
             plans.append(make_plan(request, model))
         except Problem as problem:
-            if len(requests) == 1:
+            if not in_batch:
                 raise
             raise problem.within(f"requests[{len(plans)}]") from None
     return plans

@@ -59,7 +59,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_batch(request: Request) -> Response:
         asked = BatchRequest.model_validate_json(await read_body(request))
         model = models.current or service.model()
-        answers = await recommend(asked.requests, model, store)
+        answers = await recommend(asked.requests, model, store, in_batch=True)
         for answer in answers:
             answer["request_id"] = request.scope[REQUEST_ID]
             _count(answer)

@@ -85,6 +85,8 @@ def test_what_is_wrong_in_a_batch_is_named_with_its_place(http: TestClient) -> N
         body = {"requests": [good, good, bad]}
         document = check_problem(http.post("/recommend/batch", json=body), 422)
         assert document["errors"][0]["field"] == field
+        alone = check_problem(http.post("/recommend/batch", json={"requests": [bad]}), 422)
+        assert alone["errors"][0]["field"] == field.replace("[2]", "[0]")
 
 
 @pytest.mark.parametrize("path", PATHS)
