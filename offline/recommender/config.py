@@ -18,8 +18,8 @@ class SasrecConfig(BaseModel):
     embedding_size: int = Field(64, ge=4, le=1024, description="D, size of an item_table row")
     layers: int = Field(2, ge=1, le=16)
     heads: int = Field(2, ge=1, le=32)
-    feedforward_factor: int = Field(4, ge=1, le=8, description="hidden size over D")
-    max_length: int = Field(200, ge=1, le=4096, description="history items that are looked at")
+    feedforward_factor: int = Field(1, ge=1, le=8, description="hidden size over D")
+    max_length: int = Field(100, ge=1, le=4096, description="history items that are looked at")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="on inputs, residuals and hidden units")
     id_init: Literal["random", "text"] = Field(
         "text", description="text: whitened knowledge vectors, where there are any"
@@ -29,10 +29,11 @@ class SasrecConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _heads_divide_the_size(self) -> Self:
-        if self.embedding_size % self.heads:
+    def _heads_get_an_even_size(self) -> Self:
+        if self.embedding_size % (2 * self.heads):
             raise ValueError(
-                f"embedding_size {self.embedding_size} is not a multiple of heads {self.heads}"
+                f"embedding_size {self.embedding_size} is not an even multiple of "
+                f"heads {self.heads}"
             )
         return self
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
 import torch
 
 from offline.recommender.backbone import Sasrec
 from offline.recommender.config import SasrecConfig
+from offline.recommender.rotation import Turns, turn
 
 SIZE, LENGTH = 8, 6
 
@@ -60,3 +63,14 @@ def test_order_matters(backbone: Sasrec) -> None:
     swapped = history[:, [1, 0, 2, 3]]
     there = present(1, 4)
     assert not torch.allclose(backbone.last(history, there), backbone.last(swapped, there))
+
+
+def test_only_distances_matter(backbone: Sasrec) -> None:
+    """A layer's attention over a history is the same wherever in a longer block it lies."""
+    query = torch.randn(1, 2, LENGTH, 4)
+    key = torch.randn(1, 2, LENGTH, 4)
+    late = Turns.of_length(LENGTH, 4, query.device)
+    early = Turns(*(part[:LENGTH] for part in astuple(Turns.of_length(50, 4, query.device))))
+    scores = [turn(query, turns) @ turn(key, turns).mT for turns in (late, early)]
+    torch.testing.assert_close(scores[0], scores[1])
+    assert not torch.allclose(scores[0], query @ key.mT)

@@ -14,7 +14,7 @@ from offline.recommender.config import SasrecConfig, TrainingConfig
         (SasrecConfig, {"dropout": 1.0}, "dropout"),
         (SasrecConfig, {"layers": 0}, "layers"),
         (SasrecConfig, {"id_init": "magic"}, "id_init"),
-        (SasrecConfig, {"embedding_size": 64, "heads": 3}, "64 is not a multiple of heads 3"),
+        (SasrecConfig, {"embedding_size": 64, "heads": 3}, "64 is not an even multiple of heads 3"),
         (SasrecConfig, {"droput": 0.1}, "droput"),
         (TrainingConfig, {"learning_rate": 0.0}, "learning_rate"),
         (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),
