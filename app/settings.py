@@ -21,7 +21,7 @@ from model_store.publication import bundles_folder
 PREFIX = "LONGTAIL_"
 
 # Variables of other rooms: known, so not warned about, but not this room's to read.
-KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA"})
+KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA", "LONGTAIL_LLM_API_KEY"})
 
 
 class Settings(BaseSettings):
