@@ -44,7 +44,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(100, ge=1, le=10_000, description="at most; early stopping ends sooner")
-    patience: int = Field(10, ge=1, le=10_000, description="epochs without a better NDCG@10")
+    patience: int = Field(20, ge=1, le=10_000, description="epochs without a better NDCG@10")
     batch_size: int = Field(32, ge=1, le=65_536, description="sequences in a step")
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(0.0, ge=0.0, le=10.0)
