@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import redis
 
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
+
+# Before anything loads torch, and for child processes too: the order of sums depends on the number
+# of threads, and tiny models lose more by waiting for threads than they gain.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

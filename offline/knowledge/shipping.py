@@ -7,6 +7,7 @@ hour on two busy CPU cores.
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import sys
@@ -54,6 +55,9 @@ def pack_answers(path: Path, answers: Iterable[StoredAnswer]) -> None:
 
 def main() -> int:
     """Run from the command line; the last line of stdout is the report as JSON."""
+    argparse.ArgumentParser(
+        prog="python -m offline.knowledge.shipping", description="Make the shipped knowledge."
+    ).parse_args()
     try:
         report = ship_movielens_100k(SHIPPED_FILE, cache_folder())
     except LongtailError as error:

@@ -92,7 +92,7 @@ def test_fresh_items_need_a_version_and_finite_vectors(
         publish_fresh([item], client, encoder="made")
     publish(source, bundles, client)
     broken = FreshItem("new", np.full(6, np.nan, np.float32), {})
-    with pytest.raises(InputError, match="'new'.*NaN"):
+    with pytest.raises(InputError, match=r"'new'.*NaN"):
         publish_fresh([item, broken], client, encoder="made")
     assert client.exists(keys.fresh_key("made-1")) == 0
 

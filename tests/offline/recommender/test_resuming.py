@@ -25,21 +25,9 @@ CHECKPOINT = "training.safetensors"
 KILL_AFTER_EPOCHS = (1, 5)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted() -> SasrecRecommender:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    model = new_model().fit(small_cycle())
-    torch.set_num_threads(threads)
-    return model
+    return new_model().fit(small_cycle())
 
 
 def epochs_done(folder: Path) -> int:

@@ -20,15 +20,6 @@ TINY = SasrecConfig(embedding_size=16, layers=2, heads=2, max_length=8, dropout=
 QUICK = TrainingConfig(epochs=30, patience=5, batch_size=16, learning_rate=5e-3, warm_up_steps=5)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    # The order of sums depends on the number of threads; so does what "the same" means.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class SequenceLaws(RecommenderLaws):
     def test_finds_the_planted_successor(self, model: SasrecRecommender) -> None:
         histories = fresh_histories()

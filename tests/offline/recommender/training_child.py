@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SasrecRecommender
@@ -25,5 +23,4 @@ def small_cycle(seed: int = 0) -> TrainingData:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     new_model().fit(small_cycle(), Path(sys.argv[1]))
