@@ -32,6 +32,8 @@ from tests.app.conftest import TOKEN
 from tests.app.test_lifecycle import wait_for
 from tests.made_bundle import make_bundle, make_catalogue
 
+pytestmark = pytest.mark.slow
+
 LONGTAIL = Path(__file__).parents[2] / "longtail.py"
 
 

@@ -16,6 +16,8 @@ from tests.app.test_serve import Running, serving
 from tests.end_to_end.conftest import Workshop
 from tests.end_to_end.odd_data import LONG_ID, N_ITEMS, N_USERS, item_name, user_name
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def service(built: Path, workshop: Workshop) -> Iterator[Running]:

@@ -18,6 +18,8 @@ from loadtest.client import encode_post
 from loadtest.errors import TargetError, WorkloadError
 from loadtest.measured_server import MeasuredServer, expect_items
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[Child]:

@@ -11,10 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from loadtest.children import Child
 from loadtest.workload import Workload
 from tests.loadtest.conftest import start_stand_in
 from tests.loadtest.stand_in import KNOWN_USERS
+
+pytestmark = pytest.mark.slow
 
 WORKLOAD = Workload(
     "made",

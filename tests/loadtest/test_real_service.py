@@ -16,6 +16,8 @@ from loadtest.children import Child
 from loadtest.workload import find_users_by_length, gather_service_workload
 from tests.made_bundle import make_bundle, make_catalogue
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

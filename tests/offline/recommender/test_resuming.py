@@ -20,6 +20,8 @@ from offline.recommender.training import Trainer, TrainingRecord
 from tests.offline.recommender.planted import fresh_histories
 from tests.offline.recommender.training_child import EPOCHS, new_model, small_cycle
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 CHECKPOINT = "training.safetensors"
 KILL_AFTER_EPOCHS = (1, 5)
