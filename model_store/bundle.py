@@ -52,6 +52,20 @@ class GoldenRequest:
     scores: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Histories:
+    """All users' histories; row u is `offsets[u]:offsets[u + 1]`, oldest to newest.
+
+    user_ids: external ids. offsets: int64 [U + 1]. items: int32, item_index. timestamps: float64,
+    unix seconds.
+    """
+
+    user_ids: list[str]
+    offsets: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    timestamps: npt.NDArray[np.float64]
+
+
 class Bundle:
     """A checked bundle; files are read when first asked for, arrays are memory-mapped."""
 
@@ -176,15 +190,35 @@ class Bundle:
             raise BundleError(f"{self.folder / GOLDEN}: holds no golden request")
         return golden
 
+    def histories(self) -> Histories:
+        """Every user's whole history as arrays; empty where the bundle holds no users."""
+        if not self.has(USER_IDS):
+            empty = np.zeros(0, dtype=np.int64)
+            return Histories([], np.zeros(1, np.int64), empty.astype(np.int32), empty.astype(float))
+        return Histories(
+            self._json(USER_IDS),
+            self._array(USER_OFFSETS),
+            self._array(USER_ITEMS),
+            self._array(USER_TIMESTAMPS),
+        )
+
     def users(self) -> Iterator[tuple[str, UserHistory]]:
         """Every user with the whole history, oldest to newest."""
-        if not self.has(USER_IDS):
-            return
-        offsets = self._array(USER_OFFSETS)
-        items, timestamps = self._array(USER_ITEMS), self._array(USER_TIMESTAMPS)
-        for row, user_id in enumerate(self._json(USER_IDS)):
-            span = slice(int(offsets[row]), int(offsets[row + 1]))
-            yield user_id, UserHistory(items[span], timestamps[span])
+        histories = self.histories()
+        for row, user_id in enumerate(histories.user_ids):
+            span = slice(int(histories.offsets[row]), int(histories.offsets[row + 1]))
+            yield user_id, UserHistory(histories.items[span], histories.timestamps[span])
+
+    def report(self) -> dict[str, Any]:
+        """The offline report that was made with the bundle.
+
+        Raises:
+            BundleError: the bundle holds none.
+        """
+        if not self.has(REPORT):
+            raise BundleError(f"{self.folder}: holds no {REPORT}")
+        report: dict[str, Any] = self._json(REPORT)
+        return report
 
     def copy_to(self, folder: Path, *, version: str | None = None) -> Bundle:
         """Copy the bundle (hard links where the disk allows), under another version if given.

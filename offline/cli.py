@@ -67,19 +67,23 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
 def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = subparsers.add_parser(
         "evaluate",
-        help="HR@10 and NDCG@10 of a build, offline or through a running service",
-        description="Rank each test user's held-out interaction in the whole catalogue. With\n"
-        "--url the service is asked, POST /recommend for every user, and its figures are put\n"
-        "beside the offline report's; they must be equal to four decimals (exit code 1 if not).",
+        help="HR@10 and NDCG@10 of a bundle, offline or through a running service",
+        description="Show the figures of a bundle's offline report: each test user's held-out\n"
+        "interaction is ranked in the whole catalogue. With --url the service is asked, POST\n"
+        "/recommend for every test user, and its figures are put beside the report's; they must\n"
+        "be equal to four decimals (exit code 1 if not).",
         epilog="examples:\n"
-        "  longtail evaluate --build builds/demo\n"
-        "  longtail evaluate --build builds/demo --url http://127.0.0.1:8000",
+        "  longtail evaluate --bundle builds/demo/bundle\n"
+        "  longtail evaluate --url http://127.0.0.1:8000",
         formatter_class=_RAW,
     )
     evaluate.add_argument(
-        "--build", required=True, type=Path, metavar="FOLDER", help="what `build --out` was given"
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="the bundle (the one the service serves; without --url, the active version's)",
     )
-    evaluate.add_argument("--url", help="of a running service that serves this build")
+    evaluate.add_argument("--url", help="of a running service")
     evaluate.add_argument("--json", action="store_true", help="print JSON, for machines")
     evaluate.set_defaults(run=_run_evaluate)
 
@@ -131,7 +135,7 @@ def _run_build(arguments: argparse.Namespace) -> int:
 def _run_evaluate(arguments: argparse.Namespace) -> int:
     from offline.evaluate.command import evaluate
 
-    return evaluate(arguments.build, url=arguments.url, as_json=arguments.json)
+    return evaluate(arguments.bundle, url=arguments.url, as_json=arguments.json)
 
 
 def _run_publish(arguments: argparse.Namespace) -> int:

@@ -1,35 +1,47 @@
-"""`longtail evaluate`: a build's figures, and a running service's beside them."""
+"""`longtail evaluate`: a bundle's figures, and a running service's beside them."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from model_store.bundle import Bundle
+from model_store.embedded import running_store
 from model_store.errors import InputError
+from model_store.publication import bundles_folder
+from model_store.registry import Registry
+from model_store.store import connect
 from offline.data.interactions import Interactions
-from offline.data.split import Split
-from offline.evaluate.report import PAGE, REPORT
-from offline.evaluate.served import ServedFigures, evaluate_service
+from offline.data.split import SPLITS
+from offline.evaluate.served import ServedFigures, evaluate_service, served_version
 
 DECIMALS = 4
 SHOWN = ("hit_rate_at_10", "ndcg_at_10", "mrr_at_10", "coverage_at_10")
 
 
-def evaluate(build: Path, *, url: str | None, as_json: bool) -> int:
+def evaluate(bundle_folder: Path | None, *, url: str | None, as_json: bool) -> int:
     """Print the figures; 1 if a service's differ from the report's, else 0.
 
+    Args:
+        bundle_folder: the bundle; None for the one that the service at `url` serves or, without
+            `url`, for the active version.
+        url: of a running service.
+        as_json: for machines.
+
     Raises:
-        InputError: the folder holds no finished build, its bundle was refit on the held-out
-            interactions, or the service doesn't answer.
+        BundleError: there is no such bundle.
+        InputError: the bundle was refit on the held-out interactions, or the service doesn't
+            answer, or no version is active.
     """
-    report = _read_report(build)
+    bundle = Bundle.open(bundle_folder or _served_bundle(url), verify=False)
+    report = bundle.report()
     model, figures = next(iter(report["models"].items()))
     if url is None:
         print(json.dumps(report["models"]) if as_json else _table(report))
         return 0
-    served = _ask_service(build, url)
+    served = _ask_service(bundle, url)
     offline = figures["test"]["all"]
     rows = {
         "hit_rate_at_10": (offline["hit_rate_at_10"], served.hit_rate),
@@ -47,23 +59,33 @@ def evaluate(build: Path, *, url: str | None, as_json: bool) -> int:
     return 0 if equal else 1
 
 
-def _read_report(build: Path) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = json.loads((build / "evaluate" / REPORT).read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{build}: holds no finished build ({error})") from error
-    return report
+def _served_bundle(url: str | None) -> Path:
+    if url is not None:
+        return bundles_folder() / served_version(url)
+    with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as store_url:
+        version = Registry(connect(store_url)).active()
+    if version is None:
+        raise InputError("no version is active; name a bundle with --bundle")
+    return bundles_folder() / version
 
 
-def _ask_service(build: Path, url: str) -> ServedFigures:
-    manifest = Bundle.open(build / "bundle", verify=False).manifest
-    if manifest.configuration.get("refit"):
+def _ask_service(bundle: Bundle, url: str) -> ServedFigures:
+    configuration = bundle.manifest.configuration
+    if configuration.get("refit"):
         raise InputError(
-            f"{build}: its bundle was refit on the held-out interactions, so asking for them "
+            f"{bundle.folder}: was refit on the held-out interactions, so asking for them "
             "measures nothing; build without --refit into another folder"
         )
-    interactions = Interactions.load(build / "data")
-    test = Split.load(build / "data" / "split").test
+    histories = bundle.histories()
+    interactions = Interactions(
+        histories.user_ids,
+        bundle.item_ids,
+        histories.offsets,
+        histories.items,
+        histories.timestamps,
+        ratings=None,
+    )
+    test = SPLITS[configuration["split"]](interactions).test
     return evaluate_service(url, test, interactions.user_ids, interactions.item_ids)
 
 
@@ -80,7 +102,7 @@ def _as_json(rows: dict[str, tuple[float, float]], served: ServedFigures, *, equ
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"test users, {report['split']}, full ranking; the whole report is {PAGE}"]
+    lines = [f"test users, {report['split']}, full ranking, ties against the model"]
     lines.append(f"{'':14}" + "".join(f"{name:>18}" for name in SHOWN))
     for model, figures in report["models"].items():
         of_all = figures["test"]["all"]

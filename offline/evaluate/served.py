@@ -56,6 +56,20 @@ def evaluate_service(
     )
 
 
+def served_version(url: str) -> str:
+    """The version that a service answers with.
+
+    Raises:
+        InputError: the service can't be reached or isn't ready.
+    """
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=10.0)
+        response.raise_for_status()
+        return str(response.json()["version"])
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+        raise InputError(f"--url {url!r}: no ready service there ({error})") from error
+
+
 def _request(
     user_id: str, history: Int32, target: np.int32, item_ids: IdMap, k: int
 ) -> dict[str, Any]:

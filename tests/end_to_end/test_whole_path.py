@@ -87,10 +87,10 @@ def test_every_odd_user_is_answered_by_the_model(service: Running) -> None:
 
 
 def test_the_service_scores_what_the_report_says(
-    service: Running, built: Path, capsys: pytest.CaptureFixture[str]
+    service: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"http://127.0.0.1:{service.port}"
-    assert longtail.main(["evaluate", "--build", str(built), "--url", url, "--json"]) == 0
+    assert longtail.main(["evaluate", "--url", url, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["equal"]
     assert figures["cases"] == N_USERS
@@ -128,6 +128,19 @@ def test_a_fresh_item_is_recommended_without_a_restart(
     assert answer["items"][0]["fields"] == {"title": "a quiet war story", "genres": ["war"]}
 
 
+def test_the_report_is_shown_without_a_service(
+    built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert longtail.main(["evaluate", "--bundle", str(built / "bundle")]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("sasrec", "markov", "popularity", "ndcg_at_10"))
+
+
+def test_a_service_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert longtail.main(["evaluate", "--url", "http://127.0.0.1:1"]) == 1
+    assert "http://127.0.0.1:1" in capsys.readouterr().err
+
+
 def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
     workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,8 +149,8 @@ def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
     refit = Bundle.open(workshop.root / "refit" / "bundle")
     chosen = Bundle.open(built / "bundle")
     assert refit.popularity.sum() == chosen.popularity.sum() + 2 * N_USERS
-    folder = str(workshop.root / "refit")
-    assert longtail.main(["evaluate", "--build", folder, "--url", "http://127.0.0.1:1"]) == 1
+    folder = str(workshop.root / "refit" / "bundle")
+    assert longtail.main(["evaluate", "--bundle", folder, "--url", "http://127.0.0.1:1"]) == 1
     assert "refit" in capsys.readouterr().err
 
 
