@@ -19,6 +19,7 @@ from offline.artifact import Artifact, Facts, Stage, locked, run_stage
 from offline.assembly import BundleParts, code_revision, write_bundle
 from offline.cache import cache_folder
 from offline.inputs import DEFAULT_ITEM_KIND, Source
+from offline.knowledge.config import KnowledgeConfig
 from offline.recipe import Recipe
 from offline.stage_files import read_catalogue, read_json, read_vectors, write_json
 
@@ -72,12 +73,20 @@ class Build:
                 BundleParts(data, vectors, encoder, served, report, exported),
                 configuration={
                     "recipe": self.recipe.model_dump(),
-                    "item_kind": self.source.item_kind,
+                    "item_kind": self.knowledge_config.item_kind,
                     "split": self.split,
                     "refit": self.refit,
                 },
                 say=self.say,
             )
+
+    @property
+    def knowledge_config(self) -> KnowledgeConfig:
+        """The recipe's, with the source's word for its items where the recipe has none."""
+        config = self.recipe.knowledge
+        if config.item_kind != DEFAULT_ITEM_KIND:
+            return config
+        return config.model_copy(update={"item_kind": self.source.item_kind})
 
     def stage(
         self,
@@ -114,9 +123,7 @@ class Build:
 
     def generate_knowledge(self, data: Artifact) -> Artifact:
         """Have the language model write what each item is and who likes it (SeRALM 4.2)."""
-        config = self.recipe.knowledge
-        if config.item_kind == DEFAULT_ITEM_KIND:
-            config = config.model_copy(update={"item_kind": self.source.item_kind})
+        config = self.knowledge_config
 
         def produce(folder: Path) -> Facts:
             from offline.item_text import item_texts
