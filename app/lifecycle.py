@@ -95,7 +95,7 @@ class Models:
     # --- what the watcher and the start ask for ------------------------------------------
 
     async def start(self) -> None:
-        """Load the active version; with the store away, the one that was active last."""
+        """Load the active version; if it isn't known or usable, the one that answered last."""
         try:
             version = await asyncio.to_thread(self._registry.active)
         except StoreError as error:
@@ -105,6 +105,21 @@ class Models:
             log.warning("no version is active; `longtail models activate VERSION` makes one so")
             return
         await self.follow(version)
+        if self.current is None:
+            await self._fall_back()
+
+    async def _fall_back(self) -> None:
+        """Take the version that answered last here; the operator's choice stays in the registry."""
+        version = self._last_active()
+        if version is None or version in self.refused:
+            return
+        try:
+            async with self._changing:
+                await self._take(version, None)
+        except LongtailError as error:
+            log.error("version %s, which answered last, can't be loaded: %s", version, error)
+        else:
+            log.warning("going on with version %s, which answered last", version)
 
     async def follow(self, version: str) -> None:
         """Flip to the version that somebody made the active one.

@@ -183,6 +183,24 @@ def test_an_active_version_that_cannot_be_loaded_is_said_once(
     wait_for(lambda: http.get("/health/ready").json()["refused"] == {})
 
 
+def test_a_start_with_an_unusable_active_version_serves_the_last_good_one(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    settings = settings_for(store.url, folder)
+    good = publish_and_activate(made_bundle, folder, store.url)
+    with serving(settings) as http:
+        assert http.get("/health/ready").json()["version"] == good
+    broken = make_bundle(tmp_path / "broken", version="broken-1", flip_golden=True)
+    publish_and_activate(broken, folder, store.url)
+    with serving(settings) as http:
+        for _ in range(2):  # also after the watcher has looked again
+            ready = http.get("/health/ready").json()
+            assert ready["version"] == good
+            assert "golden" in ready["refused"]["broken-1"]
+            time.sleep(0.2)
+        assert Registry(client).active() == "broken-1"  # the operator's choice is not undone
+
+
 def test_not_ready_until_a_version_is_active(
     store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
 ) -> None:
