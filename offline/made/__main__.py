@@ -1,0 +1,65 @@
+"""`python -m offline.made`: make a bundle of N items to measure with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_store.errors import ConfigError, LongtailError
+
+FEWEST_ITEMS = 100
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        if chosen.items < FEWEST_ITEMS:
+            raise ConfigError(f"--items {chosen.items}: at least {FEWEST_ITEMS}")
+        folder = make(chosen.items, chosen.seed, knowledge=chosen.knowledge, folder=chosen.out)
+    except LongtailError as error:
+        print(f"offline.made: {error}", file=sys.stderr)
+        return 1
+    print(folder)
+    return 0
+
+
+def make(n_items: int, seed: int, *, knowledge: bool, folder: Path) -> Path:
+    """Make the bundle; its folder.
+
+    Raises:
+        BundleError: there is something at `folder` already.
+    """
+    from offline.made.bundle import MadeBundle
+    from offline.made.model import untrained_model
+    from offline.made.world import World
+
+    world = World.of_size(n_items, seed)
+    return MadeBundle(world, untrained_model(world), knowledge).write(folder).folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m offline.made",
+        description="Make a complete bundle of made items, for benchmarks: users u1, u2, … with\n"
+        "histories of 5, 20, 50 and 200 items in turn, attributes title, genres and shelf (one\n"
+        "item in a hundred has shelf 'rare').",
+        epilog="example:\n  python -m offline.made --items 1000000 --out builds/made-1m",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--items", type=int, required=True, metavar="N", help="size of catalogue")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="not there yet")
+    parser.add_argument("--seed", type=int, default=0, help="of everything (0)")
+    parser.add_argument(
+        "--knowledge",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="with made knowledge vectors and a fresh projection (no)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""A whole bundle over made items, written as a build would write it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store import bundle as files
+from model_store.bundle import Bundle, BundleWriter
+from model_store.files import save_array, write_atomically
+from model_store.manifest import EncoderInfo, ModelInfo, Tensor
+from offline.assembly import code_revision
+from offline.export.graph import export_graph
+from offline.export.parity import Graph
+from offline.made.catalogue import make_attributes, make_ids
+from offline.made.model import MadeModel
+from offline.made.world import Items, World, histories_of_lengths
+from offline.progress import Progress
+
+HISTORY_LENGTHS = (5, 20, 50, 200)
+USERS_PER_LENGTH = 250
+KNOWLEDGE_SIZE = 32
+_N_GOLDEN = 12
+_K = 10
+_FIRST_TIMESTAMP = 1_000_000_000.0
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class MadeBundle:
+    """What is to be made.
+
+    Attributes:
+        world: the items and what people do.
+        model: backbone and item table.
+        knowledge: put knowledge vectors and a fresh projection beside the table.
+    """
+
+    world: World
+    model: MadeModel
+    knowledge: bool
+
+    @property
+    def version(self) -> str:
+        """Says what it is: bundles of other sizes or kinds can be published beside it."""
+        beside = "-knowledge" if self.knowledge else ""
+        return f"made-{self.world.n_items}{beside}-{self.model.name}-{self.world.seed}"
+
+    def write(self, folder: Path) -> Bundle:
+        """Write the bundle into `folder`.
+
+        Raises:
+            BundleError: there is one already.
+        """
+        rng = np.random.default_rng([self.world.seed, self.world.n_items, 3])
+        lengths = np.array(HISTORY_LENGTHS * USERS_PER_LENGTH)
+        # Nobody has seen more than half of a tiny catalogue.
+        lengths = np.minimum(lengths, max(1, self.world.n_items // 2))
+        with BundleWriter(folder) as writer, Progress("bundle", 6, "step") as progress:
+            histories = histories_of_lengths(self.world, lengths, rng)
+            _write_users(writer, histories)
+            progress.advance(note="item table")
+            writer.write(files.ITEM_TABLE, lambda path: save_array(path, self.model.item_table))
+            writer.write(files.POPULARITY, lambda path: save_array(path, self.model.popularity))
+            progress.advance(note="graph and golden requests")
+            self._write_graph(writer, histories)
+            progress.advance(note="ids and attributes")
+            writer.write(files.ITEM_IDS, make_ids(self.world.n_items).save)
+            writer.write(files.ATTRIBUTES, make_attributes(self.world).save)
+            progress.advance(note="knowledge" if self.knowledge else "")
+            if self.knowledge:
+                self._write_knowledge(writer)
+            progress.advance(note="checksums")
+            bundle = writer.finish(version=self.version, **self._described(len(histories)))
+            progress.advance()
+        return bundle
+
+    def _write_graph(self, writer: BundleWriter, histories: list[Items]) -> None:
+        table = self.model.item_table
+
+        def write(path: Path) -> None:
+            export_graph(self.model.backbone, table.shape[1], path)
+            golden = _golden_requests(Graph(path, table), histories[:_N_GOLDEN])
+            write_atomically(path.with_name(files.GOLDEN), json.dumps(golden, indent=1).encode())
+
+        writer.write(files.MODEL, write)
+
+    def _write_knowledge(self, writer: BundleWriter) -> None:
+        """Vectors of the shape that real knowledge has; they mean nothing."""
+        rng = np.random.default_rng([self.world.seed, self.world.n_items, 4])
+        rows, size = self.model.item_table.shape
+        vectors = rng.standard_normal((rows, KNOWLEDGE_SIZE), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors[0] = 0
+        projection = rng.normal(0, 0.1, (KNOWLEDGE_SIZE + 1, size)).astype(np.float32)
+        writer.write(files.KNOWLEDGE_VECTORS, lambda path: save_array(path, vectors))
+        writer.write(files.FRESH_PROJECTION, lambda path: save_array(path, projection))
+
+    def _described(self, n_users: int) -> dict[str, Any]:
+        size = self.model.item_table.shape[1]
+        return {
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": ModelInfo(
+                name="sasrec",
+                embedding_size=size,
+                max_length=self.model.max_length,
+                inputs=(
+                    Tensor(name="history", dtype="int64", shape=("B", "L")),
+                    Tensor(name="item_table", dtype="float32", shape=("N+1", size)),
+                ),
+                outputs=(
+                    Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
+                    Tensor(name="user", dtype="float32", shape=("B", size)),
+                ),
+            ),
+            "encoder": EncoderInfo(name="made", vector_size=KNOWLEDGE_SIZE, has_graph=False)
+            if self.knowledge
+            else None,
+            "n_items": self.world.n_items,
+            "n_users": n_users,
+            "metrics": self.model.metrics,
+            "inputs": {},
+            "configuration": {"made": {"seed": self.world.seed, "vectors": self.model.name}},
+            "code_revision": code_revision(),
+        }
+
+
+def _golden_requests(graph: Graph, histories: list[Items]) -> list[dict[str, Any]]:
+    golden = []
+    for history in histories:
+        scores = graph.score(history[None].astype(np.int64))[0].copy()
+        scores[0] = scores[history] = -np.inf
+        k = min(_K, len(scores) - 1 - len(history))
+        near = np.sort(np.argpartition(-scores, k - 1)[:k])
+        best = near[np.argsort(-scores[near], kind="stable")]
+        golden.append(
+            {
+                "history": [f"i{item}" for item in history],
+                "k": k,
+                "item_ids": [f"i{item}" for item in best],
+                "scores": [float(score) for score in scores[best]],
+            }
+        )
+    return golden
+
+
+def _write_users(writer: BundleWriter, histories: list[Items]) -> None:
+    ids = [f"u{number}" for number in range(1, len(histories) + 1)]
+    lengths = [len(history) for history in histories]
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    times = np.concatenate([_FIRST_TIMESTAMP + 60.0 * np.arange(length) for length in lengths])
+    items = np.concatenate(histories)
+    writer.write(files.USER_IDS, lambda path: write_atomically(path, json.dumps(ids).encode()))
+    writer.write(files.USER_OFFSETS, lambda path: save_array(path, offsets))
+    writer.write(files.USER_ITEMS, lambda path: save_array(path, items))
+    writer.write(files.USER_TIMESTAMPS, lambda path: save_array(path, times))
