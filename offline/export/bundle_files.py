@@ -87,6 +87,7 @@ def export_model(
         raise InputError(
             f"the item table has {model.item_table.shape[0] - 1} items, the id map {len(item_ids)}"
         )
+    timed_length = min(_TIMED_LENGTH, model.config.max_length)
     with Progress("exporting", total=3, unit="step") as progress:
         export_graph(model.backbone, model.config.embedding_size, folder / MODEL)
         save_array(folder / TABLE, model.item_table)
@@ -105,8 +106,8 @@ def export_model(
         len(golden),
         (folder / MODEL).stat().st_size,
         (model.item_table.shape[0], model.item_table.shape[1]),
-        _time_request_ms(graph, len(item_ids)),
-        _TIMED_LENGTH,
+        _time_request_ms(graph, len(item_ids), timed_length),
+        timed_length,
     )
 
 
@@ -138,8 +139,8 @@ def _golden_requests(
     return golden
 
 
-def _time_request_ms(graph: Graph, n_items: int) -> float:
-    history = np.random.default_rng(0).integers(1, n_items + 1, (1, _TIMED_LENGTH))
+def _time_request_ms(graph: Graph, n_items: int, length: int) -> float:
+    history = np.random.default_rng(0).integers(1, n_items + 1, (1, length))
     graph.score(history)
     taken = []
     for _ in range(_TIMED_RUNS):

@@ -17,14 +17,15 @@ from offline.recommender.backbone import Backbone
 from offline.recommender.network import ServingNetwork
 
 HISTORY, ITEM_TABLE, SCORES, USER = "history", "item_table", "scores", "user"
-OPSET = 20
+OPSET = 23  # the first with attention and rotary embedding as operators
 
 
 def export_graph(backbone: Backbone, embedding_size: int, path: Path) -> None:
     """Write the serving graph of a backbone, whole or not at all.
 
     Inputs: `history` int64 [B, L], 0 = padding on the left; `item_table` float32 [N+1, D].
-    Outputs: `scores` float32 [B, N+1]; `user` float32 [B, D]. B, L and N are free.
+    Outputs: `scores` float32 [B, N+1]; `user` float32 [B, D]. B, N and L are free, L up to the
+    backbone's max_length.
     """
     serving = ServingNetwork(backbone).eval()
     # Sizes that differ from each other and from 1, so that none is taken for a constant.

@@ -7,6 +7,7 @@ subclass of `Backbone`, trained and exported by the same code.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from offline.recommender.config import SasrecConfig
 from offline.recommender.dropout import ByteDropout
 from offline.recommender.rotation import Turns, turn
+from offline.recommender.serving_layer import Positions, serve_layer
 
 # Large enough to silence a position, small enough that a row of nothing else stays finite.
 _SILENCED = -1e9
@@ -37,7 +39,11 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """`forward` at the last position only, float32 [B, D]: the user's vector."""
+        """`forward` at the last position only, float32 [B, D]: the user's vector.
+
+        This is what is exported and served, so an architecture may compute it in its own, cheaper
+        way; L is at most the configured max_length. The export is refused where the two differ.
+        """
 
 
 def attention_bias(present: Tensor) -> Tensor:
@@ -105,6 +111,7 @@ class Sasrec(Backbone):
         size = config.embedding_size
         self.scale = size**0.5
         self.head_size = size // config.heads
+        self.max_length = config.max_length
         self.dropout = ByteDropout(config.dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(size, config.heads, size * config.feedforward_factor, config.dropout)
@@ -120,12 +127,25 @@ class Sasrec(Backbone):
         return self.norm(states)  # type: ignore[no-any-return]
 
     def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """See `Backbone.last`; the last layer computes a single query."""
-        states, bias, turns = self._start(items, present)
-        for layer in self.layers[:-1]:
-            states = layer(states, bias, turns, states.shape[1])
-        states = self.layers[-1](states, bias[:, :, -1:], turns, 1)
-        return self.norm(states[:, -1])  # type: ignore[no-any-return]
+        """See `Backbone.last`; the last layer computes a single query, without dropout."""
+        positions = self._positions(present)
+        states = (items * self.scale).reshape(-1, items.shape[-1])
+        for number, layer in enumerate(self.layers, start=1):
+            last_only = number == len(self.layers)
+            states = serve_layer(cast(TransformerLayer, layer), states, positions, last_only)
+        return self.norm(states)  # type: ignore[no-any-return]
+
+    def _positions(self, present: Tensor) -> Positions:
+        batch, length = present.shape
+        # Constants of the graph, of which a request takes as much as it is long.
+        turns = Turns.of_length(self.max_length, self.head_size, present.device)
+        steps = torch.arange(length, device=present.device)
+        return Positions(
+            turns.cosines.flip(0),
+            turns.sines.flip(0),
+            (length - 1 - steps).expand(batch, length),
+            attention_bias(present),
+        )
 
     def _start(self, items: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Turns]:
         states = self.dropout(items * self.scale)

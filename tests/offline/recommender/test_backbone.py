@@ -31,7 +31,7 @@ def present(batch: int, length: int) -> torch.Tensor:
     return torch.ones(batch, length, dtype=torch.bool)
 
 
-@pytest.mark.parametrize("length", [1, 2, LENGTH, LENGTH + 3])
+@pytest.mark.parametrize("length", [1, 2, LENGTH - 1, LENGTH])
 def test_the_serving_path_equals_the_trained_one(backbone: Sasrec, length: int) -> None:
     there = present(4, length)
     there[0, : length - 1] = False
@@ -52,10 +52,10 @@ def test_no_position_sees_what_comes_after_it(backbone: Sasrec) -> None:
 
 
 def test_padding_on_the_left_changes_nothing(backbone: Sasrec) -> None:
-    history = items(2, 4)
-    padded = torch.cat([torch.full((2, 7, SIZE), 99.0), history], dim=1)
-    there = torch.cat([~present(2, 7), present(2, 4)], dim=1)
-    torch.testing.assert_close(backbone.last(padded, there), backbone.last(history, present(2, 4)))
+    history = items(2, 2)
+    padded = torch.cat([torch.full((2, 4, SIZE), 99.0), history], dim=1)
+    there = torch.cat([~present(2, 4), present(2, 2)], dim=1)
+    torch.testing.assert_close(backbone.last(padded, there), backbone.last(history, present(2, 2)))
 
 
 def test_order_matters(backbone: Sasrec) -> None:
