@@ -29,6 +29,9 @@ ATTRIBUTES = "attributes.json"
 POPULARITY = "popularity.npy"
 KNOWLEDGE_VECTORS = "knowledge_vectors.npy"
 FRESH_PROJECTION = "fresh_projection.npy"
+RETRIEVER = "retriever.faiss"
+RETRIEVER_LISTS = "retriever_lists.bin"
+RETRIEVER_PLACES = "retriever_places.npy"
 USER_IDS = "user_ids.json"
 USER_OFFSETS = "user_offsets.npy"
 USER_ITEMS = "user_items.npy"
@@ -39,6 +42,7 @@ GOLDEN = "golden.json"
 REPORT = "report.json"
 
 REQUIRED = (MODEL, ITEM_TABLE, ITEM_IDS, ATTRIBUTES, POPULARITY, GOLDEN)
+RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_PLACES)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 
 
@@ -82,7 +86,7 @@ class Bundle:
         """
         bundle = cls(folder, Manifest.load(folder / MANIFEST))
         files = bundle.manifest.files
-        for name in REQUIRED:
+        for name in REQUIRED + (RETRIEVER_FILES if bundle.manifest.retriever else ()):
             if name not in files:
                 raise BundleError(f"{folder}: {name} is not in the manifest")
         for name, entry in files.items():
@@ -107,6 +111,8 @@ class Bundle:
             vector_size = self.manifest.encoder.vector_size
             expected[KNOWLEDGE_VECTORS] = (rows, vector_size)
             expected[FRESH_PROJECTION] = (vector_size + 1, size)
+        if self.manifest.retriever:
+            expected[RETRIEVER_PLACES] = (rows,)
         for name, shape in expected.items():
             if (array := self._array(name)).shape != shape:
                 raise BundleError(f"{self.folder / name}: shape {array.shape}, expected {shape}")
@@ -166,6 +172,11 @@ class Bundle:
     def fresh_projection(self) -> npt.NDArray[np.float32] | None:
         """float32 [K+1, D]: `[knowledge_vector, 1] @ fresh_projection` is an item_table row."""
         return self._array(FRESH_PROJECTION) if self.has(FRESH_PROJECTION) else None
+
+    @cached_property
+    def retriever_places(self) -> npt.NDArray[np.uint16] | None:
+        """uint16 [N+1], the retriever's list that each item is in; None without a retriever."""
+        return self._array(RETRIEVER_PLACES) if self.has(RETRIEVER_PLACES) else None
 
     @cached_property
     def golden(self) -> tuple[GoldenRequest, ...]:

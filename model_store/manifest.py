@@ -66,6 +66,33 @@ class EncoderInfo(_Frozen):
     has_graph: bool = Field(description="text_encoder.onnx is in the bundle")
 
 
+class Probe(_Frozen):
+    """How wide a retriever has to look, as measured when it was built."""
+
+    depth: int = Field(gt=0, description="for the `depth` best items of the whole catalogue …")
+    lists: int = Field(gt=0, description="… this many of its lists are looked into")
+    rescored: int = Field(gt=0, description="… and this many candidates scored exactly")
+    recall: float = Field(ge=0, le=1, description="share of those `depth` items then found")
+
+
+class RetrieverInfo(_Frozen):
+    """The index for catalogues too large to score every item of."""
+
+    kind: Literal["ivf_pq_fast_scan"] = "ivf_pq_fast_scan"
+    n_lists: int = Field(gt=0, description="clusters of items")
+    code_bytes: int = Field(gt=0, description="of one item's code")
+    probes: tuple[Probe, ...] = Field(min_length=1, description="by rising depth")
+    n_queries: int = Field(gt=0, description="user vectors that recall was measured on")
+
+    @field_validator("probes")
+    @classmethod
+    def _depths_rise(cls, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
+        depths = [probe.depth for probe in probes]
+        if depths != sorted(set(depths)):
+            raise ValueError(f"depths {depths} must rise")
+        return probes
+
+
 class Manifest(_Frozen):
     """Everything needed to check, load and trace a bundle."""
 
@@ -74,6 +101,7 @@ class Manifest(_Frozen):
     created_at: str
     model: ModelInfo
     encoder: EncoderInfo | None
+    retriever: RetrieverInfo | None = Field(None, description="none: every item is scored")
     n_items: int = Field(gt=0)
     n_users: int = Field(ge=0)
     files: dict[str, FileEntry]

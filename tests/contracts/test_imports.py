@@ -43,7 +43,8 @@ def test_every_import_rule_breaks_when_it_is_broken(tmp_path: Path) -> None:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=ignored)
     shutil.copy(ROOT / ".importlinter", tmp_path)
     plants = {
-        "app/planted.py": "import onnxruntime\nimport redis\nimport torch\nimport offline.fetch\n",
+        "app/planted.py": "import faiss\nimport onnxruntime\nimport redis\n"
+        "import torch\nimport offline.fetch\n",
         "loadtest/planted.py": "import model_store.keys\n",
         "model_store/planted.py": "import fastapi\n",
         "offline/planted.py": "import app.main\n",
@@ -85,6 +86,10 @@ def importers_of(*modules: str) -> set[str]:
 
 def test_only_inference_uses_onnxruntime() -> None:
     assert importers_of("onnxruntime") == {"app/inference.py"}
+
+
+def test_only_retrieval_uses_faiss() -> None:
+    assert importers_of("faiss") == {"app/retrieval.py"}
 
 
 def test_redis_is_known_to_the_feature_store_only() -> None:
