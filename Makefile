@@ -45,7 +45,7 @@ format: install ## format and mend what a tool can mend
 	$(BIN)/ruff format $(ROOMS)
 
 bench: install ## the serving benchmark; its last line is one JSON document
-	@QUICK=$(QUICK) $(BIN)/python -m loadtest.bench
+	@QUICK=$(QUICK) $(BIN)/python -m loadtest.bench --out loadtest/results/bench$(if $(filter-out 0,$(QUICK)),-quick).json
 
 clean: ## remove builds, caches and the environment; published bundles and the store stay
 	rm -rf .venv builds build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,9 +18,31 @@ def ask(
     path: str,
     body: Mapping[str, object] | None = None,
     *,
+    headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
 ) -> tuple[int, Any]:
     """Status and JSON body (None where the answer isn't JSON) of one request.
+
+    Raises:
+        TargetError: nobody answers there.
+    """
+    status, text = ask_text(address, method, path, body, headers=headers, timeout_s=timeout_s)
+    try:
+        return status, json.loads(text)
+    except ValueError:
+        return status, None
+
+
+def ask_text(
+    address: Address,
+    method: str,
+    path: str,
+    body: Mapping[str, object] | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 10.0,
+) -> tuple[int, str]:
+    """Status and body of one request.
 
     Raises:
         TargetError: nobody answers there.
@@ -31,18 +53,14 @@ def ask(
             method,
             path,
             body=None if body is None else json.dumps(body),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **(headers or {})},
         )
         response = connection.getresponse()
-        content = response.read()
+        return response.status, response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         raise TargetError(f"{address.url} does not answer ({error})") from error
     finally:
         connection.close()
-    try:
-        return response.status, json.loads(content)
-    except ValueError:
-        return response.status, None
 
 
 def wait_until_ready(address: Address, *, timeout_s: float = 10.0) -> dict[str, Any]:

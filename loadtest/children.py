@@ -19,7 +19,7 @@ from loadtest.errors import TargetError
 from loadtest.hardware import ROOT
 from loadtest.target import Address
 
-_START_TIMEOUT_S = 180.0  # a first start publishes the bundle into an empty store
+START_TIMEOUT_S = 180.0  # a first start publishes the bundle into an empty store
 _STOP_TIMEOUT_S = 15.0
 _LOG_LINES_SHOWN = 5
 
@@ -39,6 +39,7 @@ class Child:
         core: int | None = None,
         environment: Mapping[str, str] | None = None,
         ready_path: str | None = "/health/ready",
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.name = name
         self.address = Address("127.0.0.1", _free_port())
@@ -46,6 +47,7 @@ class Child:
         self._core = core
         self._environment = {**os.environ, **(environment or {})}
         self._ready_path = ready_path
+        self._start_timeout_s = start_timeout_s
 
     def __enter__(self) -> Self:
         path = os.pathsep.join(filter(None, [str(ROOT), self._environment.get("PYTHONPATH")]))
@@ -81,8 +83,18 @@ class Child:
         except (OSError, ValueError):
             return None
 
+    def processes(self) -> dict[int, str]:
+        """Numbers and programs' names of the server and all that it started; Linux only."""
+        found = {}
+        for pid in _tree(self._process.pid):
+            try:
+                found[pid] = Path(f"/proc/{pid}/exe").resolve().name
+            except OSError:  # ended meanwhile
+                continue
+        return found
+
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + self._start_timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise TargetError(
@@ -91,7 +103,9 @@ class Child:
             if self._is_ready():
                 return
             time.sleep(0.1)
-        raise TargetError(f"{self.name} is not ready after {_START_TIMEOUT_S:g} s: {self._tail()}")
+        raise TargetError(
+            f"{self.name} is not ready after {self._start_timeout_s:g} s: {self._tail()}"
+        )
 
     def _is_ready(self) -> bool:
         try:

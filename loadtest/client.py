@@ -25,7 +25,8 @@ import numpy.typing as npt
 from loadtest.errors import TargetError
 from loadtest.target import Address
 
-FaultFinder = Callable[[int, bytes], str | None]
+FaultFinder = Callable[[int, bytes, bytes], str | None]
+"""What is wrong with an answer (status, head, body), None if nothing is."""
 
 RECEIVE_BYTES = 256 * 1024
 ANSWER_TIMEOUT_S = 10.0
@@ -43,10 +44,20 @@ def encode_post(address: Address, path: str, body: object) -> bytes:
 
 @dataclass
 class Sample:
-    """What a stretch of load came to. Latencies are in ms, from the intended start on."""
+    """What a stretch of load came to. The arrays are parallel, in the order of the answers.
 
-    latencies: array[float] = field(default_factory=lambda: array("d"))
+    Latencies count from the intended start on, services from the moment of sending; a status of 0
+    means that no answer came.
+    """
+
+    latencies: array[float] = field(default_factory=lambda: array("d"))  # ms
+    services: array[float] = field(default_factory=lambda: array("d"))  # ms
+    starts: array[float] = field(default_factory=lambda: array("d"))  # s, perf_counter
+    statuses: array[int] = field(default_factory=lambda: array("H"))
     faults: Counter[str] = field(default_factory=Counter)
+    n_given_up: int = 0  # found no free connection for too long, and were never sent
+    n_unconnected: int = 0  # found no free connection when they were due
+    begun_s: float = 0.0
     elapsed_s: float = 0.0
     client_cpu_s: float = 0.0
 
@@ -54,6 +65,21 @@ class Sample:
     def latencies_ms(self) -> npt.NDArray[np.float64]:
         """Latencies of all answered requests, float64 [n], in order of their answers."""
         return np.asarray(self.latencies, dtype=np.float64)
+
+    @property
+    def services_ms(self) -> npt.NDArray[np.float64]:
+        """The same from the moment of sending: what the service did, without the client's part."""
+        return np.asarray(self.services, dtype=np.float64)
+
+    @property
+    def lateness_ms(self) -> npt.NDArray[np.float64]:
+        """How long after its intended start each request was sent, float64 [n]."""
+        return self.latencies_ms - self.services_ms
+
+    @property
+    def starts_s(self) -> npt.NDArray[np.float64]:
+        """Intended starts in seconds after the beginning, float64 [n]."""
+        return np.asarray(self.starts, dtype=np.float64) - self.begun_s
 
     @property
     def n_failed(self) -> int:
@@ -101,8 +127,8 @@ class Connection:
             self.socket.sendall(request[n_sent:])
             self.socket.setblocking(False)
 
-    def receive(self) -> tuple[int, bytes] | None:
-        """Status and body once the answer is whole, None before.
+    def receive(self) -> tuple[int, bytes, bytes] | None:
+        """Status, head and body once the answer is whole, None before.
 
         Raises:
             OSError: the connection was closed or broke.
@@ -124,7 +150,8 @@ class Connection:
             return None
         if n_missing < 0:
             raise ValueError("more bytes than the answer should have")
-        answer = int(self._received[9:12]), self._received[body_start:]
+        received = self._received
+        answer = int(received[9:12]), received[:head_end], received[body_start:]
         self._received = b""
         return answer
 
@@ -168,8 +195,8 @@ class Load:
 
         Gives throughput. With one connection it also gives the latency of an idle service.
         """
-        sample, coming = Sample(), cycle(requests)
         begun_s, cpu_s = time.perf_counter(), time.thread_time()
+        sample, coming = Sample(begun_s=begun_s), cycle(requests)
         end_s = begun_s + duration_s
         for connection in self._connections:
             connection.send(next(coming), time.perf_counter())
@@ -185,14 +212,20 @@ class Load:
         return sample
 
     def keep_pace(
-        self, requests: Sequence[bytes], starts_s: Iterable[float], find_fault: FaultFinder
+        self,
+        requests: Sequence[bytes],
+        starts_s: Iterable[float],
+        find_fault: FaultFinder,
+        *,
+        give_up_s: float | None = None,
     ) -> Sample:
         """Requests start at intended times, whatever the answers do (open loop).
 
         A request that finds no free connection waits for one, and its latency goes on counting.
+        With `give_up_s` it isn't sent at all once it has waited for so long: counted apart.
         """
-        sample, coming = Sample(), cycle(requests)
         begun_s, cpu_s = time.perf_counter(), time.thread_time()
+        sample, coming = Sample(begun_s=begun_s), cycle(requests)
         starts = iter(starts_s)
         next_start_s = next(starts, None)
         # First in, first out: every connection stays in use, so none is closed as idle.
@@ -202,11 +235,15 @@ class Load:
             now_s = time.perf_counter() - begun_s
             while next_start_s is not None and next_start_s <= now_s:
                 waiting.append(begun_s + next_start_s)
+                sample.n_unconnected += len(waiting) > len(idle)
                 next_start_s = next(starts, None)
             while waiting and idle:
                 connection = idle.popleft()
                 connection.send(next(coming), waiting.popleft())
                 under_way.add(connection)
+            while waiting and give_up_s is not None and now_s + begun_s - waiting[0] > give_up_s:
+                waiting.popleft()
+                sample.n_given_up += 1
             wait_s = ANSWER_TIMEOUT_S
             if next_start_s is not None:
                 wait_s = max(0.0, next_start_s - (time.perf_counter() - begun_s))
@@ -236,21 +273,23 @@ class Load:
                 answer = connection.receive()
             except (OSError, ValueError) as error:
                 fault: str | None = f"no answer: {error}"
+                status = 0
                 self._replace(connection)
             else:
                 if answer is None:
                     continue
+                status = answer[0]
                 fault = find_fault(*answer)
             if connection in under_way:
                 under_way.remove(connection)
-                self._record(connection, sample, fault)
+                self._record(connection, sample, status, fault)
                 yield connection
 
     def _overdue(self, under_way: set[Connection], sample: Sample) -> Iterator[Connection]:
         now_s = time.perf_counter()
         for connection in [c for c in under_way if now_s - c.sent_s > ANSWER_TIMEOUT_S]:
             under_way.remove(connection)
-            self._record(connection, sample, f"no answer within {ANSWER_TIMEOUT_S:g} s")
+            self._record(connection, sample, 0, f"no answer within {ANSWER_TIMEOUT_S:g} s")
             self._replace(connection)
             yield connection
 
@@ -260,7 +299,11 @@ class Load:
         self._selector.register(connection.socket, selectors.EVENT_READ, connection)
 
     @staticmethod
-    def _record(connection: Connection, sample: Sample, fault: str | None) -> None:
-        sample.latencies.append((time.perf_counter() - connection.intended_s) * 1_000)
+    def _record(connection: Connection, sample: Sample, status: int, fault: str | None) -> None:
+        now_s = time.perf_counter()
+        sample.latencies.append((now_s - connection.intended_s) * 1_000)
+        sample.services.append((now_s - connection.sent_s) * 1_000)
+        sample.starts.append(connection.intended_s)
+        sample.statuses.append(status)
         if fault is not None:
             sample.faults[fault] += 1

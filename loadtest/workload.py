@@ -170,6 +170,31 @@ def find_users_by_length(folder: Path, length: int, n: int) -> tuple[list[str], 
     return [user_ids[user] for user in chosen], [int(lengths[user]) for user in chosen]
 
 
+def read_histories(folder: Path, user_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The stored histories of some users of a bundle, as item ids, oldest → newest.
+
+    Raises:
+        WorkloadError: the folder doesn't hold these files or users.
+    """
+    try:
+        item_ids = _texts(json.loads((folder / "item_ids.json").read_bytes()))
+        known = _texts(json.loads((folder / "user_ids.json").read_bytes()))
+        offsets, items = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("user_offsets", "user_items")
+        )
+        places = {user_id: place for place, user_id in enumerate(known)}
+        return {
+            user_id: tuple(
+                item_ids[index - 1]
+                for index in items[offsets[places[user_id]] : offsets[places[user_id] + 1]].tolist()
+            )
+            for user_id in user_ids
+        }
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WorkloadError(f"{folder}: no histories can be read from it ({error})") from error
+
+
 def gather_service_workload(
     address: Address,
     user_ids: Sequence[str] = (),

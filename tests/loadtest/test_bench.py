@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -11,14 +12,27 @@ import pytest
 
 from loadtest.answers import find_recommend_fault
 from loadtest.api import ask
-from loadtest.bench import Plan, choose_cores, find_bundle, main, measure_in_turns
-from loadtest.bench_figures import find_interval, format_bench, summarise
+from loadtest.bench.__main__ import main
+from loadtest.bench.comparison import describe, summarise
+from loadtest.bench.figures import find_interval
+from loadtest.bench.measured_server import (
+    MeasuredServer,
+    expect_items,
+    expect_items_or_refusal,
+)
+from loadtest.bench.plan import QUICK
+from loadtest.bench.rig import Rig, choose_cores
 from loadtest.children import Child
-from loadtest.client import encode_post
-from loadtest.errors import TargetError, WorkloadError
-from loadtest.measured_server import MeasuredServer, expect_items
+from loadtest.errors import TargetError
 
-pytestmark = pytest.mark.slow
+PLAN = replace(
+    QUICK,
+    rounds=2,
+    saturated_s=0.4,
+    single_s=0.2,
+    warm_up_s=0.1,
+    n_connections=8,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +42,12 @@ def echo() -> Iterator[Child]:
         yield child
 
 
+def asked(child: Child, k: int = 10) -> MeasuredServer:
+    """A server that is asked for k items, and of which ten are expected."""
+    return MeasuredServer.asked(child, [{"user_id": "196", "k": k}], expect_items(10))
+
+
+@pytest.mark.slow
 def test_the_echo_has_the_shapes_of_the_contract(echo: Child) -> None:
     for k in (1, 10, 100):
         body = {"user_id": "196", "k": k}
@@ -53,11 +73,13 @@ def test_the_echo_has_the_shapes_of_the_contract(echo: Child) -> None:
     assert ask(echo.address, "POST", "/recommend", {"unknown": 0})[0] == 422
 
 
-def test_the_echo_against_itself_has_a_ratio_of_about_one(echo: Child) -> None:
-    request = encode_post(echo.address, "/recommend", {"user_id": "196", "k": 10})
-    one, other = (MeasuredServer(echo, [request], expect_items(10)) for _ in range(2))
-    plan = Plan(2, 0.4, 0.2, 0.5, warm_up_s=0.1, n_connections=8, rates_rps=(50,))
-    measure_in_turns(plan, one, other)
+@pytest.mark.slow
+def test_the_echo_against_itself_has_a_ratio_of_about_one(echo: Child, tmp_path: Path) -> None:
+    one, other = asked(echo), asked(echo)
+    rig = Rig(PLAN, tmp_path)
+    with rig.measuring():
+        rig.take_turns((one, other), PLAN.rounds)
+        other.keep_pace(50, 0.5)
     figures = summarise(one, other)
     # Wide, since other work on the machine moves single rounds.
     assert 0.5 < figures["ratio"] < 2.0
@@ -65,20 +87,36 @@ def test_the_echo_against_itself_has_a_ratio_of_about_one(echo: Child) -> None:
     assert figures["echo_rps"] > 100
     assert 0 < figures["recommend_p50_ms"] <= figures["recommend_p99_ms"]
     assert figures["open_loop"] == {
-        "50": {"p50_ms": ANY, "p99_ms": ANY, "p99_9_ms": ANY, "failed": 0}
+        "50": {
+            **dict.fromkeys(("p50_ms", "p99_ms", "p99_9_ms", "client_late_p99_ms"), ANY),
+            "failed": 0,
+        }
     }
+    assert one.n_sent > sum(len(sample.latencies) for sample in one.single)
     if sys.platform == "linux":
         assert 20 < figures["echo_cpu_us"] < 20_000
     figures["client_ceiling_rps"] = 20_000
-    assert "open loop    50 rps" in format_bench(figures)
+    assert "open loop    50 rps" in "\n".join(describe(figures))
 
 
+@pytest.mark.slow
 def test_wrong_answers_are_counted_and_do_not_make_a_server_look_fast(echo: Child) -> None:
-    request = encode_post(echo.address, "/recommend", {"user_id": "196", "k": 9})
-    server = MeasuredServer(echo, [request], expect_items(10))
+    server = asked(echo, k=9)
     server.saturate(2, 0.1)
     assert server.n_failed > 0
     assert server.rps == [0.0]
+
+
+def test_a_refusal_is_right_only_when_it_says_when_to_come_back() -> None:
+    expect = expect_items_or_refusal(1)
+    head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\ncontent-length: 2"
+    assert expect(429, head, b"{}") is None
+    assert expect(429, b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2", b"{}") == (
+        "status 429 without Retry-After"
+    )
+    assert expect(503, head, b"{}") == "status 503"
+    assert expect(200, b"", b'{"items":[{"item_id":"1"}]}') is None
+    assert expect(200, b"", b'{"items":[]}') == "0 items instead of 1"
 
 
 def test_an_interval_covers_the_mean_and_shrinks_with_agreement() -> None:
@@ -98,17 +136,6 @@ def test_a_server_that_does_not_start_is_one_line_with_its_own_words() -> None:
         pass
 
 
-def test_the_newest_bundle_is_taken_and_none_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("LONGTAIL_BUNDLES_DIR", str(tmp_path))
-    with pytest.raises(WorkloadError, match="holds no bundle"):
-        find_bundle(None)
-    assert main([]) == 1
-    assert "holds no bundle" in capsys.readouterr().err
-    for name in ("b", "a"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").touch()
-    (tmp_path / "unfinished").mkdir()
-    assert find_bundle(None) == tmp_path / "a"
-    assert find_bundle(tmp_path / "b") == tmp_path / "b"
+def test_what_is_no_bundle_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--bundle", str(tmp_path / "b")]) == 1
+    assert f"{tmp_path / 'b'} is no bundle" in capsys.readouterr().err

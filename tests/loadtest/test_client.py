@@ -21,7 +21,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: x\r\nContent-Length: 5\r\n\r\nhello"
 Handler = Callable[[socket.socket, bytes], None]
 
 
-def expect_hello(status: int, body: bytes) -> str | None:
+def expect_hello(status: int, _head: bytes, body: bytes) -> str | None:
     return None if (status, body) == (200, b"hello") else f"{status} {body!r}"
 
 

@@ -1,14 +1,15 @@
-"""One server under a benchmark's load, and what was measured of it."""
+"""One server under one kind of request, and what was measured of it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from loadtest.children import Child
-from loadtest.client import FaultFinder, Load, Sample
+from loadtest.client import FaultFinder, Load, Sample, encode_post
 from loadtest.pacing import Arrivals
 from loadtest.recorder import summarise_ms
 
@@ -17,7 +18,7 @@ OPEN_LOOP_CONNECTIONS = 64
 
 @dataclass
 class MeasuredServer:
-    """One of the two that are compared, and what was measured of it."""
+    """A server, the requests that are sent to it in turn, and the figures of each round."""
 
     child: Child
     requests: list[bytes]
@@ -27,12 +28,24 @@ class MeasuredServer:
     client_cpu_shares: list[float] = field(default_factory=list)
     single: list[Sample] = field(default_factory=list)
     open_loop: dict[str, Sample] = field(default_factory=dict)
+    n_sent: int = 0
     n_failed: int = 0
 
+    @classmethod
+    def asked(
+        cls,
+        child: Child,
+        bodies: Sequence[object],
+        find_fault: FaultFinder,
+        path: str = "/recommend",
+    ) -> MeasuredServer:
+        """A server that is sent these bodies in turn."""
+        return cls(child, [encode_post(child.address, path, body) for body in bodies], find_fault)
+
     def warm_up(self, n_connections: int, duration_s: float) -> None:
-        """Load whose figures don't count."""
+        """Load whose figures don't count, its failures do."""
         with Load(self.child.address, n_connections) as load:
-            load.saturate(self.requests, duration_s, self.find_fault)
+            self._count(load.saturate(self.requests, duration_s, self.find_fault))
 
     def saturate(self, n_connections: int, duration_s: float) -> None:
         """As many requests as it takes, on several connections."""
@@ -65,18 +78,31 @@ class MeasuredServer:
         return summarise_ms(np.concatenate([sample.latencies_ms for sample in self.single]))
 
     def _count(self, sample: Sample) -> None:
+        self.n_sent += len(sample.latencies)
         self.n_failed += sample.n_failed
         for fault, count in sample.faults.items():
             print(f"  {self.child.name}: {count} × {fault}", file=sys.stderr)
 
 
-def expect_items(k: int) -> FaultFinder:
-    """A check cheap enough for every answer: success, and k items."""
+def expect_items(n: int) -> FaultFinder:
+    """A check cheap enough for every answer: success, and n items."""
 
-    def find_fault(status: int, body: bytes) -> str | None:
+    def find_fault(status: int, _head: bytes, body: bytes) -> str | None:
         if status != 200:
             return f"status {status}"
         found = body.count(b'"item_id"')
-        return None if found == k else f"{found} items instead of {k}"
+        return None if found == n else f"{found} items instead of {n}"
+
+    return find_fault
+
+
+def expect_items_or_refusal(n: int) -> FaultFinder:
+    """The same, where 429 that says when to come back is no failure either."""
+    expect = expect_items(n)
+
+    def find_fault(status: int, head: bytes, body: bytes) -> str | None:
+        if status != 429:
+            return expect(status, head, body)
+        return None if b"\r\nretry-after:" in head.lower() else "status 429 without Retry-After"
 
     return find_fault

@@ -1,0 +1,1 @@
+"""The serving benchmark: what the service makes of the machine, section by section."""

@@ -1,0 +1,180 @@
+"""The bundles that a benchmark serves: one that is given, or made ones, kept for the next time.
+
+Made bundles come from `python -m offline.made`, run as a child: this room knows the offline path
+by its command only, and a bundle by its plain files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loadtest.errors import WorkloadError
+from loadtest.hardware import ROOT
+from loadtest.memory import available_bytes
+
+# What making and serving an item takes at most, measured at 1M and rounded up.
+DISK_BYTES_PER_ITEM = 1_000
+MEMORY_BYTES_PER_ITEM = 1_500
+MEMORY_BYTES_FREE = 2 * 1024**3
+
+# What a made bundle follows from: with other makers it is made anew.
+MAKERS = ("offline/made*.py", "offline/made/*.py", "offline/export/*.py")
+
+
+@dataclass(frozen=True)
+class BundleFiles:
+    """What the benchmark reads of a bundle's folder."""
+
+    folder: Path
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Item ids in order of their item_index, the first of which is 1."""
+        return list(self._json("item_ids.json"))
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.float32]:
+        """The item table, float32 [N+1, D], mapped and not read; row 0 is padding."""
+        try:
+            table: npt.NDArray[np.float32] = np.load(
+                self.folder / "item_table.npy", mmap_mode="r", allow_pickle=False
+            )
+        except (OSError, ValueError) as error:
+            raise WorkloadError(f"{self.folder}: no item table ({error})") from error
+        return table
+
+    @property
+    def golden(self) -> list[dict[str, Any]]:
+        """Histories with the answers that the model's exact scores give."""
+        return list(self._json("golden.json"))
+
+    @property
+    def version(self) -> str:
+        """The version in the manifest."""
+        return str(self._json("manifest.json")["version"])
+
+    def find_filter(self, share: float) -> tuple[str, str, npt.NDArray[np.int64]]:
+        """Attribute, value and item_indices of the text that comes closest to a share of items.
+
+        Raises:
+            WorkloadError: no attribute holds a text that several items have.
+        """
+        best: tuple[float, str, str] | None = None
+        document = self._json("attributes.json")
+        columns = {
+            a["name"]: a["values"] for a in document["attributes"] if a["kind"] in ("text", "list")
+        }
+        for name, values in columns.items():
+            counts = Counter(chain.from_iterable(map(_texts_of, values)))
+            for value, count in counts.items():
+                distance = abs(count / len(values) - share)
+                if count > 1 and (best is None or distance < best[0]):
+                    best = (distance, name, value)
+        if best is None:
+            raise WorkloadError(f"{self.folder}: no attribute has a text that several items share")
+        _, name, value = best
+        rows = [at for at, found in enumerate(columns[name], start=1) if value in _texts_of(found)]
+        return name, value, np.array(rows, dtype=np.int64)
+
+    def rows_of(self, item_ids: set[str]) -> dict[str, int]:
+        """The item_index of each of some items."""
+        return {
+            item_id: number
+            for number, item_id in enumerate(self.item_ids, start=1)
+            if item_id in item_ids
+        }
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads((self.folder / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise WorkloadError(f"{self.folder}: {name} can't be read ({error})") from error
+
+
+class MadeBundles:
+    """Made bundles by size, in a cache folder."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder() / "made"
+
+    def get(self, n_items: int, *, knowledge: bool = True) -> Path:
+        """The folder of a made bundle; made now unless it was made before by the same code.
+
+        Raises:
+            WorkloadError: it can't be made.
+        """
+        kind = "knowledge" if knowledge else "id-only"
+        folder = self.folder / f"{n_items}-{kind}-{_hash_of_makers()}"
+        if (folder / "manifest.json").exists():
+            return folder
+        self._forget_older(f"{n_items}-{kind}-")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        print(f"making a bundle of {n_items:,} items in {folder}", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "offline.made", "--items", str(n_items)]
+        command += ["--knowledge" if knowledge else "--no-knowledge", "--out", str(folder)]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            command, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": path}, check=False
+        )
+        if done.returncode != 0 or not (folder / "manifest.json").exists():
+            raise WorkloadError(
+                f"a bundle of {n_items} items can't be made: offline.made ended with "
+                f"exit code {done.returncode}"
+            )
+        return folder
+
+    def why_not(self, n_items: int) -> str | None:
+        """Why this machine can't make and serve so many items, None if it can."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        needs = {
+            "disk": (n_items * DISK_BYTES_PER_ITEM, shutil.disk_usage(self.folder).free),
+            "memory": (
+                n_items * MEMORY_BYTES_PER_ITEM + MEMORY_BYTES_FREE,
+                available_bytes(),
+            ),
+        }
+        for what, (needed, free) in needs.items():
+            if free is not None and free < needed:
+                return (
+                    f"{n_items:,} items need {needed / 1e9:.1f} GB of {what}, "
+                    f"{free / 1e9:.1f} GB are free"
+                )
+        return None
+
+    def _forget_older(self, prefix: str) -> None:
+        for folder in self.folder.glob(f"{prefix}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where what is made once is kept: LONGTAIL_CACHE_DIR, else ~/.cache/longtail."""
+    return Path(environment.get("LONGTAIL_CACHE_DIR") or "~/.cache/longtail").expanduser()
+
+
+def _hash_of_makers() -> str:
+    digest = hashlib.sha256()
+    for pattern in MAKERS:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def _texts_of(value: str | Sequence[str] | None) -> Sequence[str]:
+    if isinstance(value, str):
+        return (value,)
+    return value or ()

@@ -1,0 +1,127 @@
+"""How cost grows with the catalogue: plain, with a filter, with exclusions; recall; memory."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from loadtest.bench.bundles import BundleFiles
+from loadtest.bench.figures import HEADING, figures_of, format_row
+from loadtest.bench.measured_server import MeasuredServer, expect_items
+from loadtest.bench.plan import HISTORY_LENGTH, K
+from loadtest.bench.recall import Judge, Question
+from loadtest.bench.rig import Rig, check_answers, say
+from loadtest.children import Child
+from loadtest.memory import pss_bytes_of, rss_bytes_of
+from loadtest.workload import read_histories
+
+FILTER_SHARE = 0.01
+N_EXCLUDED = 1_000
+N_EXCLUDING_USERS = 200  # a body with a thousand ids is 10 kB
+N_GOLDEN = 20
+
+
+def run(rig: Rig, n_items: int) -> dict[str, Any]:
+    """One catalogue's figures under its size, or why this machine leaves it out."""
+    if (reason := rig.made.why_not(n_items)) is not None:
+        say(f"  left out: {reason}")
+        return {"catalogue": {str(n_items): {"left_out": reason}}, "failed": 0}
+    bundle = rig.made.get(n_items)
+    files = BundleFiles(bundle)
+    user_ids, _ = rig.users(bundle, HISTORY_LENGTH)
+    with rig.service(bundle, name=f"recommend-{n_items}", n_items=n_items) as child:
+        check_answers(child.address, [{"user_id": user_id, "k": K} for user_id in user_ids])
+        questions, recalls = _judge(rig, child, files, user_ids)
+        servers = {
+            name: MeasuredServer.asked(child, bodies, expect_items(K))
+            for name, bodies in questions.items()
+        }
+        with rig.measuring():
+            rig.take_turns(list(servers.values()), rig.plan.survey_rounds)
+        figures = {name: figures_of(server) | recalls[name] for name, server in servers.items()}
+        found = figures.pop("plain") | figures | memory_of(child)
+    found["table_bytes"] = files.table.nbytes
+    failed = sum(server.n_failed for server in servers.values())
+    return {"catalogue": {str(n_items): found}, "failed": failed}
+
+
+def _judge(
+    rig: Rig, child: Child, files: BundleFiles, user_ids: list[str]
+) -> tuple[dict[str, list[dict[str, object]]], dict[str, dict[str, Any]]]:
+    """The bodies of each kind of request, and the recall of their answers."""
+    attribute, value, allowed = files.find_filter(FILTER_SHARE)
+    filters = {attribute: {"any": [value]}}
+    say(
+        f"  recall, {attribute} {value!r} leaves {len(allowed):,} of {len(files.table) - 1:,} items"
+    )
+    histories = read_histories(files.folder, user_ids[: rig.plan.n_recall_histories])
+    judge = Judge(child.address, files, list(histories.values()))
+    n_best = min(N_EXCLUDED, len(files.table) // 2)
+    # What people exclude is what they were shown, so the best: the hardest case for a search.
+    shown = {
+        user_id: judge.top_items(history, n_best)
+        for user_id, history in list(histories.items())[:N_EXCLUDING_USERS]
+    }
+    plain = [Question(history) for history in histories.values()]
+    filtered = [Question(history, extras={"filters": filters}) for history in histories.values()]
+    excluded = [Question(histories[user_id], excluded=shown[user_id]) for user_id in shown]
+    found = {
+        "plain": judge.recall(plain, K),
+        "filtered": judge.recall(filtered, K, allowed),
+        "excluded": judge.recall(excluded, K),
+    }
+    golden = files.golden[:N_GOLDEN]
+    recalls: dict[str, dict[str, Any]] = {
+        name: {"recall_at_10": round(recall, 4), "short_answers": n_short}
+        for name, (recall, n_short) in found.items()
+    }
+    recalls["plain"]["agrees_with_golden"] = judge.agrees_with_golden(golden)
+    recalls["plain"]["recall_histories"] = len(plain)
+    recalls["filtered"]["filter_leaves"] = len(allowed)
+    recalls["excluded"]["n_excluded"] = n_best
+    bodies: dict[str, list[dict[str, object]]] = {
+        "plain": [{"user_id": user_id, "k": K} for user_id in user_ids],
+        "filtered": [{"user_id": user_id, "k": K, "filters": filters} for user_id in user_ids],
+        "excluded": [
+            {"user_id": user_id, "k": K, "exclude": list(best)} for user_id, best in shown.items()
+        ],
+    }
+    return bodies, recalls
+
+
+def memory_of(child: Child) -> dict[str, int]:
+    """Memory of the service's own processes, and apart from it that of its embedded store."""
+    if sys.platform != "linux":
+        return {}
+    own, store = split_processes(child)
+    return {
+        "rss_bytes": rss_bytes_of(own),
+        "pss_bytes": pss_bytes_of(own),
+        "store_rss_bytes": rss_bytes_of(store),
+    }
+
+
+def split_processes(child: Child) -> tuple[list[int], list[int]]:
+    """Numbers of the service's own processes, and of what else it started (its store)."""
+    processes = child.processes()
+    own = [pid for pid, program in processes.items() if program.startswith("python")]
+    return own, [pid for pid in processes if pid not in own]
+
+
+def describe(figures: dict[str, Any]) -> list[str]:
+    """The table a person reads."""
+    lines = []
+    for n_items, found in figures["catalogue"].items():
+        size = f"{int(n_items):,}"
+        if "left_out" in found:
+            lines.append(f"{size} items left out: {found['left_out']}")
+            continue
+        lines.append(f"{HEADING}{'recall':>9}{'rss MB':>9}")
+        memory = f"{found['rss_bytes'] / 1e6:>9.0f}" if "rss_bytes" in found else f"{'-':>9}"
+        for name, row, end in (
+            (f"{size} items", found, memory),
+            (f"  {FILTER_SHARE:.0%} by a filter", found["filtered"], ""),
+            (f"  {found['excluded']['n_excluded']:,} best excluded", found["excluded"], ""),
+        ):
+            lines.append(f"{format_row(name, row)}{row['recall_at_10']:>9.4f}{end}")
+    return lines

@@ -1,0 +1,113 @@
+"""The benchmark's sections in their order, and how one after the other is run and kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from loadtest.bench import catalogue, comparison, knowledge, overload, shapes, swap, workers
+from loadtest.bench.plan import Plan
+from loadtest.bench.rig import Rig
+from loadtest.errors import LoadTestError
+
+Figures = dict[str, Any]
+
+NAMES = (
+    "comparison",
+    "lengths",
+    "ks",
+    "batches",
+    "knowledge",
+    "overload",
+    "swap",
+    "workers",
+    "catalogue",
+)
+QUICK_NAMES = ("comparison", "overload", "swap")
+DONE = "done"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the benchmark, with a name of its own.
+
+    `run` gives figures that go into the one document, beside it `failed`: how many requests (or
+    other things that were counted) went wrong. `describe` says them for people.
+    """
+
+    name: str
+    run: Callable[[Rig], Figures]
+    describe: Callable[[Figures], list[str]]
+
+
+def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
+    """The sections of these names in their order; the catalogue is one for each of its sizes."""
+    wanted = set(names)
+    known = {
+        "comparison": Section("comparison", comparison.run, comparison.describe),
+        "lengths": Section("lengths", shapes.run_lengths, shapes.describe_lengths),
+        "ks": Section("ks", shapes.run_ks, shapes.describe_ks),
+        "batches": Section("batches", shapes.run_batches, shapes.describe_batches),
+        "knowledge": Section("knowledge", knowledge.run, knowledge.describe),
+        "overload": Section("overload", overload.run, overload.describe),
+        "swap": Section("swap", swap.run, swap.describe),
+        "workers": Section("workers", workers.run, workers.describe),
+    }
+    chosen = [section for name, section in known.items() if name in wanted]
+    if "catalogue" in wanted:
+        chosen += [
+            Section(f"catalogue of {n}", partial(catalogue.run, n_items=n), catalogue.describe)
+            for n in plan.catalogue_sizes
+        ]
+    return chosen
+
+
+def run_sections(
+    sections: Iterable[Section],
+    rig: Rig,
+    document: Figures,
+    keep: Callable[[Figures], None],
+) -> None:
+    """Run what the document doesn't hold yet, and put each section's figures into it.
+
+    A section that can't be measured is said to have failed, and the others go on. `keep` is
+    called with the document after each section. Lines for people go to stdout.
+    """
+    states: Figures = document.setdefault("sections", {})
+    for section in sections:
+        if states.get(section.name, {}).get("state") == DONE:
+            print(f"{section.name}: measured before", file=sys.stderr, flush=True)
+            continue
+        print(f"{section.name} …", file=sys.stderr, flush=True)
+        begun_s = time.monotonic()
+        state: Figures = {"state": DONE, "failed": 0}
+        try:
+            figures = section.run(rig)
+        except (LoadTestError, OSError) as error:
+            state = {"state": f"failed: {error}", "failed": 1}
+            print(f"{section.name} failed: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"\n{section.name}", *section.describe(figures), sep="\n", flush=True)
+            state["failed"] = figures.pop("failed")
+            merge(document, figures)
+        states[section.name] = state | {"seconds": round(time.monotonic() - begun_s, 1)}
+        document["failed"] = count_failures(document)
+        keep(document)
+
+
+def count_failures(document: Mapping[str, Any]) -> int:
+    """How much went wrong in all sections together."""
+    return sum(state["failed"] for state in document.get("sections", {}).values())
+
+
+def merge(into: Figures, figures: Mapping[str, Any]) -> None:
+    """Put figures into a document; parts that both have are merged."""
+    for name, value in figures.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            merge(into[name], value)
+        else:
+            into[name] = value

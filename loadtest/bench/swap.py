@@ -1,0 +1,124 @@
+"""Another version takes over, again and again, while requests keep coming."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from loadtest.api import ask
+from loadtest.bench.bundles import BundleFiles
+from loadtest.bench.figures import format_ms, percentiles_ms
+from loadtest.bench.measured_server import MeasuredServer, expect_items
+from loadtest.bench.overload import STEADY_CONNECTIONS, STEADY_SHARE, measure_capacity
+from loadtest.bench.plan import HISTORY_LENGTH, K
+from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, say
+from loadtest.bench.watch import Timetable
+from loadtest.client import Load, Sample
+from loadtest.errors import TargetError
+from loadtest.pacing import Arrivals
+from loadtest.target import Address
+
+SETTLING_S = 0.5  # after the answer to an activation: other workers follow, the old model goes
+
+
+def run(rig: Rig) -> dict[str, Any]:
+    """Two versions of one size are activated in turns at 70 % of the capacity."""
+    bundles = [rig.made.get(MAIN_ITEMS, knowledge=knows) for knows in (True, False)]
+    token = secrets.token_urlsafe(18)
+    environment = {"LONGTAIL_ADMIN_TOKEN": token}
+    # Serving a bundle publishes it, and the folders are shared: afterwards both are there.
+    with rig.service(bundles[1], store="swap", environment=environment):
+        pass
+    with rig.service(bundles[0], store="swap", environment=environment) as child:
+        user_ids, _ = rig.users(bundles[0], HISTORY_LENGTH)
+        bodies: list[dict[str, object]] = [{"user_id": user_id, "k": K} for user_id in user_ids]
+        check_answers(child.address, bodies)
+        server = MeasuredServer.asked(child, bodies, expect_items(K))
+        with rig.measuring():
+            rate_rps = STEADY_SHARE * measure_capacity(rig, server)
+            say(f"  {rig.plan.n_swaps} swaps at {rate_rps:.0f} rps")
+            swaps, sample = _swap_under_load(rig, server, bundles, token, rate_rps)
+    for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
+        say(f"  {fault}")
+    failed = server.n_failed + sample.n_failed + len(swaps.faults)
+    return {"swap": summarise(swaps, sample, rate_rps), "failed": failed}
+
+
+def _swap_under_load(
+    rig: Rig, server: MeasuredServer, bundles: list[Path], token: str, rate_rps: float
+) -> tuple[Timetable, Sample]:
+    versions = [BundleFiles(bundle).version for bundle in reversed(bundles)]
+    address = server.child.address
+
+    def activate(number: int) -> str | None:
+        return activate_version(address, versions[number % 2], token)
+
+    steady_s, n = rig.plan.steady_s, rig.plan.n_swaps
+    times_s = [steady_s * (number + 1) for number in range(n)]
+    starts = Arrivals(rate_rps, steady_s * (n + 1)).of_user(0)
+    with (
+        Load(address, STEADY_CONNECTIONS) as load,
+        Timetable(times_s, activate) as swaps,
+    ):
+        sample = load.keep_pace(server.requests, starts, server.find_fault)
+    return swaps, sample
+
+
+def activate_version(address: Address, version: str, token: str) -> str | None:
+    """Activate a version; None when it serves now, else what was answered."""
+    path = f"/admin/models/{quote(version, safe='')}/activate"
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        status, answer = ask(address, "POST", path, headers=headers, timeout_s=120.0)
+    except TargetError as error:
+        return str(error)
+    return None if status == 200 else f"POST {path} answers {status}: {answer}"
+
+
+def summarise(swaps: Timetable, sample: Sample, rate_rps: float) -> dict[str, Any]:
+    """Latencies of requests that were due during a swap, and of all others."""
+    windows = [
+        (begun_s - sample.begun_s, ended_s - sample.begun_s + SETTLING_S)
+        for begun_s, ended_s in swaps.done_s
+    ]
+    during = np.zeros(len(sample.latencies), dtype=np.bool_)
+    for begin_s, end_s in windows:
+        during |= (sample.starts_s >= begin_s) & (sample.starts_s < end_s)
+    figures: dict[str, Any] = {
+        "rps": round(rate_rps, 1),
+        "n_swaps": len(swaps.done_s),
+        "activation_ms": [round((end_s - begun_s) * 1e3, 1) for begun_s, end_s in swaps.done_s],
+        "steady": percentiles_ms(sample.latencies_ms[~during]),
+        "during": percentiles_ms(sample.latencies_ms[during])
+        | {"max_ms": _longest_ms(sample.latencies_ms[during]), "requests": int(during.sum())},
+        "failed": sample.n_failed,
+        "failed_activations": len(swaps.faults),
+    }
+    p99_ms, steady_ms = figures["during"]["p99_ms"], figures["steady"]["p99_ms"]
+    if p99_ms is not None and steady_ms:
+        figures["p99_to_steady"] = round(p99_ms / steady_ms, 2)
+    return figures
+
+
+def _longest_ms(latencies_ms: Any) -> float | None:
+    return round(float(latencies_ms.max()), 3) if len(latencies_ms) else None
+
+
+def describe(figures: dict[str, Any]) -> list[str]:
+    """The lines a person reads."""
+    found = figures["swap"]
+    longest = max(found["activation_ms"], default=None)
+    lines = [
+        (
+            f"{found['n_swaps']} swaps at {found['rps']:.0f} rps, the slowest activation took "
+            f"{format_ms(longest, 0)} ms; {found['failed']} requests failed"
+        )
+    ]
+    for name in ("steady", "during"):
+        times = [format_ms(found[name][f"{part}_ms"], 2) for part in ("p50", "p99", "p99_9")]
+        lines.append(f"  {name:<7} p50 {times[0]}  p99 {times[1]}  p99.9 {times[2]} ms")
+    return lines

@@ -1,0 +1,130 @@
+"""What overload and swap make of a sample: put together by hand, to know what is right."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from loadtest.bench.figures import percentiles_ms, ratio_of
+from loadtest.bench.overload import Phases
+from loadtest.bench.overload import summarise as summarise_overload
+from loadtest.bench.swap import SETTLING_S
+from loadtest.bench.swap import summarise as summarise_swaps
+from loadtest.bench.watch import MemoryWatch, Timetable
+from loadtest.client import Sample
+
+PHASES = Phases(capacity_rps=100, steady_s=2, overload_s=3)
+
+
+def make_sample(*rows: tuple[float, int, float]) -> Sample:
+    """(intended start s, status, latency ms); everything is sent 1 ms late."""
+    sample = Sample(begun_s=1_000.0, elapsed_s=1.0)
+    for start_s, status, latency_ms in rows:
+        sample.starts.append(1_000.0 + start_s)
+        sample.statuses.append(status)
+        sample.latencies.append(latency_ms)
+        sample.services.append(latency_ms - 1)
+    return sample
+
+
+def test_three_times_the_capacity_is_offered_in_the_middle_and_nowhere_else() -> None:
+    starts_s = np.array(list(PHASES.starts_s()))
+    assert (np.diff(starts_s) >= 0).all()
+    counts = [
+        np.count_nonzero((starts_s >= a) & (starts_s < b)) for a, b in ((0, 2), (2, 5), (5, 7))
+    ]
+    # 140, 900 and 140 are meant; a Poisson count is within four roots of that.
+    assert counts == [
+        pytest.approx(140, abs=48),
+        pytest.approx(900, abs=120),
+        pytest.approx(140, abs=48),
+    ]
+    assert starts_s[-1] < PHASES.ends_s[-1] == 7
+
+
+def test_an_overload_is_told_by_phase_and_by_answer() -> None:
+    sample = make_sample(
+        *[(at / 10, 200, 2.0) for at in range(20)],
+        *[(2 + at / 100, 200, 6.0) for at in range(100)],
+        *[(3 + at / 100, 429, 4.0) for at in range(100)],
+        *[(5.5, 200, 9.0), (6.5, 200, 3.0), (6.6, 429, 1.0)],
+    )
+    sample.n_given_up = 50
+    figures = summarise_overload(PHASES, sample)
+    assert figures["steady"] == {"p50_ms": 2.0, "p99_ms": 2.0, "p99_9_ms": 2.0, "rps": 10.0}
+    assert figures["accepted"]["share"] == 0.4  # of 250 due, 50 of which were never sent
+    assert figures["refused"]["share"] == 0.4
+    assert figures["refused"]["p99_ms"] == 4.0
+    assert figures["refused"]["from_sending"]["p99_ms"] == 3.0
+    assert figures["p99_to_steady"] == 3.0
+    assert figures["unsent"] == 50
+    assert figures["late_ms"]["p50_ms"] == 1.0
+    assert figures["refused_outside"] == 1
+    assert figures["offered_rps"] == round(250 / 3, 1)
+    assert figures["recovery"]["p99_ms_by_second"] == [9.0, 3.0]
+
+
+def test_an_overload_in_which_nothing_is_accepted_has_no_tail() -> None:
+    figures = summarise_overload(PHASES, make_sample((0.5, 200, 2.0), (3.0, 429, 1.0)))
+    assert figures["accepted"]["p99_ms"] is None
+    assert "p99_to_steady" not in figures
+    assert figures["recovery"]["p99_ms_by_second"] == []
+
+
+def test_a_swap_lasts_from_the_call_until_it_has_settled() -> None:
+    swaps = Timetable([1.0], lambda _: None)
+    swaps.done_s = [(1_001.0, 1_001.2)]
+    end_s = 1.2 + SETTLING_S
+    sample = make_sample(
+        *[(0.99, 200, 1.0), (1.0, 200, 5.0), (1.1, 200, 7.0)],
+        *[(end_s - 0.01, 200, 6.0), (end_s + 0.01, 200, 2.0)],
+    )
+    figures = summarise_swaps(swaps, sample, 70.0)
+    assert figures["during"]["requests"] == 3
+    assert (figures["during"]["max_ms"], figures["steady"]["p99_ms"]) == (7.0, 2.0)
+    assert figures["p99_to_steady"] == 3.5
+    assert figures["activation_ms"] == [pytest.approx(200, abs=0.1)]
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    """Both sides of a slow round are slow, which says nothing about their ratio."""
+    ratio, interval = ratio_of([50, 100, 25], [100, 200, 50])
+    assert (ratio, interval) == (0.5, [0.5, 0.5])
+
+
+def test_percentiles_of_nothing_are_none() -> None:
+    assert percentiles_ms(np.empty(0)) == dict.fromkeys(("p50_ms", "p99_ms", "p99_9_ms"))
+
+
+def test_a_timetable_calls_in_time_and_keeps_what_went_wrong() -> None:
+    calls: list[int] = []
+
+    def act(number: int) -> str | None:
+        calls.append(number)
+        return "no" if number == 1 else None
+
+    begun_s = time.perf_counter()
+    with Timetable([0.05, 0.1], act) as timetable:
+        time.sleep(0.3)
+    assert calls == [0, 1]
+    assert timetable.faults == ["no"]
+    assert timetable.done_s[1][0] - begun_s >= 0.1
+    with Timetable([30.0], act):
+        pass  # left early: what isn't due yet isn't done
+    assert calls == [0, 1]
+
+
+def test_memory_is_watched_while_it_grows() -> None:
+    with MemoryWatch([os.getpid()], interval_s=0.01) as watch:
+        time.sleep(0.05)
+        held = np.ones(50 << 20, np.uint8)
+        time.sleep(0.1)
+        del held
+        time.sleep(0.1)
+    found = watch.summary()
+    if found:  # on Linux
+        assert found["max_bytes"] - found["start_bytes"] > 45 << 20
+        assert found["end_bytes"] < found["max_bytes"]
