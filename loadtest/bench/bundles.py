@@ -32,6 +32,7 @@ DISK_BYTES_PER_ITEM = 1_000
 MEMORY_BYTES_PER_ITEM = 1_500
 MEMORY_BYTES_FREE = 2 * 1024**3
 
+MAKER = "offline.made"
 # What a made bundle follows from: with other makers it is made anew.
 MAKERS = ("offline/made*.py", "offline/made/*.py", "offline/export/*.py")
 
@@ -110,30 +111,34 @@ class MadeBundles:
     """Made bundles by size, in a cache folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or cache_folder() / "made"
+        self.folder = folder or cache_folder() / "bench"
 
-    def get(self, n_items: int, *, knowledge: bool = True) -> Path:
+    def get(self, n_items: int, *, knowledge: bool = True, trained: bool = False) -> Path:
         """The folder of a made bundle; made now unless it was made before by the same code.
+
+        `trained`: with the vectors of a model that was trained, which takes minutes. How easily
+        the best items are found follows from them; what a request costs besides does not.
 
         Raises:
             WorkloadError: it can't be made.
         """
-        kind = "knowledge" if knowledge else "id-only"
+        kind = ("knowledge" if knowledge else "id-only") + ("-trained" if trained else "")
         folder = self.folder / f"{n_items}-{kind}-{_hash_of_makers()}"
         if (folder / "manifest.json").exists():
             return folder
         self._forget_older(f"{n_items}-{kind}-")
         self.folder.mkdir(parents=True, exist_ok=True)
         print(f"making a bundle of {n_items:,} items in {folder}", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", "offline.made", "--items", str(n_items)]
-        command += ["--knowledge" if knowledge else "--no-knowledge", "--out", str(folder)]
+        command = [sys.executable, "-m", MAKER, "--items", str(n_items)]
+        command += ["--knowledge" if knowledge else "--no-knowledge"]
+        command += ["--trained" if trained else "--no-trained", "--out", str(folder)]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             command, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": path}, check=False
         )
         if done.returncode != 0 or not (folder / "manifest.json").exists():
             raise WorkloadError(
-                f"a bundle of {n_items} items can't be made: offline.made ended with "
+                f"a bundle of {n_items} items can't be made: {MAKER} ended with "
                 f"exit code {done.returncode}"
             )
         return folder

@@ -26,7 +26,7 @@ def run(rig: Rig, n_items: int) -> dict[str, Any]:
     if (reason := rig.made.why_not(n_items)) is not None:
         say(f"  left out: {reason}")
         return {"catalogue": {str(n_items): {"left_out": reason}}, "failed": 0}
-    bundle = rig.made.get(n_items)
+    bundle = rig.made.get(n_items, trained=True)
     files = BundleFiles(bundle)
     user_ids, _ = rig.users(bundle, HISTORY_LENGTH)
     with rig.service(bundle, name=f"recommend-{n_items}", n_items=n_items) as child:

@@ -30,7 +30,7 @@ def run(rig: Rig) -> dict[str, Any]:
     if (reason := rig.made.why_not(n_items)) is not None:
         say(f"  left out: {reason}")
         return {"workers": {"left_out": reason}, "failed": 0}
-    files = BundleFiles(rig.made.get(n_items))
+    files = BundleFiles(rig.made.get(n_items, trained=True))
     user_ids, _ = rig.users(files.folder, HISTORY_LENGTH)
     bodies: list[dict[str, object]] = [{"user_id": user_id, "k": K} for user_id in user_ids]
     found: dict[str, Any] = {"n_items": n_items, "table_bytes": files.table.nbytes}

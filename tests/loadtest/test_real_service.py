@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench import HISTORY_LENGTH, check_answers
+from loadtest.bench.plan import HISTORY_LENGTH
+from loadtest.bench.rig import check_answers
 from loadtest.children import Child
 from loadtest.workload import find_users_by_length, gather_service_workload
 from tests.made_bundle import make_bundle, make_catalogue
@@ -91,4 +92,4 @@ def test_a_workload_can_be_gathered_from_the_service_itself(service: Child) -> N
 def test_the_benchmarks_users_are_answered_by_the_model(service: Child, folder: Path) -> None:
     user_ids, lengths = find_users_by_length(folder / "made-1", HISTORY_LENGTH, 20)
     assert set(lengths) == {HISTORY_LENGTH}
-    check_answers(service.address, user_ids)
+    check_answers(service.address, [{"user_id": user_id, "k": 10} for user_id in user_ids])
