@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from loadtest.bench.bundles import BundleFiles, MadeBundles
@@ -135,3 +140,38 @@ def test_what_does_not_fit_on_the_machine_is_said(tmp_path: Path) -> None:
     assert "10,000,000,000,000 items need 10000000.0 GB of disk" in (
         MadeBundles(tmp_path).why_not(10**13) or ""
     )
+
+
+def serves(process: psutil.Process) -> bool:
+    try:
+        return "serve" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_leaves_nothing_running(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    bundle = TinyBundles(tmp_path / "made").get(N_ITEMS)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "loadtest.bench", "--only=comparison", f"--bundle={bundle}"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    started: dict[int, psutil.Process] = {}
+    deadline_s = time.monotonic() + 60
+    while not any(map(serves, started.values())):
+        assert time.monotonic() < deadline_s
+        assert run.poll() is None
+        started |= {p.pid: p for p in psutil.Process(run.pid).children(recursive=True)}
+        time.sleep(0.05)
+    run.send_signal(sent)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == code, said
+    assert "Traceback" not in said
+    assert len(started) >= 2  # the echo and the service
+    assert psutil.wait_procs(list(started.values()), timeout=5)[1] == []
+    assert list(tmp_path.glob("longtail-bench-*")) == []

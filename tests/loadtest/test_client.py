@@ -196,3 +196,39 @@ def test_a_stall_shows_in_the_latency_of_every_request_that_was_due_in_it() -> N
     # A closed loop sees the same stall once for each connection and calls the service fast.
     assert np.count_nonzero(closed.latencies_ms > 100) < 20
     assert float(np.percentile(closed.latencies_ms, 99)) < 100
+
+
+def test_what_finds_no_connection_for_too_long_is_given_up_and_counted() -> None:
+    def dawdle(connection: socket.socket, _: bytes) -> None:
+        time.sleep(0.3)
+        connection.sendall(ANSWER)
+
+    with serving(dawdle) as address, Load(address, 1) as load:
+        sample = load.keep_pace(
+            [encode_post(address, "/x", {})], [0.0, 0.05, 0.1, 0.25], expect_hello, give_up_s=0.1
+        )
+    # The first is sent at once, the last finds the connection free again soon enough.
+    assert (len(sample.latencies), sample.n_given_up, sample.n_unconnected) == (2, 2, 3)
+    assert sample.n_failed == 0
+    assert sample.starts_s.tolist() == pytest.approx([0.0, 0.25], abs=1e-6)
+    assert list(sample.statuses) == [200, 200]
+    # What it waited for the connection is lateness, and not the service's time.
+    assert sample.lateness_ms[0] < 20
+    assert 30 < sample.lateness_ms[1] < 100
+    assert sample.services_ms.tolist() == pytest.approx([300, 300], abs=40)
+
+
+def test_the_head_of_an_answer_is_there_to_be_judged() -> None:
+    refusal = b"HTTP/1.1 429 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+    seen: list[tuple[int, bytes, bytes]] = []
+
+    def note(status: int, head: bytes, body: bytes) -> None:
+        seen.append((status, head, body))
+
+    with (
+        serving(lambda connection, _: connection.sendall(refusal)) as address,
+        Load(address, 1) as load,
+    ):
+        sample = load.keep_pace([encode_post(address, "/x", {})], [0.0], note)
+    assert seen == [(429, refusal[:-4], b"")]
+    assert list(sample.statuses) == [429]
