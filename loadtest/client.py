@@ -54,9 +54,9 @@ class Sample:
     services: array[float] = field(default_factory=lambda: array("d"))  # ms
     starts: array[float] = field(default_factory=lambda: array("d"))  # s, perf_counter
     statuses: array[int] = field(default_factory=lambda: array("H"))
+    waits: array[int] = field(default_factory=lambda: array("B"))  # 1: no connection when due
     faults: Counter[str] = field(default_factory=Counter)
     n_given_up: int = 0  # found no free connection for too long, and were never sent
-    n_unconnected: int = 0  # found no free connection when they were due
     begun_s: float = 0.0
     elapsed_s: float = 0.0
     client_cpu_s: float = 0.0
@@ -73,8 +73,16 @@ class Sample:
 
     @property
     def lateness_ms(self) -> npt.NDArray[np.float64]:
-        """How long after its intended start each request was sent, float64 [n]."""
+        """How long after its intended start each request was sent, float64 [n].
+
+        Where a connection was free, that is the client's own fault.
+        """
         return self.latencies_ms - self.services_ms
+
+    @property
+    def had_connection(self) -> npt.NDArray[np.bool_]:
+        """Whether a connection was free when the request was due, bool [n]."""
+        return np.logical_not(np.asarray(self.waits, dtype=np.bool_))
 
     @property
     def starts_s(self) -> npt.NDArray[np.float64]:
@@ -104,6 +112,7 @@ class Connection:
         self._address = address
         self.intended_s = 0.0
         self.sent_s = 0.0
+        self.waited = False
         self._connect()
 
     def _connect(self) -> None:
@@ -117,9 +126,13 @@ class Connection:
         self.socket.setblocking(False)
         self._received = b""
 
-    def send(self, request: bytes, intended_s: float) -> None:
-        """Send a whole request; its latency counts from `intended_s` (perf_counter)."""
+    def send(self, request: bytes, intended_s: float, *, waited: bool = False) -> None:
+        """Send a whole request; its latency counts from `intended_s` (perf_counter).
+
+        `waited`: for a connection, as none was free when it was due.
+        """
         self.intended_s = intended_s
+        self.waited = waited
         self.sent_s = time.perf_counter()
         n_sent = self.socket.send(request)
         if n_sent < len(request):  # larger than the socket's buffer
@@ -230,18 +243,18 @@ class Load:
         next_start_s = next(starts, None)
         # First in, first out: every connection stays in use, so none is closed as idle.
         idle, under_way = deque(self._connections), set[Connection]()
-        waiting: deque[float] = deque()
+        waiting: deque[tuple[float, bool]] = deque()
         while next_start_s is not None or waiting or under_way:
             now_s = time.perf_counter() - begun_s
             while next_start_s is not None and next_start_s <= now_s:
-                waiting.append(begun_s + next_start_s)
-                sample.n_unconnected += len(waiting) > len(idle)
+                waiting.append((begun_s + next_start_s, len(waiting) >= len(idle)))
                 next_start_s = next(starts, None)
             while waiting and idle:
                 connection = idle.popleft()
-                connection.send(next(coming), waiting.popleft())
+                start_s, waited = waiting.popleft()
+                connection.send(next(coming), start_s, waited=waited)
                 under_way.add(connection)
-            while waiting and give_up_s is not None and now_s + begun_s - waiting[0] > give_up_s:
+            while waiting and give_up_s is not None and now_s + begun_s - waiting[0][0] > give_up_s:
                 waiting.popleft()
                 sample.n_given_up += 1
             wait_s = ANSWER_TIMEOUT_S
@@ -305,5 +318,6 @@ class Load:
         sample.services.append((now_s - connection.sent_s) * 1_000)
         sample.starts.append(connection.intended_s)
         sample.statuses.append(status)
+        sample.waits.append(connection.waited)
         if fault is not None:
             sample.faults[fault] += 1

@@ -109,6 +109,7 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
     before = starts_s < steady_end_s
     during = (starts_s >= steady_end_s) & (starts_s < over_end_s)
     after = starts_s >= over_end_s
+    connected = sample.had_connection
     accepted, refused = during & (statuses == 200), during & (statuses == REFUSED)
     n_due = int(during.sum()) + sample.n_given_up
     steady = percentiles_ms(sample.latencies_ms[before])
@@ -122,8 +123,9 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
         "refused": _describe_answers(sample, refused, n_due, phases.overload_s),
         # The client's own part: what it could not send, or could not send in time.
         "unsent": sample.n_given_up,
-        "without_free_connection": sample.n_unconnected,
-        "late_ms": percentiles_ms(sample.lateness_ms[during]),
+        "late_ms": percentiles_ms(sample.lateness_ms[during & connected]),
+        "found_no_connection": int((during & ~connected).sum()),
+        "wait_for_connection": percentiles_ms(sample.lateness_ms[during & ~connected]),
         "client_cpu_share": round(sample.client_cpu_share, 3),
         "refused_outside": int(((statuses == REFUSED) & ~during).sum()),
         "failed": sample.n_failed,
@@ -188,7 +190,8 @@ def describe(figures: dict[str, Any]) -> list[str]:
             f"at the end, {rss['max_bytes'] / 1e6:.1f} at most"
         )
     lines.append(
-        f"  client: sent p99 {format_ms(found['late_ms']['p99_ms'], 2)} ms late, "
-        f"{found['unsent']} never sent, {found['client_cpu_share']:.0%} busy on average"
+        f"  client: sent p99 {format_ms(found['late_ms']['p99_ms'], 2)} ms late; "
+        f"{found['found_no_connection']} found no free connection, {found['unsent']} for so long "
+        f"that they were never sent; {found['client_cpu_share']:.0%} busy on average"
     )
     return lines

@@ -27,6 +27,7 @@ def make_sample(*rows: tuple[float, int, float]) -> Sample:
         sample.statuses.append(status)
         sample.latencies.append(latency_ms)
         sample.services.append(latency_ms - 1)
+        sample.waits.append(status == 429)
     return sample
 
 
@@ -62,6 +63,7 @@ def test_an_overload_is_told_by_phase_and_by_answer() -> None:
     assert figures["p99_to_steady"] == 3.0
     assert figures["unsent"] == 50
     assert figures["late_ms"]["p50_ms"] == 1.0
+    assert figures["found_no_connection"] == 100
     assert figures["refused_outside"] == 1
     assert figures["offered_rps"] == round(250 / 3, 1)
     assert figures["recovery"]["p99_ms_by_second"] == [9.0, 3.0]
