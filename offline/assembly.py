@@ -17,7 +17,7 @@ import numpy as np
 from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.errors import BundleError
-from model_store.manifest import EncoderInfo, ModelInfo, Tensor
+from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo, Tensor
 from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
 from offline.stage_files import VECTORS, read_vectors
@@ -75,7 +75,9 @@ def _is_current(folder: Path, parts: BundleParts) -> bool:
 
 def _sources(parts: BundleParts) -> dict[str, Path]:
     data = parts.data
+    retriever = files.RETRIEVER_FILES if _read_retriever(parts) else ()
     return {
+        **{name: parts.exported.path(name) for name in retriever},
         files.MODEL: parts.exported.path("model.onnx"),
         files.ITEM_TABLE: parts.exported.path("item_table.npy"),
         files.FRESH_PROJECTION: parts.exported.path("fresh_projection.npy"),
@@ -120,6 +122,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
             vector_size=read_vectors(parts.vectors).shape[1],
             has_graph=True,
         ),
+        "retriever": _read_retriever(parts),
         "n_items": rows - 1,
         "n_users": len(np.load(parts.data.path("offsets.npy"), allow_pickle=False)) - 1,
         "metrics": {name: value for name, value in test.items() if value == value},
@@ -127,6 +130,12 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "configuration": dict(configuration),
         "code_revision": code_revision(),
     }
+
+
+def _read_retriever(parts: BundleParts) -> RetrieverInfo | None:
+    """What the export says of a retriever, where it made one."""
+    path = parts.exported.path("retriever.json")
+    return RetrieverInfo.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def code_revision() -> str:

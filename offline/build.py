@@ -273,13 +273,21 @@ class Build:
             interactions = Interactions.load(data.folder)
             histories = [interactions.history(user) for user in range(interactions.n_users)]
             report = export_model(
-                SasrecRecommender.load(model.folder), interactions.item_ids, histories, folder
+                SasrecRecommender.load(model.folder),
+                interactions.item_ids,
+                histories,
+                folder,
+                retrieval=self.recipe.retrieval,
             )
-            return {
+            facts: dict[str, object] = {
                 "checked": report.parity.n_histories,
                 "largest_difference": float(f"{report.parity.max_difference:.2g}"),
                 "request_ms": round(report.request_ms, 3),
             }
+            if report.retriever:
+                facts["recall_at_10"] = report.retriever.probes[0].recall
+            return facts
 
+        config = self.recipe.retrieval.model_dump()
         inputs = {"data": data.fingerprint, model.folder.name: model.fingerprint}
-        return self.stage("export", ("export", "recommender"), {}, inputs, produce)
+        return self.stage("export", ("export", "recommender"), config, inputs, produce)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store.errors import ConfigError
 from offline.encoding.config import EncodingConfig
+from offline.export.config import RetrievalConfig
 from offline.knowledge.config import KnowledgeConfig
 from offline.recommender.config import SasrecConfig, TrainingConfig
 
@@ -27,6 +28,7 @@ class Recipe(BaseModel):
     encoding: EncodingConfig = EncodingConfig()
     sasrec: SasrecConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
 
     def with_changes(self, **tables: dict[str, Any]) -> Recipe:
         """A copy with some keys of some tables replaced."""

@@ -1,4 +1,4 @@
-"""The recommender's files of a bundle: graph, item table, fresh projection, golden requests."""
+"""The recommender's files of a bundle: graph, item table, golden requests, retriever."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from model_store.errors import InputError
 from model_store.files import save_array, write_atomically
 from model_store.id_map import IdMap
+from model_store.manifest import RetrieverInfo
+from offline.export.config import RetrievalConfig
 from offline.export.graph import export_graph
 from offline.export.parity import Graph, Parity, check_parity
+from offline.export.retriever import build_retriever
 from offline.progress import Progress
 from offline.recommender.batches import Histories, Items, pad_left
-from offline.recommender.recommender import rank_unseen
+from offline.recommender.recommender import Vectors, rank_unseen
 from offline.recommender.sequential import SasrecRecommender
 
-MODEL, TABLE, PROJECTION, GOLDEN = (
+MODEL, TABLE, PROJECTION, GOLDEN, RETRIEVER = (
     "model.onnx",
     "item_table.npy",
     "fresh_projection.npy",
     "golden.json",
+    "retriever.json",
 )
 _TIMED_LENGTH = 50
 _TIMED_RUNS = 200
+_MEASURED_USERS = 500
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class ExportReport:
         item_table_shape: (N+1, D).
         request_ms: median time of one request of `request_length` items, one CPU thread.
         request_length: L of the timed request.
+        retriever: what is built for a catalogue too large to score every item of, else None.
     """
 
     parity: Parity
@@ -49,10 +56,13 @@ class ExportReport:
     item_table_shape: tuple[int, int]
     request_ms: float
     request_length: int
+    retriever: RetrieverInfo | None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
-        return asdict(self)
+        described = asdict(self)
+        described["retriever"] = self.retriever.model_dump() if self.retriever else None
+        return described
 
 
 def export_model(
@@ -64,8 +74,11 @@ def export_model(
     n_checked: int = 200,
     n_golden: int = 20,
     k: int = 10,
+    retrieval: RetrievalConfig | None = None,
 ) -> ExportReport:
     """Write model.onnx, item_table.npy, fresh_projection.npy and golden.json.
+
+    A catalogue too large to score every item of gets a retriever too, described in retriever.json.
 
     Args:
         model: fitted; its table has the knowledge projection folded in and a row for every item.
@@ -75,6 +88,7 @@ def export_model(
         n_checked: histories compared with torch, each alone and in a batch.
         n_golden: requests kept with their answers, to be replayed at load.
         k: items in an answer.
+        retrieval: when and how to build a retriever; None for what is usual.
 
     Raises:
         InputError: there is no history to check with, or the table has rows for other items.
@@ -101,6 +115,11 @@ def export_model(
         )
         write_atomically(folder / GOLDEN, json.dumps(golden, indent=1).encode())
         progress.advance()
+    retriever = None
+    if len(item_ids) > (retrieval or RetrievalConfig()).exact_up_to:
+        users = user_vectors(model, spread_by_length(usable, _MEASURED_USERS))
+        retriever = build_retriever(model.item_table, users, folder)
+        write_atomically(folder / RETRIEVER, retriever.model_dump_json(indent=2).encode())
     return ExportReport(
         parity,
         len(golden),
@@ -108,7 +127,20 @@ def export_model(
         (model.item_table.shape[0], model.item_table.shape[1]),
         _time_request_ms(graph, len(item_ids), timed_length),
         timed_length,
+        retriever,
     )
+
+
+@torch.inference_mode()
+def user_vectors(model: SasrecRecommender, histories: Histories) -> Vectors:
+    """What the model makes of each history, float32 [B, D]."""
+    table = torch.from_numpy(model.item_table)
+    vectors = [
+        model.backbone.last(table[torch.from_numpy(history)], torch.from_numpy(history) != 0)
+        for history in (pad_left([history], model.config.max_length) for history in histories)
+    ]
+    found: Vectors = torch.cat(vectors).numpy()
+    return found
 
 
 def spread_by_length(histories: Histories, count: int) -> list[Items]:

@@ -91,7 +91,7 @@ def build_retriever(
 
 def suit_lists(n_items: int) -> int:
     """About four times the root of the number of items, as a power of two."""
-    return min(_MOST_LISTS, 1 << int(np.log2(4 * n_items**0.5)))
+    return min(_MOST_LISTS, 1 << round(np.log2(4 * n_items**0.5)))
 
 
 def _some(rows: Vectors, count: int, seed: int) -> Vectors:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_store.errors import ConfigError, LongtailError
+from model_store.errors import BundleError, ConfigError, LongtailError
+from offline.export.config import RetrievalConfig
 
 FEWEST_ITEMS = 100
 
@@ -18,7 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.items < FEWEST_ITEMS:
             raise ConfigError(f"--items {chosen.items}: at least {FEWEST_ITEMS}")
-        folder = make(chosen.items, chosen.seed, knowledge=chosen.knowledge, folder=chosen.out)
+        folder = make(
+            chosen.items,
+            chosen.seed,
+            chosen.out,
+            trained=chosen.trained,
+            knowledge=chosen.knowledge,
+            exact_up_to=chosen.exact_up_to,
+        )
     except LongtailError as error:
         print(f"offline.made: {error}", file=sys.stderr)
         return 1
@@ -26,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make(n_items: int, seed: int, *, knowledge: bool, folder: Path) -> Path:
+def make(
+    n_items: int, seed: int, folder: Path, *, trained: bool, knowledge: bool, exact_up_to: int
+) -> Path:
     """Make the bundle; its folder.
 
     Raises:
@@ -34,10 +44,19 @@ def make(n_items: int, seed: int, *, knowledge: bool, folder: Path) -> Path:
     """
     from offline.made.bundle import MadeBundle
     from offline.made.model import untrained_model
-    from offline.made.world import World
+    from offline.made.training import trained_model
+    from offline.made.world import MOST_DISTINCT, World
 
+    if folder.exists():
+        raise BundleError(f"{folder}: there is a bundle already")
     world = World.of_size(n_items, seed)
-    return MadeBundle(world, untrained_model(world), knowledge).write(folder).folder
+    if not trained:
+        model = untrained_model(world)
+    elif n_items <= MOST_DISTINCT:
+        model = trained_model(world)
+    else:
+        model = trained_model(World.of_size(MOST_DISTINCT, seed)).repeated(world)
+    return MadeBundle(world, model, knowledge, exact_up_to).write(folder).folder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,8 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m offline.made",
         description="Make a complete bundle of made items, for benchmarks: users u1, u2, … with\n"
         "histories of 5, 20, 50 and 200 items in turn, attributes title, genres and shelf (one\n"
-        "item in a hundred has shelf 'rare').",
-        epilog="example:\n  python -m offline.made --items 1000000 --out builds/made-1m",
+        "item in a hundred has shelf 'rare'). SASRec is trained on what made people do (minutes;\n"
+        "kept in the cache); beyond a million items its rows are repeated with noise.",
+        epilog="examples:\n"
+        "  python -m offline.made --items 1000000 --out builds/made-1m\n"
+        "  python -m offline.made --items 3700 --no-trained --out builds/made-small",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--items", type=int, required=True, metavar="N", help="size of catalogue")
@@ -57,6 +79,20 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="with made knowledge vectors and a fresh projection (no)",
+    )
+    parser.add_argument(
+        "--trained",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train the model; without, a random one over clustered vectors (yes)",
+    )
+    usual = RetrievalConfig().exact_up_to
+    parser.add_argument(
+        "--exact-up-to",
+        type=int,
+        default=usual,
+        metavar="N",
+        help=f"items up to which all are scored, without a retriever ({usual})",
     )
     return parser
 

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.files import save_array, write_atomically
-from model_store.manifest import EncoderInfo, ModelInfo, Tensor
+from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo, Tensor
 from offline.assembly import code_revision
 from offline.export.graph import export_graph
 from offline.export.parity import Graph
+from offline.export.retriever import build_retriever
 from offline.made.catalogue import make_attributes, make_ids
 from offline.made.model import MadeModel
 from offline.made.world import Items, World, histories_of_lengths
@@ -26,7 +27,8 @@ from offline.progress import Progress
 HISTORY_LENGTHS = (5, 20, 50, 200)
 USERS_PER_LENGTH = 250
 KNOWLEDGE_SIZE = 32
-_N_GOLDEN = 12
+_MEASURED_USERS = 500
+_N_GOLDEN = 20
 _K = 10
 _FIRST_TIMESTAMP = 1_000_000_000.0
 
@@ -41,17 +43,24 @@ class MadeBundle:
         world: the items and what people do.
         model: backbone and item table.
         knowledge: put knowledge vectors and a fresh projection beside the table.
+        exact_up_to: items up to which there is no retriever.
     """
 
     world: World
     model: MadeModel
     knowledge: bool
+    exact_up_to: int
 
     @property
     def version(self) -> str:
         """Says what it is: bundles of other sizes or kinds can be published beside it."""
         beside = "-knowledge" if self.knowledge else ""
         return f"made-{self.world.n_items}{beside}-{self.model.name}-{self.world.seed}"
+
+    @property
+    def has_retriever(self) -> bool:
+        """Whether the catalogue is too large to score every item."""
+        return self.world.n_items > self.exact_up_to
 
     def write(self, folder: Path) -> Bundle:
         """Write the bundle into `folder`.
@@ -63,7 +72,7 @@ class MadeBundle:
         lengths = np.array(HISTORY_LENGTHS * USERS_PER_LENGTH)
         # Nobody has seen more than half of a tiny catalogue.
         lengths = np.minimum(lengths, max(1, self.world.n_items // 2))
-        with BundleWriter(folder) as writer, Progress("bundle", 6, "step") as progress:
+        with BundleWriter(folder) as writer, Progress("bundle", 7, "step") as progress:
             histories = histories_of_lengths(self.world, lengths, rng)
             _write_users(writer, histories)
             progress.advance(note="item table")
@@ -71,6 +80,8 @@ class MadeBundle:
             writer.write(files.POPULARITY, lambda path: save_array(path, self.model.popularity))
             progress.advance(note="graph and golden requests")
             self._write_graph(writer, histories)
+            progress.advance(note="retriever" if self.has_retriever else "")
+            retriever = self._write_retriever(writer) if self.has_retriever else None
             progress.advance(note="ids and attributes")
             writer.write(files.ITEM_IDS, make_ids(self.world.n_items).save)
             writer.write(files.ATTRIBUTES, make_attributes(self.world).save)
@@ -78,7 +89,9 @@ class MadeBundle:
             if self.knowledge:
                 self._write_knowledge(writer)
             progress.advance(note="checksums")
-            bundle = writer.finish(version=self.version, **self._described(len(histories)))
+            bundle = writer.finish(
+                version=self.version, retriever=retriever, **self._described(len(histories))
+            )
             progress.advance()
         return bundle
 
@@ -91,6 +104,20 @@ class MadeBundle:
             write_atomically(path.with_name(files.GOLDEN), json.dumps(golden, indent=1).encode())
 
         writer.write(files.MODEL, write)
+
+    def _write_retriever(self, writer: BundleWriter) -> RetrieverInfo:
+        """Measured on people other than the bundle's users."""
+        rng = np.random.default_rng([self.world.seed, self.world.n_items, 8])
+        lengths = np.repeat(HISTORY_LENGTHS, _MEASURED_USERS // len(HISTORY_LENGTHS))
+        histories = histories_of_lengths(self.world, lengths, rng)
+        users = self.model.user_vectors(histories)
+        found: list[RetrieverInfo] = []
+
+        def write(path: Path) -> None:
+            found.append(build_retriever(self.model.item_table, users, path.parent))
+
+        writer.write(files.RETRIEVER, write)
+        return found[0]
 
     def _write_knowledge(self, writer: BundleWriter) -> None:
         """Vectors of the shape that real knowledge has; they mean nothing."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from offline.made.vectors import clustered_vectors, expected_popularity
-from offline.made.world import World
+from offline.made.vectors import clustered_vectors, expected_popularity, repeat_rows
+from offline.made.world import MOST_DISTINCT, Items, World
 from offline.recommender.backbone import Backbone, Sasrec
 from offline.recommender.config import SasrecConfig
 from offline.recommender.training import seeded
@@ -37,6 +39,27 @@ class MadeModel:
     popularity: Vectors
     max_length: int = CONFIG.max_length
     metrics: dict[str, float] = field(default_factory=dict)
+
+    def user_vectors(self, histories: Sequence[Items]) -> Vectors:
+        """What the backbone makes of each history, float32 [B, D]."""
+        vectors = []
+        with torch.inference_mode():
+            for history in histories:
+                last = history[None, -self.max_length :].astype(np.int64)
+                rows = torch.from_numpy(self.item_table[last])
+                vectors.append(self.backbone.last(rows, torch.from_numpy(last) > 0))
+        found: Vectors = torch.cat(vectors).numpy()
+        return found
+
+    def repeated(self, world: World) -> MadeModel:
+        """This model over a larger world, whose further items are like those it knows."""
+        within = World.of_size(MOST_DISTINCT, world.seed).clusters()
+        return replace(
+            self,
+            name=f"{self.name}-repeated",
+            item_table=repeat_rows(self.item_table, within, world),
+            popularity=np.concatenate(([0], np.resize(self.popularity[1:], world.n_items))),
+        )
 
 
 def untrained_model(world: World) -> MadeModel:

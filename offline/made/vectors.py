@@ -1,16 +1,17 @@
-"""Item vectors that nobody trained: clustered directions, norms that grow with popularity."""
+"""Item vectors that nobody trained: made ones, and variations of trained ones."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from offline.made.world import World
+from offline.made.world import Items, World
 
 Vectors = npt.NDArray[np.float32]
 
 _CHUNK_ROWS = 1 << 18
 _WITHIN_CLUSTER = 0.6
+_VARIATION = 0.5
 
 
 def clustered_vectors(world: World, size: int) -> Vectors:
@@ -28,6 +29,43 @@ def clustered_vectors(world: World, size: int) -> Vectors:
         part *= np.exp2(rng.uniform(-1, 1, (len(part), 1))).astype(np.float32)
         table[rows] = part
     return table
+
+
+def repeat_rows(table: Vectors, clusters: Items, world: World) -> Vectors:
+    """A table for a larger world: rows as they are, then the same with noise, again and again.
+
+    The noise has the covariance of rows within a cluster, half as wide, in proportion to a row's
+    length: copies differ as half-brothers in a cluster do.
+
+    Args:
+        table: float32 [M+1, D].
+        clusters: int32 [M+1], of its rows.
+        world: of more than M items.
+    """
+    rng = np.random.default_rng([world.seed, world.n_items, 7])
+    lengths = np.linalg.norm(table, axis=1, keepdims=True)
+    turned = np.linalg.cholesky(_spread_within(table, clusters)).T.astype(np.float32)
+    turned *= _VARIATION / np.sqrt(np.mean(lengths[1:] ** 2))
+    repeated = np.empty((world.n_items + 1, table.shape[1]), dtype=np.float32)
+    repeated[: len(table)] = table
+    for start in range(len(table), len(repeated), _CHUNK_ROWS):
+        rows = np.arange(start, min(start + _CHUNK_ROWS, len(repeated)))
+        known = (rows - 1) % (len(table) - 1) + 1
+        noise = rng.standard_normal((len(rows), table.shape[1]), dtype=np.float32) @ turned
+        repeated[rows] = table[known] + noise * lengths[known]
+    return repeated
+
+
+def _spread_within(table: Vectors, clusters: Items) -> npt.NDArray[np.float64]:
+    """Covariance of rows around the means of their clusters, float64 [D, D]."""
+    order = np.argsort(clusters[1:], kind="stable") + 1
+    rows, of_row = table[order], clusters[order]
+    starts = np.flatnonzero(np.diff(of_row, prepend=-1))
+    sizes = np.diff(np.append(starts, len(rows)))
+    means = np.add.reduceat(rows, starts) / sizes[:, None]
+    rows -= np.repeat(means.astype(np.float32), sizes, axis=0)
+    covariance: npt.NDArray[np.float64] = np.cov(rows.T)
+    return covariance + 1e-9 * np.eye(len(covariance))
 
 
 def expected_popularity(world: World) -> Vectors:

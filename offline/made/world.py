@@ -15,6 +15,8 @@ import numpy.typing as npt
 Items = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 
+MOST_DISTINCT = 1_000_000
+"""Items of a world up to which each is its own; in a larger one they are alike in groups."""
 _ITEMS_PER_CLUSTER = 250
 _FEWEST_CLUSTERS = 16
 _HOMES = 2
@@ -41,7 +43,13 @@ class World:
 
     @classmethod
     def of_size(cls, n_items: int, seed: int) -> World:
-        """A world of `n_items` items; cluster sizes vary by a factor of some tens."""
+        """A world of `n_items` items; cluster sizes vary by a factor of some tens.
+
+        Beyond a million items it is the world of a million, every item of which is there several
+        times: item_index i stands for `(i - 1) % MOST_DISTINCT + 1`.
+        """
+        if n_items > MOST_DISTINCT:
+            return cls.of_size(MOST_DISTINCT, seed)._repeated(n_items)
         rng = np.random.default_rng([seed, n_items])
         n_clusters = max(_FEWEST_CLUSTERS, n_items // _ITEMS_PER_CLUSTER)
         shares = rng.lognormal(sigma=0.8, size=n_clusters)
@@ -49,6 +57,13 @@ class World:
         starts = np.concatenate(([0], ends))
         starts[-1] = n_items
         return cls(seed, starts, rng.permutation(n_items).astype(np.int32) + np.int32(1))
+
+    def _repeated(self, n_items: int) -> World:
+        copies = np.arange(-(-n_items // self.n_items), dtype=np.int64) * self.n_items
+        slots = self.item_at[:, None] + copies
+        there = slots <= n_items
+        ends = np.concatenate(([0], np.cumsum(there.sum(axis=1))))[self.starts]
+        return World(self.seed, ends, slots[there].astype(np.int32))
 
     @property
     def n_items(self) -> int:

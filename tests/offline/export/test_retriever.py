@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from model_store.errors import InputError
+from model_store.files import hash_file
+from model_store.manifest import RetrieverInfo
+from offline.export.retriever import (
+    NEEDED_RECALL,
+    RetrieverSize,
+    build_retriever,
+    find_best,
+    suit_lists,
+)
+from tests.app.retrieved import N_ITEMS, SIZE, make_vectors
+
+FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy")
+CHOSEN = RetrieverSize(n_lists=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("retriever")
+
+
+@pytest.fixture(scope="module")
+def info(folder: Path) -> RetrieverInfo:
+    return build_retriever(*make_vectors(), folder, CHOSEN)
+
+
+def test_probes_say_what_it_takes(info: RetrieverInfo) -> None:
+    assert (info.n_lists, info.code_bytes, info.n_queries) == (64, SIZE // 2, 64)
+    assert [probe.depth for probe in info.probes] == [10, 20, 50, 100, 200, 500]
+    for narrow, wide in zip(info.probes, info.probes[1:], strict=False):
+        assert narrow.lists <= wide.lists <= 64
+    for probe in info.probes:
+        assert NEEDED_RECALL <= probe.recall <= 1
+        assert probe.depth < probe.rescored <= N_ITEMS
+
+
+def test_the_stated_recall_is_true(info: RetrieverInfo, folder: Path) -> None:
+    """Counted anew from the files, with an index that scans the lists by itself."""
+    table, users = make_vectors()
+    index = faiss.read_index(str(folder / "retriever.faiss"))
+    places = np.load(folder / "retriever_places.npy")
+    centres = index.quantizer.reconstruct_n(0, 64)
+    probe = info.probes[0]
+    wanted = np.argsort(-(users @ table[1:].T), axis=1, kind="stable")[:, : probe.depth] + 1
+    lists = np.argsort(-(users @ centres.T), axis=1)[:, : probe.lists]
+    reachable = np.mean(
+        [np.isin(places[one], near).mean() for one, near in zip(wanted, lists, strict=True)]
+    )
+    assert probe.recall <= reachable
+
+
+def test_every_item_is_in_one_list_near_its_centre(info: RetrieverInfo, folder: Path) -> None:
+    table, _ = make_vectors()
+    index = faiss.read_index(str(folder / "retriever.faiss"))
+    centres = index.quantizer.reconstruct_n(0, 64)
+    distances = ((table[1:, None] - centres[None]) ** 2).sum(axis=2)
+    places = np.load(folder / "retriever_places.npy")
+    assert places.dtype == np.uint16
+    assert places[0] == 0
+    chosen = distances[np.arange(N_ITEMS), places[1:]]
+    np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-4, atol=1e-4)
+    sizes = np.bincount(places[1:], minlength=64)
+    blocks = -(-sizes // 32) * 32
+    assert (folder / "retriever_lists.bin").stat().st_size == (blocks * (SIZE // 2 + 8)).sum()
+
+
+def test_the_same_table_and_seed_give_the_same_files(
+    info: RetrieverInfo, folder: Path, tmp_path: Path
+) -> None:
+    assert build_retriever(*make_vectors(), tmp_path, CHOSEN) == info
+    for name in FILES:
+        assert hash_file(tmp_path / name) == hash_file(folder / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+    build_retriever(*make_vectors(), tmp_path, RetrieverSize(n_lists=64, seed=1))
+    assert hash_file(tmp_path / FILES[0]) != hash_file(folder / FILES[0])
+
+
+def test_the_exact_best_are_found_across_chunks() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=((1 << 17) + 500, 4)).astype(np.float32)
+    users = rng.normal(size=(3, 4)).astype(np.float32)
+    best = find_best(table, users, 40)
+    wanted = np.argsort(-(users @ table[1:].T), axis=1)[:, :40] + 1
+    np.testing.assert_array_equal(best, wanted)
+
+
+@pytest.mark.parametrize(("n_items", "n_lists"), [(1_000, 128), (10**6, 4_096), (10**7, 16_384)])
+def test_lists_grow_with_the_root_of_the_catalogue(n_items: int, n_lists: int) -> None:
+    assert suit_lists(n_items) == n_lists
+
+
+def test_what_cannot_be_indexed_is_refused(tmp_path: Path) -> None:
+    table, users = make_vectors()
+    with pytest.raises(InputError, match="at least 1000 items, not 999"):
+        build_retriever(table[:1_000], users, tmp_path)
+    with pytest.raises(InputError, match="there is none"):
+        build_retriever(table, users[:0], tmp_path)
+    assert not list(tmp_path.iterdir())
