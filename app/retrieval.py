@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.arrays import NO_ITEMS, FloatArray, IndexArray
-from app.grouping import Groupings, Places
+from app.grouping import Grouping, Places, RecentSets
 from app.selection import REFUSED, block, top_k
 from model_store import bundle as files
 from model_store.bundle import Bundle
@@ -29,12 +29,15 @@ from model_store.manifest import Probe, RetrieverInfo
 # Share of the golden requests' items that must be found again. Below what was measured at the
 # build by more than the chance of some two hundred items explains.
 LEAST_GOLDEN_RECALL = 0.95
-# So few allowed items are scored without looking at lists.
-MOST_SCORED_DIRECTLY = 1_000
-# Below this share of the catalogue, a filter's items are gathered; above, found ones are filtered.
-GATHERED_SHARE = 0.2
-# Refused items (mostly what was seen) are often among the best: so many are reckoned with at once.
-REFUSED_EXPECTED = 64
+# So few allowed items are scored without further ado.
+MOST_SCORED_AT_ONCE = 1_000
+# Rows of larger sets are copied next to each other, which makes scoring them again four times as
+# fast; so large a set, and so much for all that are kept.
+MOST_COPIED_BYTES, MOST_COPIES_BYTES = 6 * 1024**2, 64 * 1024**2
+# Of still larger sets, the items in the best lists are scored. Items in all sets that are kept.
+MOST_GROUPED_ITEMS = 4_000_000
+# Above this share of the catalogue, what is found without a filter is filtered.
+GROUPED_SHARE = 0.2
 # Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
 _BLOCK_ITEMS, _ID_BYTES = 32, 8
 
@@ -50,7 +53,7 @@ class Retriever:
         index: a faiss index with its lists.
         info: the manifest's.
         places: uint16 [N+1], list of each indexed item.
-        table: float32 [N'+1, D] with N' >= N; rows behind N are scored always.
+        table: float32 [N'+1, D] with N' >= N; rows behind N are always scored.
     """
 
     def __init__(self, index: Any, info: RetrieverInfo, places: Places, table: FloatArray) -> None:
@@ -59,7 +62,10 @@ class Retriever:
         self._n_indexed = len(places) - 1
         self._depths = [probe.depth for probe in info.probes]
         self._centres: FloatArray = index.quantizer.reconstruct_n(0, info.n_lists)
-        self._groupings = Groupings(places, info.n_lists)
+        row_bytes = self._table.itemsize * self._table.shape[1]
+        self._most_copied = MOST_COPIED_BYTES // row_bytes
+        self._copies = RecentSets(self._copy_rows, MOST_COPIES_BYTES // row_bytes)
+        self._groupings = RecentSets(self._group, MOST_GROUPED_ITEMS)
 
     @classmethod
     def open(cls, bundle: Bundle, table: FloatArray) -> Retriever | None:
@@ -100,11 +106,13 @@ class Retriever:
         refused = np.sort(refused)
         if allowed is None:
             return self._best_of_found(user, k, refused, None)
-        n_indexed = self._count_indexed(allowed)
-        if n_indexed <= max(MOST_SCORED_DIRECTLY, k):
+        if len(allowed) <= max(MOST_SCORED_AT_ONCE, k):
             return self._choose(user, k, allowed, refused)[0]
-        if n_indexed < GATHERED_SHARE * self._n_indexed:
-            return self._best_of_gathered(user, k, refused, allowed)
+        if len(allowed) <= self._most_copied:
+            scores = (self._copies.of(allowed) @ user)[: len(allowed)]
+            return _choose_scored(k, allowed, scores, refused)[0]
+        if len(allowed) < GROUPED_SHARE * len(self._table):
+            return self._best_of_grouped(user, k, refused, allowed)
         return self._best_of_found(user, k, refused, allowed)
 
     def verify(
@@ -141,7 +149,9 @@ class Retriever:
     ) -> Best:
         """Search the whole catalogue so deep that k of what is found is permitted."""
         share = 1.0 if allowed is None else len(allowed) / len(self._table)
-        depth = int((k + min(len(refused), REFUSED_EXPECTED)) / share)
+        # What was seen is often among the best. As many as are asked for are reckoned with, and
+        # where more of them come up, the search goes deeper.
+        depth = int((k + min(k, len(refused))) / share)
         fresh = self._fresh(allowed)
         while (probe := self._probe(depth)) is not None:
             candidates = self._search(user, probe)
@@ -150,12 +160,12 @@ class Retriever:
             best, reached = self._choose(user, k, pool, refused, inside)
             if len(best[0]) == k and reached <= probe.depth:
                 return best
-            depth = max(4 * probe.depth, reached)
+            depth = reached if len(best[0]) == k else 4 * probe.depth
         if allowed is None:
             return self._best_of_all(user, k, refused)
-        return self._best_of_gathered(user, k, refused, allowed)
+        return self._best_of_grouped(user, k, refused, allowed)
 
-    def _best_of_gathered(
+    def _best_of_grouped(
         self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray
     ) -> Best:
         """Score the allowed items of the best lists."""
@@ -164,7 +174,7 @@ class Retriever:
         fresh = allowed[n_indexed:]
         centre_scores = self._centres @ user
         share = n_indexed / self._n_indexed
-        wanted = k + int(min(len(refused), REFUSED_EXPECTED) * share)
+        wanted = k + int(min(k, len(refused)) * share)
         while (probe := self._probe(int(wanted / share))) is not None:
             # Where the user's lists hold few of the items, others are looked into: as many items
             # are scored as if the filter had nothing to do with the lists.
@@ -174,7 +184,7 @@ class Retriever:
             best, reached = self._choose(user, k, pool, refused)
             if (len(best[0]) == k and reached <= wanted) or len(gathered) == n_indexed:
                 return best
-            wanted = max(4 * wanted, reached)
+            wanted = reached if len(best[0]) == k else 4 * wanted
         return self._choose(user, k, allowed, refused)[0]
 
     def _best_of_all(self, user: FloatArray, k: int, refused: IndexArray) -> Best:
@@ -201,33 +211,27 @@ class Retriever:
         refused: IndexArray,
         inside: Mask | None = None,
     ) -> tuple[Best, int]:
-        """The k best of a pool, scored exactly, and how many of the pool are no worse than these.
-
-        Args:
-            pool: item_indices, sorted.
-            refused: sorted.
-            inside: which of the first of the pool may be chosen; None means all.
-        """
-        scores = self._score(user, pool)
-        permitted = scores
-        if len(refused) or inside is not None:
-            permitted = scores.copy()
-            permitted[_are_members(pool, refused)] = REFUSED
-            if inside is not None:
-                permitted[: len(inside)][~inside] = REFUSED
-        places = top_k(permitted, k)
-        best = scores[places]
-        reached = int(np.count_nonzero(scores >= best[-1])) if len(best) else len(pool)
-        return (pool[places], best), reached
+        """The k best of a pool, scored exactly; see `_choose_scored`."""
+        return _choose_scored(k, pool, self._score(user, pool), refused, inside)
 
     def _score(self, user: FloatArray, items: IndexArray) -> FloatArray:
         """`user @ row` of each item."""
-        # The product sums a last row or two in another order than four rows at once, and equal
-        # rows must score equally wherever they stand: so there are always four.
+        scores: FloatArray = self._copy_rows(items) @ user
+        return scores[: len(items)]
+
+    def _copy_rows(self, items: IndexArray) -> FloatArray:
+        """Rows of the table next to each other, and up to three of zeros behind them.
+
+        The product sums a last row or two in another order than four rows at once, and equal rows
+        must score equally wherever they stand: so there are always four.
+        """
         padded = np.zeros(-(-len(items) // 4) * 4, dtype=np.int32)
         padded[: len(items)] = items
-        scores: FloatArray = self._table.take(padded, axis=0) @ user
-        return scores[: len(items)]
+        rows: FloatArray = self._table.take(padded, axis=0)
+        return rows
+
+    def _group(self, allowed: IndexArray) -> Grouping:
+        return Grouping.of(allowed, self._places, self._info.n_lists)
 
     def _probe(self, depth: int) -> Probe | None:
         """The narrowest way to find the `depth` best items; None, that deep was not measured."""
@@ -245,6 +249,34 @@ class Retriever:
         if len(self._table) == self._n_indexed + 1:
             return NO_ITEMS
         return np.arange(self._n_indexed + 1, len(self._table), dtype=np.int32)
+
+
+def _choose_scored(
+    k: int,
+    pool: IndexArray,
+    scores: FloatArray,
+    refused: IndexArray,
+    inside: Mask | None = None,
+) -> tuple[Best, int]:
+    """The k best of a pool, and how many of the pool are no worse than the last of these.
+
+    Args:
+        k: at least 1.
+        pool: item_indices, sorted.
+        scores: of the pool.
+        refused: sorted.
+        inside: which of the first of the pool may be chosen; None means all.
+    """
+    permitted = scores
+    if len(refused) or inside is not None:
+        permitted = scores.copy()
+        permitted[_are_members(pool, refused)] = REFUSED
+        if inside is not None:
+            permitted[: len(inside)][~inside] = REFUSED
+    places = top_k(permitted, k)
+    best = scores[places]
+    reached = int(np.count_nonzero(scores >= best[-1])) if len(best) else len(pool)
+    return (pool[places], best), reached
 
 
 def _are_members(items: IndexArray, members: IndexArray) -> Mask:

@@ -9,6 +9,7 @@ items of all norms, which takes more lists for the same recall. Items are coded 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def build_retriever(
 
 def suit_lists(n_items: int) -> int:
     """About four times the root of the number of items, as a power of two."""
-    return min(_MOST_LISTS, 1 << round(np.log2(4 * n_items**0.5)))
+    return min(_MOST_LISTS, 1 << round(math.log2(4 * math.sqrt(n_items))))
 
 
 def _some(rows: Vectors, count: int, seed: int) -> Vectors:
