@@ -260,10 +260,10 @@ def test_a_grouping_holds_each_item_once() -> None:
     assert grouping.items.tolist() == [2, 5, 1, 3, 6]
     assert grouping.starts.tolist() == [0, 2, 2, 4, 5, 5]
     scores = np.array([1, 5, 3, 2, 4], np.float32)
-    assert grouping.gather(scores, 1, 1).tolist() == [1, 3]
-    assert grouping.gather(scores, 2, 1).tolist() == [1, 3, 6]
-    assert grouping.gather(scores, 3, 3).tolist() == [1, 3, 6]
-    assert grouping.gather(scores, 5, 1).tolist() == [2, 5, 1, 3, 6]
+    assert grouping.gather(scores, 3, 1).tolist() == [1, 3]
+    assert grouping.gather(scores, 4, 1).tolist() == [1, 3, 6]
+    assert grouping.gather(scores, 1, 1).tolist() == [1, 3, 6]  # two are empty; then four
+    assert grouping.gather(scores, 3, 3).tolist() == [2, 5, 1, 3, 6]
     assert sorted(grouping.gather(scores, 1, 99).tolist()) == [1, 2, 3, 5, 6]
 
 
