@@ -29,17 +29,20 @@ Ranks = npt.NDArray[np.int64]
 
 NEEDED_RECALL = 0.992
 """Of each probe on the vectors it is chosen by; leaves room for other vectors to reach .99."""
-# What the lists themselves may lose, so that something is left for the codes.
-_LISTS_RECALL = 0.9955
+# What the lists may reach by themselves, the least first: a list more takes longer than some
+# candidates more.
+_LISTS_RECALLS = (0.9925, 0.994, 0.996, 0.998, 1.0)
 _MOST_QUERIES = 500
 _DEPTHS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+# Deep down there are so many items to each query that fewer queries will do.
+_SHALLOW, _DEEP_QUERIES = 200, 100
 _FEWEST_ITEMS = 1_000
-_MOST_LISTS = 1 << 15
-_SAMPLES_PER_LIST = 50
+_MOST_LISTS = 1 << 13  # every item is compared with every centre once: at 10M items minutes
+_SAMPLES_PER_LIST = 40
 _ITERATIONS = 10
 _CHUNK_ROWS = 1 << 17
 _BLOCK_ITEMS = 32
-_RESCORED_STEP = 1.5
+_RESCORED_STEP, _MOST_RESCORED = 1.5, 16
 
 
 @dataclass(frozen=True)
@@ -196,28 +199,42 @@ def _measure(
     """The narrowest probe that reaches the needed recall, for each depth."""
     n_items = len(table) - 1
     depths = [depth for depth in _DEPTHS if depth <= n_items // 10]
-    best = find_best(table, users, depths[-1])
-    ranks = _list_ranks(index, users, places[best])
     probes = []
-    with Progress("measuring recall", len(depths), "depth") as progress:
-        for depth in depths:
-            n_lists = int(np.quantile(ranks[:, :depth], _LISTS_RECALL, method="higher")) + 1
-            probes.append(_narrowest(index, users, best[:, :depth], n_lists))
-            progress.advance()
+    for part, some in (
+        ([depth for depth in depths if depth <= _SHALLOW], users),
+        (
+            [depth for depth in depths if depth > _SHALLOW],
+            users[:: -(-len(users) // _DEEP_QUERIES)],
+        ),
+    ):
+        if not part:
+            continue
+        best = find_best(table, some, part[-1])
+        ranks = _list_ranks(index, some, places[best])
+        with Progress("measuring recall", len(part), "depth") as progress:
+            for depth in part:
+                probes.append(_narrowest(index, some, best[:, :depth], ranks[:, :depth]))
+                progress.advance()
     return tuple(probes)
 
 
-def _narrowest(index: Any, users: Vectors, wanted: npt.NDArray[np.int64], n_lists: int) -> Probe:
-    """Rescore more candidates until the recall is reached."""
+def _narrowest(index: Any, users: Vectors, wanted: Ranks, ranks: Ranks) -> Probe:
+    """The fewest lists, then the fewest candidates, that reach the needed recall."""
     depth = wanted.shape[1]
-    rescored = depth + 16
-    while True:
-        parameters = faiss.SearchParametersIVF(nprobe=n_lists)
-        _, found = index.search(users, rescored, params=parameters)
-        recall = _recall(found, wanted)
-        if recall >= NEEDED_RECALL or rescored >= index.ntotal:
-            return Probe(depth=depth, lists=n_lists, rescored=rescored, recall=round(recall, 5))
-        rescored = min(index.ntotal, int(rescored * _RESCORED_STEP))
+    most = min(index.ntotal, _MOST_RESCORED * depth + 100)
+    for share in _LISTS_RECALLS:
+        n_lists = int(np.quantile(ranks, share, method="higher")) + 1
+        rescored = min(most, depth + 16)
+        while True:
+            parameters = faiss.SearchParametersIVF(nprobe=n_lists)
+            _, found = index.search(users, rescored, params=parameters)
+            recall = _recall(found, wanted)
+            if recall >= NEEDED_RECALL or rescored == most:
+                break
+            rescored = min(most, int(rescored * _RESCORED_STEP))
+        if recall >= NEEDED_RECALL:
+            break
+    return Probe(depth=depth, lists=n_lists, rescored=rescored, recall=round(recall, 5))
 
 
 def _recall(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> float:

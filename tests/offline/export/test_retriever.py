@@ -92,7 +92,7 @@ def test_the_exact_best_are_found_across_chunks() -> None:
     np.testing.assert_array_equal(best, wanted)
 
 
-@pytest.mark.parametrize(("n_items", "n_lists"), [(1_000, 128), (10**6, 4_096), (10**7, 16_384)])
+@pytest.mark.parametrize(("n_items", "n_lists"), [(1_000, 128), (10**6, 4_096), (10**7, 8_192)])
 def test_lists_grow_with_the_root_of_the_catalogue(n_items: int, n_lists: int) -> None:
     assert suit_lists(n_items) == n_lists
 
