@@ -57,7 +57,7 @@ def write_bundle(
     shutil.rmtree(fresh, ignore_errors=True)
     version = next_version(bundles_folder(), datetime.now(UTC).date())
     with BundleWriter(fresh) as writer:
-        for name, source in _sources(parts).items():
+        for name, source in gather_files(parts).items():
             writer.add(name, source)
         bundle = writer.finish(version=version, **_described(parts, configuration))
     shutil.rmtree(folder, ignore_errors=True)
@@ -73,9 +73,10 @@ def _is_current(folder: Path, parts: BundleParts) -> bool:
         return False
 
 
-def _sources(parts: BundleParts) -> dict[str, Path]:
+def gather_files(parts: BundleParts) -> dict[str, Path]:
+    """Where each file of the bundle lies, by its name there."""
     data = parts.data
-    retriever = files.RETRIEVER_FILES if _read_retriever(parts) else ()
+    retriever = files.RETRIEVER_FILES if read_retriever(parts) else ()
     return {
         **{name: parts.exported.path(name) for name in retriever},
         files.MODEL: parts.exported.path("model.onnx"),
@@ -122,7 +123,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
             vector_size=read_vectors(parts.vectors).shape[1],
             has_graph=True,
         ),
-        "retriever": _read_retriever(parts),
+        "retriever": read_retriever(parts),
         "n_items": rows - 1,
         "n_users": len(np.load(parts.data.path("offsets.npy"), allow_pickle=False)) - 1,
         "metrics": {name: value for name, value in test.items() if value == value},
@@ -132,7 +133,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     }
 
 
-def _read_retriever(parts: BundleParts) -> RetrieverInfo | None:
+def read_retriever(parts: BundleParts) -> RetrieverInfo | None:
     """What the export says of a retriever, where it made one."""
     path = parts.exported.path("retriever.json")
     return RetrieverInfo.model_validate_json(path.read_bytes()) if path.is_file() else None

@@ -61,7 +61,7 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
         described = asdict(self)
-        described["retriever"] = self.retriever.model_dump() if self.retriever else None
+        described["retriever"] = self.retriever.model_dump(mode="json") if self.retriever else None
         return described
 
 

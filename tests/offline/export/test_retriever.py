@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import faiss
@@ -8,7 +9,12 @@ import pytest
 
 from model_store.errors import InputError
 from model_store.files import hash_file
+from model_store.id_map import IdMap
 from model_store.manifest import RetrieverInfo
+from offline.artifact import Artifact
+from offline.assembly import BundleParts, gather_files, read_retriever
+from offline.export.bundle_files import ExportReport, export_model
+from offline.export.config import RetrievalConfig
 from offline.export.retriever import (
     NEEDED_RECALL,
     RetrieverSize,
@@ -16,6 +22,9 @@ from offline.export.retriever import (
     find_best,
     suit_lists,
 )
+from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.recommender import TrainingData
+from offline.recommender.sequential import SasrecRecommender
 from tests.app.retrieved import N_ITEMS, SIZE, make_vectors
 
 FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy")
@@ -104,3 +113,43 @@ def test_what_cannot_be_indexed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none"):
         build_retriever(table, users[:0], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportReport]:
+    folder = tmp_path_factory.mktemp("exported")
+    rng = np.random.default_rng(0)
+    steps = rng.integers(1, 40, (300, 6)).cumsum(axis=1) + rng.integers(0, 1_000, (300, 1))
+    histories = [items.astype(np.int32) for items in steps % 1_200 + 1]
+    model = SasrecRecommender(
+        SasrecConfig(embedding_size=SIZE, max_length=8),
+        TrainingConfig(epochs=1),
+    ).fit(TrainingData(histories, 1_200))
+    ids = IdMap([f"item {number}" for number in range(1, 1_201)])
+    report = export_model(
+        model, ids, histories, folder, n_checked=20, retrieval=RetrievalConfig(exact_up_to=1_100)
+    )
+    return folder, report
+
+
+def test_a_large_catalogue_is_exported_with_a_retriever(
+    exported: tuple[Path, ExportReport],
+) -> None:
+    folder, report = exported
+    stated = RetrieverInfo.model_validate_json((folder / "retriever.json").read_bytes())
+    assert report.retriever == stated
+    assert report.to_dict()["retriever"] == json.loads((folder / "retriever.json").read_bytes())
+    assert stated.n_queries == 300
+    for name in FILES:
+        assert (folder / name).is_file()
+
+
+def test_the_retriever_goes_into_the_bundle(exported: tuple[Path, ExportReport]) -> None:
+    folder, report = exported
+    artifact = Artifact(folder, "", {})
+    parts = BundleParts(*[artifact] * 6)
+    assert read_retriever(parts) == report.retriever
+    assert {name for name in gather_files(parts) if name.startswith("retriever")} == set(FILES)
+    (folder / "retriever.json").unlink()
+    assert read_retriever(parts) is None
+    assert not {name for name in gather_files(parts) if name.startswith("retriever")}
