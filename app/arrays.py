@@ -15,3 +15,4 @@ IndexArray: TypeAlias = npt.NDArray[np.int32]
 
 NO_ITEMS: IndexArray = np.empty(0, dtype=np.int32)
 NO_ITEMS.setflags(write=False)
+NO_SCORES: FloatArray = np.empty(0, dtype=np.float32)

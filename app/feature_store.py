@@ -16,6 +16,7 @@ from typing import Any
 from app.history import History, merge
 from app.journal import Journal
 from app.model import Model
+from app.overdue import Overdue, Replies
 from app.store_connection import Address, Command, StoreConnection, open_connection
 from model_store import keys
 from model_store.codecs import Event, decode_event, decode_user, encode_event
@@ -57,6 +58,7 @@ class FeatureStore:
         self._journal = journal
         self._connection: StoreConnection | None = None
         self._connecting: asyncio.Task[StoreConnection] | None = None
+        self._overdue = Overdue(timeout_s, self._look_once_more)
         self._retry_at = 0.0
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._remembered_users = remembered_users
@@ -201,30 +203,29 @@ class FeatureStore:
         connection = self._connection
         if connection is None or not connection.is_open:
             connection = await self._connect()
-        limit = self._timeout_s if timeout_s is None else timeout_s
         future = connection.call(commands)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(limit, self._look_once_more, future, connection, limit)
-        try:
+        if timeout_s is None:
+            self._overdue.watch(future, connection)
             replies = await future
-        finally:
-            timer.cancel()
+        else:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(timeout_s, self._look_once_more, future, connection, timeout_s)
+            try:
+                replies = await future
+            finally:
+                timer.cancel()
         for reply in replies:
             if isinstance(reply, Exception):
                 raise StoreError(f"the store refused: {reply}")
         return replies
 
-    def _look_once_more(
-        self, future: asyncio.Future[list[Any]], connection: StoreConnection, limit: float
-    ) -> None:
+    def _look_once_more(self, future: Replies, connection: StoreConnection, limit: float) -> None:
         # A loop that was held up runs its timers before it reads its sockets: the reply may lie
         # there, and a slow loop is not a store that is away. One more turn tells.
         loop = asyncio.get_running_loop()
         loop.call_later(ONE_TURN_S, self._give_up, future, connection, limit)
 
-    def _give_up(
-        self, future: asyncio.Future[list[Any]], connection: StoreConnection, limit: float
-    ) -> None:
+    def _give_up(self, future: Replies, connection: StoreConnection, limit: float) -> None:
         if future.done():
             return
         future.set_exception(StoreAway(f"the store did not answer in {limit * 1000:.0f} ms"))

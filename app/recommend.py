@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from app.arrays import NO_ITEMS, FloatArray, IndexArray
+from app.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
+from app.batching import Batcher
 from app.diversity import diversify, pool_size
 from app.explanation import explain_by_history, explain_by_popularity, explain_by_similarity
 from app.feature_store import FeatureStore
@@ -31,7 +32,6 @@ MOST_ROWS_ON_LOOP = 8
 MOST_DIVERSE_ON_LOOP = 100
 # Scores of a batch are held at once: this many numbers, 64 MiB.
 MOST_SCORES = 16 * 1024 * 1024
-NO_SCORES: FloatArray = np.empty(0, dtype=np.float32)
 
 
 @dataclass(slots=True)
@@ -61,14 +61,25 @@ class Choice:
     explanations: list[dict[str, Any]] | None
 
 
+PlanBatcher = Batcher[Plan, Model, Choice]
+
+
 async def recommend(
     requests: Sequence[RecommendRequest],
     model: Model,
     store: FeatureStore,
+    batcher: PlanBatcher,
     *,
     in_batch: bool = False,
 ) -> list[dict[str, Any]]:
     """Answers in the order of the requests, as JSON-ready objects without their request_id.
+
+    Args:
+        requests: one, or with `in_batch` those of a batch.
+        model: answers all of them.
+        store: where histories are.
+        batcher: joins this request with others that come at the same moment.
+        in_batch: name the place of a request that is wrong.
 
     Raises:
         Problem: 422, a request names an attribute that the catalogue doesn't have.
@@ -80,7 +91,7 @@ async def recommend(
     if is_heavy(plans):
         choices = await asyncio.to_thread(choose, plans, model)
     else:
-        choices = choose(plans, model)
+        choices = [await choice for choice in [batcher.ask(plan, model) for plan in plans]]
     inferred = perf_counter()
     timings = {
         "features": (with_features - started) * 1e3,
@@ -195,9 +206,10 @@ def infer(plans: Sequence[Plan], model: Model) -> list[FloatArray]:
         if stage == "model":
             rows = model.sequence.scores([plans[place].history.items for place in places])
         elif stage == "cold_start" and model.knowledge is not None:
-            rows = model.knowledge.similarities([plans[p].request.interests or "" for p in places])
+            texts = [plans[place].request.interests or "" for place in places]
+            rows = list(model.knowledge.similarities(texts))
         else:
-            rows = np.repeat(model.popularity[None, :], len(places), axis=0)
+            rows = [model.popularity.copy() for _ in places]
         for place, row in zip(places, rows, strict=True):
             scores[place] = row
     return scores

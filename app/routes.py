@@ -44,11 +44,12 @@ class JsonResponse(JSONResponse):
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints that make up nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store, service.metrics
+    batcher = service.batcher
 
     async def post_recommend(request: Request) -> Response:
         asked = RecommendRequest.model_validate_json(await read_body(request))
         model = models.current or service.model()
-        [answer] = await recommend([asked], model, store)
+        [answer] = await recommend([asked], model, store, batcher)
         scope = request.scope
         answer["request_id"] = scope[REQUEST_ID]
         scope[SERVED_BY] = answer["served_by"]
@@ -59,7 +60,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_batch(request: Request) -> Response:
         asked = BatchRequest.model_validate_json(await read_body(request))
         model = models.current or service.model()
-        answers = await recommend(asked.requests, model, store, in_batch=True)
+        answers = await recommend(asked.requests, model, store, batcher, in_batch=True)
         for answer in answers:
             answer["request_id"] = request.scope[REQUEST_ID]
             _count(answer)

@@ -6,12 +6,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from app.batching import Batcher
 from app.feature_store import FeatureStore
 from app.journal import Journal
 from app.lifecycle import Models
 from app.metrics import Metrics
 from app.model import Model
 from app.problems import Problem
+from app.recommend import PlanBatcher, choose
 from app.settings import Settings
 from app.watcher import Watcher
 from model_store.errors import ConfigError, StoreError
@@ -41,6 +43,7 @@ class Service:
             remembered_users=settings.remembered_users,
         )
         self.models = Models(settings, settings.redis_url, self.store, self.metrics)
+        self.batcher: PlanBatcher = Batcher(choose)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -81,6 +81,7 @@ class StoreConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
         self._calls: deque[_Call] = deque()
+        self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -99,9 +100,18 @@ class StoreConnection(asyncio.Protocol):
             future.set_exception(StoreAway("the store closed the connection"))
             return future
         self._calls.append(_Call(len(commands), future))
-        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        self._transport.write(b"".join(packed))
+        if not self._unsent:
+            # One write for all calls of this turn of the loop: under load a system call for each
+            # would cost as much as all the rest of a look-up.
+            self._loop.call_soon(self._send)
+        for command in commands:
+            self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]
         return future
+
+    def _send(self) -> None:
+        packed, self._unsent = b"".join(self._unsent), []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(packed)
 
     def close(self) -> None:
         """End the connection; calls in flight end with StoreAway."""

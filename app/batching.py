@@ -1,0 +1,72 @@
+"""Requests that arrive together are answered together; one that comes alone never waits.
+
+There is no window: what was made ready within one turn of the event loop is one batch. An idle
+service has batches of one, at once; the more there is to do, the longer a turn takes and the
+larger its batches are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+Context = TypeVar("Context")
+
+# Beyond this a batch saves next to nothing, and the first in it would wait for the last.
+MOST_TOGETHER = 16
+
+
+class Batcher(Generic[Asked, Context, Answer]):
+    """Gathers calls of one turn of the event loop.
+
+    Args:
+        answer: answers several at once, in their order; runs on the event loop.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[Asked], Context], Sequence[Answer]]) -> None:
+        self._answer = answer
+        self._waiting: deque[tuple[Asked, Context, asyncio.Future[Answer]]] = deque()
+
+    def ask(self, asked: Asked, context: Context) -> asyncio.Future[Answer]:
+        """The answer to come; only calls with the very same context share a batch."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            # All whose wait ended in this turn come to stand before this call.
+            loop.call_soon(self._run)
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((asked, context, future))
+        return future
+
+    def _run(self) -> None:
+        """Answer one batch; the next one's turn comes after those answered here were sent."""
+        context = self._waiting[0][1]
+        batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        while self._waiting and self._waiting[0][1] is context and len(batch) < MOST_TOGETHER:
+            asked, _, future = self._waiting.popleft()
+            if not future.done():  # its caller may have gone
+                batch.append((asked, future))
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._run)
+        try:
+            answers = self._answer([asked for asked, _ in batch], context)
+        except Exception:
+            self._run_one_by_one(batch, context)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            future.set_result(answer)
+
+    def _run_one_by_one(
+        self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]], context: Context
+    ) -> None:
+        """What one of a batch spoils is its own trouble."""
+        for asked, future in batch:
+            try:
+                [answer] = self._answer([asked], context)
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(answer)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from app.batching import MOST_TOGETHER, Batcher
+from app.inference import CALL_COST_POSITIONS, group_by_length
+
+
+class Doubling:
+    """Doubles numbers, and remembers what it was given together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __call__(self, asked: Sequence[int], context: str) -> list[int]:
+        self.batches.append(list(asked))
+        if -1 in asked:
+            raise ValueError(f"-1 in {context}")
+        return [2 * one for one in asked]
+
+
+def run(*asked: tuple[int, str]) -> tuple[list[int | BaseException], list[list[int]]]:
+    doubling = Doubling()
+
+    async def ask_all() -> list[int | BaseException]:
+        batcher = Batcher(doubling)
+
+        async def ask(one: int, context: str) -> int:
+            return await batcher.ask(one, context)
+
+        return await asyncio.gather(*(ask(*one) for one in asked), return_exceptions=True)
+
+    return asyncio.run(ask_all()), doubling.batches
+
+
+def test_one_alone_is_answered_at_once() -> None:
+    assert run((4, "a")) == ([8], [[4]])
+
+
+def test_those_of_one_turn_are_answered_together() -> None:
+    answers, batches = run((1, "a"), (2, "a"), (3, "a"))
+    assert answers == [2, 4, 6]
+    assert batches == [[1, 2, 3]]
+
+
+def test_another_context_is_another_batch() -> None:
+    answers, batches = run((1, "a"), (2, "b"), (3, "b"))
+    assert answers == [2, 4, 6]
+    assert batches == [[1], [2, 3]]
+
+
+def test_a_batch_has_a_largest_size() -> None:
+    count = 2 * MOST_TOGETHER + 1
+    answers, batches = run(*((one, "a") for one in range(count)))
+    assert answers == [2 * one for one in range(count)]
+    assert [len(batch) for batch in batches] == [MOST_TOGETHER, MOST_TOGETHER, 1]
+
+
+def test_what_fails_fails_alone() -> None:
+    answers, batches = run((1, "a"), (-1, "a"), (3, "a"))
+    assert (answers[0], answers[2]) == (2, 6)
+    assert isinstance(answers[1], ValueError)
+    assert batches[0] == [1, -1, 3]
+
+
+def test_one_whose_caller_has_gone_is_left_out() -> None:
+    doubling = Doubling()
+
+    async def leave() -> list[int]:
+        batcher = Batcher(doubling)
+        gone, stays = batcher.ask(1, "a"), batcher.ask(2, "a")
+        gone.cancel()
+        return [await stays]
+
+    assert asyncio.run(leave()) == [4]
+    assert doubling.batches == [[2]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grouping_keeps_all_and_pads_little(seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(0, 200, 40).tolist()
+    groups = group_by_length(lengths)
+    assert sorted(place for group in groups for place in group) == list(range(40))
+    for group in groups:
+        longest = max(lengths[place] for place in group)
+        assert sum(longest - lengths[place] for place in group) <= CALL_COST_POSITIONS
+    # A group more would not have paid.
+    for group, following in zip(groups, groups[1:], strict=False):
+        longest = max(lengths[place] for place in group)
+        joined = [*group, following[0]]
+        assert sum(longest - lengths[place] for place in joined) > CALL_COST_POSITIONS
+
+
+def test_equal_lengths_are_one_group() -> None:
+    assert group_by_length([7, 7, 7]) == [[0, 1, 2]]
+    assert group_by_length([]) == []
