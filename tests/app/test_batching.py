@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_grouping_keeps_all_and_pads_little(seed: int) -> None:
         longest = max(lengths[place] for place in group)
         assert sum(longest - lengths[place] for place in group) <= CALL_COST_POSITIONS
     # A group more would not have paid.
-    for group, following in zip(groups, groups[1:], strict=False):
+    for group, following in pairwise(groups):
         longest = max(lengths[place] for place in group)
         joined = [*group, following[0]]
         assert sum(longest - lengths[place] for place in joined) > CALL_COST_POSITIONS
