@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.arrays import FloatArray, IndexArray
+from app.arrays import FloatArray
 
 LEAST_POOL = 100
 MOST_POOL_BEYOND_K = 1_000
@@ -15,18 +15,17 @@ def pool_size(k: int) -> int:
     return max(LEAST_POOL, min(10 * k, k + MOST_POOL_BEYOND_K))
 
 
-def diversify(
-    pool: IndexArray, scores: FloatArray, vectors: FloatArray, k: int, diversity: float
-) -> IndexArray:
-    """k items of the pool, each the best of (1 - diversity) x relevance - diversity x likeness.
+def diversify(scores: FloatArray, vectors: FloatArray, k: int, diversity: float) -> list[int]:
+    """Places of k items of a pool, each the best of what is left of it.
+
+    The best has the most of (1 - diversity) x relevance - diversity x likeness.
 
     Relevance is the score scaled to 0..1 over the pool, likeness the largest cosine with an item
     already chosen (Carbonell and Goldstein, 1998, with lambda = 1 - diversity). Ties go to the
     item that ranks higher in the pool, so diversity 0 is plain ranking.
 
     Args:
-        pool: [P] item_indices, best first.
-        scores: [P] their scores.
+        scores: [P] of the pool's items, best first.
         vectors: [P, D] their item vectors.
         k: how many to choose; fewer where the pool is smaller.
         diversity: 0..1.
@@ -35,10 +34,10 @@ def diversify(
     relevance = (scores - scores[-1]) / spread if spread > 0 else np.ones_like(scores)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     directions = vectors / np.maximum(norms, 1e-12)
-    likeness = np.full(len(pool), -1.0, dtype=np.float32)
-    left = np.ones(len(pool), dtype=np.bool_)
+    likeness = np.full(len(scores), -1.0, dtype=np.float32)
+    left = np.ones(len(scores), dtype=np.bool_)
     chosen: list[int] = []
-    while len(chosen) < min(k, len(pool)):
+    while len(chosen) < min(k, len(scores)):
         # Nothing is chosen yet in the first round: likeness is the same for all.
         value = (1 - diversity) * relevance - diversity * likeness
         value[~left] = -np.inf
@@ -46,4 +45,4 @@ def diversify(
         chosen.append(best)
         left[best] = False
         np.maximum(likeness, directions @ directions[best], out=likeness)
-    return pool[chosen]
+    return chosen

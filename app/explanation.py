@@ -29,7 +29,7 @@ def explain_by_history(
     past = _distinct(history[-min(MOST_PAST_ITEMS, model.sequence.max_length) :])
     if len(past) > 1:
         without = [history[history != item] for item in past]
-        users = model.sequence.user_vectors(without)
+        users = np.stack(model.sequence.user_vectors(without))
         contributions = scores - users @ model.table[chosen].T
     else:
         # Without its only item there is no history: the whole score is due to it.
@@ -55,7 +55,7 @@ def explain_by_similarity(scores: FloatArray) -> list[dict[str, Any]]:
 
 def explain_by_popularity(model: Model, scores: FloatArray) -> list[dict[str, Any]]:
     """For each chosen item, its share of all interactions."""
-    shares = scores / model.n_interactions
+    shares = scores / model.popularity.n_interactions
     return [{"stage": "popular", "because": [], "share": share} for share in shares.tolist()]
 
 

@@ -68,24 +68,24 @@ class SequenceModel:
 
     def scores(self, histories: Sequence[IndexArray]) -> list[FloatArray]:
         """Scores of all items for each history, [N+1]; the arrays are the caller's to change."""
-        if len(histories) == 1:
-            return list(self._run(self._padded(histories)))
+        return self._ask("scores", histories, None)
+
+    def user_vectors(self, histories: Sequence[IndexArray]) -> list[FloatArray]:
+        """User vectors [D] for each history; their products with table rows are scores."""
+        return self._ask("user", histories, self._vectors_only)
+
+    def _ask(
+        self, output: str, histories: Sequence[IndexArray], options: ort.RunOptions | None
+    ) -> list[FloatArray]:
         rows: list[FloatArray] = [NO_SCORES] * len(histories)
         lengths = [min(len(history), self.max_length) for history in histories]
         for places in group_by_length(lengths):
-            together = self._run(self._padded([histories[place] for place in places]))
+            padded = self._padded([histories[place] for place in places])
+            feed = {"history": padded, "item_table": self._bound}
+            [together] = self._session.run([output], feed, options)
             for place, row in zip(places, together, strict=True):
                 rows[place] = row
         return rows
-
-    def _run(self, padded: npt.NDArray[np.int64]) -> FloatArray:
-        feed = {"history": padded, "item_table": self._bound}
-        return self._session.run(["scores"], feed)[0]  # type: ignore[no-any-return]
-
-    def user_vectors(self, histories: Sequence[IndexArray]) -> FloatArray:
-        """User vectors, [B, D]; their products with table rows are scores."""
-        feed = {"history": self._padded(histories), "item_table": self._bound}
-        return self._session.run(["user"], feed, self._vectors_only)[0]  # type: ignore[no-any-return]
 
     def _padded(self, histories: Sequence[IndexArray]) -> npt.NDArray[np.int64]:
         """[B, L] with 0 on the left; L is the longest history's length, at most max_length."""

@@ -197,37 +197,60 @@ def choose(plans: Sequence[Plan], model: Model) -> list[Choice]:
 
 
 def infer(plans: Sequence[Plan], model: Model) -> list[FloatArray]:
-    """Scores of all items for each plan, [N+1]; one inference for all plans of a stage."""
+    """What each plan's items are ranked by; one inference for all plans of a stage.
+
+    Returns:
+        Scores of all items, [N+1]; where a retriever finds the best of them, the user's vector
+        [D]; for `popular`, which is the same for all, nothing.
+    """
     by_stage: dict[ServedBy, list[int]] = {}
     for place, plan in enumerate(plans):
         by_stage.setdefault(plan.served_by(model), []).append(place)
-    scores: list[FloatArray] = [NO_SCORES] * len(plans)
+    inferred: list[FloatArray] = [NO_SCORES] * len(plans)
     for stage, places in by_stage.items():
         if stage == "model":
-            rows = model.sequence.scores([plans[place].history.items for place in places])
+            histories = [plans[place].history.items for place in places]
+            ask = model.sequence.user_vectors if model.retriever else model.sequence.scores
+            rows = ask(histories)
         elif stage == "cold_start" and model.knowledge is not None:
             texts = [plans[place].request.interests or "" for place in places]
             rows = list(model.knowledge.similarities(texts))
         else:
-            rows = [model.popularity.copy() for _ in places]
+            continue
         for place, row in zip(places, rows, strict=True):
-            scores[place] = row
-    return scores
+            inferred[place] = row
+    return inferred
 
 
-def select(plan: Plan, scores: FloatArray, model: Model) -> Choice:
-    """The k best allowed items, diversified and explained if asked; changes `scores`."""
+def select(plan: Plan, inferred: FloatArray, model: Model) -> Choice:
+    """The k best allowed items, diversified and explained if asked; changes `inferred`."""
     request, history = plan.request, plan.history.items
-    block(scores, plan.excluded, history if request.exclude_seen else NO_ITEMS)
+    refused = plan.excluded
+    if request.exclude_seen and len(history):
+        refused = np.concatenate([refused, history]) if len(refused) else history
+    k = pool_size(request.k) if request.diversity > 0 else request.k
+    items, scores = find_best(plan, inferred, k, refused, model)
     if request.diversity > 0:
-        pool = top_k(scores, pool_size(request.k), plan.allowed)
-        items = diversify(pool, scores[pool], model.table[pool], request.k, request.diversity)
-    else:
-        items = top_k(scores, request.k, plan.allowed)
-    choice = Choice(plan.served_by(model), items, scores[items], None)
+        chosen = diversify(scores, model.table[items], request.k, request.diversity)
+        items, scores = items[chosen], scores[chosen]
+    choice = Choice(plan.served_by(model), items, scores, None)
     if request.explain:
         choice.explanations = explain(choice, history, model)
     return choice
+
+
+def find_best(
+    plan: Plan, inferred: FloatArray, k: int, refused: IndexArray, model: Model
+) -> tuple[IndexArray, FloatArray]:
+    """The k best of what the plan allows, best first, and their scores; changes `inferred`."""
+    stage = plan.served_by(model)
+    if stage == "popular":
+        return model.popularity.best(k, refused, plan.allowed)
+    if stage == "model" and model.retriever:
+        return model.retriever.best(inferred, k, refused, plan.allowed)
+    block(inferred, refused)
+    items = top_k(inferred, k, plan.allowed)
+    return items, inferred[items]
 
 
 def explain(choice: Choice, history: IndexArray, model: Model) -> list[dict[str, Any]]:

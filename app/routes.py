@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -12,14 +13,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app import responses
+from app.arrays import FloatArray, IndexArray
 from app.documentation import problems_of, request_body
 from app.gate import REQUEST_ID, SERVED_BY, Endpoint, read_body
+from app.model import Model
 from app.problems import Problem
 from app.recommend import check_fields, recommend
 from app.requests import BatchRequest, Event, EventsRequest, RecommendRequest
 from app.selection import REFUSED, block, top_k
 from app.service import Service
 from model_store import codecs
+
+# A product with more rows than this takes so long that others would notice.
+MOST_ROWS_ON_LOOP = 100_000
 
 
 class JsonResponse(JSONResponse):
@@ -109,6 +115,15 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     }
 
 
+def find_similar(model: Model, index: int, k: int) -> tuple[IndexArray, FloatArray]:
+    """The k items whose vectors' directions are nearest to an item's, and the cosines."""
+    scores = model.table @ model.table[index] / (model.lengths * model.lengths[index])
+    scores[index] = REFUSED
+    block(scores)
+    best = top_k(scores, k)
+    return best, scores[best]
+
+
 def _parse_events(body: bytes) -> list[Event]:
     try:
         return EventsRequest.model_validate_json(body).events
@@ -160,15 +175,15 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             raise Problem(404, f"item_id {item_id[:200]!r} is unknown")
         names = [name for part in fields or () for name in part.split(",") if name]
         check_fields(names, model)
-        scores = model.table @ model.table[index] / (model.lengths * model.lengths[index])
-        scores[index] = REFUSED
-        block(scores)
-        best = top_k(scores, k)
+        if len(model.table) > MOST_ROWS_ON_LOOP:
+            best, scores = await asyncio.to_thread(find_similar, model, index, k)
+        else:
+            best, scores = find_similar(model, index, k)
         items = [
             {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
             | ({"fields": model.attributes.row(near, names)} if names else {})
             for rank, (near, score) in enumerate(
-                zip(best.tolist(), scores[best].tolist(), strict=True), start=1
+                zip(best.tolist(), scores.tolist(), strict=True), start=1
             )
         ]
         document = {"item_id": item_id, "model_version": model.version, "items": items}
