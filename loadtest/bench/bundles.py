@@ -27,7 +27,7 @@ from loadtest.errors import WorkloadError
 from loadtest.hardware import ROOT
 from loadtest.memory import available_bytes
 
-# What making and serving an item takes at most, measured at 1M and rounded up.
+# What making and serving an item takes at most: measured at ten million and rounded up.
 DISK_BYTES_PER_ITEM = 1_000
 MEMORY_BYTES_PER_ITEM = 1_500
 MEMORY_BYTES_FREE = 2 * 1024**3

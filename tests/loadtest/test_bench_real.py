@@ -29,11 +29,11 @@ PLAN = replace(
     rounds=2,
     survey_rounds=1,
     saturated_s=0.15,
-    single_s=0.15,
-    warm_up_s=0.1,
-    open_loop_s=0.4,
+    single_s=0.1,
+    warm_up_s=0.05,
+    open_loop_s=0.3,
     overload_s=1.0,
-    steady_s=0.7,
+    steady_s=0.5,
     n_connections=8,
     rates_rps=(100,),
     catalogue_sizes=(N_ITEMS,),
@@ -58,7 +58,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
     rig = Rig(PLAN, folder, made=TinyBundles(folder / "made"))
     document: dict[str, Any] = {}
-    names = [name for name in NAMES if name not in ("ks", "batches")]  # they are as lengths
+    names = [name for name in NAMES if name not in ("ks", "batches")]  # as lengths
     run_sections(choose_sections(PLAN, names), rig, document, lambda _: None)
     return document
 
