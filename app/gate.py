@@ -10,18 +10,23 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import count
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.admission import Admission
 from app.metrics import Metrics
 from app.problems import Problem, from_validation
 from app.requests import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from uvicorn._types import HTTPScope
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +34,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 REQUEST_ID = "longtail.request_id"
 SERVED_BY = "longtail.served_by"
+ANNOUNCED = "longtail.announced"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 # Whoever watches or repairs an overloaded service must get through.
 _UNLIMITED = ("/health", "/metrics", "/admin")
+_UNLIMITED_URLS = tuple(path.encode() for path in _UNLIMITED)
 
 
 class Gate:
@@ -40,6 +47,8 @@ class Gate:
     Args:
         app: the framework's stack of middleware and routes.
         shortcuts: endpoints by (method, path) that bypass it.
+        metrics: where answers are counted.
+        admission: how many may be under way.
     """
 
     def __init__(
@@ -47,13 +56,12 @@ class Gate:
         app: ASGIApp,
         shortcuts: Mapping[tuple[str, str], Endpoint],
         metrics: Metrics,
-        max_in_flight: int,
+        admission: Admission,
     ) -> None:
         self._app = app
         self._shortcuts = shortcuts
         self._metrics = metrics
-        self._max_in_flight = max_in_flight
-        self.in_flight = 0
+        self._admission = admission
         self._id_prefix = secrets.token_hex(6)
         self._ids = count(1)
 
@@ -63,15 +71,16 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        request_id = scope[REQUEST_ID] = self._request_id(scope)
+        request_id = scope[REQUEST_ID] = self._choose_request_id(scope["headers"])
         path: str = scope["path"]
         shortcut = self._shortcuts.get((scope["method"], path))
-        if self.in_flight >= self._max_in_flight and not path.startswith(_UNLIMITED):
-            self._metrics.refused.inc()
-            response = _overload(self._max_in_flight).response(request_id)
-            await self._send(response, scope, receive, send, started)
-            return
-        self.in_flight += 1
+        if ANNOUNCED not in scope:
+            if self._admission.is_full and not path.startswith(_UNLIMITED):
+                self._metrics.refused.inc()
+                response = _overload().response(request_id)
+                await self._send(response, scope, receive, send, started)
+                return
+            self._admission.enter()
         try:
             if shortcut is not None:
                 response = await answer(shortcut, Request(scope, receive))
@@ -81,12 +90,47 @@ class Gate:
         except ClientDisconnect:
             pass  # nobody is there to be answered
         finally:
-            self.in_flight -= 1
+            self._admission.leave()
 
-    def _request_id(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
+    def refuses(self, url: bytes) -> bool:
+        """Whether a request for this URL would be one too many."""
+        return self._admission.is_full and not url.startswith(_UNLIMITED_URLS)
+
+    def announce(self, scope: HTTPScope) -> None:
+        """Count a request that is sure to come."""
+        scope[ANNOUNCED] = True  # type: ignore[literal-required]
+        self._admission.enter()
+
+    def refusal(
+        self,
+        url: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        more: Iterable[tuple[bytes, bytes]],
+    ) -> bytes:
+        """The whole answer to a refused request, for a server that asked `refuses`.
+
+        Args:
+            url: the request's.
+            headers: the request's, names in lower case.
+            more: to be sent beside the answer's own.
+        """
+        request_id = self._choose_request_id(headers)
+        response = _overload().response(request_id)
+        self._metrics.refused.inc()
+        path = url.partition(b"?")[0].decode("latin-1")
+        route = path if ("POST", path) in self._shortcuts else "other"
+        self._metrics.answered(route, response.status_code, "", 0.0)
+        lines = [
+            b"HTTP/1.1 429 Too Many Requests",
+            *(b"%s: %s" % pair for pair in (*response.raw_headers, *more)),
+            b"x-request-id: " + request_id.encode(),
+        ]
+        return b"\r\n".join([*lines, b"", bytes(response.body)])
+
+    def _choose_request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        for name, value in headers:
             if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
-                return value.decode("ascii")  # type: ignore[no-any-return]
+                return value.decode("ascii")
         return f"{self._id_prefix}-{next(self._ids):x}"
 
     async def _send(
@@ -145,9 +189,11 @@ def unexpected() -> Problem:
     return Problem(500, "something went wrong here; the log knows more under this request id")
 
 
-def _overload(limit: int) -> Problem:
+def _overload() -> Problem:
     return Problem(
-        429, f"{limit} requests are being answered already", headers={"Retry-After": "1"}
+        429,
+        "as many requests as can be answered in time wait already",
+        headers={"Retry-After": "1"},
     )
 
 

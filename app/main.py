@@ -38,7 +38,7 @@ class LongtailApp(FastAPI):
             super().__call__,
             {("POST", path): endpoint for path, endpoint in hot.items()},
             service.metrics,
-            service.settings.max_in_flight,
+            service.admission,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

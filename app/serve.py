@@ -22,6 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.logs import configure_logging
 from app.metrics import MULTIPROCESS_DIR
+from app.protocol import GuardedProtocol
 from app.settings import PREFIX, Settings, describe_unknown_variables, read_settings
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
@@ -66,7 +67,7 @@ def _run_server(settings: Settings, listener: socket.socket, stack: contextlib.E
     if settings.workers == 1:
         from app.main import create_app
 
-        config = _server_config(create_app(settings), settings)
+        config = server_config(create_app(settings), settings)
         uvicorn.Server(config).run(sockets=[listener])
         return
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="longtail-metrics-"))
@@ -74,16 +75,17 @@ def _run_server(settings: Settings, listener: socket.socket, stack: contextlib.E
     # Workers are fresh processes that read their settings from the environment.
     for name in ("redis_url", "host", "port", "workers"):
         os.environ[PREFIX + name.upper()] = str(getattr(settings, name))
-    config = _server_config("app.main:app_from_environment", settings)
+    config = server_config("app.main:app_from_environment", settings)
     Multiprocess(config, sockets=[listener]).run()
 
 
-def _server_config(app: object, settings: Settings) -> uvicorn.Config:
+def server_config(app: object, settings: Settings) -> uvicorn.Config:
+    """How the application, or the import path of what makes it, is served."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         factory=isinstance(app, str),
         workers=settings.workers,
-        http="httptools",
+        http=GuardedProtocol,
         loop="uvloop" if sys.platform != "win32" else "auto",
         ws="none",
         lifespan="on",

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from app.admission import Admission
 from app.batching import Batcher
 from app.feature_store import FeatureStore
 from app.journal import Journal
@@ -43,6 +44,7 @@ class Service:
             remembered_users=settings.remembered_users,
         )
         self.models = Models(settings, settings.redis_url, self.store, self.metrics)
+        self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self.batcher: PlanBatcher = Batcher(choose)
 
     @asynccontextmanager

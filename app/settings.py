@@ -62,7 +62,15 @@ class Settings(BaseSettings):
         default=256,
         ge=1,
         le=100_000,
-        description="Requests a worker holds at once; further ones are answered 429.",
+        description="Most requests a worker holds at once, whatever they cost; "
+        "further ones are answered 429.",
+    )
+    max_wait_ms: float = Field(
+        default=15,
+        gt=0,
+        le=60_000,
+        description="How long a request may have to wait for those before it, reckoned from what "
+        "answers cost just now; further ones are answered 429. More where the store is far away.",
     )
     remembered_users: int = Field(
         default=10_000,

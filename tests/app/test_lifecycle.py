@@ -284,12 +284,12 @@ def test_past_the_limit_requests_are_refused_at_once(
     publish_and_activate(made_bundle, folder, store.url)
     app = create_app(settings_for(store.url, folder, max_in_flight=1))
     with TestClient(app) as http:
-        app.gate.in_flight = 1  # as while another one is being answered
+        app.state.service.admission.enter()  # as while another one is being answered
         response = http.post("/recommend", json={"history": []})
         assert response.status_code == 429
         assert response.headers["Retry-After"] == "1"
         assert response.headers["content-type"] == "application/problem+json"
         assert http.get("/health/ready").status_code == 200
         assert "longtail_overload_total 1.0" in http.get("/metrics").text
-        app.gate.in_flight = 0
+        app.state.service.admission.leave()
         assert http.post("/recommend", json={"history": []}).status_code == 200

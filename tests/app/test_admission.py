@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import uvicorn
+
+from app.admission import LEAST_AT_ONCE, SAMPLE_ANSWERS, Admission
+from app.main import create_app
+from app.serve import server_config
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from tests.app.conftest import publish_and_activate, settings_for
+
+
+def answer(admission: Admission, count: int, cost_s: float) -> None:
+    for _ in range(count):
+        admission.enter()
+        until = time.thread_time() + cost_s
+        while time.thread_time() < until:
+            pass
+        admission.leave()
+
+
+def test_dear_answers_leave_room_for_fewer() -> None:
+    admission = Admission(max_wait_s=0.1, max_in_flight=10_000)
+    answer(admission, SAMPLE_ANSWERS * 4, 0.0001)
+    many = admission.limit
+    answer(admission, SAMPLE_ANSWERS * 4, 0.002)
+    assert LEAST_AT_ONCE <= admission.limit < many
+
+
+def test_idleness_teaches_nothing() -> None:
+    admission = Admission(max_wait_s=0.1, max_in_flight=10_000)
+    before = admission.limit
+    for _ in range(SAMPLE_ANSWERS):
+        admission.enter()
+        time.sleep(0.001)
+        admission.leave()
+    assert admission.limit == before
+
+
+def test_it_is_full_at_the_limit_and_not_after() -> None:
+    admission = Admission(max_wait_s=1e-6, max_in_flight=100)
+    for _ in range(LEAST_AT_ONCE):
+        assert not admission.is_full
+        admission.enter()
+    assert admission.is_full
+    admission.leave()
+    assert not admission.is_full
+
+
+@pytest.fixture
+def service(
+    store: EmbeddedStore, made_bundle: Bundle, folder: Path, client: redis.Redis
+) -> Iterator[tuple[int, Admission]]:
+    """A real server that can hold one request; its port, and what decides."""
+    publish_and_activate(made_bundle, folder, store.url)
+    settings = settings_for(store.url, folder, max_in_flight=1)
+    app = create_app(settings)
+    server = uvicorn.Server(server_config(app, settings))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listener.getsockname()[1], app.state.service.admission
+        server.should_exit = True
+        thread.join()
+
+
+def talk(port: int, *requests: bytes) -> list[tuple[int, dict[str, str], dict[str, object]]]:
+    """Status, headers and document of each answer, all on one connection."""
+    answers = []
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"".join(requests))
+        stream = connection.makefile("rb")
+        for _ in requests:
+            status = int(stream.readline().split()[1])
+            headers = {}
+            while line := stream.readline().strip().decode():
+                name, _, value = line.partition(": ")
+                headers[name.lower()] = value
+            body = stream.read(int(headers["content-length"]))
+            answers.append((status, headers, json.loads(body)))
+    return answers
+
+
+def test_a_refusal_is_whole_and_the_connection_goes_on(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    [(status, headers, document)] = talk(port, request("/recommend"))
+    assert status == 429
+    assert headers["retry-after"] == "1"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-request-id"] == document["request_id"] == "mine"
+    assert document["status"] == 429
+    [(ready, _, _)] = talk(port, b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert ready == 200
+    admission.leave()
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        [(status, _, document)] = talk(port, request("/recommend"))
+    assert status == 200
+    assert admission.in_flight == 0
+
+
+def test_a_refused_connection_can_ask_again(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        for expected in (429, 429, 200):
+            if expected == 200:
+                admission.leave()
+            connection.sendall(request("/recommend"))
+            assert int(connection.recv(65536).split()[1]) == expected
+
+
+def test_who_wants_to_part_is_let_go(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request("/recommend", b"Connection: close\r\n"))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"connection: close" in answer
+    admission.leave()
+
+
+def test_pipelined_requests_are_all_answered(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    answers = talk(port, *[request("/recommend")] * 4)
+    assert [status for status, _, _ in answers] == [200] * 4
+    assert admission.in_flight == 0
+
+
+def test_refusals_are_counted(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    talk(port, request("/recommend"))
+    admission.leave()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        metrics = answer.read().decode()
+    assert "longtail_overload_total 1.0" in metrics
+    assert 'longtail_requests_total{route="/recommend",served_by="",status="429"} 1.0' in metrics
+
+
+def request(path: str, more: bytes = b"") -> bytes:
+    body = b'{"history": []}'
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n"
+    return head.encode() + more + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
