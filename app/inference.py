@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,36 +14,70 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from app.arrays import NO_SCORES, FloatArray, IndexArray
-from model_store.errors import BundleError
+from model_store.errors import BundleError, ConfigError
 
+log = logging.getLogger(__name__)
+
+Provider: TypeAlias = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # Longer texts are cut: the encoders at hand were trained on no more.
 MAX_TOKENS = 256
 # What a call costs besides its positions: some 60 microseconds, at 1.6 a position (D 64).
 CALL_COST_POSITIONS = 40
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """A session that computes in the calling thread.
+def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
+    """A session that computes in the calling thread, or on a CUDA device.
 
     One thread a session: a request is far too small to be worth dividing, and the cores are
     better spent on other workers.
 
+    Args:
+        path: of the graph.
+        wanted: auto takes a device where there is a driver for one, and the CPU otherwise.
+
     Raises:
         BundleError: the graph can't be loaded.
+        ConfigError: cuda was wanted and can't be had.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    providers = [CPU]
+    if wanted == "cuda" or (wanted == "auto" and _has_driver()):
+        providers.insert(0, CUDA)
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         # onnxruntime raises a dozen types without a common base of their own.
         raise BundleError(f"{path}: not a usable graph ({_first_line(error)})") from error
+    # It goes on without a provider that it can't load, and says so in its log at most.
+    found = session.get_providers()[0]
+    if wanted == "cuda" and found != CUDA:
+        raise ConfigError(
+            f"LONGTAIL_EXECUTION_PROVIDER=cuda: {path.name} runs on {found} only; "
+            "are the driver and the libraries of CUDA and cuDNN there?"
+        )
+    if found != providers[0]:
+        log.warning("%s: %s is not usable here, going on with %s", path.name, providers[0], found)
+    return session
+
+
+def _has_driver() -> bool:
+    if CUDA not in ort.get_available_providers():
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 class SequenceModel:
-    """Scores for histories, against a table that is bound once and never copied.
+    """User vectors and scores for histories, against a table that is bound once.
+
+    On the CPU the table is never copied; a device has a copy of its own, made once.
 
     Args:
         session: the graph of the bundle; shared between tables.
@@ -52,7 +89,8 @@ class SequenceModel:
         self._session = session
         self.max_length = max_length
         self.table = table
-        self._bound = ort.OrtValue.ortvalue_from_numpy(table)
+        device = "cuda" if self.execution_provider == CUDA else "cpu"
+        self._bound = ort.OrtValue.ortvalue_from_numpy(table, device, 0)
         self._vectors_only = ort.RunOptions()
         # Without this the graph computes the scores of all items even where nobody asks for them.
         self._vectors_only.only_execute_path_to_fetches = True
@@ -81,6 +119,7 @@ class SequenceModel:
         lengths = [min(len(history), self.max_length) for history in histories]
         for places in group_by_length(lengths):
             padded = self._padded([histories[place] for place in places])
+            # The table stays where it was bound; the history goes there, and the answer comes.
             feed = {"history": padded, "item_table": self._bound}
             [together] = self._session.run([output], feed, options)
             for place, row in zip(places, together, strict=True):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from app.feature_store import FeatureStore
 from app.fresh import with_fresh_items
+from app.inference import Provider
 from app.metrics import Metrics
 from app.model import Model, load_model
 from app.settings import Settings
@@ -40,6 +41,7 @@ class Models:
         self.current: Model | None = None
         self.refused: dict[str, str] = {}
         self._bundles_dir = settings.bundles_dir
+        self._provider = settings.execution_provider
         self._registry = Registry(connect(url))
         self._store = store
         self._metrics = metrics
@@ -182,7 +184,7 @@ class Models:
 
     async def _load(self, version: str) -> Model:
         folder = await asyncio.to_thread(self._folder_of, version)
-        model = await asyncio.to_thread(_open, folder, version)
+        model = await asyncio.to_thread(_open, folder, version, self._provider)
         try:
             [fresh_ids] = await self._store.call([("LRANGE", keys.fresh_key(version), 0, -1)])
             return await with_fresh_items(model, self._store, fresh_ids) if fresh_ids else model
@@ -244,8 +246,8 @@ def _beside_requests() -> Iterator[None]:
         sys.setswitchinterval(usual_s)
 
 
-def _open(folder: Path, version: str) -> Model:
+def _open(folder: Path, version: str, provider: Provider) -> Model:
     bundle = Bundle.open(folder)
     if bundle.version != version:
         raise BundleError(f"{folder}: holds version {bundle.version}, not {version}")
-    return load_model(bundle)
+    return load_model(bundle, provider)

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.arrays import FloatArray, IndexArray
 from app.filters import FilterIndex
-from app.inference import SequenceModel, TextEncoder, open_session
+from app.inference import Provider, SequenceModel, TextEncoder, open_session
 from app.knowledge import Knowledge
 from app.popularity import Popularity
 from app.retrieval import Retriever
@@ -98,13 +98,18 @@ class Model:
         return warmed_up(grown)
 
 
-def load_model(bundle: Bundle) -> Model:
+def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     """Load a bundle, replay its golden requests, warm it up.
 
+    Args:
+        bundle: already checked against its sums.
+        provider: where the sequence graph runs; the text encoder runs on the CPU.
+
     Raises:
+        ConfigError: the provider that is wanted isn't there.
         BundleError: something in it can't be used, or it doesn't give its golden answers.
     """
-    session = open_session(bundle.folder / files.MODEL)
+    session = open_session(bundle.folder / files.MODEL, provider)
     table = bundle.item_table
     if not _is_finite(table):
         raise BundleError(f"{bundle.folder / files.ITEM_TABLE}: holds NaN or infinity")

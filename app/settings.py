@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         description="Users whose last-read features a worker keeps in memory, "
         "for answers while the store is away.",
     )
+    execution_provider: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="Where the sequence model runs: auto takes a CUDA device where one can be used "
+        "and says in /health/ready what it took; with cuda, a model that can't use one is refused.",
+    )
     watch_interval_ms: float = Field(
         default=500,
         ge=10,
