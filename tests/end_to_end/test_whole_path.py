@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import longtail
 from model_store.bundle import Bundle
+from offline.recommender.recommender import rank_unseen
+from offline.recommender.sequential import SasrecRecommender
 from tests.app.test_lifecycle import wait_for
 from tests.app.test_serve import Running, serving
 from tests.end_to_end.conftest import Workshop
@@ -95,6 +98,24 @@ def test_the_service_scores_what_the_report_says(
     assert figures["equal"]
     assert figures["cases"] == N_USERS
     assert figures["served"]["ndcg_at_10"] > 0
+
+
+def test_answers_made_together_are_the_offline_models(service: Running, built: Path) -> None:
+    """All at once, so that requests of many lengths share batches."""
+    bundle = Bundle.open(built / "bundle")
+    model = SasrecRecommender.load(built / "recommender")
+    users = [(user_id, history.items) for user_id, history in bundle.users()]
+    wanted, scores = rank_unseen(model.score, [items for _, items in users], 10)
+
+    def ask(user_id: str) -> list[tuple[int | None, float]]:
+        _, answer = service.ask("POST", "/recommend", {"user_id": user_id, "k": 10})
+        return [(bundle.item_ids.index_of(i["item_id"]), i["score"]) for i in answer["items"]]
+
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(ask, [user_id for user_id, _ in users]))
+    for answer, items, best in zip(answers, wanted.tolist(), scores.tolist(), strict=True):
+        assert [item for item, _ in answer] == [item for item in items if item]
+        assert [score for _, score in answer] == pytest.approx(best[: len(answer)], abs=1e-4)
 
 
 def test_free_text_is_answered_by_cold_start(service: Running) -> None:
