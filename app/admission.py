@@ -43,6 +43,10 @@ class Admission:
         """Whether a further request would wait too long."""
         return self.in_flight >= self.limit
 
+    def is_alone(self) -> bool:
+        """Whether the request that asks is the only one."""
+        return self.in_flight == 1
+
     def enter(self) -> None:
         """A request was taken in."""
         self.in_flight += 1

@@ -25,21 +25,29 @@ class Batcher(Generic[Asked, Context, Answer]):
 
     Args:
         answer: answers several at once, in their order; runs on the event loop.
+        is_alone: whether there is nobody to share a batch with.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Asked], Context], Sequence[Answer]]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Asked], Context], Sequence[Answer]],
+        is_alone: Callable[[], bool],
+    ) -> None:
         self._answer = answer
+        self._is_alone = is_alone
         self._waiting: deque[tuple[Asked, Context, asyncio.Future[Answer]]] = deque()
 
-    def ask(self, asked: Asked, context: Context) -> asyncio.Future[Answer]:
-        """The answer to come; only calls with the very same context share a batch."""
+    async def ask(self, asked: Sequence[Asked], context: Context) -> Sequence[Answer]:
+        """Answers in the same order; only calls with the very same context share a batch."""
+        if self._is_alone():
+            return self._answer(asked, context)
         loop = asyncio.get_running_loop()
         if not self._waiting:
             # All whose wait ended in this turn come to stand before this call.
             loop.call_soon(self._run)
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((asked, context, future))
-        return future
+        futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in asked]
+        self._waiting.extend((one, context, f) for one, f in zip(asked, futures, strict=True))
+        return [await future for future in futures]
 
     def _run(self) -> None:
         """Answer one batch; the next one's turn comes after those answered here were sent."""

@@ -27,6 +27,7 @@ from model_store.store import connect
 
 log = logging.getLogger(__name__)
 
+GC_THRESHOLDS = (50_000, 20, 100)
 ACTIVE_FILE = "active.json"
 T = TypeVar("T")
 
@@ -196,6 +197,8 @@ class Models:
         self.current = model
         # What was loaded lives long: the garbage collector need not walk it in every request.
         gc.freeze()
+        # Nor look for cycles at every seven hundredth object: a request makes some and leaves none.
+        gc.set_threshold(*GC_THRESHOLDS)
         if previous is None or previous.version != model.version:
             self._metrics.flips.inc()
             self._metrics.model.labels(model.version).set(1)

@@ -89,9 +89,9 @@ async def recommend(
     await add_histories(plans, model, store)
     with_features = perf_counter()
     if is_heavy(plans):
-        choices = await asyncio.to_thread(choose, plans, model)
+        choices: Sequence[Choice] = await asyncio.to_thread(choose, plans, model)
     else:
-        choices = [await choice for choice in [batcher.ask(plan, model) for plan in plans]]
+        choices = await batcher.ask(plans, model)
     inferred = perf_counter()
     timings = {
         "features": (with_features - started) * 1e3,

@@ -25,6 +25,7 @@ def top_k(scores: FloatArray, k: int, allowed: IndexArray | None = None) -> Inde
         allowed: sorted item_indices to choose among; None means all.
     """
     pool = scores if allowed is None else scores[allowed]
+    threshold = REFUSED
     if k < len(pool):
         threshold = np.partition(pool, len(pool) - k)[len(pool) - k]
         # All that tie with the last one take part, so that the tie is broken by index below
@@ -34,5 +35,6 @@ def top_k(scores: FloatArray, k: int, allowed: IndexArray | None = None) -> Inde
         near = np.arange(len(pool))
     # `near` ascends, so a stable sort leaves ties in index order.
     best = near[np.argsort(-pool[near], kind="stable")[:k]]
-    best = best[pool[best] > REFUSED]
+    if threshold == REFUSED:
+        best = best[pool[best] > REFUSED]
     return (best if allowed is None else allowed[best]).astype(np.int32)

@@ -28,10 +28,11 @@ def run(*asked: tuple[int, str]) -> tuple[list[int | BaseException], list[list[i
     doubling = Doubling()
 
     async def ask_all() -> list[int | BaseException]:
-        batcher = Batcher(doubling)
+        batcher = Batcher(doubling, lambda: False)
 
         async def ask(one: int, context: str) -> int:
-            return await batcher.ask(one, context)
+            [answer] = await batcher.ask([one], context)
+            return answer
 
         return await asyncio.gather(*(ask(*one) for one in asked), return_exceptions=True)
 
@@ -72,13 +73,26 @@ def test_one_whose_caller_has_gone_is_left_out() -> None:
     doubling = Doubling()
 
     async def leave() -> list[int]:
-        batcher = Batcher(doubling)
-        gone, stays = batcher.ask(1, "a"), batcher.ask(2, "a")
-        gone.cancel()
-        return [await stays]
+        batcher = Batcher(doubling, lambda: False)
+        gone, stays = (asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2))
+        asyncio.get_running_loop().call_soon(gone.cancel)
+        await asyncio.sleep(0)
+        return list(await stays)
 
     assert asyncio.run(leave()) == [4]
     assert doubling.batches == [[2]]
+
+
+def test_who_is_alone_needs_no_further_turn() -> None:
+    doubling = Doubling()
+
+    async def ask() -> list[int]:
+        coroutine = Batcher(doubling, lambda: True).ask([1, 2], "a")
+        with pytest.raises(StopIteration) as done:
+            coroutine.send(None)
+        return list(done.value.value)
+
+    assert asyncio.run(ask()) == [2, 4]
 
 
 @pytest.mark.parametrize("seed", range(5))
