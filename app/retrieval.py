@@ -170,6 +170,8 @@ class Retriever:
     ) -> Best:
         """Score the allowed items of the best lists."""
         n_indexed = self._count_indexed(allowed)
+        if not n_indexed:
+            return self._choose(user, k, allowed, refused)[0]
         grouping = self._groupings.of(allowed[:n_indexed])
         fresh = allowed[n_indexed:]
         centre_scores = self._centres @ user
