@@ -30,6 +30,7 @@ OVERLOAD_FACTOR = 3.0
 N_CONNECTIONS = 512  # more than the service takes at once, or it would never have to refuse
 GIVE_UP_S = 1.0  # a caller that finds no free connection for so long goes away
 REFUSED = 429
+LEAD_SHARE = 0.2  # of the first steady phase: hundreds of connections being opened isn't steady
 STEADY_CONNECTIONS = 64
 
 
@@ -106,7 +107,8 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
     """Figures by phase and by answer; latencies count from intended starts unless said."""
     steady_end_s, over_end_s, _ = phases.ends_s
     starts_s, statuses = sample.starts_s, np.asarray(sample.statuses)
-    before = starts_s < steady_end_s
+    lead_s = LEAD_SHARE * phases.steady_s
+    before = (starts_s >= lead_s) & (starts_s < steady_end_s)
     during = (starts_s >= steady_end_s) & (starts_s < over_end_s)
     after = starts_s >= over_end_s
     connected = sample.had_connection
@@ -118,7 +120,7 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
         "offered_rps": round(n_due / phases.overload_s, 1),
         "duration_s": phases.overload_s,
         "connections": N_CONNECTIONS,
-        "steady": steady | {"rps": round(int(before.sum()) / phases.steady_s, 1)},
+        "steady": steady | {"rps": round(int(before.sum()) / (steady_end_s - lead_s), 1)},
         "accepted": _describe_answers(sample, accepted, n_due, phases.overload_s),
         "refused": _describe_answers(sample, refused, n_due, phases.overload_s),
         # The client's own part: what it could not send, or could not send in time.
@@ -127,7 +129,8 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
         "found_no_connection": int((during & ~connected).sum()),
         "wait_for_connection": percentiles_ms(sample.lateness_ms[during & ~connected]),
         "client_cpu_share": round(sample.client_cpu_share, 3),
-        "refused_outside": int(((statuses == REFUSED) & ~during).sum()),
+        "refused_before": int(((statuses == REFUSED) & (starts_s < steady_end_s)).sum()),
+        "refused_after": int(((statuses == REFUSED) & after).sum()),
         "failed": sample.n_failed,
         "recovery": _describe_recovery(sample, after, over_end_s),
     }

@@ -13,7 +13,12 @@ from loadtest.api import ask
 from loadtest.bench.bundles import BundleFiles
 from loadtest.bench.figures import format_ms, percentiles_ms
 from loadtest.bench.measured_server import MeasuredServer, expect_items
-from loadtest.bench.overload import STEADY_CONNECTIONS, STEADY_SHARE, measure_capacity
+from loadtest.bench.overload import (
+    LEAD_SHARE,
+    STEADY_CONNECTIONS,
+    STEADY_SHARE,
+    measure_capacity,
+)
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, say
 from loadtest.bench.watch import Timetable
@@ -45,7 +50,8 @@ def run(rig: Rig) -> dict[str, Any]:
     for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
         say(f"  {fault}")
     failed = server.n_failed + sample.n_failed + len(swaps.faults)
-    return {"swap": summarise(swaps, sample, rate_rps), "failed": failed}
+    lead_s = LEAD_SHARE * rig.plan.steady_s
+    return {"swap": summarise(swaps, sample, rate_rps, lead_s), "failed": failed}
 
 
 def _swap_under_load(
@@ -79,8 +85,10 @@ def activate_version(address: Address, version: str, token: str) -> str | None:
     return None if status == 200 else f"POST {path} answers {status}: {answer}"
 
 
-def summarise(swaps: Timetable, sample: Sample, rate_rps: float) -> dict[str, Any]:
-    """Latencies of requests that were due during a swap, and of all others."""
+def summarise(
+    swaps: Timetable, sample: Sample, rate_rps: float, lead_s: float = 0.0
+) -> dict[str, Any]:
+    """Latencies of requests that were due during a swap, and of all others after `lead_s`."""
     windows = [
         (begun_s - sample.begun_s, ended_s - sample.begun_s + SETTLING_S)
         for begun_s, ended_s in swaps.done_s
@@ -92,7 +100,7 @@ def summarise(swaps: Timetable, sample: Sample, rate_rps: float) -> dict[str, An
         "rps": round(rate_rps, 1),
         "n_swaps": len(swaps.done_s),
         "activation_ms": [round((end_s - begun_s) * 1e3, 1) for begun_s, end_s in swaps.done_s],
-        "steady": percentiles_ms(sample.latencies_ms[~during]),
+        "steady": percentiles_ms(sample.latencies_ms[~during & (sample.starts_s >= lead_s)]),
         "during": percentiles_ms(sample.latencies_ms[during])
         | {"max_ms": _longest_ms(sample.latencies_ms[during]), "requests": int(during.sum())},
         "failed": sample.n_failed,

@@ -48,7 +48,8 @@ def test_three_times_the_capacity_is_offered_in_the_middle_and_nowhere_else() ->
 
 def test_an_overload_is_told_by_phase_and_by_answer() -> None:
     sample = make_sample(
-        *[(at / 10, 200, 2.0) for at in range(20)],
+        *[(0.1, 200, 70.0), (0.2, 429, 70.0)],  # connections were just being opened
+        *[(0.41 + at / 10, 200, 2.0) for at in range(16)],
         *[(2 + at / 100, 200, 6.0) for at in range(100)],
         *[(3 + at / 100, 429, 4.0) for at in range(100)],
         *[(5.5, 200, 9.0), (6.5, 200, 3.0), (6.6, 429, 1.0)],
@@ -64,7 +65,7 @@ def test_an_overload_is_told_by_phase_and_by_answer() -> None:
     assert figures["unsent"] == 50
     assert figures["late_ms"]["p50_ms"] == 1.0
     assert figures["found_no_connection"] == 100
-    assert figures["refused_outside"] == 1
+    assert (figures["refused_before"], figures["refused_after"]) == (1, 1)
     assert figures["offered_rps"] == round(250 / 3, 1)
     assert figures["recovery"]["p99_ms_by_second"] == [9.0, 3.0]
 
@@ -81,10 +82,10 @@ def test_a_swap_lasts_from_the_call_until_it_has_settled() -> None:
     swaps.done_s = [(1_001.0, 1_001.2)]
     end_s = 1.2 + SETTLING_S
     sample = make_sample(
-        *[(0.99, 200, 1.0), (1.0, 200, 5.0), (1.1, 200, 7.0)],
+        *[(0.49, 200, 90.0), (0.99, 200, 1.0), (1.0, 200, 5.0), (1.1, 200, 7.0)],
         *[(end_s - 0.01, 200, 6.0), (end_s + 0.01, 200, 2.0)],
     )
-    figures = summarise_swaps(swaps, sample, 70.0)
+    figures = summarise_swaps(swaps, sample, 70.0, lead_s=0.5)
     assert figures["during"]["requests"] == 3
     assert (figures["during"]["max_ms"], figures["steady"]["p99_ms"]) == (7.0, 2.0)
     assert figures["p99_to_steady"] == 3.5
