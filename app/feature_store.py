@@ -58,7 +58,7 @@ class FeatureStore:
         self._journal = journal
         self._connection: StoreConnection | None = None
         self._connecting: asyncio.Task[StoreConnection] | None = None
-        self._overdue = Overdue(timeout_s, self._look_once_more)
+        self._overdue = Overdue[StoreConnection](timeout_s, self._look_once_more)
         self._retry_at = 0.0
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._remembered_users = remembered_users

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
-
-from app.store_connection import StoreConnection
+from typing import Any, Generic, TypeAlias, TypeVar
 
 Replies: TypeAlias = "asyncio.Future[list[Any]]"
+Connection = TypeVar("Connection")
 
 
-class Overdue:
+class Overdue(Generic[Connection]):
     """Watches calls that share one limit.
 
     Args:
@@ -25,13 +24,13 @@ class Overdue:
     """
 
     def __init__(
-        self, limit_s: float, notice: Callable[[Replies, StoreConnection, float], None]
+        self, limit_s: float, notice: Callable[[Replies, Connection, float], None]
     ) -> None:
         self._limit_s = limit_s
         self._notice = notice
-        self._calls: deque[tuple[float, Replies, StoreConnection]] = deque()
+        self._calls: deque[tuple[float, Replies, Connection]] = deque()
 
-    def watch(self, future: Replies, connection: StoreConnection) -> None:
+    def watch(self, future: Replies, connection: Connection) -> None:
         """Watch a call that was made just now."""
         loop = asyncio.get_running_loop()
         if not self._calls:
