@@ -38,6 +38,9 @@ MOST_COPIED_BYTES, MOST_COPIES_BYTES = 6 * 1024**2, 64 * 1024**2
 MOST_GROUPED_ITEMS = 4_000_000
 # Above this share of the catalogue, what is found without a filter is filtered.
 GROUPED_SHARE = 0.2
+# Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
+# of them must be above it to tell anything.
+SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
 # Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
 _BLOCK_ITEMS, _ID_BYTES = 32, 8
 
@@ -66,6 +69,7 @@ class Retriever:
         self._most_copied = MOST_COPIED_BYTES // row_bytes
         self._copies = RecentSets(self._copy_rows, MOST_COPIES_BYTES // row_bytes)
         self._groupings = RecentSets(self._group, MOST_GROUPED_ITEMS)
+        self._sample: FloatArray = self._table[1 :: -(-self._n_indexed // SAMPLED_ROWS)].copy()
 
     @classmethod
     def open(cls, bundle: Bundle, table: FloatArray) -> Retriever | None:
@@ -149,9 +153,9 @@ class Retriever:
     ) -> Best:
         """Search the whole catalogue so deep that k of what is found is permitted."""
         share = 1.0 if allowed is None else len(allowed) / len(self._table)
-        # What was seen is often among the best. As many as are asked for are reckoned with, and
-        # where more of them come up, the search goes deeper.
-        depth = int((k + min(k, len(refused))) / share)
+        # What was seen is often among the best. Half as many as are asked for are reckoned with,
+        # and where more of them come up, the search goes deeper.
+        depth = int((k + min(k // 2, len(refused))) / share)
         fresh = self._fresh(allowed)
         while (probe := self._probe(depth)) is not None:
             candidates = self._search(user, probe)
@@ -176,7 +180,7 @@ class Retriever:
         fresh = allowed[n_indexed:]
         centre_scores = self._centres @ user
         share = n_indexed / self._n_indexed
-        wanted = k + int(min(k, len(refused)) * share)
+        wanted = k + int(min(k // 2, len(refused)) * share)
         while (probe := self._probe(int(wanted / share))) is not None:
             # Where the user's lists hold few of the items, others are looked into: as many items
             # are scored as if the filter had nothing to do with the lists.
@@ -184,10 +188,22 @@ class Retriever:
             gathered = np.sort(grouping.gather(centre_scores, probe.lists, n_rows))
             pool = np.concatenate([gathered, fresh]) if len(fresh) else gathered
             best, reached = self._choose(user, k, pool, refused)
-            if (len(best[0]) == k and reached <= wanted) or len(gathered) == n_indexed:
+            if len(gathered) == n_indexed:
                 return best
-            wanted = reached if len(best[0]) == k else 4 * wanted
+            if len(best[0]) < k:
+                wanted *= 4
+                continue
+            # A filter that the user's taste runs against has its best items far down.
+            depth = self._estimate_depth(user, best[1][-1])
+            if reached <= wanted and depth <= 2 * probe.depth:
+                return best
+            wanted = max(reached, int(depth * share))
         return self._choose(user, k, allowed, refused)[0]
+
+    def _estimate_depth(self, user: FloatArray, score: np.float32) -> int:
+        """About how many items of the catalogue score better; 0, too few to tell."""
+        above = int(np.count_nonzero(self._sample @ user > score))
+        return above * self._n_indexed // len(self._sample) if above >= TELLING_ROWS else 0
 
     def _best_of_all(self, user: FloatArray, k: int, refused: IndexArray) -> Best:
         scores = self._table @ user

@@ -33,7 +33,7 @@ NEEDED_RECALL = 0.992
 # candidates more.
 _LISTS_RECALLS = (0.9925, 0.994, 0.996, 0.998, 1.0)
 _MOST_QUERIES = 500
-_DEPTHS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+_DEPTHS = (10, 15, 20, 30, 50, 70, 100, 150, 200, 500, 1_000, 2_000, 5_000, 10_000)
 # Deep down there are so many items to each query that fewer queries will do.
 _SHALLOW, _DEEP_QUERIES = 200, 100
 _FEWEST_ITEMS = 1_000

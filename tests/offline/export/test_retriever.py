@@ -43,7 +43,7 @@ def info(folder: Path) -> RetrieverInfo:
 
 def test_probes_say_what_it_takes(info: RetrieverInfo) -> None:
     assert (info.n_lists, info.code_bytes, info.n_queries) == (64, SIZE // 2, 64)
-    assert [probe.depth for probe in info.probes] == [10, 20, 50, 100, 200, 500]
+    assert [probe.depth for probe in info.probes] == [10, 15, 20, 30, 50, 70, 100, 150, 200, 500]
     for narrow, wide in zip(info.probes, info.probes[1:], strict=False):
         assert narrow.lists <= wide.lists <= 64
     for probe in info.probes:
