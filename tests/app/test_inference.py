@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import logging
+import timeit
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from app import inference
+from app.arrays import IndexArray
 from app.inference import CPU, CUDA, SequenceModel, open_session
 from model_store import bundle as files
 from model_store.bundle import Bundle
@@ -53,6 +56,18 @@ def test_one_output_for_all_lengths_in_their_order(made_bundle: Bundle) -> None:
         [alone] = model.scores([history])
         np.testing.assert_allclose(scores, alone, atol=1e-5)
         np.testing.assert_allclose(model.table @ user, alone, atol=1e-5)
+
+
+def test_a_user_vector_costs_nothing_for_each_item(made_bundle: Bundle) -> None:
+    size = made_bundle.item_table.shape[1]
+    large = np.ones((1_000_000, size), dtype=np.float32)
+    model = sequence(made_bundle, "cpu").with_table(large)
+    history = np.arange(1, 20, dtype=np.int32)
+
+    def fastest_s(ask: Callable[[list[IndexArray]], object]) -> float:
+        return min(timeit.repeat(lambda: ask([history]), number=1, repeat=5))
+
+    assert fastest_s(model.user_vectors) < fastest_s(model.scores) / 4
 
 
 @pytest.mark.accelerator
