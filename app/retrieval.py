@@ -41,6 +41,9 @@ GROUPED_SHARE = 0.2
 # Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
 # of them must be above it to tell anything.
 SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
+# Of a filter's items, so many with the longest rows are always scored: they can score well from
+# lists that don't, and a filter may let through just these lists.
+LONGEST_ROWS = 2_048
 # Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
 _BLOCK_ITEMS, _ID_BYTES = 32, 8
 
@@ -57,12 +60,21 @@ class Retriever:
         info: the manifest's.
         places: uint16 [N+1], list of each indexed item.
         table: float32 [N'+1, D] with N' >= N; rows behind N are always scored.
+        lengths: float32 [N+1], of the indexed rows, where they are known.
     """
 
-    def __init__(self, index: Any, info: RetrieverInfo, places: Places, table: FloatArray) -> None:
+    def __init__(
+        self,
+        index: Any,
+        info: RetrieverInfo,
+        places: Places,
+        table: FloatArray,
+        lengths: FloatArray | None = None,
+    ) -> None:
         self._index, self._info, self._places = index, info, places
         self._table = np.asarray(table)
         self._n_indexed = len(places) - 1
+        self._lengths = _measure(self._table[: len(places)]) if lengths is None else lengths
         self._depths = [probe.depth for probe in info.probes]
         self._centres: FloatArray = index.quantizer.reconstruct_n(0, info.n_lists)
         row_bytes = self._table.itemsize * self._table.shape[1]
@@ -91,7 +103,7 @@ class Retriever:
 
     def with_table(self, table: FloatArray) -> Retriever:
         """The same index over a table with other rows behind the indexed ones."""
-        return Retriever(self._index, self._info, self._places, table)
+        return Retriever(self._index, self._info, self._places, table, self._lengths)
 
     def best(
         self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray | None
@@ -176,7 +188,7 @@ class Retriever:
         n_indexed = self._count_indexed(allowed)
         if not n_indexed:
             return self._choose(user, k, allowed, refused)[0]
-        grouping = self._groupings.of(allowed[:n_indexed])
+        grouping, longest = self._groupings.of(allowed[:n_indexed])
         fresh = allowed[n_indexed:]
         centre_scores = self._centres @ user
         share = n_indexed / self._n_indexed
@@ -185,8 +197,8 @@ class Retriever:
             # Where the user's lists hold few of the items, others are looked into: as many items
             # are scored as if the filter had nothing to do with the lists.
             n_rows = max(n_indexed * probe.lists // self._info.n_lists, 2 * wanted)
-            gathered = np.sort(grouping.gather(centre_scores, probe.lists, n_rows))
-            pool = np.concatenate([gathered, fresh]) if len(fresh) else gathered
+            gathered = grouping.gather(centre_scores, probe.lists, n_rows)
+            pool = np.concatenate([np.union1d(gathered, longest), fresh])
             best, reached = self._choose(user, k, pool, refused)
             if len(gathered) == n_indexed:
                 return best
@@ -248,8 +260,11 @@ class Retriever:
         rows: FloatArray = self._table.take(padded, axis=0)
         return rows
 
-    def _group(self, allowed: IndexArray) -> Grouping:
-        return Grouping.of(allowed, self._places, self._info.n_lists)
+    def _group(self, allowed: IndexArray) -> tuple[Grouping, IndexArray]:
+        """The items by list, and those with the longest rows."""
+        cut = max(0, len(allowed) - LONGEST_ROWS)
+        longest = allowed[np.argpartition(self._lengths[allowed], cut)[cut:]]
+        return Grouping.of(allowed, self._places, self._info.n_lists), longest
 
     def _probe(self, depth: int) -> Probe | None:
         """The narrowest way to find the `depth` best items; None, that deep was not measured."""
@@ -267,6 +282,12 @@ class Retriever:
         if len(self._table) == self._n_indexed + 1:
             return NO_ITEMS
         return np.arange(self._n_indexed + 1, len(self._table), dtype=np.int32)
+
+
+def _measure(table: FloatArray) -> FloatArray:
+    """Length of each row, float32 [N+1]."""
+    lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", table, table))
+    return lengths
 
 
 def _choose_scored(
