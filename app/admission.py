@@ -4,6 +4,10 @@ Past capacity every request taken in makes all behind it wait longer, without en
 taken in than can be answered within a time that is still good; the rest are told at once. How
 many that is follows from what an answer costs, which differs by a factor of ten between models
 and machines and is therefore measured while serving.
+
+A burst is no overload: a queue that was above the limit for a moment is worked off soon, and to
+refuse it would help nobody. Only one that stays there is cut, as long as there is too much (the
+idea of CoDel: Nichols and Jacobson, 2012).
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ BUSY_SHARE = 0.8
 SMOOTHING = 0.2
 # However dear an answer is, so many are taken in: a handful at once is no overload.
 LEAST_AT_ONCE = 8
+# So long may more than the limit wait before it counts as overload, and so long after the last
+# refusal does it last.
+PATIENCE_S = 0.1
+CALM_S = 0.25
 
 
 class Admission:
@@ -35,13 +43,26 @@ class Admission:
         self._cost_s = FIRST_COST_S
         self.in_flight = 0
         self.limit = self._find_limit()
+        self._above_since_s: float | None = None
+        self._refused_at_s = -CALM_S
         self._n_answers = 0
         self._since_s, self._cpu_since_s = time.perf_counter(), time.thread_time()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a further request would wait too long."""
-        return self.in_flight >= self.limit
+    def refuses(self) -> bool:
+        """Whether a further request is one too many; one that is refused must not `enter`."""
+        if self.in_flight < self.limit:
+            return False
+        now_s = time.perf_counter()
+        if self._above_since_s is None:
+            self._above_since_s = now_s
+        is_overload = (
+            self.in_flight >= self._max_in_flight
+            or now_s - self._refused_at_s < CALM_S
+            or now_s - self._above_since_s > PATIENCE_S
+        )
+        if is_overload:
+            self._refused_at_s = now_s
+        return is_overload
 
     def is_alone(self) -> bool:
         """Whether the request that asks is the only one."""
@@ -54,6 +75,8 @@ class Admission:
     def leave(self) -> None:
         """It was answered."""
         self.in_flight -= 1
+        if self.in_flight < self.limit:
+            self._above_since_s = None
         self._n_answers += 1
         if self._n_answers >= SAMPLE_ANSWERS:
             self._measure()

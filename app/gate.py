@@ -75,7 +75,7 @@ class Gate:
         path: str = scope["path"]
         shortcut = self._shortcuts.get((scope["method"], path))
         if ANNOUNCED not in scope:
-            if self._admission.is_full and not path.startswith(_UNLIMITED):
+            if not path.startswith(_UNLIMITED) and self._admission.refuses():
                 self._metrics.refused.inc()
                 response = _overload().response(request_id)
                 await self._send(response, scope, receive, send, started)
@@ -94,7 +94,7 @@ class Gate:
 
     def refuses(self, url: bytes) -> bool:
         """Whether a request for this URL would be one too many."""
-        return self._admission.is_full and not url.startswith(_UNLIMITED_URLS)
+        return not url.startswith(_UNLIMITED_URLS) and self._admission.refuses()
 
     def announce(self, scope: HTTPScope) -> None:
         """Count a request that is sure to come."""
@@ -114,18 +114,18 @@ class Gate:
             headers: the request's, names in lower case.
             more: to be sent beside the answer's own.
         """
-        request_id = self._choose_request_id(headers)
-        response = _overload().response(request_id)
+        request_id = self._choose_request_id(headers).encode()
         self._metrics.refused.inc()
         path = url.partition(b"?")[0].decode("latin-1")
         route = path if ("POST", path) in self._shortcuts else "other"
-        self._metrics.answered(route, response.status_code, "", 0.0)
+        self._metrics.answered(route, 429, "", 0.0)
+        body = request_id.join(_REFUSAL_BODY)
         lines = [
-            b"HTTP/1.1 429 Too Many Requests",
-            *(b"%s: %s" % pair for pair in (*response.raw_headers, *more)),
-            b"x-request-id: " + request_id.encode(),
+            _REFUSAL_HEAD,
+            *(b"%s: %s" % pair for pair in more),
+            b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (request_id, len(body)),
         ]
-        return b"\r\n".join([*lines, b"", bytes(response.body)])
+        return b"\r\n".join(lines) + body
 
     def _choose_request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
         for name, value in headers:
@@ -190,11 +190,25 @@ def unexpected() -> Problem:
 
 
 def _overload() -> Problem:
-    return Problem(
-        429,
-        "as many requests as can be answered in time wait already",
-        headers={"Retry-After": "1"},
-    )
+    detail = "as many requests as can be answered in time wait already"
+    return Problem(429, detail, headers={"Retry-After": "1"})
+
+
+def _prepare_refusal() -> tuple[bytes, list[bytes]]:
+    """Status and headers of a refusal, and its body in two parts with the request's id between."""
+    place = "request-id"
+    response = _overload().response(place)
+    headers = [
+        b"%s: %s" % (name, value)
+        for name, value in response.raw_headers
+        if name != b"content-length"
+    ]
+    head = b"\r\n".join([b"HTTP/1.1 429 Too Many Requests", *headers])
+    return head, bytes(response.body).split(place.encode())
+
+
+# Most of what an overloaded service says is this.
+_REFUSAL_HEAD, _REFUSAL_BODY = _prepare_refusal()
 
 
 async def read_body(request: Request) -> bytes:

@@ -66,11 +66,12 @@ class Settings(BaseSettings):
         "further ones are answered 429.",
     )
     max_wait_ms: float = Field(
-        default=15,
+        default=20,
         gt=0,
         le=60_000,
         description="How long a request may have to wait for those before it, reckoned from what "
-        "answers cost just now; further ones are answered 429. More where the store is far away.",
+        "answers cost just now; where more than fit wait for longer than a burst lasts, further "
+        "ones are answered 429. More where the store is far away.",
     )
     remembered_users: int = Field(
         default=10_000,

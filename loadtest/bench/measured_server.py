@@ -56,7 +56,9 @@ class MeasuredServer:
         self.client_cpu_shares.append(sample.client_cpu_share)
         self._count(sample)
         if cpu_s is not None and (after_s := self.child.cpu_s) is not None:
-            self.cpu_us.append((after_s - cpu_s) / len(sample.latencies) * 1e6)
+            # By good answers: refusals are cheap, and would make the others look so.
+            n_good = max(1, len(sample.latencies) - sample.n_failed)
+            self.cpu_us.append((after_s - cpu_s) / n_good * 1e6)
 
     def ask_one_by_one(self, duration_s: float) -> None:
         """One connection: what a request takes on an idle service."""

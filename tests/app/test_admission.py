@@ -12,7 +12,7 @@ import pytest
 import redis
 import uvicorn
 
-from app.admission import LEAST_AT_ONCE, SAMPLE_ANSWERS, Admission
+from app.admission import CALM_S, LEAST_AT_ONCE, PATIENCE_S, SAMPLE_ANSWERS, Admission
 from app.main import create_app
 from app.serve import server_config
 from model_store.bundle import Bundle
@@ -47,14 +47,41 @@ def test_idleness_teaches_nothing() -> None:
     assert admission.limit == before
 
 
-def test_it_is_full_at_the_limit_and_not_after() -> None:
+def test_a_burst_is_taken_in() -> None:
     admission = Admission(max_wait_s=1e-6, max_in_flight=100)
-    for _ in range(LEAST_AT_ONCE):
-        assert not admission.is_full
+    for _ in range(3 * LEAST_AT_ONCE):
+        assert not admission.refuses()
         admission.enter()
-    assert admission.is_full
+
+
+def test_a_queue_that_stays_is_cut_until_it_is_calm() -> None:
+    admission = Admission(max_wait_s=1e-6, max_in_flight=100)
+    for _ in range(LEAST_AT_ONCE + 2):
+        admission.enter()
+    assert not admission.refuses()
+    time.sleep(PATIENCE_S + 0.01)
+    assert admission.refuses()
     admission.leave()
-    assert not admission.is_full
+    assert admission.refuses()  # still above the limit
+    for _ in range(2):
+        admission.leave()
+    assert not admission.refuses()
+    admission.enter()
+    assert admission.refuses()  # no new burst so soon after
+    time.sleep(CALM_S + 0.01)
+    admission.leave()
+    admission.enter()
+    assert not admission.refuses()
+
+
+def test_the_upper_bound_holds_in_a_burst() -> None:
+    admission = Admission(max_wait_s=1.0, max_in_flight=3)
+    for _ in range(3):
+        assert not admission.refuses()
+        admission.enter()
+    assert admission.refuses()
+    admission.leave()
+    assert not admission.refuses()
 
 
 @pytest.fixture
