@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.arrays import NO_ITEMS, IndexArray
+from app.beside import give_way
 from app.problems import Problem, invalid
 from app.requests import Filter
 from model_store.attributes import Attribute, ItemAttributes
@@ -108,6 +109,7 @@ class FilterIndex:
             assert attribute is not None  # noqa: S101 - it is one of its own names
             kind = NumberColumn if attribute.kind == "number" else TextPostings
             self._columns[name] = kind(attribute)
+            give_way()
 
     def matching(self, filters: Mapping[str, Filter]) -> IndexArray:
         """Sorted item_indices of the items that pass every rule.

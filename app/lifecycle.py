@@ -6,12 +6,11 @@ import asyncio
 import gc
 import json
 import logging
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.beside import run_beside, undisturbed
 from app.feature_store import FeatureStore
 from app.fresh import with_fresh_items
 from app.inference import Provider
@@ -153,7 +152,7 @@ class Models:
         async with self._changing:
             if self.current is not model:
                 return
-            with _beside_requests():
+            with undisturbed():
                 grown = await with_fresh_items(model, self._store, new_ids)
             self._flip(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
@@ -164,7 +163,7 @@ class Models:
         """Load, record if asked to, flip; the caller holds the lock."""
         model = self.current
         if model is None or model.version != version:
-            with _beside_requests():
+            with undisturbed():
                 model = await self._load(version)
         result = await record() if record else None
         self.refused.pop(version, None)
@@ -185,7 +184,12 @@ class Models:
 
     async def _load(self, version: str) -> Model:
         folder = await asyncio.to_thread(self._folder_of, version)
-        model = await asyncio.to_thread(_open, folder, version, self._provider)
+
+        def open_it() -> Model:
+            return _open(folder, version, self._provider)
+
+        # Nobody is disturbed before the first model is there.
+        model = await (run_beside(open_it) if self.current else asyncio.to_thread(open_it))
         try:
             [fresh_ids] = await self._store.call([("LRANGE", keys.fresh_key(version), 0, -1)])
             return await with_fresh_items(model, self._store, fresh_ids) if fresh_ids else model
@@ -230,23 +234,6 @@ class Models:
             return str(document["version"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-
-@contextmanager
-def _beside_requests() -> Iterator[None]:
-    """Work in another thread that requests must not feel; one at a time.
-
-    The interpreter is handed over ten times as often as usual, and the garbage collector doesn't
-    walk half-made catalogues again and again.
-    """
-    usual_s = sys.getswitchinterval()
-    sys.setswitchinterval(usual_s / 10)
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        sys.setswitchinterval(usual_s)
 
 
 def _open(folder: Path, version: str, provider: Provider) -> Model:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from app.arrays import FloatArray, IndexArray
+from app.beside import give_way
 from app.filters import FilterIndex
 from app.inference import Provider, SequenceModel, TextEncoder, open_session
 from app.knowledge import Knowledge
@@ -109,6 +110,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         ConfigError: the provider that is wanted isn't there.
         BundleError: something in it can't be used, or it doesn't give its golden answers.
     """
+    give_way()
     session = open_session(bundle.folder / files.MODEL, provider)
     table = bundle.item_table
     if not _is_finite(table):
@@ -117,6 +119,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     if bundle.has(files.TEXT_ENCODER) and bundle.knowledge_vectors is not None:
         encoder = TextEncoder(bundle.folder / files.TEXT_ENCODER, bundle.folder / files.TOKENIZER)
         knowledge = Knowledge(encoder, bundle.knowledge_vectors)
+    give_way()
     model = Model(
         version=bundle.version,
         ids=bundle.item_ids,
@@ -159,6 +162,7 @@ def replay_golden(model: Model, bundle: Bundle) -> None:
                 f"golden request {number}: answers {list(found)}, expected {list(golden.item_ids)}"
             )
         _compare_scores(number, golden, scores[best])
+        give_way()
 
 
 def _replay_with_retriever(
@@ -177,6 +181,7 @@ def _replay_with_retriever(
         _compare_scores(number, golden, model.table[items] @ user)
         users.append(user)
         wanted.append(items)
+        give_way()
     retriever.verify(np.stack(users), wanted, histories)
 
 

@@ -1,0 +1,72 @@
+"""Work beside requests that they must not feel: loading a version while another one answers.
+
+Both want the interpreter and perhaps the same core. So the work is done in a thread of the lowest
+priority, which for what doesn't need the interpreter (checksums, making sessions) is enough; and
+what does need it pauses between its steps for longer than they took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+# Of its time, what the work may take of the interpreter; and the longest pause.
+SHARE = 0.25
+LONGEST_PAUSE_S = 0.05
+LOWEST_PRIORITY = 19
+
+_thread = threading.local()
+
+
+async def run_beside(work: Callable[[], Result]) -> Result:
+    """The result of some work that gives way to requests, from a thread of its own.
+
+    A thread can lower its priority and not raise it again, so each is used once.
+    """
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, "beside", initializer=_begin) as threads:
+        return await loop.run_in_executor(threads, work)
+
+
+def give_way() -> None:
+    """Pause, in a thread of `run_beside`; elsewhere do nothing. To be called between steps."""
+    since_s: float | None = getattr(_thread, "since_s", None)
+    if since_s is not None:
+        worked_s = time.perf_counter() - since_s
+        time.sleep(min(LONGEST_PAUSE_S, worked_s * (1 / SHARE - 1)))
+        _thread.since_s = time.perf_counter()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Other threads get the interpreter ten times as soon, and no garbage is collected.
+
+    The collector would walk half-made catalogues again and again. One at a time.
+    """
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(usual_s / 10)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        sys.setswitchinterval(usual_s)
+
+
+def _begin() -> None:
+    _thread.since_s = time.perf_counter()
+    # Per thread on Linux; where it would be for the whole process it is not wanted.
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from app.beside import LONGEST_PAUSE_S, LOWEST_PRIORITY, give_way, run_beside
+
+
+def work_for(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+def timed_pause_s() -> float:
+    work_for(0.01)
+    started = time.perf_counter()
+    give_way()
+    return time.perf_counter() - started
+
+
+def test_work_beside_pauses_for_longer_than_it_takes() -> None:
+    assert 0.02 < asyncio.run(run_beside(timed_pause_s)) < 2 * LONGEST_PAUSE_S
+
+
+def test_other_work_does_not_pause() -> None:
+    assert timed_pause_s() < 0.005
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities are per thread on Linux only")
+def test_it_has_the_lowest_priority_and_nobody_else() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = priority()
+    assert asyncio.run(run_beside(priority)) == LOWEST_PRIORITY
+    assert priority() == before
+
+
+def test_what_goes_wrong_is_told() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(run_beside(fail))
