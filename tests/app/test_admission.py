@@ -182,3 +182,27 @@ def request(path: str, more: bytes = b"") -> bytes:
     body = b'{"history": []}'
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n"
     return head.encode() + more + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def exchange(port: int, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_an_answer_without_a_body_leaves_too(service: tuple[int, Admission]) -> None:
+    asked = b"HEAD /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert exchange(service[0], asked).startswith(b"HTTP/1.1 405 ")
+
+
+def test_what_is_no_http_is_told_so(service: tuple[int, Admission]) -> None:
+    assert exchange(service[0], b"hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_who_asks_before_sending_a_body_is_answered(service: tuple[int, Admission]) -> None:
+    head, body = request("/recommend", b"Expect: 100-continue\r\n").split(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", service[0]), timeout=5) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
