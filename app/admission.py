@@ -25,7 +25,7 @@ SMOOTHING = 0.2
 LEAST_AT_ONCE = 8
 # So long may more than the limit wait before it counts as overload, and so long after the last
 # refusal does it last.
-PATIENCE_S = 0.1
+PATIENCE_S = 0.3
 CALM_S = 0.25
 
 
