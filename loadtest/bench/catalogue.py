@@ -10,7 +10,7 @@ from loadtest.bench.figures import HEADING, figures_of, format_row
 from loadtest.bench.measured_server import MeasuredServer, expect_items
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.recall import Judge, Question
-from loadtest.bench.rig import Rig, check_answers, say
+from loadtest.bench.rig import COSTLY_CONNECTIONS, Rig, check_answers, say
 from loadtest.children import Child
 from loadtest.memory import pss_bytes_of, rss_bytes_of
 from loadtest.workload import read_histories
@@ -37,7 +37,7 @@ def run(rig: Rig, n_items: int) -> dict[str, Any]:
             for name, bodies in questions.items()
         }
         with rig.measuring():
-            rig.take_turns(list(servers.values()), rig.plan.survey_rounds)
+            rig.take_turns(list(servers.values()), rig.plan.survey_rounds, COSTLY_CONNECTIONS)
         figures = {name: figures_of(server) | recalls[name] for name, server in servers.items()}
         found = figures.pop("plain") | figures | memory_of(child)
     found["table_bytes"] = files.table.nbytes

@@ -27,6 +27,9 @@ LENGTH_TOLERANCE = 0.1  # users' stored histories are as long as wanted within t
 FEWEST_USERS = 50  # unless there are fewer than so many
 START_S_PER_ITEM = 60e-6  # a large catalogue takes minutes to be checked and published
 
+# Saturate with requests that take long: large batches, large catalogues.
+COSTLY_CONNECTIONS = 4
+
 
 @dataclass
 class Rig:
@@ -106,16 +109,21 @@ class Rig:
         finally:
             gc.enable()
 
-    def take_turns(self, servers: Sequence[MeasuredServer], rounds: int) -> None:
+    def take_turns(
+        self, servers: Sequence[MeasuredServer], rounds: int, n_connections: int | None = None
+    ) -> None:
         """Warm all up, then rounds of saturated load and of one connection, alternating.
 
         Each round goes the other way round, so that whatever else the machine does falls on all.
+        Requests that cost many milliseconds saturate a service from few connections; from more
+        they would be an overload, and be refused as one.
         """
+        n_connections = n_connections or self.plan.n_connections
         for server in servers:
-            server.warm_up(self.plan.n_connections, self.plan.warm_up_s)
+            server.warm_up(n_connections, self.plan.warm_up_s)
         for number in range(rounds):
             for server in servers if number % 2 == 0 else reversed(servers):
-                server.saturate(self.plan.n_connections, self.plan.saturated_s)
+                server.saturate(n_connections, self.plan.saturated_s)
                 server.ask_one_by_one(self.plan.single_s)
             found = ", ".join(f"{server.rps[-1]:.0f}" for server in servers)
             say(f"  round {number + 1} of {rounds}: {found} rps")

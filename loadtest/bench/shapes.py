@@ -8,7 +8,7 @@ from typing import Any
 from loadtest.bench.figures import HEADING, figures_of, format_row
 from loadtest.bench.measured_server import MeasuredServer, expect_items
 from loadtest.bench.plan import HISTORY_LENGTH, K
-from loadtest.bench.rig import Rig, check_answers
+from loadtest.bench.rig import COSTLY_CONNECTIONS, Rig, check_answers
 from loadtest.children import Child
 
 LENGTHS = (5, 20, 50, 200)
@@ -53,7 +53,7 @@ def run_batches(rig: Rig) -> dict[str, Any]:
     user_ids, _ = rig.users(bundle, HISTORY_LENGTH)
     with rig.service(bundle) as child:
         servers = {str(size): _batched(child, user_ids, size) for size in BATCHES}
-        found = _measure(rig, servers)
+        found = _measure(rig, servers, COSTLY_CONNECTIONS)
     for size, figures in found.items():
         figures["users_per_s"] = round(figures["rps"] * int(size), 1)
     return {"batches": found, "failed": _failures(servers)}
@@ -72,9 +72,11 @@ def _batched(child: Child, user_ids: list[str], size: int) -> MeasuredServer:
     return MeasuredServer.asked(child, bodies, expect_items(size * K), path="/recommend/batch")
 
 
-def _measure(rig: Rig, servers: Mapping[str, MeasuredServer]) -> dict[str, Any]:
+def _measure(
+    rig: Rig, servers: Mapping[str, MeasuredServer], n_connections: int | None = None
+) -> dict[str, Any]:
     with rig.measuring():
-        rig.take_turns(list(servers.values()), rig.plan.survey_rounds)
+        rig.take_turns(list(servers.values()), rig.plan.survey_rounds, n_connections)
     return {name: figures_of(server) for name, server in servers.items()}
 
 
