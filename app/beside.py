@@ -41,11 +41,11 @@ async def run_beside(work: Callable[[], Result]) -> Result:
 
 def give_way() -> None:
     """Pause, in a thread of `run_beside`; elsewhere do nothing. To be called between steps."""
-    since_s: float | None = getattr(_thread, "since_s", None)
-    if since_s is not None:
-        worked_s = time.perf_counter() - since_s
+    cpu_since_s: float | None = getattr(_thread, "cpu_since_s", None)
+    if cpu_since_s is not None:
+        worked_s = time.thread_time() - cpu_since_s
         time.sleep(min(LONGEST_PAUSE_S, worked_s * (1 / SHARE - 1)))
-        _thread.since_s = time.perf_counter()
+        _thread.cpu_since_s = time.thread_time()
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _begin() -> None:
-    _thread.since_s = time.perf_counter()
+    _thread.cpu_since_s = time.thread_time()
     # Per thread on Linux; where it would be for the whole process it is not wanted.
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
