@@ -8,9 +8,12 @@ larger its batches are.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -62,6 +65,7 @@ class Batcher(Generic[Asked, Context, Answer]):
         try:
             answers = self._answer([asked for asked, _ in batch], context)
         except Exception:
+            log.exception("a batch of %d failed; each is answered alone", len(batch))
             self._run_one_by_one(batch, context)
             return
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -34,9 +34,12 @@ async def run_beside(work: Callable[[], Result]) -> Result:
 
     A thread can lower its priority and not raise it again, so each is used once.
     """
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1, "beside", initializer=_begin) as threads:
-        return await loop.run_in_executor(threads, work)
+    threads = ThreadPoolExecutor(1, "beside", initializer=_begin)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+    finally:
+        # Not waited for: that would hold up the loop, for minutes where the caller was cancelled.
+        threads.shutdown(wait=False)
 
 
 def give_way() -> None:

@@ -57,6 +57,23 @@ class ModelInfo(_Frozen):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
+    @classmethod
+    def of_sequence_graph(cls, name: str, embedding_size: int, max_length: int) -> ModelInfo:
+        """What every exported sequence graph takes and gives; B, L and N are free."""
+        return cls(
+            name=name,
+            embedding_size=embedding_size,
+            max_length=max_length,
+            inputs=(
+                Tensor(name="history", dtype="int64", shape=("B", "L")),
+                Tensor(name="item_table", dtype="float32", shape=("N+1", embedding_size)),
+            ),
+            outputs=(
+                Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
+                Tensor(name="user", dtype="float32", shape=("B", embedding_size)),
+            ),
+        )
+
 
 class EncoderInfo(_Frozen):
     """The text encoder whose space the knowledge vectors live in."""

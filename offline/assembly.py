@@ -17,7 +17,7 @@ import numpy as np
 from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.errors import BundleError
-from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo, Tensor
+from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo
 from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
 from offline.stage_files import VECTORS, read_vectors
@@ -105,19 +105,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     test = report["models"][model["name"]]["test"]["all"]
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": ModelInfo(
-            name=model["name"],
-            embedding_size=size,
-            max_length=model["config"]["max_length"],
-            inputs=(
-                Tensor(name="history", dtype="int64", shape=("B", "L")),
-                Tensor(name="item_table", dtype="float32", shape=("N+1", size)),
-            ),
-            outputs=(
-                Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
-                Tensor(name="user", dtype="float32", shape=("B", size)),
-            ),
-        ),
+        "model": ModelInfo.of_sequence_graph(model["name"], size, model["config"]["max_length"]),
         "encoder": EncoderInfo(
             name=configuration["recipe"]["encoding"]["encoder"],
             vector_size=read_vectors(parts.vectors).shape[1],

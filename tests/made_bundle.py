@@ -24,7 +24,7 @@ from model_store.attributes import Attribute, ItemAttributes
 from model_store.bundle import Bundle, BundleWriter
 from model_store.files import save_array
 from model_store.id_map import IdMap
-from model_store.manifest import EncoderInfo, ModelInfo, Tensor
+from model_store.manifest import EncoderInfo, ModelInfo
 
 GENRES = ("action", "comedy", "drama", "horror", "romance", "western")
 DECAY = 0.8
@@ -118,19 +118,7 @@ def make_bundle(
         return writer.finish(
             version=version,
             created_at="2026-01-01T00:00:00Z",
-            model=ModelInfo(
-                name="made",
-                embedding_size=size,
-                max_length=MAX_LENGTH,
-                inputs=(
-                    Tensor(name="history", dtype="int64", shape=("B", "L")),
-                    Tensor(name="item_table", dtype="float32", shape=("N+1", size)),
-                ),
-                outputs=(
-                    Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
-                    Tensor(name="user", dtype="float32", shape=("B", size)),
-                ),
-            ),
+            model=ModelInfo.of_sequence_graph("made", size, MAX_LENGTH),
             encoder=EncoderInfo(name="made", vector_size=len(GENRES), has_graph=True)
             if with_encoder
             else None,

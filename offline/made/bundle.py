@@ -14,7 +14,7 @@ import numpy.typing as npt
 from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.files import save_array, write_atomically
-from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo, Tensor
+from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo
 from offline.assembly import code_revision
 from offline.export.graph import export_graph
 from offline.export.parity import Graph
@@ -134,19 +134,7 @@ class MadeBundle:
         size = self.model.item_table.shape[1]
         return {
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model": ModelInfo(
-                name="sasrec",
-                embedding_size=size,
-                max_length=self.model.max_length,
-                inputs=(
-                    Tensor(name="history", dtype="int64", shape=("B", "L")),
-                    Tensor(name="item_table", dtype="float32", shape=("N+1", size)),
-                ),
-                outputs=(
-                    Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
-                    Tensor(name="user", dtype="float32", shape=("B", size)),
-                ),
-            ),
+            "model": ModelInfo.of_sequence_graph("sasrec", size, self.model.max_length),
             "encoder": EncoderInfo(name="made", vector_size=KNOWLEDGE_SIZE, has_graph=False)
             if self.knowledge
             else None,

@@ -42,6 +42,19 @@ def test_it_has_the_lowest_priority_and_nobody_else() -> None:
     assert priority() == before
 
 
+def test_who_is_called_off_does_not_wait_for_the_work() -> None:
+    async def call_off() -> float:
+        task = asyncio.create_task(run_beside(lambda: time.sleep(0.5)))
+        await asyncio.sleep(0.05)
+        started = time.perf_counter()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.perf_counter() - started
+
+    assert asyncio.run(call_off()) < 0.2
+
+
 def test_what_goes_wrong_is_told() -> None:
     def fail() -> None:
         raise ValueError("no")
