@@ -1,26 +1,22 @@
-"""The best items of a large catalogue without scoring all of them. Nothing else uses faiss here.
+"""The best items of a large catalogue without scoring all of them.
 
-The items lie in lists, one around each of some thousand centres. The lists whose centres score
-best are looked into, through 4-bit codes of their items; what looks good there is scored exactly
-with the rows of the item table. How many lists and items that takes was measured when the bundle
-was built, for finding the `depth` best items of the whole catalogue. A request needs more depth
-than k where it refuses some of what is found, or allows only a share of the catalogue.
-
-All that is large is mapped from the bundle's files, so that workers share one copy.
+Candidates come from an index; what looks good there is scored exactly with the rows of the item
+table. How wide a search that takes was measured when the bundle was built, for finding the `depth`
+best items of the whole catalogue. A request needs more depth than k where it refuses some of what
+is found, or allows only a share of the catalogue.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from app.arrays import NO_ITEMS, FloatArray, IndexArray
-from app.grouping import Grouping, Places, RecentSets
-from app.selection import REFUSED, block, top_k
+from app.arrays import FloatArray, IndexArray
+from app.candidates import CandidateIndex
+from app.grouping import Grouping, RecentSets
+from app.selection import REFUSED, Best, Mask, are_members, best_of, block, kth_best, top_k
 from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
@@ -41,47 +37,43 @@ GROUPED_SHARE = 0.2
 # Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
 # of them must be above it to tell anything.
 SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
+# So many refused items are scored, to tell how deep to search; fewer are come across.
+MANY_REFUSED = 300
 # Of a filter's items, so many with the longest rows are always scored: they can score well from
 # lists that don't, and a filter may let through just these lists.
 LONGEST_ROWS = 2_048
-# Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
-_BLOCK_ITEMS, _ID_BYTES = 32, 8
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Best: TypeAlias = tuple[IndexArray, FloatArray]
-"""Items, best first, and their scores."""
 
 
 class Retriever:
     """Finds the best items for a user vector; made by `open`, shared by all threads.
 
     Args:
-        index: a faiss index with its lists.
+        index: of the table's first N items.
         info: the manifest's.
-        places: uint16 [N+1], list of each indexed item.
         table: float32 [N'+1, D] with N' >= N; rows behind N are always scored.
-        lengths: float32 [N+1], of the indexed rows, where they are known.
+        lengths: float32 [N+1], of the indexed rows.
+        loners: sorted item_indices that are in none of the index's lists.
     """
 
     def __init__(
         self,
-        index: Any,
+        index: CandidateIndex,
         info: RetrieverInfo,
-        places: Places,
         table: FloatArray,
-        lengths: FloatArray | None = None,
+        lengths: FloatArray,
+        loners: IndexArray,
     ) -> None:
-        self._index, self._info, self._places = index, info, places
+        self._index, self._info, self._lengths, self._loners = index, info, lengths, loners
         self._table = np.asarray(table)
-        self._n_indexed = len(places) - 1
-        self._lengths = _measure(self._table[: len(places)]) if lengths is None else lengths
-        self._depths = [probe.depth for probe in info.probes]
-        self._centres: FloatArray = index.quantizer.reconstruct_n(0, info.n_lists)
+        self._n_indexed = len(lengths) - 1
         row_bytes = self._table.itemsize * self._table.shape[1]
         self._most_copied = MOST_COPIED_BYTES // row_bytes
         self._copies = RecentSets(self._copy_rows, MOST_COPIES_BYTES // row_bytes)
         self._groupings = RecentSets(self._group, MOST_GROUPED_ITEMS)
         self._sample: FloatArray = self._table[1 :: -(-self._n_indexed // SAMPLED_ROWS)].copy()
+        fresh = np.arange(self._n_indexed + 1, len(self._table), dtype=np.int32)
+        self._always: IndexArray = np.concatenate([loners, fresh])
+        self._always_rows = self._copy_rows(self._always)
 
     @classmethod
     def open(cls, bundle: Bundle, table: FloatArray) -> Retriever | None:
@@ -94,16 +86,16 @@ class Retriever:
         Raises:
             BundleError: the index can't be read, or is not one over this bundle's items.
         """
-        info, places = bundle.manifest.retriever, bundle.retriever_places
-        if info is None or places is None:
+        info = bundle.manifest.retriever
+        if info is None:
             return None
-        # A memory map answers slower than the plain array over the same pages.
-        places = np.asarray(places)
-        return cls(_open_index(bundle, info, places), info, places, table)
+        lengths = _measure(np.asarray(table)[: bundle.manifest.n_items + 1])
+        index = CandidateIndex.open(bundle, info, lengths)
+        return cls(index, info, table, lengths, np.asarray(bundle.retriever_loners))
 
     def with_table(self, table: FloatArray) -> Retriever:
         """The same index over a table with other rows behind the indexed ones."""
-        return Retriever(self._index, self._info, self._places, table, self._lengths)
+        return Retriever(self._index, self._info, table, self._lengths, self._loners)
 
     def best(
         self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray | None
@@ -165,21 +157,78 @@ class Retriever:
     ) -> Best:
         """Search the whole catalogue so deep that k of what is found is permitted."""
         share = 1.0 if allowed is None else len(allowed) / len(self._table)
-        # What was seen is often among the best. Half as many as are asked for are reckoned with,
-        # and where more of them come up, the search goes deeper.
-        depth = int((k + min(k // 2, len(refused))) / share)
-        fresh = self._fresh(allowed)
-        while (probe := self._probe(depth)) is not None:
-            candidates = self._search(user, probe)
-            inside = None if allowed is None else _are_members(candidates, allowed)
-            pool = np.concatenate([candidates, fresh]) if len(fresh) else candidates
-            best, reached = self._choose(user, k, pool, refused, inside)
+        always = (self._always_rows @ user)[: len(self._always)]
+        # What was seen is often among the best. Half as many as are asked for are reckoned with.
+        n_better = reckoned = min(k // 2, len(refused))
+        if allowed is None and len(refused) >= MANY_REFUSED:
+            scores = always.copy()
+            scores[are_members(self._always, refused)] = REFUSED
+            n_better = self._count_better(user, refused, kth_best(scores, k))
+        depth, wide = int((k + n_better) / share), n_better > reckoned
+        while (probe := self._probe(depth, wide)) is not None:
+            found = self._index.search(user, probe)
+            best, reached = self._choose_found(user, k, found, always, refused, allowed)
             if len(best[0]) == k and reached <= probe.depth:
                 return best
-            depth = reached if len(best[0]) == k else 4 * probe.depth
+            least = best[1][-1] if len(best[0]) == k else REFUSED
+            n_better = self._count_better(user, refused, least)
+            depth, wide = max(reached, int((k + n_better) / share)), True
+            if depth <= probe.depth:
+                depth = 4 * probe.depth
         if allowed is None:
             return self._best_of_all(user, k, refused)
         return self._best_of_grouped(user, k, refused, allowed)
+
+    def _count_better(self, user: FloatArray, refused: IndexArray, least: np.float32) -> int:
+        """How many refused items are no worse than the k-th best that is known to be permitted.
+
+        The k-th best of all that is permitted can lie no deeper than k and so many.
+        """
+        if least == REFUSED:
+            return len(refused)
+        return int(np.count_nonzero(self._score(user, refused) >= least))
+
+    def _probe(self, depth: int, wide: bool) -> Probe | None:
+        """What finds the `depth` best items; None, that deep was not measured.
+
+        Args:
+            depth: of the whole catalogue.
+            wide: most of them are refused. They may be what earlier searches found, so that what
+                those missed is wanted now.
+        """
+        thorough = _narrowest(self._info.thorough, depth) if wide else None
+        return thorough or _narrowest(self._info.probes, depth)
+
+    def _choose_found(
+        self,
+        user: FloatArray,
+        k: int,
+        found: IndexArray,
+        always: FloatArray,
+        refused: IndexArray,
+        allowed: IndexArray | None,
+    ) -> tuple[Best, int]:
+        """The k best of what was found and what is always scored; how many are no worse.
+
+        Args:
+            found: sorted.
+            always: scores of what is always scored.
+        """
+        scores = self._score(user, found)
+        permitted = _are_permitted(found, refused, allowed)
+        items, permitted_scores = found[permitted], scores[permitted]
+        # Of what is always scored, only that needs a further look which beats what was found.
+        near = np.flatnonzero(always >= kth_best(permitted_scores, k))
+        if len(near):
+            others = self._always[near]
+            permitted = _are_permitted(others, refused, allowed)
+            items = np.concatenate([items, others[permitted]])
+            permitted_scores = np.concatenate([permitted_scores, always[near[permitted]]])
+        best = best_of(k, items, permitted_scores)
+        if not len(best[0]):
+            return best, 0
+        least = best[1][-1]
+        return best, int(np.count_nonzero(scores >= least) + np.count_nonzero(always >= least))
 
     def _best_of_grouped(
         self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray
@@ -188,17 +237,16 @@ class Retriever:
         n_indexed = self._count_indexed(allowed)
         if not n_indexed:
             return self._choose(user, k, allowed, refused)[0]
-        grouping, longest = self._groupings.of(allowed[:n_indexed])
+        grouping, outliers = self._groupings.of(allowed[:n_indexed])
         fresh = allowed[n_indexed:]
-        centre_scores = self._centres @ user
         share = n_indexed / self._n_indexed
         wanted = k + int(min(k // 2, len(refused)) * share)
-        while (probe := self._probe(int(wanted / share))) is not None:
+        while (probe := _narrowest(self._info.probes, int(wanted / share))) is not None:
             # Where the user's lists hold few of the items, others are looked into: as many items
             # are scored as if the filter had nothing to do with the lists.
             n_rows = max(n_indexed * probe.lists // self._info.n_lists, 2 * wanted)
-            gathered = grouping.gather(centre_scores, probe.lists, n_rows)
-            pool = np.sort(np.concatenate([gathered, longest, fresh]))
+            gathered = grouping.gather(self._index.rank(user, probe)[1], probe.lists, n_rows)
+            pool = np.sort(np.concatenate([gathered, outliers, fresh]))
             # numpy's own `unique` takes a hash table, and ten times as long.
             pool = pool[np.diff(pool, prepend=0) > 0]
             best, reached = self._choose(user, k, pool, refused)
@@ -225,26 +273,15 @@ class Retriever:
         items = top_k(scores, k)
         return items, scores[items]
 
-    def _search(self, user: FloatArray, probe: Probe) -> IndexArray:
-        """Sorted candidates of the whole index."""
-        import faiss
-
-        parameters = faiss.SearchParametersIVF(nprobe=probe.lists)
-        _, labels = self._index.search(user[None], probe.rescored, params=parameters)
-        candidates = np.sort(labels[0]).astype(np.int32)
-        # Where the lists hold fewer items than were asked for, faiss fills up with -1.
-        return candidates[np.searchsorted(candidates, 1) :]
-
     def _choose(
         self,
         user: FloatArray,
         k: int,
         pool: IndexArray,
         refused: IndexArray,
-        inside: Mask | None = None,
     ) -> tuple[Best, int]:
         """The k best of a pool, scored exactly; see `_choose_scored`."""
-        return _choose_scored(k, pool, self._score(user, pool), refused, inside)
+        return _choose_scored(k, pool, self._score(user, pool), refused)
 
     def _score(self, user: FloatArray, items: IndexArray) -> FloatArray:
         """`user @ row` of each item."""
@@ -263,27 +300,16 @@ class Retriever:
         return rows
 
     def _group(self, allowed: IndexArray) -> tuple[Grouping, IndexArray]:
-        """The items by list, and those with the longest rows."""
+        """The items by list, and those that are always scored."""
         cut = max(0, len(allowed) - LONGEST_ROWS)
         longest = allowed[np.argpartition(self._lengths[allowed], cut)[cut:]]
-        return Grouping.of(allowed, self._places, self._info.n_lists), longest
-
-    def _probe(self, depth: int) -> Probe | None:
-        """The narrowest way to find the `depth` best items; None, that deep was not measured."""
-        place = bisect_left(self._depths, depth)
-        return self._info.probes[place] if place < len(self._depths) else None
+        loners = self._loners[are_members(self._loners, allowed)]
+        grouping = Grouping.of(allowed, self._index.places, self._info.n_lists)
+        return grouping, np.union1d(longest, loners)
 
     def _count_indexed(self, allowed: IndexArray) -> int:
         """How many of these sorted items, all in front, are in the index."""
         return int(np.searchsorted(allowed, self._n_indexed, side="right"))
-
-    def _fresh(self, allowed: IndexArray | None) -> IndexArray:
-        """Sorted items behind the indexed ones: those allowed, or all."""
-        if allowed is not None:
-            return allowed[self._count_indexed(allowed) :]
-        if len(self._table) == self._n_indexed + 1:
-            return NO_ITEMS
-        return np.arange(self._n_indexed + 1, len(self._table), dtype=np.int32)
 
 
 def _measure(table: FloatArray) -> FloatArray:
@@ -292,12 +318,22 @@ def _measure(table: FloatArray) -> FloatArray:
     return lengths
 
 
+def _narrowest(probes: Sequence[Probe], depth: int) -> Probe | None:
+    """The first that finds the `depth` best items; None, that deep was not measured."""
+    place = bisect_left(probes, depth, key=lambda probe: probe.depth)
+    return probes[place] if place < len(probes) else None
+
+
+def _are_permitted(items: IndexArray, refused: IndexArray, allowed: IndexArray | None) -> Mask:
+    """Which items may be returned; all are sorted."""
+    permitted = ~are_members(items, refused)
+    if allowed is not None:
+        permitted &= are_members(items, allowed)
+    return permitted
+
+
 def _choose_scored(
-    k: int,
-    pool: IndexArray,
-    scores: FloatArray,
-    refused: IndexArray,
-    inside: Mask | None = None,
+    k: int, pool: IndexArray, scores: FloatArray, refused: IndexArray
 ) -> tuple[Best, int]:
     """The k best of a pool, and how many of the pool are no worse than the last of these.
 
@@ -306,92 +342,12 @@ def _choose_scored(
         pool: item_indices, sorted.
         scores: of the pool.
         refused: sorted.
-        inside: which of the first of the pool may be chosen; None means all.
     """
     permitted = scores
-    if len(refused) or inside is not None:
+    if len(refused):
         permitted = scores.copy()
-        permitted[_are_members(pool, refused)] = REFUSED
-        if inside is not None:
-            permitted[: len(inside)][~inside] = REFUSED
+        permitted[are_members(pool, refused)] = REFUSED
     places = top_k(permitted, k)
     best = scores[places]
     reached = int(np.count_nonzero(scores >= best[-1])) if len(best) else len(pool)
     return (pool[places], best), reached
-
-
-def _are_members(items: IndexArray, members: IndexArray) -> Mask:
-    """Which of the items are in a sorted set."""
-    if not len(members):
-        return np.zeros(len(items), dtype=np.bool_)
-    places = np.minimum(members.searchsorted(items), len(members) - 1)
-    found: Mask = members[places] == items
-    return found
-
-
-def _open_index(bundle: Bundle, info: RetrieverInfo, places: Places) -> Any:
-    """The bundle's faiss index over its memory-mapped lists.
-
-    Raises:
-        BundleError: see `Retriever.open`.
-    """
-    # Small catalogues do without, and without its memory.
-    import faiss
-
-    # A request is far too small to be worth dividing; the cores are better spent on other workers.
-    faiss.omp_set_num_threads(1)
-    path = bundle.folder / files.RETRIEVER
-    try:
-        index = faiss.read_index(str(path))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError(f"{path}: not a readable index ({reason})") from error
-    if not isinstance(index, faiss.IndexIVFPQFastScan):
-        raise BundleError(f"{path}: is a {type(index).__name__}, expected IndexIVFPQFastScan")
-    size = bundle.manifest.model.embedding_size
-    facts = {
-        "vectors of size": (index.d, size),
-        "items": (index.ntotal, bundle.manifest.n_items),
-        "lists": (index.nlist, info.n_lists),
-        "bytes a code": (index.code_size, info.code_bytes),
-        "metric": (index.metric_type, faiss.METRIC_INNER_PRODUCT),
-    }
-    for name, (found, expected) in facts.items():
-        if found != expected:
-            raise BundleError(f"{path}: {name} {found}, expected {expected}")
-    lists = _map_lists(bundle, info, places)
-    index.replace_invlists(lists, True)
-    lists.this.disown()
-    return index
-
-
-def _map_lists(bundle: Bundle, info: RetrieverInfo, places: Places) -> Any:
-    """The lists as faiss reads them where they lie, every worker the same pages.
-
-    faiss itself would copy lists of 4-bit codes into each process's memory. Its lists on disk know
-    nothing of blocks; but a list whose capacity is whole blocks looks just like one of theirs.
-    """
-    import faiss
-
-    path = bundle.folder / files.RETRIEVER_LISTS
-    if places.dtype != np.uint16 or int(places[1:].max()) >= info.n_lists:
-        raise BundleError(
-            f"{bundle.folder / files.RETRIEVER_PLACES}: {places.dtype} up to {places[1:].max()}, "
-            f"expected uint16 below {info.n_lists}"
-        )
-    sizes = np.bincount(places[1:], minlength=info.n_lists)
-    capacities = -(-sizes // _BLOCK_ITEMS) * _BLOCK_ITEMS
-    ends = np.cumsum(capacities * (info.code_bytes + _ID_BYTES))
-    if (found := path.stat().st_size) != ends[-1]:
-        raise BundleError(f"{path}: {found} bytes, the lists of its items take {ends[-1]}")
-    lists = faiss.OnDiskInvertedLists()
-    lists.nlist, lists.code_size = info.n_lists, info.code_bytes
-    lists.filename, lists.totsize, lists.read_only = str(path), int(ends[-1]), True
-    lists.prefetch_nthread = 0
-    # A faiss.OnDiskOneList is three numbers: size, capacity, and offset in bytes.
-    described = np.stack([sizes, capacities, np.concatenate(([0], ends[:-1]))], axis=1)
-    described = np.ascontiguousarray(described, dtype=np.uint64)
-    lists.lists.resize(info.n_lists)
-    faiss.memcpy(lists.lists.data(), faiss.swig_ptr(described), described.nbytes)
-    lists.do_mmap()
-    return lists

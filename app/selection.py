@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
 from app.arrays import FloatArray, IndexArray
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Best: TypeAlias = tuple[IndexArray, FloatArray]
+"""Items, best first, and their scores."""
 
 REFUSED = np.float32(-np.inf)
 
@@ -38,3 +45,34 @@ def top_k(scores: FloatArray, k: int, allowed: IndexArray | None = None) -> Inde
     if threshold == REFUSED:
         best = best[pool[best] > REFUSED]
     return (best if allowed is None else allowed[best]).astype(np.int32)
+
+
+def kth_best(scores: FloatArray, k: int) -> np.float32:
+    """The k-th largest score; -inf where there are fewer."""
+    if len(scores) < k:
+        return REFUSED
+    found: np.float32 = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return found
+
+
+def best_of(k: int, items: IndexArray, scores: FloatArray) -> Best:
+    """The k best of items in any order, or all where there are fewer, with their scores."""
+    if k < len(items):
+        near = np.flatnonzero(scores >= kth_best(scores, k))
+        items, scores = items[near], scores[near]
+    order = np.lexsort((items, -scores))[:k]
+    return items[order], scores[order]
+
+
+def are_members(items: IndexArray, members: IndexArray) -> Mask:
+    """Which of some sorted items, each there once, are in a sorted set: bool [len(items)]."""
+    found: Mask = np.zeros(len(items), dtype=np.bool_)
+    if not len(members) or not len(items):
+        return found
+    if len(members) < len(items):
+        places = np.minimum(items.searchsorted(members), len(items) - 1)
+        found[places[items[places] == members]] = True
+        return found
+    places = np.minimum(members.searchsorted(items), len(members) - 1)
+    np.equal(members[places], items, out=found)
+    return found

@@ -19,7 +19,7 @@ from model_store.codecs import UserHistory
 from model_store.errors import BundleError
 from model_store.files import hash_file
 from model_store.id_map import IdMap
-from model_store.manifest import FileEntry, Manifest
+from model_store.manifest import FileEntry, Manifest, RetrieverInfo
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -32,6 +32,7 @@ FRESH_PROJECTION = "fresh_projection.npy"
 RETRIEVER = "retriever.faiss"
 RETRIEVER_LISTS = "retriever_lists.bin"
 RETRIEVER_PLACES = "retriever_places.npy"
+RETRIEVER_LONERS = "retriever_loners.npy"
 USER_IDS = "user_ids.json"
 USER_OFFSETS = "user_offsets.npy"
 USER_ITEMS = "user_items.npy"
@@ -42,7 +43,7 @@ GOLDEN = "golden.json"
 REPORT = "report.json"
 
 REQUIRED = (MODEL, ITEM_TABLE, ITEM_IDS, ATTRIBUTES, POPULARITY, GOLDEN)
-RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_PLACES)
+RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_PLACES, RETRIEVER_LONERS)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 
 
@@ -86,7 +87,7 @@ class Bundle:
         """
         bundle = cls(folder, Manifest.load(folder / MANIFEST))
         files = bundle.manifest.files
-        for name in REQUIRED + (RETRIEVER_FILES if bundle.manifest.retriever else ()):
+        for name in REQUIRED + _retriever_files(bundle.manifest.retriever):
             if name not in files:
                 raise BundleError(f"{folder}: {name} is not in the manifest")
         for name, entry in files.items():
@@ -113,6 +114,8 @@ class Bundle:
             expected[FRESH_PROJECTION] = (vector_size + 1, size)
         if self.manifest.retriever:
             expected[RETRIEVER_PLACES] = (rows,)
+            if n_loners := self.manifest.retriever.n_loners:
+                expected[RETRIEVER_LONERS] = (n_loners,)
         for name, shape in expected.items():
             if (array := self._array(name)).shape != shape:
                 raise BundleError(f"{self.folder / name}: shape {array.shape}, expected {shape}")
@@ -179,6 +182,14 @@ class Bundle:
         return self._array(RETRIEVER_PLACES) if self.has(RETRIEVER_PLACES) else None
 
     @cached_property
+    def retriever_loners(self) -> npt.NDArray[np.int32]:
+        """int32 [n_loners], sorted item_indices that are in none of the retriever's lists."""
+        info = self.manifest.retriever
+        if info is None or not info.n_loners:
+            return np.empty(0, dtype=np.int32)
+        return self._array(RETRIEVER_LONERS)
+
+    @cached_property
     def golden(self) -> tuple[GoldenRequest, ...]:
         """Requests with their answers, replayed before the bundle may serve.
 
@@ -242,6 +253,13 @@ class Bundle:
                 writer.add(name, self.folder / name)
             fields = self.manifest.model_dump(exclude={"files", "version", "schema_version"})
             return writer.finish(version=version or self.version, **fields)
+
+
+def _retriever_files(info: RetrieverInfo | None) -> tuple[str, ...]:
+    """What must be there; bundles of before there were loners lack the last."""
+    if info is None:
+        return ()
+    return RETRIEVER_FILES if info.n_loners else RETRIEVER_FILES[:-1]
 
 
 class BundleWriter:

@@ -88,6 +88,7 @@ class Probe(_Frozen):
 
     depth: int = Field(gt=0, description="for the `depth` best items of the whole catalogue …")
     lists: int = Field(gt=0, description="… this many of its lists are looked into")
+    reach: float = Field(0.0, ge=0, description="… wide ones before narrow ones, this much")
     rescored: int = Field(gt=0, description="… and this many candidates scored exactly")
     recall: float = Field(ge=0, le=1, description="share of those `depth` items then found")
 
@@ -98,10 +99,14 @@ class RetrieverInfo(_Frozen):
     kind: Literal["ivf_pq_fast_scan"] = "ivf_pq_fast_scan"
     n_lists: int = Field(gt=0, description="clusters of items")
     code_bytes: int = Field(gt=0, description="of one item's code")
+    n_loners: int = Field(0, ge=0, description="items in none of them, which are always scored")
     probes: tuple[Probe, ...] = Field(min_length=1, description="by rising depth")
+    thorough: tuple[Probe, ...] = Field(
+        (), description="the same where all of the depth but ten is refused, and had been found"
+    )
     n_queries: int = Field(gt=0, description="user vectors that recall was measured on")
 
-    @field_validator("probes")
+    @field_validator("probes", "thorough")
     @classmethod
     def _depths_rise(cls, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
         depths = [probe.depth for probe in probes]

@@ -5,11 +5,16 @@ widely, and centres of unit length (spherical k-means, faiss's own choice for in
 items of all norms, which takes more lists for the same recall. Items are coded as 4 bits for each
 `D / sub-quantizers` numbers of what is left after the centre, to be scanned from registers
 (Andre et al., 2017).
+
+A few items lie far from every centre. Codes say little of these, and they are found in lists where
+nobody would look: on a million items trained here, the few thousand of them take most of what it
+takes to find the best thousand. They are kept out of the lists, and always scored.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,28 +26,23 @@ import numpy.typing as npt
 from model_store import bundle as files
 from model_store.errors import InputError
 from model_store.files import save_array, write_atomically
-from model_store.manifest import Probe, RetrieverInfo
+from model_store.lists import measure_spreads
+from model_store.manifest import RetrieverInfo
+from offline.export.probes import Lists, measure_probes
 from offline.progress import Progress
 
 Vectors = npt.NDArray[np.float32]
-Ranks = npt.NDArray[np.int64]
 
-NEEDED_RECALL = 0.992
-"""Of each probe on the vectors it is chosen by; leaves room for other vectors to reach .99."""
-# What the lists may reach by themselves, the least first: a list more takes longer than some
-# candidates more.
-_LISTS_RECALLS = (0.9925, 0.994, 0.996, 0.998, 1.0)
 _MOST_QUERIES = 500
-_DEPTHS = (10, 15, 20, 30, 50, 70, 100, 150, 200, 500, 1_000, 2_000, 5_000, 10_000)
-# Deep down there are so many items to each query that fewer queries will do.
-_SHALLOW, _DEEP_QUERIES = 200, 100
 _FEWEST_ITEMS = 1_000
 _MOST_LISTS = 1 << 13  # every item is compared with every centre once: at 10M items minutes
 _SAMPLES_PER_LIST = 40
 _ITERATIONS = 10
 _CHUNK_ROWS = 1 << 17
 _BLOCK_ITEMS = 32
-_RESCORED_STEP, _MOST_RESCORED = 1.5, 16
+# Rows that are always scored: as many as a core multiplies in about .1 ms, and no more than this
+# share of a small catalogue.
+_LONER_BYTES, _LONER_SHARE = 4 * 1024**2, 1 / 50
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,21 @@ def build_retriever(
     index = _train(table, n_lists, size)
     _add(index, table)
     _rank_by_inner_product(index)
-    places = _write_lists(index, n_items, folder)
+    places = _find_places(index, n_items)
+    loners = _take_loners(index, table, places)
+    _write_lists(index, folder)
+    save_array(folder / files.RETRIEVER_PLACES, places)
+    save_array(folder / files.RETRIEVER_LONERS, loners)
     users = _some(users, _MOST_QUERIES, size.seed)
-    probes = _measure(index, table, users, places)
+    probes, thorough = measure_probes(_describe(index, table, places, loners), table, users)
     _write_index(index, folder)
     return RetrieverInfo(
-        n_lists=n_lists, code_bytes=index.code_size, probes=probes, n_queries=len(users)
+        n_lists=n_lists,
+        code_bytes=index.code_size,
+        n_loners=len(loners),
+        probes=probes,
+        thorough=thorough,
+        n_queries=len(users),
     )
 
 
@@ -158,30 +167,64 @@ def _rank_by_inner_product(index: Any) -> None:
     quantizer.this.disown()
 
 
-def _write_lists(index: Any, n_items: int, folder: Path) -> npt.NDArray[np.uint16]:
-    """Write all lists behind each other: blocks of codes, then ids, -1 where a block is not full.
-
-    Returns:
-        uint16 [N+1], the list of each item.
-    """
+def _find_places(index: Any, n_items: int) -> npt.NDArray[np.uint16]:
+    """The list of each item: uint16 [N+1]."""
     places = np.zeros(n_items + 1, dtype=np.uint16)
+    for number, size in _sizes(index):
+        places[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
+    return places
+
+
+def _sizes(index: Any) -> Iterator[tuple[int, int]]:
+    """Number and size of each list that isn't empty."""
+    for number in range(index.nlist):
+        if size := index.invlists.list_size(number):
+            yield number, size
+
+
+def _take_loners(
+    index: Any, table: Vectors, places: npt.NDArray[np.uint16]
+) -> npt.NDArray[np.int32]:
+    """Remove the items farthest from their centres from the lists: sorted item_indices."""
+    n_items, dimension = len(table) - 1, table.shape[1]
+    count = min(_LONER_BYTES // (4 * dimension), int(n_items * _LONER_SHARE))
+    centres = index.quantizer.reconstruct_n(0, index.nlist)
+    distances = np.zeros(n_items + 1, dtype=np.float32)
+    for start in range(1, len(table), _CHUNK_ROWS):
+        rows = np.asarray(table[start : start + _CHUNK_ROWS])
+        rest = rows - centres[places[start : start + len(rows)]]
+        distances[start : start + len(rows)] = np.einsum("nd,nd->n", rest, rest)
+    farthest = np.argpartition(distances, len(distances) - count)[len(distances) - count :]
+    loners = np.sort(farthest).astype(np.int32)
+    index.remove_ids(loners.astype(np.int64))
+    return loners
+
+
+def _describe(
+    index: Any, table: Vectors, places: npt.NDArray[np.uint16], loners: npt.NDArray[np.int32]
+) -> Lists:
+    listed = np.ones(len(places), dtype=np.bool_)
+    listed[0] = False
+    listed[loners] = False
+    lengths = np.sqrt(np.einsum("nd,nd->n", table, table))
+    centres = index.quantizer.reconstruct_n(0, index.nlist)
+    spreads = measure_spreads(lengths[listed], places[listed], centres, index.nlist)
+    return Lists(index, places, listed, spreads)
+
+
+def _write_lists(index: Any, folder: Path) -> None:
+    """Write lists behind each other: blocks of codes, then ids, -1 where a block is not full."""
     lists = faiss.downcast_InvertedLists(index.invlists)
 
     def write(file: Any) -> None:
-        for number in range(index.nlist):
-            size = lists.list_size(number)
+        for number, size in _sizes(index):
             capacity = -(-size // _BLOCK_ITEMS) * _BLOCK_ITEMS
-            if not size:
-                continue
             ids = np.full(capacity, -1, dtype=np.int64)
             ids[:size] = faiss.rev_swig_ptr(lists.get_ids(number), size)
             codes = faiss.rev_swig_ptr(lists.get_codes(number), capacity * index.code_size)
             file.write(codes.tobytes() + ids.tobytes())
-            places[ids[:size]] = number
 
     write_atomically(folder / files.RETRIEVER_LISTS, write)
-    save_array(folder / files.RETRIEVER_PLACES, places)
-    return places
 
 
 def _write_index(index: Any, folder: Path) -> None:
@@ -191,87 +234,3 @@ def _write_index(index: Any, folder: Path) -> None:
     empty.this.disown()
     content = faiss.serialize_index(index).tobytes()
     write_atomically(folder / files.RETRIEVER, content)
-
-
-def _measure(
-    index: Any, table: Vectors, users: Vectors, places: npt.NDArray[np.uint16]
-) -> tuple[Probe, ...]:
-    """The narrowest probe that reaches the needed recall, for each depth."""
-    n_items = len(table) - 1
-    depths = [depth for depth in _DEPTHS if depth <= n_items // 10]
-    probes = []
-    for part, some in (
-        ([depth for depth in depths if depth <= _SHALLOW], users),
-        (
-            [depth for depth in depths if depth > _SHALLOW],
-            users[:: -(-len(users) // _DEEP_QUERIES)],
-        ),
-    ):
-        if not part:
-            continue
-        best = find_best(table, some, part[-1])
-        ranks = _list_ranks(index, some, places[best])
-        with Progress("measuring recall", len(part), "depth") as progress:
-            for depth in part:
-                probes.append(_narrowest(index, some, best[:, :depth], ranks[:, :depth]))
-                progress.advance()
-    return tuple(probes)
-
-
-def _narrowest(index: Any, users: Vectors, wanted: Ranks, ranks: Ranks) -> Probe:
-    """The fewest lists, then the fewest candidates, that reach the needed recall."""
-    depth = wanted.shape[1]
-    most = min(index.ntotal, _MOST_RESCORED * depth + 100)
-    for share in _LISTS_RECALLS:
-        n_lists = int(np.quantile(ranks, share, method="higher")) + 1
-        rescored = min(most, depth + 16)
-        while True:
-            parameters = faiss.SearchParametersIVF(nprobe=n_lists)
-            _, found = index.search(users, rescored, params=parameters)
-            recall = _recall(found, wanted)
-            if recall >= NEEDED_RECALL or rescored == most:
-                break
-            rescored = min(most, int(rescored * _RESCORED_STEP))
-        if recall >= NEEDED_RECALL:
-            break
-    return Probe(depth=depth, lists=n_lists, rescored=rescored, recall=round(recall, 5))
-
-
-def _recall(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> float:
-    pairs = zip(found, wanted, strict=True)
-    return float(np.mean([np.isin(want, got).mean() for got, want in pairs]))
-
-
-def _list_ranks(index: Any, users: Vectors, places: npt.NDArray[np.uint16]) -> Ranks:
-    """At which place, from 0, the lists of these items come up for their users: [Q, depth]."""
-    centres = index.quantizer.reconstruct_n(0, index.nlist)
-    order = np.argsort(-(users @ centres.T), axis=1, kind="stable")
-    rank_of = np.empty_like(order)
-    np.put_along_axis(rank_of, order, np.arange(index.nlist)[None], axis=1)
-    return np.take_along_axis(rank_of, places.astype(np.int64), axis=1)
-
-
-def find_best(table: Vectors, users: Vectors, depth: int) -> npt.NDArray[np.int64]:
-    """The `depth` best items of each user by exact scoring, best first: int64 [Q, depth]."""
-    items = np.zeros((len(users), 0), dtype=np.int64)
-    scores = np.zeros((len(users), 0), dtype=np.float32)
-    with Progress("scoring exactly", len(table) - 1, "item") as progress:
-        for start in range(1, len(table), _CHUNK_ROWS):
-            rows = np.asarray(table[start : start + _CHUNK_ROWS])
-            new_scores = users @ rows.T
-            kept = _largest(new_scores, depth)
-            scores = np.hstack([scores, np.take_along_axis(new_scores, kept, axis=1)])
-            items = np.hstack([items, kept + start])
-            kept = _largest(scores, depth)
-            scores = np.take_along_axis(scores, kept, axis=1)
-            items = np.take_along_axis(items, kept, axis=1)
-            progress.advance(len(rows))
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(items, order, axis=1)
-
-
-def _largest(scores: Vectors, count: int) -> npt.NDArray[np.int64]:
-    """Columns of the largest numbers of each row, in no order."""
-    count = min(count, scores.shape[1])
-    columns: npt.NDArray[np.int64] = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    return columns

@@ -88,8 +88,8 @@ def test_only_inference_uses_onnxruntime() -> None:
     assert importers_of("onnxruntime") == {"app/inference.py"}
 
 
-def test_only_retrieval_uses_faiss() -> None:
-    assert importers_of("faiss") == {"app/retrieval.py"}
+def test_only_candidates_use_faiss() -> None:
+    assert importers_of("faiss") == {"app/candidates.py"}
 
 
 def test_redis_is_known_to_the_feature_store_only() -> None:

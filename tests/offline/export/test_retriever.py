@@ -5,21 +5,22 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from model_store.errors import InputError
 from model_store.files import hash_file
 from model_store.id_map import IdMap
-from model_store.manifest import RetrieverInfo
+from model_store.lists import measure_spreads
+from model_store.manifest import Probe, RetrieverInfo
 from offline.artifact import Artifact
 from offline.assembly import BundleParts, gather_files, read_retriever
 from offline.export.bundle_files import ExportReport, export_model
 from offline.export.config import RetrievalConfig
+from offline.export.probes import NEEDED_RECALL, find_best
 from offline.export.retriever import (
-    NEEDED_RECALL,
     RetrieverSize,
     build_retriever,
-    find_best,
     suit_lists,
 )
 from offline.recommender.config import SasrecConfig, TrainingConfig
@@ -27,7 +28,9 @@ from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SasrecRecommender
 from tests.app.retrieved import N_ITEMS, SIZE, make_vectors
 
-FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy")
+FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy", "retriever_loners.npy")
+Vectors = npt.NDArray[np.float32]
+Items = npt.NDArray[np.int64]
 CHOSEN = RetrieverSize(n_lists=64)
 
 
@@ -44,26 +47,59 @@ def info(folder: Path) -> RetrieverInfo:
 def test_probes_say_what_it_takes(info: RetrieverInfo) -> None:
     assert (info.n_lists, info.code_bytes, info.n_queries) == (64, SIZE // 2, 64)
     assert [probe.depth for probe in info.probes] == [10, 15, 20, 30, 50, 70, 100, 150, 200, 500]
-    for narrow, wide in zip(info.probes, info.probes[1:], strict=False):
-        assert narrow.lists <= wide.lists <= 64
-    for probe in info.probes:
+    assert [probe.depth for probe in info.thorough] == [20, 30, 60, 110, 250, 550]
+    assert info.n_loners == N_ITEMS // 50
+    for probe in info.probes + info.thorough:
         assert NEEDED_RECALL <= probe.recall <= 1
+        assert probe.lists <= 64
         assert probe.depth < probe.rescored <= N_ITEMS
 
 
-def test_the_stated_recall_is_true(info: RetrieverInfo, folder: Path) -> None:
-    """Counted anew from the files, with an index that scans the lists by itself."""
+@pytest.mark.parametrize("kind", ["probes", "thorough"])
+def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str) -> None:
+    """Counted anew with exact scores, lists and codes from the files."""
     table, users = make_vectors()
+    for probe in getattr(info, kind):
+        shares = []
+        for user in users:
+            best = np.argsort(-(table[1:] @ user), kind="stable") + 1
+            wanted = best[: probe.depth]
+            if kind == "thorough":
+                # All that a plain search for the depth returns is refused but the last ten places.
+                plain = next((p for p in info.probes if p.depth >= probe.depth), info.probes[-1])
+                found = best[np.isin(best, search(folder, user, plain))]
+                wanted = best[~np.isin(best, found[: probe.depth - 10])][:10]
+            shares.append(np.isin(wanted, search(folder, user, probe)).mean())
+        assert np.mean(shares) >= probe.recall - 0.005
+
+
+def search(folder: Path, user: Vectors, probe: Probe) -> Items:
+    """Candidates by the files alone: codes of the lists that rank best, and the loners."""
+    table, _ = make_vectors()
     index = faiss.read_index(str(folder / "retriever.faiss"))
-    places = np.load(folder / "retriever_places.npy")
+    places, loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
+    listed = np.setdiff1d(np.arange(1, N_ITEMS + 1), loners)
     centres = index.quantizer.reconstruct_n(0, 64)
-    probe = info.probes[0]
-    wanted = np.argsort(-(users @ table[1:].T), axis=1, kind="stable")[:, : probe.depth] + 1
-    lists = np.argsort(-(users @ centres.T), axis=1)[:, : probe.lists]
-    reachable = np.mean(
-        [np.isin(places[one], near).mean() for one, near in zip(wanted, lists, strict=True)]
-    )
-    assert probe.recall <= reachable
+    spreads = measure_spreads(np.linalg.norm(table[listed], axis=1), places[listed], centres, 64)
+    ranked = centres @ user + probe.reach * np.linalg.norm(user) * spreads
+    near = np.argsort(-ranked)[: probe.lists]
+    inside = listed[np.isin(places[listed], near)]
+    residuals = table[inside] - centres[places[inside]]
+    decoded = index.pq.decode(index.pq.compute_codes(residuals)) + centres[places[inside]]
+    order = np.argsort(-(decoded @ user))[: probe.rescored]
+    return np.concatenate([inside[order], loners])
+
+
+def test_loners_are_farthest_from_their_centres(info: RetrieverInfo, folder: Path) -> None:
+    table, _ = make_vectors()
+    index = faiss.read_index(str(folder / "retriever.faiss"))
+    places, loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
+    assert loners.dtype == np.int32
+    assert len(loners) == info.n_loners == N_ITEMS - index.ntotal
+    assert (np.diff(loners) > 0).all()
+    distances = np.linalg.norm(table - index.quantizer.reconstruct_n(0, 64)[places], axis=1)[1:]
+    others = np.delete(distances, loners - 1)
+    assert distances[loners - 1].min() >= others.max()
 
 
 def test_every_item_is_in_one_list_near_its_centre(info: RetrieverInfo, folder: Path) -> None:
@@ -71,12 +107,12 @@ def test_every_item_is_in_one_list_near_its_centre(info: RetrieverInfo, folder: 
     index = faiss.read_index(str(folder / "retriever.faiss"))
     centres = index.quantizer.reconstruct_n(0, 64)
     distances = ((table[1:, None] - centres[None]) ** 2).sum(axis=2)
-    places = np.load(folder / "retriever_places.npy")
+    places, loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
     assert places.dtype == np.uint16
     assert places[0] == 0
     chosen = distances[np.arange(N_ITEMS), places[1:]]
     np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-4, atol=1e-4)
-    sizes = np.bincount(places[1:], minlength=64)
+    sizes = np.bincount(np.delete(places, loners)[1:], minlength=64)
     blocks = -(-sizes // 32) * 32
     assert (folder / "retriever_lists.bin").stat().st_size == (blocks * (SIZE // 2 + 8)).sum()
 

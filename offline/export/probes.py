@@ -1,0 +1,223 @@
+"""How wide a retriever has to look: measured on user vectors when it is built.
+
+One search of everything tells at which place the code of each wanted item comes up, and the ranking
+of lists at which place its list does. From both follows what any number of lists and candidates
+finds, at least: with fewer lists an item's place can only get better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from model_store.lists import credit
+from model_store.manifest import Probe
+from offline.progress import Progress
+
+Vectors = npt.NDArray[np.float32]
+Ranks = npt.NDArray[np.int64]
+
+NEEDED_RECALL = 0.995
+"""Of each probe on the vectors it is chosen by; leaves room for other vectors to reach .99."""
+DEPTHS = (10, 15, 20, 30, 50, 70, 100, 150, 200, 500, 1_000, 2_000, 5_000, 10_000)
+THOROUGH_DEPTHS = (20, 30, 60, 110, 250, 550, 1_010, 1_100, 1_250, 2_200, 5_500)
+# Deep down there are so many items to each query that fewer queries will do.
+_SHALLOW, _DEEP_QUERIES = 1_250, 100
+# Shares of the wanted items whose lists are looked into, and credits for spread to choose among.
+_LISTS_RECALLS = (0.9955, 0.997, 0.9985, 0.9995, 1.0)
+_REACHES = (0.0, 1.0, 2.0, 3.0, 4.0)
+# What each takes, in ns (measured at a million items, one core): to open a list, to scan a code,
+# and to bring up a candidate, fetch its row and score it.
+_LIST_NS, _CODE_NS, _CANDIDATE_NS = 180.0, 3.6, 200.0
+_MOST_RESCORED = 16
+# What is left of a depth after the best found of it were refused.
+_LEFT = 10
+_CHUNK_ROWS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What there is to look into.
+
+    Attributes:
+        index: a faiss index whose lists are ranked by inner product.
+        places: uint16 [N+1], the list of each item.
+        listed: bool [N+1], items in a list; all others are always found.
+        spreads: float32 [n_lists], see `measure_spreads`.
+    """
+
+    index: Any
+    places: npt.NDArray[np.uint16]
+    listed: npt.NDArray[np.bool_]
+    spreads: Vectors
+
+
+@dataclass(frozen=True)
+class _Sighting:
+    """Where the best items of some users come up; rows are users, columns items, best first.
+
+    Attributes:
+        items: int64 [Q, depth].
+        code_places: int64 [Q, depth], among all codes, `most` for what comes later still; -1 for
+            what is always found.
+        list_places: for each reach, int64 [Q, depth] among the lists.
+        scanned: for each reach, float64 [n_lists + 1], codes in the first so many lists.
+        most: candidates that were asked for.
+    """
+
+    items: Ranks
+    code_places: Ranks
+    list_places: dict[float, Ranks]
+    scanned: dict[float, npt.NDArray[np.float64]]
+    most: int
+
+    def found_by(self, probe: Probe) -> npt.NDArray[np.bool_]:
+        """Which of the items a probe finds."""
+        seen = (self.code_places < probe.rescored) & (self.list_places[probe.reach] < probe.lists)
+        return seen | (self.code_places < 0)
+
+
+def measure_probes(
+    lists: Lists, table: Vectors, users: Vectors
+) -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
+    """The cheapest probe for each depth; the same where what a search had found is refused.
+
+    What a search missed is what is left when all that it found is refused, as a service's own
+    answers are: to find that, the next search must be wider than the first.
+
+    Args:
+        table: float32 [N+1, D].
+        users: float32 [Q, D].
+    """
+    n_items = len(table) - 1
+    probes: list[Probe] = []
+    thorough: list[Probe] = []
+    with Progress("measuring recall", 2, "part") as progress:
+        for low, high, some in (
+            (0, _SHALLOW, users),
+            (_SHALLOW, n_items, users[:: -(-len(users) // _DEEP_QUERIES)]),
+        ):
+            plain = [depth for depth in DEPTHS if low < depth <= min(high, n_items // 10)]
+            wide = [depth for depth in THOROUGH_DEPTHS if low < depth <= min(high, n_items // 10)]
+            if plain or wide:
+                deepest = max(plain + wide)
+                # Of what is found first, some items are missed, and lie no deeper than this.
+                sighting = _look(lists, some, find_best(table, some, deepest + deepest // 20 + 50))
+                probes += [_cheapest(depth, _first(depth), sighting) for depth in plain]
+                thorough += [
+                    _cheapest(depth, _left(depth, probes, sighting), sighting) for depth in wide
+                ]
+            progress.advance()
+    return tuple(probes), tuple(thorough)
+
+
+Choice = Callable[[Ranks], npt.NDArray[np.bool_]]
+"""Which of the best items [Q, depth] are wanted: bool, the same shape."""
+
+
+def _first(depth: int) -> Choice:
+    return lambda items: np.broadcast_to(np.arange(items.shape[1]) < depth, items.shape)
+
+
+def _left(depth: int, probes: list[Probe], sighting: _Sighting) -> Choice:
+    """The best after a plain search for the depth lost all it returned but the last ten places."""
+    found = sighting.found_by(next((p for p in probes if p.depth >= depth), probes[-1]))
+    refused = found & (np.cumsum(found, axis=1) <= depth - _LEFT)
+    left = ~refused
+    return lambda _: left & (np.cumsum(left, axis=1) <= _LEFT)
+
+
+def _look(lists: Lists, users: Vectors, best: Ranks) -> _Sighting:
+    index, depth = lists.index, best.shape[1]
+    most = min(index.ntotal, _MOST_RESCORED * depth + 100)
+    code_places = np.full(best.shape, most, dtype=np.int64)
+    place_of = np.full(len(lists.places), most, dtype=np.int64)
+    everything = faiss.SearchParametersIVF(nprobe=index.nlist)
+    with Progress("searching all lists", len(users), "user") as progress:
+        for number, user in enumerate(users):
+            _, found = index.search(user[None], most, params=everything)
+            place_of[found[0]] = np.arange(most)
+            code_places[number] = place_of[best[number]]
+            place_of[found[0]] = most
+            progress.advance()
+    code_places[~lists.listed[best]] = -1
+    sizes = np.bincount(lists.places[lists.listed], minlength=index.nlist)
+    centres = index.quantizer.reconstruct_n(0, index.nlist)
+    list_places, scanned = {}, {}
+    for reach in _REACHES:
+        ranked = np.stack([credit(centres @ user, user, lists.spreads, reach) for user in users])
+        order = np.argsort(-ranked, axis=1, kind="stable")
+        rank_of = np.empty_like(order)
+        np.put_along_axis(rank_of, order, np.arange(index.nlist)[None], axis=1)
+        list_places[reach] = np.take_along_axis(
+            rank_of, lists.places[best].astype(np.int64), axis=1
+        )
+        scanned[reach] = np.concatenate(([0.0], np.cumsum(sizes[order].mean(axis=0))))
+    return _Sighting(best, code_places, list_places, scanned, most)
+
+
+def _cheapest(depth: int, choose: Choice, sighting: _Sighting) -> Probe:
+    """Of all that reach the needed recall of the wanted items, what takes least time."""
+    wanted = choose(sighting.items)
+    probes = [
+        _fewest_rescored(depth, reach, share, wanted, sighting)
+        for reach in sighting.list_places
+        for share in _LISTS_RECALLS
+    ]
+    enough = [probe for probe in probes if probe.recall >= NEEDED_RECALL]
+    if not enough:
+        return max(probes, key=lambda probe: probe.recall)
+    return min(enough, key=lambda probe: _cost_ns(probe, sighting))
+
+
+def _fewest_rescored(
+    depth: int, reach: float, share: float, wanted: npt.NDArray[np.bool_], sighting: _Sighting
+) -> Probe:
+    """The fewest candidates that do, in the lists of so many of the wanted items."""
+    codes, ranks = sighting.code_places[wanted], sighting.list_places[reach][wanted]
+    listed = ranks[codes >= 0]
+    n_lists = int(np.quantile(listed, share, method="higher")) + 1 if len(listed) else 1
+    # What is in none of these lists is found at no place.
+    codes = np.where((ranks < n_lists) | (codes < 0), codes, sighting.most)
+    last = int(np.quantile(codes, NEEDED_RECALL, method="higher"))
+    rescored = min(max(depth + 16, last + 1), sighting.most)
+    recall = float(np.mean(codes < rescored))
+    return Probe(
+        depth=depth, lists=n_lists, reach=reach, rescored=rescored, recall=round(recall, 5)
+    )
+
+
+def _cost_ns(probe: Probe, sighting: _Sighting) -> float:
+    n_codes = float(sighting.scanned[probe.reach][probe.lists])
+    return probe.lists * _LIST_NS + n_codes * _CODE_NS + probe.rescored * _CANDIDATE_NS
+
+
+def find_best(table: Vectors, users: Vectors, depth: int) -> Ranks:
+    """The `depth` best items of each user by exact scoring, best first: int64 [Q, depth]."""
+    items = np.zeros((len(users), 0), dtype=np.int64)
+    scores = np.zeros((len(users), 0), dtype=np.float32)
+    with Progress("scoring exactly", len(table) - 1, "item") as progress:
+        for start in range(1, len(table), _CHUNK_ROWS):
+            rows = np.asarray(table[start : start + _CHUNK_ROWS])
+            new_scores = users @ rows.T
+            kept = _largest(new_scores, depth)
+            scores = np.hstack([scores, np.take_along_axis(new_scores, kept, axis=1)])
+            items = np.hstack([items, kept + start])
+            kept = _largest(scores, depth)
+            scores = np.take_along_axis(scores, kept, axis=1)
+            items = np.take_along_axis(items, kept, axis=1)
+            progress.advance(len(rows))
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(items, order, axis=1)
+
+
+def _largest(scores: Vectors, count: int) -> Ranks:
+    """Columns of the largest numbers of each row, in no order."""
+    count = min(count, scores.shape[1])
+    columns: Ranks = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    return columns
