@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from loadtest.bench.bundles import BundleFiles
 from loadtest.bench.figures import HEADING, figures_of, format_row
@@ -56,20 +59,22 @@ def _judge(
     )
     histories = read_histories(files.folder, user_ids[: rig.plan.n_recall_histories])
     judge = Judge(child.address, files, list(histories.values()))
-    n_best = min(N_EXCLUDED, len(files.table) // 2)
-    # What people exclude is what they were shown, so the best: the hardest case for a search.
-    shown = {
-        user_id: judge.top_items(history, n_best)
-        for user_id, history in list(histories.items())[:N_EXCLUDING_USERS]
+    n_excluded = min(N_EXCLUDED, len(files.table) // 2)
+    excluding = dict(list(histories.items())[:N_EXCLUDING_USERS])
+    excluded = {
+        # What people exclude is what they were shown, so the best: the hardest case for a search,
+        # as what it missed among these is the best of what is left.
+        "excluded": {
+            user_id: judge.top_items(history, n_excluded) for user_id, history in excluding.items()
+        },
+        "excluded_random": draw_items(files, list(excluding), n_excluded),
     }
     plain = [Question(history) for history in histories.values()]
     filtered = [Question(history, extras={"filters": filters}) for history in histories.values()]
-    excluded = [Question(histories[user_id], excluded=shown[user_id]) for user_id in shown]
-    found = {
-        "plain": judge.recall(plain, K),
-        "filtered": judge.recall(filtered, K, allowed),
-        "excluded": judge.recall(excluded, K),
-    }
+    found = {"plain": judge.recall(plain, K), "filtered": judge.recall(filtered, K, allowed)}
+    for name, items in excluded.items():
+        questions = [Question(histories[user_id], excluded=items[user_id]) for user_id in items]
+        found[name] = judge.recall(questions, K)
     golden = files.golden[:N_GOLDEN]
     recalls: dict[str, dict[str, Any]] = {
         name: {"recall_at_10": round(recall, 4), "short_answers": n_short}
@@ -78,15 +83,29 @@ def _judge(
     recalls["plain"]["agrees_with_golden"] = judge.agrees_with_golden(golden)
     recalls["plain"]["recall_histories"] = len(plain)
     recalls["filtered"]["filter_leaves"] = len(allowed)
-    recalls["excluded"]["n_excluded"] = n_best
+    for name in excluded:
+        recalls[name]["n_excluded"] = n_excluded
     bodies: dict[str, list[dict[str, object]]] = {
         "plain": [{"user_id": user_id, "k": K} for user_id in user_ids],
         "filtered": [{"user_id": user_id, "k": K, "filters": filters} for user_id in user_ids],
-        "excluded": [
-            {"user_id": user_id, "k": K, "exclude": list(best)} for user_id, best in shown.items()
-        ],
     }
+    for name, items in excluded.items():
+        bodies[name] = [
+            {"user_id": user_id, "k": K, "exclude": list(out)} for user_id, out in items.items()
+        ]
     return bodies, recalls
+
+
+def draw_items(
+    files: BundleFiles, user_ids: Sequence[str], n_items: int
+) -> dict[str, tuple[str, ...]]:
+    """Items drawn from the whole catalogue, others for each user, the same in each run."""
+    rng = np.random.default_rng(0)
+    item_ids = files.item_ids
+    return {
+        user_id: tuple(item_ids[at] for at in rng.choice(len(item_ids), n_items, replace=False))
+        for user_id in user_ids
+    }
 
 
 def memory_of(child: Child) -> dict[str, int]:
@@ -118,10 +137,12 @@ def describe(figures: dict[str, Any]) -> list[str]:
             continue
         lines.append(f"{HEADING}{'recall':>9}{'rss MB':>9}")
         memory = f"{found['rss_bytes'] / 1e6:>9.0f}" if "rss_bytes" in found else f"{'-':>9}"
+        n_excluded = f"{found['excluded']['n_excluded']:,}"
         for name, row, end in (
             (f"{size} items", found, memory),
             (f"  {FILTER_SHARE:.0%} by a filter", found["filtered"], ""),
-            (f"  {found['excluded']['n_excluded']:,} best excluded", found["excluded"], ""),
+            (f"  its best {n_excluded} excluded", found["excluded"], ""),
+            (f"  {n_excluded} random excluded", found["excluded_random"], ""),
         ):
             lines.append(f"{format_row(name, row)}{row['recall_at_10']:>9.4f}{end}")
     return lines

@@ -131,6 +131,80 @@ def test_refusing_the_very_best_leaves_the_next(
         assert recall(retriever, bundle.item_table, user[None], 10, refused) >= 0.8
 
 
+@pytest.mark.parametrize("n_shown", [10, 50, 200, 500])
+def test_what_was_missed_comes_when_all_that_was_shown_is_refused(
+    retriever: Retriever, bundle: Bundle, users: FloatArray, n_shown: int
+) -> None:
+    shares = []
+    for user in users:
+        shown, _ = retriever.best(user, n_shown, NO_ITEMS, None)
+        shares.append(recall(retriever, bundle.item_table, user[None], 10, shown))
+    assert np.mean(shares) >= 0.97
+
+
+def test_page_after_page_misses_little(
+    retriever: Retriever, bundle: Bundle, users: FloatArray
+) -> None:
+    for user in users[:16]:
+        shown = NO_ITEMS
+        for _ in range(30):
+            shown = np.concatenate([shown, retriever.best(user, 20, shown, None)[0]])
+        wanted = best_exactly(bundle.item_table, user, 600, NO_ITEMS)
+        assert len(np.unique(shown)) == 600
+        assert np.isin(wanted, shown).mean() >= 0.98
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("k", [1, 30, 1_000])
+@pytest.mark.parametrize("n_refused", [5, 299, 300, 1_200])
+def test_exclusions_filters_and_appended_items_go_together(
+    retriever: Retriever, bundle: Bundle, users: FloatArray, k: int, n_refused: int
+) -> None:
+    fresh = users[:40] / np.linalg.norm(users[:40], axis=1, keepdims=True)
+    table = np.concatenate([bundle.item_table, 3 * fresh])
+    grown = retriever.with_table(table)
+    loners = bundle.retriever_loners
+    for seed, user in enumerate(users[:6]):
+        best_first = np.argsort(-(table[1:] @ user)).astype(np.int32) + 1
+        some = np.union1d(random_items(2_500, seed), np.arange(N_ITEMS - 5, len(table)))
+        for refused in (
+            best_first[:n_refused],
+            best_first[::2][:n_refused],
+            random_items(n_refused),
+        ):
+            for allowed in (None, some.astype(np.int32), np.union1d(random_items(1_200), loners)):
+                assert recall(grown, table, user[None], k, refused, allowed) >= 0.8
+
+
+def test_a_bundle_of_before_there_were_loners_is_served(
+    tmp_path: Path, users: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = np.empty(0, np.int32)
+    monkeypatch.setattr("offline.export.retriever._take_loners", lambda *_: nobody)
+    bundle = bundle_with_retriever(tmp_path, thorough=())
+    files = dict(bundle.manifest.files)
+    del files["retriever_loners.npy"]
+    bundle.manifest.model_copy(update={"files": files}).save(bundle.folder / "manifest.json")
+    (bundle.folder / "retriever_loners.npy").unlink()
+    bundle = Bundle.open(bundle.folder)
+    retriever = Retriever.open(bundle, bundle.item_table)
+    assert retriever
+    assert recall(retriever, bundle.item_table, users, 10) >= 0.97
+    assert recall(retriever, bundle.item_table, users, 10, random_items(1_000)) >= 0.97
+
+
+@pytest.mark.parametrize("loners", [[0, 5], [5, N_ITEMS + 1]])
+def test_loners_outside_the_catalogue_are_refused(tmp_path: Path, loners: list[int]) -> None:
+    bundle = bundle_with_retriever(tmp_path)
+    info = bundle.manifest.retriever
+    assert info
+    changed = info.model_copy(update={"n_loners": 2})
+    np.save(bundle.folder / "retriever_loners.npy", np.array(loners, np.int32))
+    bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"retriever": changed}))
+    with pytest.raises(BundleError, match=rf"from {loners[0]} to {loners[1]}, expected int32"):
+        Retriever.open(bundle, bundle.item_table)
+
+
 @pytest.mark.usefixtures("way")
 def test_appended_items_are_scored_exactly(
     retriever: Retriever, bundle: Bundle, users: FloatArray

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.diversity import diversify, pool_size
-from app.selection import block, top_k
+from app.selection import are_members, best_of, block, kth_best, top_k
 
 # Few distinct values, so that ties are common.
 scores_lists = st.lists(st.sampled_from([-1.5, 0.0, 0.25, 3.0]), min_size=2, max_size=40)
@@ -77,3 +79,23 @@ def test_the_pool_holds_k_and_stays_bounded() -> None:
     assert pool_size(1) == 100
     assert pool_size(50) == 500
     assert all(k <= pool_size(k) <= max(100, k + 1_000) for k in range(1, 1_001))
+
+
+@given(scores_lists, st.integers(1, 50), st.randoms())
+def test_the_best_of_items_in_any_order(
+    scores: list[float], k: int, shuffled: random.Random
+) -> None:
+    order = shuffled.sample(range(len(scores)), len(scores))
+    array = np.array(scores, dtype=np.float32)[order]
+    items, best = best_of(k, np.array(order, dtype=np.int32), array)
+    expected = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+    assert items.tolist() == expected
+    assert best.tolist() == [scores[i] for i in expected]
+    assert kth_best(array, k) == (scores[expected[-1]] if k <= len(scores) else -np.inf)
+
+
+@given(st.sets(st.integers(0, 60)), st.lists(st.integers(0, 60)))
+def test_membership_is_that_of_sets(items: set[int], members: list[int]) -> None:
+    ordered = sorted(items)
+    found = are_members(np.array(ordered, np.int32), np.array(sorted(members), np.int32))
+    assert found.tolist() == [item in members for item in ordered]

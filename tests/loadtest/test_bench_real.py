@@ -80,7 +80,10 @@ def test_an_exact_service_has_full_recall_in_every_kind_of_request(
     found = document["catalogue"][str(N_ITEMS)]
     assert found["recall_at_10"] == 1.0
     assert found["filtered"]["recall_at_10"] == 1.0
-    assert found["excluded"]["recall_at_10"] == 1.0
+    for kind in ("excluded", "excluded_random"):
+        assert found[kind]["recall_at_10"] == 1.0
+        assert found[kind]["n_excluded"] > K
+        assert found[kind]["p50_ms"] > 0
     assert found["agrees_with_golden"]
     assert found["filtered"]["filter_leaves"] > K
 
