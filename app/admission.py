@@ -5,27 +5,22 @@ taken in than can be answered within a time that is still good; the rest are tol
 many that is follows from what an answer costs, which differs by a factor of ten between models
 and machines and is therefore measured while serving.
 
-A burst is no overload: a queue that was above the limit for a moment is worked off soon, and to
-refuse it would help nobody. Only one that stays there is cut, as long as there is too much (the
-idea of CoDel: Nichols and Jacobson, 2012).
+A burst is no overload: it is taken in, and worked off. Only where more is asked for than can be
+answered, or a queue stays above the limit for long, is it cut (the idea of CoDel: Nichols and
+Jacobson, 2012).
 """
 
 from __future__ import annotations
 
 import time
 
-# A guess before anything was measured, on the high side.
-FIRST_COST_S = 0.0005
-SAMPLE_ANSWERS = 64
-# An idle processor wakes slowly and has forgotten all: what an answer costs then says nothing of
-# what it costs under load.
-BUSY_SHARE = 0.8
-SMOOTHING = 0.2
+from app.demand import Demand
+
 # However dear an answer is, so many are taken in: a handful at once is no overload.
 LEAST_AT_ONCE = 8
-# So long may more than the limit wait before it counts as overload, and so long after the last
-# refusal does it last.
-PATIENCE_S = 0.3
+# Longer than this no burst takes to be worked off, whatever the demand is reckoned to be.
+PATIENCE_S = 1.0
+# So long after the last refusal is it an overload still.
 CALM_S = 0.25
 
 
@@ -40,16 +35,15 @@ class Admission:
     def __init__(self, max_wait_s: float, max_in_flight: int) -> None:
         self._max_wait_s = max_wait_s
         self._max_in_flight = max_in_flight
-        self._cost_s = FIRST_COST_S
+        self._demand = Demand()
         self.in_flight = 0
         self.limit = self._find_limit()
         self._above_since_s: float | None = None
         self._refused_at_s = -CALM_S
-        self._n_answers = 0
-        self._since_s, self._cpu_since_s = time.perf_counter(), time.thread_time()
 
     def refuses(self) -> bool:
-        """Whether a further request is one too many; one that is refused must not `enter`."""
+        """Whether the request that came is one too many; if so, it must not `enter`."""
+        self._demand.came()
         if self.in_flight < self.limit:
             return False
         now_s = time.perf_counter()
@@ -59,14 +53,15 @@ class Admission:
             self.in_flight >= self._max_in_flight
             or now_s - self._refused_at_s < CALM_S
             or now_s - self._above_since_s > PATIENCE_S
+            or self._demand.share() > 1
         )
         if is_overload:
             self._refused_at_s = now_s
         return is_overload
 
-    def is_alone(self) -> bool:
-        """Whether the request that asks is the only one."""
-        return self.in_flight == 1
+    def count(self) -> int:
+        """Requests that were taken in and not yet answered."""
+        return self.in_flight
 
     def enter(self) -> None:
         """A request was taken in."""
@@ -74,24 +69,12 @@ class Admission:
 
     def leave(self) -> None:
         """It was answered."""
+        if self._demand.answered(self.in_flight, self.limit):
+            self.limit = self._find_limit()
         self.in_flight -= 1
         if self.in_flight < self.limit:
             self._above_since_s = None
-        self._n_answers += 1
-        if self._n_answers >= SAMPLE_ANSWERS:
-            self._measure()
-
-    def _measure(self) -> None:
-        """Learn from the last answers what one costs this thread, if it had little else to do."""
-        now_s, cpu_s = time.perf_counter(), time.thread_time()
-        elapsed_s, used_s = now_s - self._since_s, cpu_s - self._cpu_since_s
-        if used_s > BUSY_SHARE * elapsed_s:
-            # The time that passed, not the CPU time: others may have a share of the processor.
-            self._cost_s += SMOOTHING * (elapsed_s / self._n_answers - self._cost_s)
-            self.limit = self._find_limit()
-        self._n_answers = 0
-        self._since_s, self._cpu_since_s = now_s, cpu_s
 
     def _find_limit(self) -> int:
-        fitting = int(self._max_wait_s / self._cost_s)
+        fitting = int(self._max_wait_s / self._demand.cost_s)
         return min(self._max_in_flight, max(LEAST_AT_ONCE, fitting))

@@ -1,6 +1,7 @@
 """Requests that arrive together are answered together; one that comes alone never waits.
 
-There is no window: what was made ready within one turn of the event loop is one batch. An idle
+There is no window of time: what was made ready within a turn of the event loop is one batch, and
+where that is the lesser part of what is under way, the loop turns once or twice more. An idle
 service has batches of one, at once; the more there is to do, the longer a turn takes and the
 larger its batches are.
 """
@@ -21,6 +22,10 @@ Context = TypeVar("Context")
 
 # Beyond this a batch saves next to nothing, and the first in it would wait for the last.
 MOST_TOGETHER = 16
+# A batch waits for so many more turns while it holds less than this share of what is under way.
+# The others' histories are about to arrive, and one call for all costs less than two.
+MOST_TURNS = 2
+ENOUGH_SHARE = 0.5
 
 
 class Batcher(Generic[Asked, Context, Answer]):
@@ -28,21 +33,22 @@ class Batcher(Generic[Asked, Context, Answer]):
 
     Args:
         answer: answers several at once, in their order; runs on the event loop.
-        is_alone: whether there is nobody to share a batch with.
+        count_under_way: calls that may come to share a batch, those that wait included.
     """
 
     def __init__(
         self,
         answer: Callable[[Sequence[Asked], Context], Sequence[Answer]],
-        is_alone: Callable[[], bool],
+        count_under_way: Callable[[], int],
     ) -> None:
         self._answer = answer
-        self._is_alone = is_alone
+        self._count_under_way = count_under_way
+        self._n_turns = 0
         self._waiting: deque[tuple[Asked, Context, asyncio.Future[Answer]]] = deque()
 
     async def ask(self, asked: Sequence[Asked], context: Context) -> Sequence[Answer]:
         """Answers in the same order; only calls with the very same context share a batch."""
-        if self._is_alone():
+        if self._count_under_way() <= 1:
             return self._answer(asked, context)
         loop = asyncio.get_running_loop()
         if not self._waiting:
@@ -54,6 +60,11 @@ class Batcher(Generic[Asked, Context, Answer]):
 
     def _run(self) -> None:
         """Answer one batch; the next one's turn comes after those answered here were sent."""
+        if self._is_worth_a_turn():
+            self._n_turns += 1
+            asyncio.get_running_loop().call_soon(self._run)
+            return
+        self._n_turns = 0
         context = self._waiting[0][1]
         batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
         while self._waiting and self._waiting[0][1] is context and len(batch) < MOST_TOGETHER:
@@ -70,6 +81,10 @@ class Batcher(Generic[Asked, Context, Answer]):
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             future.set_result(answer)
+
+    def _is_worth_a_turn(self) -> bool:
+        enough = min(MOST_TOGETHER, ENOUGH_SHARE * self._count_under_way())
+        return len(self._waiting) < enough and self._n_turns < MOST_TURNS
 
     def _run_one_by_one(
         self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]], context: Context

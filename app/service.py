@@ -45,7 +45,7 @@ class Service:
         )
         self.models = Models(settings, settings.redis_url, self.store, self.metrics)
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
-        self.batcher: PlanBatcher = Batcher(choose, self.admission.is_alone)
+        self.batcher: PlanBatcher = Batcher(choose, self.admission.count)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -12,7 +12,8 @@ import pytest
 import redis
 import uvicorn
 
-from app.admission import CALM_S, LEAST_AT_ONCE, PATIENCE_S, SAMPLE_ANSWERS, Admission
+from app.admission import CALM_S, LEAST_AT_ONCE, PATIENCE_S, Admission
+from app.demand import SAMPLE_ANSWERS
 from app.main import create_app
 from app.serve import server_config
 from model_store.bundle import Bundle
@@ -20,26 +21,39 @@ from model_store.embedded import EmbeddedStore
 from tests.app.conftest import publish_and_activate, settings_for
 
 
-def answer(admission: Admission, count: int, cost_s: float) -> None:
+def answer(admission: Admission, count: int, cost_s: float, waiting: int = 0) -> None:
+    """So many answers that each take some time of the processor, while others wait."""
+    for _ in range(waiting):
+        admission.enter()
     for _ in range(count):
         admission.enter()
-        until = time.thread_time() + cost_s
-        while time.thread_time() < until:
-            pass
+        work(cost_s)
+        admission.leave()
+    for _ in range(waiting):
         admission.leave()
 
 
+def work(cost_s: float) -> None:
+    until = time.thread_time() + cost_s
+    while time.thread_time() < until:
+        pass
+
+
 def test_dear_answers_leave_room_for_fewer() -> None:
-    admission = Admission(max_wait_s=0.1, max_in_flight=10_000)
-    answer(admission, SAMPLE_ANSWERS * 4, 0.0001)
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    first = admission.limit
+    answer(admission, SAMPLE_ANSWERS * 4, 0.0001, waiting=first)
     many = admission.limit
-    answer(admission, SAMPLE_ANSWERS * 4, 0.002)
-    assert LEAST_AT_ONCE <= admission.limit < many
+    assert many > first
+    answer(admission, SAMPLE_ANSWERS * 4, 0.002, waiting=many)
+    assert LEAST_AT_ONCE <= admission.limit < first
 
 
 def test_idleness_teaches_nothing() -> None:
-    admission = Admission(max_wait_s=0.1, max_in_flight=10_000)
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     before = admission.limit
+    for _ in range(before):
+        admission.enter()
     for _ in range(SAMPLE_ANSWERS):
         admission.enter()
         time.sleep(0.001)
@@ -47,11 +61,51 @@ def test_idleness_teaches_nothing() -> None:
     assert admission.limit == before
 
 
+def test_answers_with_little_to_do_teach_nothing() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    before = admission.limit
+    answer(admission, SAMPLE_ANSWERS * 2, 0.002)
+    assert admission.limit == before
+
+
 def test_a_burst_is_taken_in() -> None:
-    admission = Admission(max_wait_s=1e-6, max_in_flight=100)
-    for _ in range(3 * LEAST_AT_ONCE):
+    admission = Admission(max_wait_s=1e-6, max_in_flight=1_000)
+    for _ in range(20 * LEAST_AT_ONCE):
         assert not admission.refuses()
         admission.enter()
+
+
+def test_what_piled_up_in_a_pause_is_taken_in() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
+    # At half of the capacity, 250 a second: those of a pause come all at once.
+    for _ in range(6):
+        for _ in range(20):
+            assert not admission.refuses()
+            admission.enter()
+        for _ in range(20):
+            work(0.002)
+            admission.leave()
+        time.sleep(0.04)
+
+
+def test_more_than_can_be_answered_is_refused_before_long() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
+    begun_s = time.perf_counter()
+    n_answered = n_refused = 0
+    while not n_refused and time.perf_counter() - begun_s < 2 * PATIENCE_S:
+        for _ in range(5):  # five come while one is answered
+            if admission.refuses():
+                n_refused += 1
+            else:
+                admission.enter()
+        work(0.002)
+        admission.leave()
+        n_answered += 1
+    assert n_refused
+    assert time.perf_counter() - begun_s < 0.8 * PATIENCE_S
+    assert n_answered > LEAST_AT_ONCE
 
 
 def test_a_queue_that_stays_is_cut_until_it_is_calm() -> None:

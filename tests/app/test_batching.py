@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from app.batching import MOST_TOGETHER, Batcher
+from app.batching import MOST_TOGETHER, MOST_TURNS, Batcher
 from app.inference import CALL_COST_POSITIONS, group_by_length
 
 
@@ -28,7 +28,7 @@ def run(*asked: tuple[int, str]) -> tuple[list[int | BaseException], list[list[i
     doubling = Doubling()
 
     async def ask_all() -> list[int | BaseException]:
-        batcher = Batcher(doubling, lambda: False)
+        batcher = Batcher(doubling, lambda: 2)
 
         async def ask(one: int, context: str) -> int:
             [answer] = await batcher.ask([one], context)
@@ -73,7 +73,7 @@ def test_one_whose_caller_has_gone_is_left_out() -> None:
     doubling = Doubling()
 
     async def leave() -> list[int]:
-        batcher = Batcher(doubling, lambda: False)
+        batcher = Batcher(doubling, lambda: 2)
         gone, stays = (asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2))
         asyncio.get_running_loop().call_soon(gone.cancel)
         await asyncio.sleep(0)
@@ -87,12 +87,38 @@ def test_who_is_alone_needs_no_further_turn() -> None:
     doubling = Doubling()
 
     async def ask() -> list[int]:
-        coroutine = Batcher(doubling, lambda: True).ask([1, 2], "a")
+        coroutine = Batcher(doubling, lambda: 1).ask([1, 2], "a")
         with pytest.raises(StopIteration) as done:
             coroutine.send(None)
         return list(done.value.value)
 
     assert asyncio.run(ask()) == [2, 4]
+
+
+def run_with_turns_between(n_turns: int) -> list[list[int]]:
+    """What is answered together where eight are under way and half come so many turns later."""
+    doubling = Doubling()
+
+    async def ask_all() -> None:
+        batcher = Batcher(doubling, lambda: 8)
+
+        async def ask(one: int, after_turns: int) -> None:
+            for _ in range(after_turns):
+                await asyncio.sleep(0)
+            await batcher.ask([one], "a")
+
+        await asyncio.gather(*(ask(one, n_turns * (one % 2)) for one in range(6)))
+
+    asyncio.run(ask_all())
+    return doubling.batches
+
+
+def test_a_small_part_of_what_is_under_way_waits_for_the_others() -> None:
+    assert run_with_turns_between(MOST_TURNS) == [[0, 2, 4, 1, 3, 5]]
+
+
+def test_nobody_waits_for_long() -> None:
+    assert run_with_turns_between(MOST_TURNS + 2) == [[0, 2, 4], [1, 3, 5]]
 
 
 @pytest.mark.parametrize("seed", range(5))
