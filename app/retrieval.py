@@ -37,8 +37,9 @@ GROUPED_SHARE = 0.2
 # Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
 # of them must be above it to tell anything.
 SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
-# So many refused items are scored, to tell how deep to search; fewer are come across.
-MANY_REFUSED = 300
+# Of so many refused items some are scored, and where several of these are better than so many of
+# the items that are always scored, all are: to tell how deep to search. Fewer are come across.
+MANY_REFUSED, SAMPLED_REFUSED, GOOD_ONES = 300, 64, 40
 # Of a filter's items, so many with the longest rows are always scored: they can score well from
 # lists that don't, and a filter may let through just these lists.
 LONGEST_ROWS = 2_048
@@ -159,12 +160,12 @@ class Retriever:
         share = 1.0 if allowed is None else len(allowed) / len(self._table)
         always = (self._always_rows @ user)[: len(self._always)]
         # What was seen is often among the best. Half as many as are asked for are reckoned with.
-        n_better = reckoned = min(k // 2, len(refused))
-        if allowed is None and len(refused) >= MANY_REFUSED:
+        n_better, wide = min(k // 2, len(refused)), False
+        if allowed is None and self._look_best(user, k, refused, always):
             scores = always.copy()
             scores[are_members(self._always, refused)] = REFUSED
-            n_better = self._count_better(user, refused, kth_best(scores, k))
-        depth, wide = int((k + n_better) / share), n_better > reckoned
+            n_better, wide = self._count_better(user, refused, kth_best(scores, k)), True
+        depth = int((k + n_better) / share)
         while (probe := self._probe(depth, wide)) is not None:
             found = self._index.search(user, probe)
             best, reached = self._choose_found(user, k, found, always, refused, allowed)
@@ -178,6 +179,17 @@ class Retriever:
         if allowed is None:
             return self._best_of_all(user, k, refused)
         return self._best_of_grouped(user, k, refused, allowed)
+
+    def _look_best(self, user: FloatArray, k: int, refused: IndexArray, always: FloatArray) -> bool:
+        """Whether many refused items are among the best, by a few of them.
+
+        Else a narrow search for what little it costs tells whether it was enough.
+        """
+        if len(refused) < MANY_REFUSED or len(always) < k + GOOD_ONES:
+            return False
+        some = refused[:: len(refused) // SAMPLED_REFUSED]
+        good = kth_best(always, k + GOOD_ONES)
+        return int(np.count_nonzero(self._score(user, some) >= good)) >= TELLING_ROWS
 
     def _count_better(self, user: FloatArray, refused: IndexArray, least: np.float32) -> int:
         """How many refused items are no worse than the k-th best that is known to be permitted.
