@@ -23,7 +23,7 @@ from loadtest.client import Load, encode_post
 
 
 def run(rig: Rig) -> dict[str, Any]:
-    """Figures of both servers, their ratio, and the open loop of the service."""
+    """Figures of both servers, and their ratio."""
     bundle = rig.bundle
     user_ids, length = rig.users(bundle, HISTORY_LENGTH)
     bodies: list[dict[str, object]] = [{"user_id": user_id, "k": K} for user_id in user_ids]
@@ -38,8 +38,10 @@ def run(rig: Rig) -> dict[str, Any]:
         with rig.measuring():
             rig.take_turns((echo, service), rig.plan.rounds)
             for rate_rps in rig.plan.rates_rps:
-                say(f"  open loop, {rate_rps} rps for {rig.plan.open_loop_s:g} s")
-                service.keep_pace(rate_rps, rig.plan.open_loop_s)
+                say(f"  open loop, {rate_rps} rps for {rig.plan.open_loop_s:g} s each")
+                # The echo's tail is the machine's: no service here can have a shorter one.
+                for server in (echo, service):
+                    server.keep_pace(rate_rps, rig.plan.open_loop_s)
     return summarise(echo, service) | {
         "client_ceiling_rps": round(ceiling_rps),
         "history_length": length,
@@ -59,17 +61,22 @@ def summarise(echo: MeasuredServer, service: MeasuredServer) -> dict[str, Any]:
     figures["ratio"], figures["ratio_interval"] = ratio_of(service.rps, echo.rps)
     if echo.cpu_us and service.cpu_us:
         figures["cpu_ratio"], figures["cpu_ratio_interval"] = ratio_of(echo.cpu_us, service.cpu_us)
-    figures["open_loop"] = {
+    figures["open_loop"] = _describe_open_loop(service)
+    figures["echo_open_loop"] = _describe_open_loop(echo)
+    figures["client_cpu_share"] = round(max(echo.client_cpu_shares + service.client_cpu_shares), 3)
+    figures["failed"] = echo.n_failed + service.n_failed
+    return figures
+
+
+def _describe_open_loop(server: MeasuredServer) -> dict[str, Any]:
+    return {
         rate: percentiles_ms(sample.latencies_ms)
         | {
             "failed": sample.n_failed,
             "client_late_p99_ms": percentiles_ms(sample.lateness_ms)["p99_ms"],
         }
-        for rate, sample in service.open_loop.items()
+        for rate, sample in server.open_loop.items()
     }
-    figures["client_cpu_share"] = round(max(echo.client_cpu_shares + service.client_cpu_shares), 3)
-    figures["failed"] = echo.n_failed + service.n_failed
-    return figures
 
 
 def measure_ceiling(rig: Rig) -> float:
@@ -98,7 +105,10 @@ def describe(figures: dict[str, Any]) -> list[str]:
             f"{part.replace('_', '.')} {format_ms(times[f'{part}_ms'], 2)}"
             for part in SHOWN_PERCENTILES
         )
-        lines.append(f"open loop {rate:>5} rps: {shown} ms  {times['failed']} failed")
+        floor_ms = format_ms(figures["echo_open_loop"][rate]["p99_ms"], 2)
+        lines.append(
+            f"open loop {rate:>5} rps: {shown} ms  {times['failed']} failed; echo p99 {floor_ms}"
+        )
     lines.append(
         f"client: at most {figures['client_cpu_share']:.0%} busy, "
         f"its ceiling is {figures['client_ceiling_rps']} rps"
