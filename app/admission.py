@@ -18,8 +18,9 @@ from app.demand import Demand
 
 # However dear an answer is, so many are taken in: a handful at once is no overload.
 LEAST_AT_ONCE = 8
-# Longer than this no burst takes to be worked off, whatever the demand is reckoned to be.
-PATIENCE_S = 1.0
+# Longer than this no burst takes to be worked off, whatever the demand is reckoned to be. A machine
+# that others share can be slow for a second or two.
+PATIENCE_S = 3.0
 # So long after the last refusal is it an overload still.
 CALM_S = 0.25
 
