@@ -15,6 +15,9 @@ from model_store.files import write_atomically
 AttributeKind = Literal["text", "list", "number"]
 AttributeValue = str | list[str] | int | float | None
 
+# A column with more different values than this hardly repeats itself: titles, descriptions.
+_MOST_SHARED = 65_536
+
 
 def _fits(kind: AttributeKind, value: object) -> bool:
     if value is None:
@@ -26,6 +29,19 @@ def _fits(kind: AttributeKind, value: object) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # JSON has no NaN and no infinity, and no filter could answer for them.
     return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _share(values: list[AttributeValue]) -> list[AttributeValue]:
+    """The same values, equal ones as one object: a large catalogue says most things many times."""
+    known: dict[str | tuple[str, ...], AttributeValue] = {}
+    for place, value in enumerate(values):
+        if isinstance(value, str):
+            values[place] = known.setdefault(value, value)
+        elif isinstance(value, list):
+            values[place] = known.setdefault(tuple(value), value)
+        if len(known) > _MOST_SHARED:
+            break
+    return values
 
 
 @dataclass(frozen=True)
@@ -149,7 +165,7 @@ class ItemAttributes:
         try:
             document = json.loads(path.read_bytes())
             attributes = [
-                Attribute(str(column["name"]), column["kind"], list(column["values"]))
+                Attribute(str(column["name"]), column["kind"], _share(list(column["values"])))
                 for column in document["attributes"]
             ]
             return cls(attributes, int(document["n_items"]))

@@ -133,6 +133,24 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content):
         ItemAttributes.load(path)
 
 
+def test_equal_values_take_memory_once(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("model_store.attributes._MOST_SHARED", 3)
+    columns = [
+        Attribute("shelf", "text", ["front", "back", "front", None]),
+        Attribute("genres", "list", [["a", "b"], ["a"], ["a", "b"], []]),
+        Attribute("title", "text", ["1", "2", "3", "4"]),
+        Attribute("year", "number", [1, 1.0, 2, None]),
+    ]
+    saved = ItemAttributes(columns, 4)
+    saved.save(tmp_path / "attributes.json")
+    loaded = ItemAttributes.load(tmp_path / "attributes.json")
+    assert loaded == saved
+    for name in ("shelf", "genres"):
+        first, _, third, _ = loaded.get(name).values
+        assert first is third
+    assert [type(value) for value in loaded.get("year").values] == [int, float, int, type(None)]
+
+
 def test_a_missing_file_is_refused(tmp_path: Path):
     with pytest.raises(BundleError, match=r"attributes\.json"):
         ItemAttributes.load(tmp_path / "attributes.json")
