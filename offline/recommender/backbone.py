@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from offline.recommender.attention import causal_attention
 from offline.recommender.config import SasrecConfig
 from offline.recommender.dropout import ByteDropout
-from offline.recommender.rotation import Turns, turn
+from offline.recommender.rotation import turn, turns_from_end
 from offline.recommender.serving_layer import Positions, serve_layer
 
 # Large enough to silence a position, small enough that a row of nothing else stays finite.
@@ -27,10 +28,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """What comes next at each position, from it and those before it alone.
+        """What comes next at each position, from it and those before it alone: what is trained.
 
         Args:
-            items: float32 [B, L, D], oldest → newest, padding on the left.
+            items: float32 [B, L, D], oldest → newest, padding on the right.
             present: bool [B, L], False at padding.
 
         Returns:
@@ -39,19 +40,12 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """`forward` at the last position only, float32 [B, D]: the user's vector.
+        """`forward` at the last item only, float32 [B, D]: the user's vector.
 
-        This is what is exported and served, so an architecture may compute it in its own, cheaper
-        way; L is at most the configured max_length. The export is refused where the two differ.
+        Here padding is on the left, so that the last item is in the last place. This is what is
+        exported and served, so an architecture may compute it in its own, cheaper way; L is at
+        most the configured max_length. The export is refused where the two differ.
         """
-
-
-def attention_bias(present: Tensor) -> Tensor:
-    """Causal and padding mask as float32 [B, 1, L, L], to be added to attention scores."""
-    length = present.shape[1]
-    steps = torch.arange(length, device=present.device)
-    allowed = (steps[:, None] >= steps[None, :]) & present[:, None, None, :]
-    return torch.where(allowed, 0.0, _SILENCED)
 
 
 class TransformerLayer(nn.Module):
@@ -61,37 +55,28 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(size)
-        self.query = nn.Linear(size, size)
-        self.key_value = nn.Linear(size, 2 * size)
+        self.query_key = nn.Linear(size, 2 * size)
+        self.value = nn.Linear(size, size)
         self.attention_out = nn.Linear(size, size)
         self.feedforward_norm = nn.LayerNorm(size)
         self.feedforward_in = nn.Linear(size, hidden)
         self.feedforward_out = nn.Linear(hidden, size)
         self.dropout = ByteDropout(dropout)
 
-    def forward(self, states: Tensor, bias: Tensor, turns: Turns, queries: int) -> Tensor:
-        """New states of the last `queries` positions, float32 [B, queries, D].
+    def forward(self, states: Tensor, turns: Tensor) -> Tensor:
+        """New states float32 [B, L, D], each from itself and those before it.
 
         Args:
             states: float32 [B, L, D].
-            bias: float32 [B, 1, queries, L], added to attention scores.
-            turns: of the L positions.
-            queries: 1 to L; with 1 the cost per layer is linear in L.
+            turns: of the L positions, complex64 [L, head size / 2].
         """
         normed = self.attention_norm(states)
-        query = self._by_head(self.query(normed[:, -queries:]))
-        key, value = self.key_value(normed).chunk(2, dim=-1)
-        attended = F.scaled_dot_product_attention(
-            turn(query, turns.of_last(queries)),
-            turn(self._by_head(key), turns),
-            self._by_head(value),
-            attn_mask=bias,
-        )
-        joined = attended.transpose(1, 2).flatten(2)
-        states = states[:, -queries:] + self.dropout(self.attention_out(joined))
+        query, key = turn(self.query_key(normed), turns).chunk(2, dim=-1)
+        heads = (self._by_head(part) for part in (query, key, self.value(normed)))
+        joined = causal_attention(*heads).transpose(1, 2).flatten(2)
+        states = self.dropout.added(states, self.attention_out(joined))
         hidden = self.dropout(F.relu(self.feedforward_in(self.feedforward_norm(states))))
-        new_states: Tensor = states + self.dropout(self.feedforward_out(hidden))
-        return new_states
+        return self.dropout.added(states, self.feedforward_out(hidden))
 
     def _by_head(self, states: Tensor) -> Tensor:
         return states.reshape(*states.shape[:2], self.heads, -1).transpose(1, 2)
@@ -121,9 +106,11 @@ class Sasrec(Backbone):
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.forward`."""
-        states, bias, turns = self._start(items, present)
+        del present  # what is before an item is never padding
+        states = self.dropout(items * self.scale)
+        turns = turns_from_end(items.shape[1], self.head_size, items.device)
         for layer in self.layers:
-            states = layer(states, bias, turns, states.shape[1])
+            states = layer(states, turns)
         return self.norm(states)  # type: ignore[no-any-return]
 
     def last(self, items: Tensor, present: Tensor) -> Tensor:
@@ -138,16 +125,19 @@ class Sasrec(Backbone):
     def _positions(self, present: Tensor) -> Positions:
         batch, length = present.shape
         # Constants of the graph, of which a request takes as much as it is long.
-        turns = Turns.of_length(self.max_length, self.head_size, present.device)
+        turns = turns_from_end(self.max_length, self.head_size, present.device).flip(0)
         steps = torch.arange(length, device=present.device)
         return Positions(
-            turns.cosines.flip(0),
-            turns.sines.flip(0),
+            turns.real.contiguous(),
+            turns.imag.contiguous(),
             (length - 1 - steps).expand(batch, length),
             attention_bias(present),
         )
 
-    def _start(self, items: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Turns]:
-        states = self.dropout(items * self.scale)
-        turns = Turns.of_length(items.shape[1], self.head_size, items.device)
-        return states, attention_bias(present), turns
+
+def attention_bias(present: Tensor) -> Tensor:
+    """Causal and padding mask as float32 [B, 1, L, L], to be added to attention scores."""
+    length = present.shape[1]
+    steps = torch.arange(length, device=present.device)
+    allowed = (steps[:, None] >= steps[None, :]) & present[:, None, None, :]
+    return torch.where(allowed, 0.0, _SILENCED)

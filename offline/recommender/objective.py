@@ -9,12 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from offline.recommender.batches import Items, pad_left
+from offline.recommender.batches import Items, pad_right
 from offline.recommender.losses import catalogue_cross_entropy, sampled_cross_entropy
+from offline.recommender.negatives import NegativeSampler
 from offline.recommender.network import SequenceNetwork
-
-# Negatives are drawn in proportion to count ** this: between uniform (0) and popularity (1).
-_DRAW_POWER = 0.5
 
 
 class Objective(Protocol):
@@ -36,7 +34,7 @@ class NextItem:
     Args:
         counts: training interactions of each item, int64 [N+1].
         label_smoothing: weight spread over all items that take part.
-        sampled_negatives: drawn per batch; 0, or as many as items: the whole catalogue instead.
+        sampled_negatives: drawn for each batch; 0, or as many as items: the whole catalogue.
     """
 
     def __init__(
@@ -44,30 +42,29 @@ class NextItem:
     ) -> None:
         self.trained = np.flatnonzero(counts)
         self.label_smoothing = label_smoothing
-        self.sampled_negatives = sampled_negatives if sampled_negatives < len(self.trained) else 0
         self._class_of = np.zeros(len(counts), dtype=np.int64)
         self._class_of[self.trained] = np.arange(len(self.trained))
-        chances = counts[self.trained].astype(np.float64) ** _DRAW_POWER
-        self._chances = chances / chances.sum()
-        self._cumulated = self._chances.cumsum()
+        self._sampler = (
+            NegativeSampler(counts[self.trained], sampled_negatives)
+            if 0 < sampled_negatives < len(self.trained)
+            else None
+        )
 
     def loss(
         self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
     ) -> Tensor:
         """Mean cross-entropy over all next items in the windows."""
         table = network.items()
-        length = max(len(window) for window in windows)
-        history = pad_left([window[:-1] for window in windows], length)
-        wanted = pad_left([window[1:] for window in windows], length)
+        history = pad_right([window[:-1] for window in windows])
+        wanted = pad_right([window[1:] for window in windows])
         real = wanted > 0
-        users = network(_tensor(history, table), table)[_tensor(real, table)]
+        users = network(_tensor(history, table), table).flatten(0, 1)
+        users = users.index_select(0, _tensor(np.flatnonzero(real), table))
         classes = table[_tensor(self.trained, table)]
         targets = _tensor(self._class_of[wanted[real]], table)
-        if not self.sampled_negatives:
+        if self._sampler is None:
             return catalogue_cross_entropy(users, classes, targets, self.label_smoothing)
-        draws = rng.random(self.sampled_negatives)
-        negatives = self._cumulated.searchsorted(draws).clip(max=len(self.trained) - 1)
-        expected = np.log(self.sampled_negatives * self._chances[negatives]).astype(np.float32)
+        negatives, expected = self._sampler.draw(rng)
         return sampled_cross_entropy(
             users, classes, targets, _tensor(negatives, table), _tensor(expected, table)
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
@@ -20,7 +20,7 @@ from offline.recommender.backbone import Backbone, Sasrec
 from offline.recommender.batches import Histories, cut_windows, pad_left
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import SasrecConfig, TrainingConfig
-from offline.recommender.fresh import fill_fresh_rows, fit_fresh_projection
+from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 from offline.recommender.item_encoder import ItemEncoder, whiten
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import NextItem
@@ -35,6 +35,7 @@ from offline.recommender.training import (
 _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
 _CONFIG = "config.json"
+_SCORED_ROWS = 64  # histories that are read at a time: what they are made into stays in the cache
 
 
 class SasrecRecommender:
@@ -67,15 +68,15 @@ class SasrecRecommender:
             ConfigError: the device asked for is not there.
         """
         counts = data.counts()
-        trained = counts > 0
+        regression = FreshRegression(data.knowledge, counts > 0)
         backbone = self._new_backbone()
         network = SequenceNetwork(self._new_item_encoder(data), backbone)
         network.to(_device(self.training.device))
         objective = NextItem(counts, self.training.label_smoothing, self.training.sampled_negatives)
 
         def validate(network: SequenceNetwork, cases: Cases) -> float:
-            self._adopt(network, data, trained)
-            return ndcg_at_k(rank_cases(self.score, cases).ranks)
+            self._adopt(network, data, regression)
+            return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
 
         self.record = Trainer(
             network,
@@ -86,7 +87,7 @@ class SasrecRecommender:
             folder / _CHECKPOINT if folder is not None else None,
             self._fingerprint(data),
         ).run()
-        self._adopt(network.cpu(), data, trained)
+        self._adopt(network.cpu(), data, regression)
         return self
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> SasrecRecommender:
@@ -104,9 +105,12 @@ class SasrecRecommender:
         self.backbone.eval()
         device = next(self.backbone.parameters()).device
         table = torch.from_numpy(self.item_table).to(device)
-        history = torch.from_numpy(pad_left(histories, self.config.max_length)).to(device)
-        user = self.backbone.last(torch.nn.functional.embedding(history, table), history != 0)
-        scores: Scores = (user @ table.T).cpu().numpy()
+        users = []
+        for start in range(0, len(histories), _SCORED_ROWS):
+            padded = pad_left(histories[start : start + _SCORED_ROWS], self.config.max_length)
+            history = torch.from_numpy(padded).to(device)
+            users.append(self.backbone.last(F.embedding(history, table), history != 0))
+        scores: Scores = (torch.cat(users) @ table.T).cpu().numpy()
         return scores
 
     def save(self, folder: Path) -> None:
@@ -167,14 +171,16 @@ class SasrecRecommender:
             )
 
     def _adopt(
-        self, network: SequenceNetwork, data: TrainingData, trained: npt.NDArray[np.bool_]
+        self, network: SequenceNetwork, data: TrainingData, regression: FreshRegression
     ) -> None:
         """Take over a network's weights, its items folded into one table."""
         self.backbone = network.backbone.eval()
         with torch.inference_mode():
             table = network.items().cpu().numpy()
-        self.fresh_projection = fit_fresh_projection(data.knowledge, table, trained)
-        self.item_table = fill_fresh_rows(table, data.knowledge, trained, self.fresh_projection)
+        self.fresh_projection = regression.fit(table)
+        self.item_table = fill_fresh_rows(
+            table, data.knowledge, regression.trained, self.fresh_projection
+        )
 
     def _fingerprint(self, data: TrainingData) -> str:
         parts: list[object] = [self.config, self.training, data.n_items, *data.sequences]

@@ -54,12 +54,12 @@ def serve_layer(
     shape = positions.from_end.shape
     asking = positions
     normed = layer.attention_norm(states)
-    key = _turn(layer, _linear(normed, layer.key_value, 0), positions)
-    value = _linear(normed, layer.key_value, 1).reshape(*shape, -1)
+    key = _turn(layer, _linear(normed, layer.query_key, 1), positions)
+    value = layer.value(normed).reshape(*shape, -1)
     if last_only:
         asking = positions.of_last()
         normed, states = (part.reshape(*shape, -1)[:, -1] for part in (normed, states))
-    query = _turn(layer, layer.query(normed), asking)
+    query = _turn(layer, _linear(normed, layer.query_key, 0), asking)
     attended = torch.onnx.ops.attention(
         query, key, value, asking.bias, q_num_heads=layer.heads, kv_num_heads=layer.heads
     )[0]
@@ -84,4 +84,5 @@ def _turn(layer: TransformerLayer, vectors: Tensor, positions: Positions) -> Ten
         positions.sines,
         positions.from_end,
         num_heads=layer.heads,
+        interleaved=True,
     )

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import astuple
-
 import pytest
 import torch
 
 from offline.recommender.backbone import Sasrec
 from offline.recommender.config import SasrecConfig
-from offline.recommender.rotation import Turns, turn
+from offline.recommender.rotation import turn, turns_from_end
 
 SIZE, LENGTH = 8, 6
 
@@ -33,13 +31,19 @@ def present(batch: int, length: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("length", [1, 2, LENGTH - 1, LENGTH])
 def test_the_serving_path_equals_the_trained_one(backbone: Sasrec, length: int) -> None:
-    there = present(4, length)
-    there[0, : length - 1] = False
-    there[1, : length // 2] = False
-    there[2] = False
-    everywhere = backbone(items(4, length), there)
+    lengths = torch.tensor([1, (length + 1) // 2, length])
+    right = torch.arange(length) < lengths[:, None]
+    everywhere = backbone(items(3, length), right)
     assert torch.isfinite(everywhere).all()
-    torch.testing.assert_close(backbone.last(items(4, length), there), everywhere[:, -1])
+    left = items(3, length)
+    for row, own in zip(left, lengths.tolist(), strict=True):
+        row[:] = row.roll(length - own, dims=0)
+    served = backbone.last(left, right.flip(1))
+    torch.testing.assert_close(served, everywhere[torch.arange(3), lengths - 1])
+
+
+def test_an_empty_history_is_answered_with_numbers(backbone: Sasrec) -> None:
+    assert torch.isfinite(backbone.last(items(2, 3), ~present(2, 3))).all()
 
 
 def test_no_position_sees_what_comes_after_it(backbone: Sasrec) -> None:
@@ -67,10 +71,10 @@ def test_order_matters(backbone: Sasrec) -> None:
 
 def test_only_distances_matter(backbone: Sasrec) -> None:
     """A layer's attention over a history is the same wherever in a longer block it lies."""
-    query = torch.randn(1, 2, LENGTH, 4)
-    key = torch.randn(1, 2, LENGTH, 4)
-    late = Turns.of_length(LENGTH, 4, query.device)
-    early = Turns(*(part[:LENGTH] for part in astuple(Turns.of_length(50, 4, query.device))))
+    query = torch.randn(1, LENGTH, 4)
+    key = torch.randn(1, LENGTH, 4)
+    late = turns_from_end(LENGTH, 4, query.device)
+    early = turns_from_end(50, 4, query.device)[:LENGTH]
     scores = [turn(query, turns) @ turn(key, turns).mT for turns in (late, early)]
     torch.testing.assert_close(scores[0], scores[1])
     assert not torch.allclose(scores[0], query @ key.mT)
