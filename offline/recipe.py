@@ -12,7 +12,7 @@ from model_store.errors import ConfigError
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.knowledge.config import KnowledgeConfig
-from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.config import RecommenderConfig, SasrecConfig, TrainingConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT = "default"
@@ -26,7 +26,7 @@ class Recipe(BaseModel):
     description: str = Field(min_length=1, description="one line, shown by `longtail build --help`")
     knowledge: KnowledgeConfig = KnowledgeConfig()
     encoding: EncodingConfig = EncodingConfig()
-    sasrec: SasrecConfig = SasrecConfig()
+    recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
 

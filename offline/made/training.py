@@ -22,7 +22,7 @@ from offline.cache import cache_folder
 from offline.made.model import CONFIG, MadeModel
 from offline.made.world import World
 from offline.progress import Progress
-from offline.recommender.backbone import Sasrec
+from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.losses import sampled_cross_entropy
 from offline.recommender.negatives import Logs, Rows
@@ -39,7 +39,10 @@ _WARM_UP_STEPS = 50
 _FEWEST_STEPS, _MOST_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
 _CHECKPOINT_S = 60.0
 _JUDGED, _K = 500, 10
-_SOURCES = ("made/training.py", "made/world.py", "made/model.py", "recommender/losses.py")
+_SOURCES = (
+    *("made/training.py", "made/world.py", "made/model.py", "recommender/losses.py"),
+    *("recommender/backbones/sasrec.py", "recommender/backbones/transformer.py"),
+)
 
 
 def trained_model(world: World) -> MadeModel:

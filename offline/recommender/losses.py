@@ -1,7 +1,7 @@
-"""Softmax losses over the catalogue.
+"""Losses over the catalogue, or a sample of it.
 
-Both make their gradients on the way forward, chunk by chunk: on a CPU that is half the time of
-what autograd makes of the same formula, and [P, C] logits are never in memory.
+The softmax losses make their gradients on the way forward, chunk by chunk: on a CPU that is half
+the time of what autograd makes of the same formula, and [P, C] logits are never in memory.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-_CHUNK_ROWS = 1024  # of logits made at a time
+_CHUNK_ROWS = 512  # of logits made at a time
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
@@ -135,3 +136,47 @@ def sampled_cross_entropy(
     """
     loss: Tensor = _SampledCrossEntropy.apply(users, table, targets, negatives, log_expected)  # type: ignore[no-untyped-call]
     return loss
+
+
+def generalised_binary_cross_entropy(
+    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, exponent: float
+) -> Tensor:
+    """gBCE (Petrov and Macdonald, 2023, equation 10), its negatives shared by the batch.
+
+    The target's probability is raised to an exponent below 1, so that it isn't pushed as far as
+    few negatives would let it be; a negative that is the target itself is left out of that row.
+
+    Args:
+        users: float32 [P, D].
+        table: float32 [C, D].
+        targets: int64 [P], rows of `table`.
+        negatives: int64 [S], different rows of `table`, drawn evenly.
+        exponent: beta, see `gbce_exponent`.
+    """
+    wanted = F.logsigmoid((users * table[targets]).sum(dim=1))
+    unwanted = F.softplus(users @ table[negatives].T)
+    unwanted = unwanted.masked_fill(negatives[None, :] == targets[:, None], 0.0)
+    loss: Tensor = unwanted.sum(dim=1) - exponent * wanted
+    return loss.mean() / (len(negatives) + 1)
+
+
+def gbce_exponent(n_negatives: int, n_items: int, calibration: float) -> float:
+    """beta = a (t (1 - 1/a) + 1/a), where a is the share of the other items that is sampled."""
+    share = n_negatives / (n_items - 1)
+    return share * (calibration * (1 - 1 / share) + 1 / share)
+
+
+def binary_cross_entropy(
+    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor
+) -> Tensor:
+    """SASRec's own loss, with one negative for each position; a baseline.
+
+    Args:
+        users: float32 [P, D].
+        table: float32 [C, D].
+        targets: int64 [P], rows of `table`.
+        negatives: int64 [P], rows of `table`, none of them its position's target.
+    """
+    wanted = F.logsigmoid((users * table[targets]).sum(dim=1))
+    unwanted = F.logsigmoid(-(users * table[negatives]).sum(dim=1))
+    return -(wanted + unwanted).mean()

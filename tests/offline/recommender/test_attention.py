@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from offline.recommender.attention import causal_attention
+from offline.recommender.backbones.attention import causal_attention
 
 
 @pytest.mark.parametrize("length", [1, 7, 130, 201])

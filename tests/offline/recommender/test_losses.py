@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from offline.recommender.losses import catalogue_cross_entropy, sampled_cross_entropy
+from offline.recommender.config import TrainingConfig
+from offline.recommender.criterion import Criterion
+from offline.recommender.losses import (
+    binary_cross_entropy,
+    catalogue_cross_entropy,
+    gbce_exponent,
+    generalised_binary_cross_entropy,
+    sampled_cross_entropy,
+)
 from offline.recommender.negatives import NegativeSampler
 
 
@@ -68,3 +76,46 @@ def test_the_sampled_loss_is_cross_entropy_over_what_was_drawn(positions) -> Non
     loss = sampled_cross_entropy(users, table, targets, drawn, logs)
     torch.testing.assert_close(loss, wanted)
     torch.testing.assert_close(torch.autograd.grad(3 * loss, (users, table)), wanted_gradients)
+
+
+def test_gbce_is_its_formula(positions) -> None:
+    users, table = positions[0][:5], positions[1]
+    negatives = torch.tensor([0, 7, 20, 39])
+    targets = torch.tensor([7, 1, 2, 3, 4])
+    share = 4 / 39
+    exponent = share * (0.75 * (1 - 1 / share) + 1 / share)
+    assert gbce_exponent(4, 40, 0.75) == pytest.approx(exponent)
+    wanted = 0.0
+    for user, target in zip(users, targets.tolist(), strict=True):
+        wanted -= exponent * torch.sigmoid(user @ table[target]).log() / 5 / 5
+        for other in set(negatives.tolist()) - {target}:
+            wanted -= (1 - torch.sigmoid(user @ table[other])).log() / 5 / 5
+    loss = generalised_binary_cross_entropy(users, table, targets, negatives, exponent)
+    torch.testing.assert_close(loss, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("calibration", "exponent"), [(0.0, 1.0), (1.0, 4 / 39)])
+def test_the_calibration_goes_from_bce_to_the_sampled_share(
+    calibration: float, exponent: float
+) -> None:
+    assert gbce_exponent(4, 40, calibration) == pytest.approx(exponent)
+
+
+def test_bce_is_its_formula(positions) -> None:
+    users, table, targets = positions
+    negatives = (targets + 1) % 40
+    own, other = (torch.sigmoid((users * table[rows]).sum(1)) for rows in (targets, negatives))
+    wanted = -(own.log() + (1 - other).log()).mean()
+    loss = binary_cross_entropy(users, table, targets, negatives)
+    torch.testing.assert_close(loss, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_negative_of_bce_is_any_other_trained_item() -> None:
+    counts = np.array([0, 3, 0, 1, 2, 5])
+    criterion = Criterion(counts, TrainingConfig(loss="bce"))
+    wanted = np.repeat(np.arange(4), 500)
+    drawn = criterion._one_each(wanted, np.random.default_rng(0))
+    assert (drawn != wanted).all()
+    assert {(int(a), int(b)) for a, b in zip(wanted, drawn, strict=True)} == {
+        (a, b) for a in range(4) for b in range(4) if a != b
+    }

@@ -19,7 +19,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     kernel's time for ten items, three quarters for a hundred.
 
     Args:
-        query, key, value: float32 [B, H, L, head size].
+        query, key, value: float32 [B, H, L, head size]; further dimensions may stand before L.
 
     Returns:
         The same shape.
@@ -27,7 +27,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     shape = query.shape
-    groups = (part.reshape(-1, *shape[2:]) for part in (query, key, value))
+    groups = (part.reshape(-1, *shape[-2:]) for part in (query, key, value))
     attended: Tensor = _CausalAttention.apply(*groups)  # type: ignore[no-untyped-call]
     return attended.view(shape)
 
