@@ -57,8 +57,14 @@ def read_recipe(name: str) -> Recipe:
         raise ConfigError(f"recipe {name!r}: not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(_written(first["loc"]))
         raise ConfigError(f"recipe {name!r}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def _written(location: tuple[int | str, ...]) -> list[str]:
+    """A key as the file has it; pydantic puts the backbone that was chosen into it."""
+    parts = [str(part) for part in location]
+    return parts[:1] + parts[2:] if parts[0] == "recommender" else parts
 
 
 def recipe_names() -> list[str]:

@@ -103,7 +103,13 @@ RecommenderConfig = Annotated[
     | Annotated[CaserConfig, Tag("caser")]
     | Annotated[LightsansConfig, Tag("lightsans")]
     | Annotated[PaupConfig, Tag("paup")],
-    Discriminator(_backbone_of),
+    Discriminator(
+        _backbone_of,
+        custom_error_type="backbone",
+        custom_error_message=(
+            "backbone is none of sasrec, bert4rec, gru4rec, caser, lightsans, paup"
+        ),
+    ),
 ]
 """One architecture's choices; `backbone` names it, "sasrec" where it is left out."""
 

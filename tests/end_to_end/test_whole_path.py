@@ -194,7 +194,7 @@ def test_an_unusable_file_is_refused_before_any_work(
     [
         ("no-such", "no-such"),
         ('description = "x"\n[training]\nepochs = 0\n', "training.epochs"),
-        ('description = "x"\n[recommender]\nlayerz = 2\n', "recommender.sasrec.layerz"),
+        ('description = "x"\n[recommender]\nlayerz = 2\n', "recommender.layerz"),
         ("description = ", "not TOML"),
     ],
 )

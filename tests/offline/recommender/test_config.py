@@ -44,7 +44,7 @@ def test_the_backbone_is_a_choice() -> None:
     read = TypeAdapter(RecommenderConfig).validate_python
     assert read({"layers": 3}) == SasrecConfig(layers=3)
     assert read({"backbone": "paup", "segment": 4}) == PaupConfig(segment=4)
-    with pytest.raises(ValidationError, match=r"expected tags.*'gru4rec'"):
+    with pytest.raises(ValidationError, match="backbone is none of sasrec"):
         read({"backbone": "magic"})
     with pytest.raises(ValidationError, match="segment"):
         read({"backbone": "sasrec", "segment": 4})
