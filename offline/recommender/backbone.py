@@ -53,12 +53,3 @@ class CausalBackbone(Backbone):
         rows = torch.arange(len(items), device=items.device)
         users: Tensor = self(items, present)[rows, present.sum(dim=1) - 1]
         return users
-
-
-class SimpleBackbone(CausalBackbone):
-    """A causal network that takes padding on either side alike, and is served as it is trained."""
-
-    def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """See `Backbone.last`: `forward` at the last position."""
-        users: Tensor = self(items, present)[:, -1]
-        return users

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from offline.recommender.backbone import SimpleBackbone
+from offline.recommender.backbone import CausalBackbone
 from offline.recommender.backbones.serving_layer import SILENCED
 from offline.recommender.backbones.transformer import Block
 from offline.recommender.config import LightsansConfig
@@ -15,7 +15,7 @@ from offline.recommender.dropout import ByteDropout
 _MOST_WEIGHT = 10.0
 
 
-class Lightsans(SimpleBackbone):
+class Lightsans(CausalBackbone):
     """Low-rank decomposed self-attention (Fan et al., 2021), made causal.
 
     The paper pools the whole history into interests, once for each target. Here the interests of a
@@ -36,6 +36,11 @@ class Lightsans(SimpleBackbone):
         for layer in self.layers:
             states = layer(states, present)
         return self.norm(states)  # type: ignore[no-any-return]
+
+    def last(self, items: Tensor, present: Tensor) -> Tensor:
+        """See `Backbone.last`; padding on either side is the same to it."""
+        users: Tensor = self(items, present)[:, -1]
+        return users
 
 
 class InterestLayer(Block):
@@ -69,7 +74,7 @@ class InterestLayer(Block):
         key, value = (part.reshape(heads) for part in pooled.chunk(2, dim=-1))
         query = self.query(normed).reshape(batch, length, 1, self.heads, -1)
         scores = (query * key).sum(dim=-1) * (size // self.heads) ** -0.5
-        attended = (scores.softmax(dim=2).unsqueeze(-1) * value).sum(dim=2)
+        attended: Tensor = (scores.softmax(dim=2).unsqueeze(-1) * value).sum(dim=2)
         return attended.reshape(batch, length, size)
 
     def _shares(self, present: Tensor) -> Tensor:
@@ -77,5 +82,6 @@ class InterestLayer(Block):
         steps = torch.arange(present.shape[1], device=present.device)
         distance = steps[:, None] - steps[None, :]
         allowed = (distance >= 0) & present[:, None, None, :]
-        scores: Tensor = self.by_distance[:, distance.clamp(min=0)]
-        return torch.where(allowed, scores, SILENCED).softmax(dim=-1)
+        scores = self.by_distance[:, distance.clamp(min=0)]
+        shares: Tensor = torch.where(allowed, scores, SILENCED).softmax(dim=-1)
+        return shares
