@@ -187,19 +187,19 @@ class Build:
         def produce(folder: Path) -> Facts:
             from offline.data.split import Split
             from offline.recommender.recommender import TrainingData
-            from offline.recommender.sequential import SasrecRecommender
+            from offline.recommender.sequential import SequenceRecommender
 
             ids, _ = read_catalogue(data)
             split = Split.load(data.path("split"))
             training = TrainingData.of_split(split, len(ids), read_vectors(vectors))
-            model = SasrecRecommender(self.recipe.sasrec, self.recipe.training)
+            model = SequenceRecommender(self.recipe.recommender, self.recipe.training)
             model.fit(training, folder / CHECKPOINT).save(folder)
             save_array(folder / "popularity.npy", training.counts().astype(np.float32))
             shutil.rmtree(folder / CHECKPOINT)
             record = model.record
             return {"best_epoch": record.best_epoch, "ndcg_at_10": round(record.best_ndcg, 4)}
 
-        config = {"sasrec": self.recipe.sasrec, "training": self.recipe.training}
+        config = {"recommender": self.recipe.recommender, "training": self.recipe.training}
         inputs = {"data": data.fingerprint, "encoding": vectors.fingerprint}
         described = {name: choices.model_dump() for name, choices in config.items()}
         return self.stage("recommender", TRAINING_SOURCES, described, inputs, produce)
@@ -212,12 +212,12 @@ class Build:
             from offline.evaluate.report import write_report
             from offline.recommender.baselines import Markov, Popularity
             from offline.recommender.recommender import Recommender, TrainingData
-            from offline.recommender.sequential import SasrecRecommender
+            from offline.recommender.sequential import SequenceRecommender
 
             ids, _ = read_catalogue(data)
             split = Split.load(data.path("split"))
             training = TrainingData.of_split(split, len(ids))
-            model = SasrecRecommender.load(trained.folder)
+            model = SequenceRecommender.load(trained.folder)
             models: dict[str, Recommender] = {
                 model.name: model,
                 Markov.name: Markov().fit(training),
@@ -248,12 +248,12 @@ class Build:
         def produce(folder: Path) -> Facts:
             from offline.data.interactions import Interactions
             from offline.recommender.recommender import TrainingData
-            from offline.recommender.sequential import SasrecRecommender
+            from offline.recommender.sequential import SequenceRecommender
 
             everything = TrainingData.of_everything(
                 Interactions.load(data.folder), read_vectors(vectors)
             )
-            model = SasrecRecommender.load(chosen.folder).refit(everything, folder / CHECKPOINT)
+            model = SequenceRecommender.load(chosen.folder).refit(everything, folder / CHECKPOINT)
             model.save(folder)
             save_array(folder / "popularity.npy", everything.counts().astype(np.float32))
             shutil.rmtree(folder / CHECKPOINT)
@@ -268,12 +268,12 @@ class Build:
         def produce(folder: Path) -> Facts:
             from offline.data.interactions import Interactions
             from offline.export.bundle_files import export_model
-            from offline.recommender.sequential import SasrecRecommender
+            from offline.recommender.sequential import SequenceRecommender
 
             interactions = Interactions.load(data.folder)
             histories = [interactions.history(user) for user in range(interactions.n_users)]
             report = export_model(
-                SasrecRecommender.load(model.folder),
+                SequenceRecommender.load(model.folder),
                 interactions.item_ids,
                 histories,
                 folder,

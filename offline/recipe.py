@@ -12,7 +12,7 @@ from model_store.errors import ConfigError
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.knowledge.config import KnowledgeConfig
-from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.config import RecommenderConfig, SasrecConfig, TrainingConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT = "default"
@@ -26,7 +26,7 @@ class Recipe(BaseModel):
     description: str = Field(min_length=1, description="one line, shown by `longtail build --help`")
     knowledge: KnowledgeConfig = KnowledgeConfig()
     encoding: EncodingConfig = EncodingConfig()
-    sasrec: SasrecConfig = SasrecConfig()
+    recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
 
@@ -57,8 +57,14 @@ def read_recipe(name: str) -> Recipe:
         raise ConfigError(f"recipe {name!r}: not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(_written(first["loc"]))
         raise ConfigError(f"recipe {name!r}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def _written(location: tuple[int | str, ...]) -> list[str]:
+    """A key as the file has it; pydantic puts the backbone that was chosen into it."""
+    parts = [str(part) for part in location]
+    return parts[:1] + parts[2:] if parts[0] == "recommender" else parts
 
 
 def recipe_names() -> list[str]:

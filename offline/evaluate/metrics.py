@@ -64,7 +64,7 @@ def rank_cases(score: Score, cases: Cases, k: int = 10) -> Ranking:
     Args:
         score: a recommender's `score`.
         cases: histories and their targets.
-        k: length of the lists kept for coverage.
+        k: length of the lists kept for coverage; 0 to leave them out.
     """
     ranks = np.zeros(len(cases), dtype=np.int64)
     top = np.zeros((len(cases), k), dtype=np.int32)
@@ -75,8 +75,9 @@ def rank_cases(score: Score, cases: Cases, k: int = 10) -> Ranking:
         histories = [cases.history(case) for case in batch]
         scores = score(histories)
         ranks[batch] = rank_targets(scores, histories, cases.targets[batch])
-        best = _best_unseen(scores, histories, k)
-        top[batch, : best.shape[1]] = best
+        if k:
+            best = _best_unseen(scores, histories, k)
+            top[batch, : best.shape[1]] = best
         start += size
         # The first batch, of one case, tells the catalogue's size.
         size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // scores[0].nbytes))

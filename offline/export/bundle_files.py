@@ -22,7 +22,7 @@ from offline.export.retriever import build_retriever
 from offline.progress import Progress
 from offline.recommender.batches import Histories, Items, pad_left
 from offline.recommender.recommender import Vectors, rank_unseen
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 
 MODEL, TABLE, PROJECTION, GOLDEN, RETRIEVER = (
     "model.onnx",
@@ -66,7 +66,7 @@ class ExportReport:
 
 
 def export_model(
-    model: SasrecRecommender,
+    model: SequenceRecommender,
     item_ids: IdMap,
     histories: Histories,
     folder: Path,
@@ -132,7 +132,7 @@ def export_model(
 
 
 @torch.inference_mode()
-def user_vectors(model: SasrecRecommender, histories: Histories) -> Vectors:
+def user_vectors(model: SequenceRecommender, histories: Histories) -> Vectors:
     """What the model makes of each history, float32 [B, D]."""
     table = torch.from_numpy(model.item_table)
     vectors = [

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from model_store.errors import LongtailError
 from offline.export.graph import HISTORY, ITEM_TABLE, SCORES
 from offline.recommender.backbone import Backbone
-from offline.recommender.batches import Histories, Items, pad_left
+from offline.recommender.batches import Histories, Items, pad_left, pad_right
 from offline.recommender.recommender import Scores, Vectors
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 
 TOLERANCE = 1e-4
 _PROBED_LENGTHS = (1, 2, 5)
@@ -63,7 +63,7 @@ class Graph:
 
 
 def check_parity(
-    model: SasrecRecommender, graph: Graph, histories: Histories, k: int = 10
+    model: SequenceRecommender, graph: Graph, histories: Histories, k: int = 10
 ) -> Parity:
     """Compare graph and model on histories at their own and at probed lengths.
 
@@ -99,10 +99,11 @@ def _probe(histories: Histories, max_length: int) -> list[Items]:
 
 def _check_last_position(backbone: Backbone, item_table: Vectors, probes: list[Items]) -> None:
     table = torch.from_numpy(item_table)
-    history = torch.from_numpy(pad_left(probes, max(len(probe) for probe in probes)))
+    right = torch.from_numpy(pad_right(probes))
+    left = torch.from_numpy(pad_left(probes, right.shape[1]))
     with torch.inference_mode():
-        items, present = F.embedding(history, table), history != 0
-        trained, served = backbone(items, present)[:, -1], backbone.last(items, present)
+        trained = backbone.last_as_trained(F.embedding(right, table), right != 0)
+        served = backbone.last(F.embedding(left, table), left != 0)
         difference = float(((trained - served) @ table.T).abs().max())
     if not difference <= TOLERANCE:
         raise ParityError(

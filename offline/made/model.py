@@ -11,7 +11,8 @@ import torch
 
 from offline.made.vectors import clustered_vectors, expected_popularity, repeat_rows
 from offline.made.world import MOST_DISTINCT, Items, World
-from offline.recommender.backbone import Backbone, Sasrec
+from offline.recommender.backbone import Backbone
+from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.config import SasrecConfig
 from offline.recommender.training import seeded
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from offline.artifact import hash_sources
 from offline.cache import cache_folder
 from offline.made.model import CONFIG, MadeModel
-from offline.made.world import Items, World
+from offline.made.world import World
 from offline.progress import Progress
-from offline.recommender.backbone import Sasrec
+from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.losses import sampled_cross_entropy
+from offline.recommender.negatives import Logs, Rows
 from offline.recommender.training import fingerprint_of, seeded
 
 _ID_STD = 0.02
@@ -39,9 +39,10 @@ _WARM_UP_STEPS = 50
 _FEWEST_STEPS, _MOST_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
 _CHECKPOINT_S = 60.0
 _JUDGED, _K = 500, 10
-_SOURCES = ("made/training.py", "made/world.py", "made/model.py", "recommender/losses.py")
-
-Vectors = npt.NDArray[np.float32]
+_SOURCES = (
+    *("made/training.py", "made/world.py", "made/model.py", "recommender/losses.py"),
+    *("recommender/backbones/sasrec.py", "recommender/backbones/transformer.py"),
+)
 
 
 def trained_model(world: World) -> MadeModel:
@@ -155,14 +156,20 @@ class _Training:
         self.done += 1
         return float(loss.detach())
 
-    def _draw_negatives(self, rng: np.random.Generator) -> tuple[Items, Vectors]:
-        """Items in proportion to what was counted so far ** 0.5, and the log of S x chance."""
+    def _draw_negatives(self, rng: np.random.Generator) -> tuple[Rows, Logs]:
+        """Items in proportion to what was counted so far ** 0.5, and how often to expect them.
+
+        What is drawn twice is one item, expected half as often: it then counts twice.
+        """
         weights = np.sqrt(self.counts.astype(np.float32))
         cumulated = weights.cumsum(dtype=np.float64)
         drawn = cumulated.searchsorted(rng.random(_NEGATIVES) * cumulated[-1], side="right")
         drawn = drawn.clip(1, self.world.n_items)
         chances = np.maximum(weights[drawn], 1.0) / cumulated[-1]
-        return drawn.astype(np.int32), np.log(_NEGATIVES * chances).astype(np.float32)
+        items, first, times = np.unique(drawn, return_index=True, return_counts=True)
+        return items.astype(np.int64), np.log(_NEGATIVES * chances[first] / times).astype(
+            np.float32
+        )
 
     @torch.inference_mode()
     def _judge(self) -> None:

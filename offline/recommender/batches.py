@@ -1,4 +1,4 @@
-"""Histories of many lengths as left-padded blocks of nearly one length."""
+"""Histories of many lengths as padded blocks of nearly one length."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def pad_left(histories: Histories, max_length: int) -> npt.NDArray[np.int64]:
     for row, history in zip(block, histories, strict=True):
         kept = history[-length:]
         row[length - len(kept) :] = kept
+    return block
+
+
+def pad_right(histories: Histories) -> npt.NDArray[np.int64]:
+    """Histories padded with 0 on the right: int64 [B, L]; L is the longest one's length."""
+    block = np.zeros((len(histories), max(map(len, histories))), dtype=np.int64)
+    for row, history in zip(block, histories, strict=True):
+        row[: len(history)] = history
     return block
 
 

@@ -5,20 +5,17 @@ Read by recipes, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
-class SasrecConfig(BaseModel):
-    """The shape of a SASRec network."""
+class SequenceConfig(BaseModel):
+    """What may be chosen whatever the architecture."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedding_size: int = Field(64, ge=4, le=1024, description="D, size of an item_table row")
-    layers: int = Field(2, ge=1, le=16)
-    heads: int = Field(2, ge=1, le=32)
-    feedforward_factor: int = Field(1, ge=1, le=8, description="hidden size over D")
     max_length: int = Field(100, ge=1, le=4096, description="history items that are looked at")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="on inputs, residuals and hidden units")
     id_init: Literal["random", "text"] = Field(
@@ -28,6 +25,14 @@ class SasrecConfig(BaseModel):
         True, description="give [id ; knowledge] to the network; False: ids alone"
     )
 
+
+class TransformerConfig(SequenceConfig):
+    """The shape of a network of attention layers."""
+
+    layers: int = Field(2, ge=1, le=16)
+    heads: int = Field(2, ge=1, le=32)
+    feedforward_factor: int = Field(1, ge=1, le=8, description="hidden size over D")
+
     @model_validator(mode="after")
     def _heads_get_an_even_size(self) -> Self:
         if self.embedding_size % (2 * self.heads):
@@ -36,6 +41,77 @@ class SasrecConfig(BaseModel):
                 f"heads {self.heads}"
             )
         return self
+
+
+class SasrecConfig(TransformerConfig):
+    """Causal self-attention."""
+
+    backbone: Literal["sasrec"] = "sasrec"
+
+
+class Bert4recConfig(TransformerConfig):
+    """Bidirectional self-attention, trained on hidden items."""
+
+    backbone: Literal["bert4rec"] = "bert4rec"
+    hidden_share: float = Field(0.2, gt=0.0, lt=1.0, description="items hidden in training")
+    last_share: float = Field(
+        0.2, ge=0.0, le=1.0, description="sequences of which the last item alone is hidden"
+    )
+
+
+class Gru4recConfig(SequenceConfig):
+    """A recurrent network."""
+
+    backbone: Literal["gru4rec"] = "gru4rec"
+    layers: int = Field(1, ge=1, le=8)
+    hidden_size: int = Field(128, ge=4, le=4096, description="of the recurrent state")
+
+
+class CaserConfig(SequenceConfig):
+    """Convolutions over the last items."""
+
+    backbone: Literal["caser"] = "caser"
+    window: int = Field(10, ge=1, le=64, description="last items that a position sees")
+    horizontal_filters: int = Field(16, ge=1, le=1024, description="of each height up to window")
+    vertical_filters: int = Field(4, ge=1, le=1024)
+
+
+class LightsansConfig(TransformerConfig):
+    """Attention to a few interests."""
+
+    backbone: Literal["lightsans"] = "lightsans"
+    interests: int = Field(5, ge=1, le=64)
+
+
+class PaupConfig(TransformerConfig):
+    """Attention to segments of the history."""
+
+    backbone: Literal["paup"] = "paup"
+    segment: int = Field(3, ge=1, le=64, description="items in a segment")
+
+
+def _backbone_of(values: Any) -> str:
+    if isinstance(values, dict):
+        return str(values.get("backbone", "sasrec"))
+    return str(getattr(values, "backbone", values))
+
+
+RecommenderConfig = Annotated[
+    Annotated[SasrecConfig, Tag("sasrec")]
+    | Annotated[Bert4recConfig, Tag("bert4rec")]
+    | Annotated[Gru4recConfig, Tag("gru4rec")]
+    | Annotated[CaserConfig, Tag("caser")]
+    | Annotated[LightsansConfig, Tag("lightsans")]
+    | Annotated[PaupConfig, Tag("paup")],
+    Discriminator(
+        _backbone_of,
+        custom_error_type="backbone",
+        custom_error_message=(
+            "backbone is none of sasrec, bert4rec, gru4rec, caser, lightsans, paup"
+        ),
+    ),
+]
+"""One architecture's choices; `backbone` names it, "sasrec" where it is left out."""
 
 
 class TrainingConfig(BaseModel):
@@ -49,18 +125,30 @@ class TrainingConfig(BaseModel):
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(0.0, ge=0.0, le=10.0)
     warm_up_steps: int = Field(100, ge=0, le=1_000_000)
+    loss: Literal["softmax", "gbce", "bce"] = Field(
+        "softmax", description="bce, with one negative a position, is a baseline"
+    )
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     sampled_negatives: int = Field(
-        0, ge=0, le=1_000_000, description="0: the whole catalogue is in every softmax"
+        0, ge=0, le=1_000_000, description="in a batch; 0: the whole catalogue is in every softmax"
     )
+    gbce_calibration: float = Field(
+        0.75, ge=0.0, le=1.0, description="t of gBCE: 0 is bce, 1 makes scores probabilities"
+    )
+    contrast_weight: float = Field(
+        0.0, ge=0.0, le=100.0, description="of CL4SRec's loss beside the other; causal networks"
+    )
+    contrast_temperature: float = Field(0.2, gt=0.0, le=10.0)
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = Field("cpu", description="auto: cuda where it is")
 
     @model_validator(mode="after")
-    def _smoothing_needs_the_whole_catalogue(self) -> Self:
-        if self.label_smoothing and self.sampled_negatives:
+    def _choices_fit_the_loss(self) -> Self:
+        if self.label_smoothing and (self.sampled_negatives or self.loss != "softmax"):
             raise ValueError(
-                f"label_smoothing {self.label_smoothing} works only with sampled_negatives 0, "
-                f"not {self.sampled_negatives}"
+                f"label_smoothing {self.label_smoothing} works only with loss softmax and "
+                f"sampled_negatives 0, not {self.loss} and {self.sampled_negatives}"
             )
+        if self.loss == "gbce" and not self.sampled_negatives:
+            raise ValueError("loss gbce needs sampled_negatives of 1 or more, not 0")
         return self

@@ -27,7 +27,17 @@ class ByteDropout(nn.Module):
         """The same shape; unchanged outside of training."""
         if not self.training or not self.dropped_levels:
             return states
+        return states * self._kept(states)
+
+    def added(self, states: Tensor, new: Tensor) -> Tensor:
+        """`states` plus what is kept of `new`, in one pass over both."""
+        if not self.training or not self.dropped_levels:
+            return states + new
+        return torch.addcmul(states, new, self._kept(new))
+
+    def _kept(self, states: Tensor) -> Tensor:
+        """What each element is multiplied by."""
         words = torch.empty((states.numel() + 7) // 8, dtype=torch.int64, device=states.device)
         levels = words.random_(-(2**63), None).view(torch.uint8)[: states.numel()]
         kept = (levels >= self.dropped_levels).to(states.dtype)
-        return states * kept.mul_(_LEVELS / (_LEVELS - self.dropped_levels)).view(states.shape)
+        return kept.mul_(_LEVELS / (_LEVELS - self.dropped_levels)).view(states.shape)

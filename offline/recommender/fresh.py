@@ -6,6 +6,8 @@ appends a fresh item's row with one matrix product; no retraining, no re-export.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,36 +20,51 @@ _PENALTIES = np.logspace(-3, 3, 7)
 _Float64 = npt.NDArray[np.float64]
 
 
-def fit_fresh_projection(
-    knowledge: Vectors | None, table: Vectors, trained: npt.NDArray[np.bool_]
-) -> Vectors:
-    """The projection whose penalty predicts held-out trained rows best.
+class FreshRegression:
+    """Finds the projection whose penalty predicts held-out trained rows best.
+
+    What depends on the knowledge alone is reckoned once, so that a table can be fitted after every
+    epoch.
 
     Args:
         knowledge: float32 [N+1, K], or None.
-        table: float32 [N+1, D].
-        trained: bool [N+1], rows of `table` to learn from.
-
-    Returns:
-        float32 [K+1, D]; `[knowledge_vector, 1] @ projection` is a table row. Without knowledge
-        K is 0, and every fresh item gets the mean row.
+        trained: bool [N+1], rows of a table to learn from.
     """
-    rows = np.flatnonzero(trained)
-    inputs = np.zeros((len(table), 0)) if knowledge is None else knowledge.astype(np.float64)
-    targets = table.astype(np.float64)[rows]
-    inputs = inputs[rows]
-    if inputs.shape[1] == 0 or len(rows) < 2 * _FOLDS:
-        weights = np.zeros((inputs.shape[1], table.shape[1]))
-        mean = targets.mean(axis=0) if len(rows) else np.zeros(table.shape[1])
-        return np.vstack([weights, mean]).astype(np.float32)
-    fold_of = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
-    errors = np.zeros(len(_PENALTIES))
-    for fold in range(_FOLDS):
-        learned, held = fold_of != fold, fold_of == fold
-        for i, projection in enumerate(_ridge(inputs[learned], targets[learned], _PENALTIES)):
-            errors[i] += np.square(_apply(projection, inputs[held]) - targets[held]).sum()
-    best = _PENALTIES[[int(errors.argmin())]]
-    return _ridge(inputs, targets, best)[0].astype(np.float32)
+
+    def __init__(self, knowledge: Vectors | None, trained: npt.NDArray[np.bool_]) -> None:
+        self.trained = trained
+        self._rows = np.flatnonzero(trained)
+        self._inputs = np.zeros((len(self._rows), 0))
+        if knowledge is not None:
+            self._inputs = knowledge[self._rows].astype(np.float64)
+        self._folds: list[_Fold] = []
+        if self._inputs.shape[1] == 0 or len(self._rows) < 2 * _FOLDS:
+            return
+        fold_of = np.random.default_rng(0).permutation(len(self._rows)) % _FOLDS
+        self._folds = [
+            _Fold(_Ridge(self._inputs[fold_of != fold]), fold_of == fold) for fold in range(_FOLDS)
+        ]
+        self._whole = _Ridge(self._inputs)
+
+    def fit(self, table: Vectors) -> Vectors:
+        """The projection onto a table float32 [N+1, D].
+
+        Returns:
+            float32 [K+1, D]; `[knowledge_vector, 1] @ projection` is a table row. Without
+            knowledge K is 0, and every fresh item gets the mean row.
+        """
+        targets = table[self._rows].astype(np.float64)
+        if not self._folds:
+            weights = np.zeros((self._inputs.shape[1], table.shape[1]))
+            mean = targets.mean(axis=0) if len(targets) else np.zeros(table.shape[1])
+            return np.vstack([weights, mean]).astype(np.float32)
+        errors = np.zeros(len(_PENALTIES))
+        for fold in self._folds:
+            inputs, wanted = self._inputs[fold.held], targets[fold.held]
+            for i, projection in enumerate(fold.ridge.fit(targets[~fold.held], _PENALTIES)):
+                errors[i] += np.square(_apply(projection, inputs) - wanted).sum()
+        best = _PENALTIES[[int(errors.argmin())]]
+        return self._whole.fit(targets, best)[0].astype(np.float32)
 
 
 def fill_fresh_rows(
@@ -69,15 +86,30 @@ def _apply(projection: npt.NDArray[np.floating], inputs: npt.NDArray[np.floating
     return np.asarray(inputs @ projection[:-1] + projection[-1], dtype=np.float64)
 
 
-def _ridge(inputs: _Float64, targets: _Float64, penalties: _Float64) -> list[_Float64]:
-    """One projection [K+1, D] per penalty; the intercept is not penalised."""
-    centre, middle = inputs.mean(axis=0), targets.mean(axis=0)
-    deviations = inputs - centre
-    variances, axes = np.linalg.eigh(deviations.T @ deviations)
-    moments = axes.T @ (deviations.T @ (targets - middle))
-    unit = max(float(variances.mean()), np.finfo(np.float64).tiny)
-    projections = []
-    for penalty in penalties:
-        weights = axes @ (moments / (variances.clip(min=0) + penalty * unit)[:, None])
-        projections.append(np.vstack([weights, middle - centre @ weights]))
-    return projections
+class _Ridge:
+    """Ridge regression from fixed inputs float64 [n, K], for many targets and penalties."""
+
+    def __init__(self, inputs: _Float64) -> None:
+        self._centre = inputs.mean(axis=0)
+        self._deviations = inputs - self._centre
+        self._variances, self._axes = np.linalg.eigh(self._deviations.T @ self._deviations)
+
+    def fit(self, targets: _Float64, penalties: _Float64) -> list[_Float64]:
+        """One projection [K+1, D] per penalty; the intercept is not penalised."""
+        middle = targets.mean(axis=0)
+        moments = self._axes.T @ (self._deviations.T @ (targets - middle))
+        unit = max(float(self._variances.mean()), np.finfo(np.float64).tiny)
+        projections = []
+        for penalty in penalties:
+            shrunk = moments / (self._variances.clip(min=0) + penalty * unit)[:, None]
+            weights = self._axes @ shrunk
+            projections.append(np.vstack([weights, middle - self._centre @ weights]))
+        return projections
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A ridge regression, and the rows bool [n] that it didn't see."""
+
+    ridge: _Ridge
+    held: npt.NDArray[np.bool_]

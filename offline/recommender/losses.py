@@ -1,4 +1,8 @@
-"""Softmax losses over the catalogue."""
+"""Losses over the catalogue, or a sample of it.
+
+The softmax losses make their gradients on the way forward, chunk by chunk: on a CPU that is half
+the time of what autograd makes of the same formula, and [P, C] logits are never in memory.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_SILENCED = -1e9
 _CHUNK_ROWS = 512  # of logits made at a time
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
-    """Cross-entropy of `users @ table.T`, its gradients made chunk by chunk on the way forward."""
+    """Cross-entropy of `users @ table.T`."""
 
     @staticmethod
     def forward(
@@ -49,14 +52,61 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         return users_gradient * gradients[0], table_gradient * gradients[0], None, None
 
 
+class _SampledCrossEntropy(torch.autograd.Function):
+    """Cross-entropy of each target against the negatives of its batch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        users: Tensor,
+        table: Tensor,
+        targets: Tensor,
+        negatives: Tensor,
+        log_expected: Tensor,
+    ) -> Tensor:
+        wanted, others = table[targets], table[negatives]
+        own = (users * wanted).sum(dim=1, keepdim=True)
+        column_of = torch.full((len(table),), -1, device=table.device)
+        column_of[negatives] = torch.arange(len(negatives), device=table.device)
+        itself = column_of[targets]
+        users_gradient, others_gradient = torch.empty_like(users), torch.zeros_like(others)
+        own_errors = torch.empty_like(own)
+        columns, offsets = others.T.contiguous(), -log_expected
+        block = users.new_empty(min(_CHUNK_ROWS, len(users)), len(others))
+        loss = users.new_zeros(())
+        for start in range(0, len(users), _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            chunk, logits = users[rows], block[: len(users[rows])]
+            torch.addmm(offsets, chunk, columns, out=logits)
+            drawn = (itself[rows] >= 0).nonzero().squeeze(1)
+            logits[drawn, itself[rows][drawn]] = -torch.inf
+            peak = torch.maximum(logits.amax(dim=1, keepdim=True), own[rows])
+            chances = logits.sub_(peak).exp_()
+            own_chance = (own[rows] - peak).exp_()
+            total = chances.sum(dim=1, keepdim=True).add_(own_chance)
+            loss += (total.log() + peak - own[rows]).sum()
+            errors = chances.div_(total)
+            own_errors[rows] = own_chance / total - 1.0
+            torch.mm(errors, others, out=users_gradient[rows])
+            others_gradient.addmm_(errors.T, chunk)
+        users_gradient.addcmul_(own_errors, wanted)
+        table_gradient = torch.zeros_like(table).index_add_(0, targets, own_errors * users)
+        table_gradient.index_add_(0, negatives, others_gradient)
+        ctx.save_for_backward(users_gradient.div_(len(users)), table_gradient.div_(len(users)))
+        return loss / len(users)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        users_gradient, table_gradient = ctx.saved_tensors
+        return users_gradient * gradients[0], table_gradient * gradients[0], None, None, None
+
+
 def catalogue_cross_entropy(
     users: Tensor, table: Tensor, targets: Tensor, label_smoothing: float = 0.0
 ) -> Tensor:
     """Mean cross-entropy of each position's target against every item of the table.
 
-    The value and the gradients of `F.cross_entropy(users @ table.T, targets)`, in chunks that
-    stay near the cache: on a CPU half the time of that, or of `F.linear_cross_entropy`, and never
-    [P, C] logits in memory.
+    The value and the gradients of `F.cross_entropy(users @ table.T, targets)`.
 
     Args:
         users: float32 [P, D].
@@ -73,7 +123,7 @@ def sampled_cross_entropy(
 ) -> Tensor:
     """Mean cross-entropy over the target and negatives drawn once for the whole batch.
 
-    A negative's logit is lowered by the log of how often it is expected in the draw (the logQ
+    A negative's logit is lowered by the log of its chance to be drawn (the logQ
     correction), so the sum over the sample estimates the sum over the catalogue; a negative that
     is the target itself is left out of that row.
 
@@ -81,11 +131,52 @@ def sampled_cross_entropy(
         users: float32 [P, D].
         table: float32 [C, D].
         targets: int64 [P], rows of `table`.
-        negatives: int64 [S], rows of `table`.
-        log_expected: float32 [S], log of S times the chance of each negative in one draw.
+        negatives: int64 [S], different rows of `table`.
+        log_expected: float32 [S], log of the chance of each negative to be drawn.
     """
-    target_logits = (users * table[targets]).sum(dim=1, keepdim=True)
-    logits = users @ table[negatives].T - log_expected
-    logits = logits.masked_fill(negatives[None, :] == targets[:, None], _SILENCED)
-    first = torch.zeros_like(targets)
-    return F.cross_entropy(torch.cat([target_logits, logits], dim=1), first)
+    loss: Tensor = _SampledCrossEntropy.apply(users, table, targets, negatives, log_expected)  # type: ignore[no-untyped-call]
+    return loss
+
+
+def generalised_binary_cross_entropy(
+    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, exponent: float
+) -> Tensor:
+    """gBCE (Petrov and Macdonald, 2023, equation 10), its negatives shared by the batch.
+
+    The target's probability is raised to an exponent below 1, so that it isn't pushed as far as
+    few negatives would let it be; a negative that is the target itself is left out of that row.
+
+    Args:
+        users: float32 [P, D].
+        table: float32 [C, D].
+        targets: int64 [P], rows of `table`.
+        negatives: int64 [S], different rows of `table`, drawn evenly.
+        exponent: beta, see `gbce_exponent`.
+    """
+    wanted = F.logsigmoid((users * table[targets]).sum(dim=1))
+    unwanted = F.softplus(users @ table[negatives].T)
+    unwanted = unwanted.masked_fill(negatives[None, :] == targets[:, None], 0.0)
+    loss: Tensor = unwanted.sum(dim=1) - exponent * wanted
+    return loss.mean() / (len(negatives) + 1)
+
+
+def gbce_exponent(n_negatives: int, n_items: int, calibration: float) -> float:
+    """beta = a (t (1 - 1/a) + 1/a), where a is the share of the other items that is sampled."""
+    share = n_negatives / (n_items - 1)
+    return share * (calibration * (1 - 1 / share) + 1 / share)
+
+
+def binary_cross_entropy(
+    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor
+) -> Tensor:
+    """SASRec's own loss, with one negative for each position; a baseline.
+
+    Args:
+        users: float32 [P, D].
+        table: float32 [C, D].
+        targets: int64 [P], rows of `table`.
+        negatives: int64 [P], rows of `table`, none of them its position's target.
+    """
+    wanted = F.logsigmoid((users * table[targets]).sum(dim=1))
+    unwanted = F.logsigmoid(-(users * table[negatives]).sum(dim=1))
+    return -(wanted + unwanted).mean()

@@ -22,7 +22,7 @@ class SequenceNetwork(nn.Module):
         """What comes next at every position.
 
         Args:
-            history: int64 [B, L], 0 = padding on the left.
+            history: int64 [B, L], 0 = padding on the right.
             table: float32 [N+1, D], from `items()`; given, since a step uses it twice.
 
         Returns:
@@ -32,7 +32,7 @@ class SequenceNetwork(nn.Module):
         return users
 
     def users(self, history: Tensor, table: Tensor) -> Tensor:
-        """User vectors float32 [B, D] from histories int64 [B, L] and a table [N+1, D]."""
+        """User vectors [B, D] from histories int64 [B, L], padded on the left, and a table."""
         return self.backbone.last(F.embedding(history, table), history != 0)
 
 

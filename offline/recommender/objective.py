@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from offline.recommender.batches import Items, pad_left
-from offline.recommender.losses import catalogue_cross_entropy, sampled_cross_entropy
+from offline.recommender.backbones.bert4rec import Bert4rec
+from offline.recommender.batches import Items, pad_right
+from offline.recommender.config import Bert4recConfig
+from offline.recommender.criterion import Criterion, as_tensor
 from offline.recommender.network import SequenceNetwork
 
-# Negatives are drawn in proportion to count ** this: between uniform (0) and popularity (1).
-_DRAW_POWER = 0.5
+Mask = npt.NDArray[np.bool_]
 
 
 class Objective(Protocol):
@@ -28,50 +30,59 @@ class Objective(Protocol):
 
 
 class NextItem:
-    """Predict each next item at every position, in one causal pass.
+    """Predict each next item at every position, in one causal pass."""
 
-    Items without a training interaction are in no softmax: to push them down as negatives would
-    teach the network that what is new is bad.
-
-    Args:
-        counts: training interactions of each item, int64 [N+1].
-        label_smoothing: weight spread over all items that take part.
-        sampled_negatives: drawn per batch; 0, or as many as items: the whole catalogue instead.
-    """
-
-    def __init__(
-        self, counts: npt.NDArray[np.int64], label_smoothing: float, sampled_negatives: int
-    ) -> None:
-        self.trained = np.flatnonzero(counts)
-        self.label_smoothing = label_smoothing
-        self.sampled_negatives = sampled_negatives if sampled_negatives < len(self.trained) else 0
-        self._class_of = np.zeros(len(counts), dtype=np.int64)
-        self._class_of[self.trained] = np.arange(len(self.trained))
-        chances = counts[self.trained].astype(np.float64) ** _DRAW_POWER
-        self._chances = chances / chances.sum()
-        self._cumulated = self._chances.cumsum()
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
 
     def loss(
         self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
     ) -> Tensor:
-        """Mean cross-entropy over all next items in the windows."""
+        """Mean loss over all next items in the windows."""
         table = network.items()
-        length = max(len(window) for window in windows)
-        history = pad_left([window[:-1] for window in windows], length)
-        wanted = pad_left([window[1:] for window in windows], length)
-        real = wanted > 0
-        users = network(_tensor(history, table), table)[_tensor(real, table)]
-        classes = table[_tensor(self.trained, table)]
-        targets = _tensor(self._class_of[wanted[real]], table)
-        if not self.sampled_negatives:
-            return catalogue_cross_entropy(users, classes, targets, self.label_smoothing)
-        draws = rng.random(self.sampled_negatives)
-        negatives = self._cumulated.searchsorted(draws).clip(max=len(self.trained) - 1)
-        expected = np.log(self.sampled_negatives * self._chances[negatives]).astype(np.float32)
-        return sampled_cross_entropy(
-            users, classes, targets, _tensor(negatives, table), _tensor(expected, table)
+        history = pad_right([window[:-1] for window in windows])
+        wanted = pad_right([window[1:] for window in windows])
+        users = network(as_tensor(history, table), table)
+        return self.criterion.loss(_at(users, wanted > 0), table, wanted[wanted > 0], rng)
+
+
+class HiddenItem:
+    """Predict items that are hidden from the network (the Cloze task of BERT4Rec, section 3.6).
+
+    Of some sequences the last item alone is hidden, which is what is asked when serving.
+    """
+
+    def __init__(self, criterion: Criterion, config: Bert4recConfig) -> None:
+        self.criterion, self.config = criterion, config
+
+    def loss(
+        self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
+    ) -> Tensor:
+        """Mean loss over all hidden items in the windows."""
+        backbone = network.backbone
+        if not isinstance(backbone, Bert4rec):
+            raise TypeError(f"{type(backbone).__name__} has nothing to hide items behind")
+        table = network.items()
+        block = pad_right(windows)
+        hidden = self.choose(block, rng)
+        items = torch.where(
+            as_tensor(hidden, table).unsqueeze(-1),
+            backbone.mask,
+            F.embedding(as_tensor(block, table), table),
         )
+        users = backbone(items, as_tensor(block > 0, table))
+        return self.criterion.loss(_at(users, hidden), table, block[hidden], rng)
+
+    def choose(self, block: npt.NDArray[np.int64], rng: np.random.Generator) -> Mask:
+        """Which items of a block [B, L], padded on the right, to hide; one a row at least."""
+        steps = np.arange(block.shape[1])
+        last = steps == (block > 0).sum(axis=1, keepdims=True) - 1
+        hidden: Mask = (rng.random(block.shape) < self.config.hidden_share) & (block > 0)
+        last_alone = rng.random(len(block)) < self.config.last_share
+        last_alone |= ~hidden.any(axis=1)
+        return np.where(last_alone[:, None], last, hidden)
 
 
-def _tensor(array: npt.NDArray[np.generic], like: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(like.device)
+def _at(users: Tensor, chosen: Mask) -> Tensor:
+    """User vectors [P, D] at the chosen positions of [B, L, D]."""
+    return users.flatten(0, 1).index_select(0, as_tensor(np.flatnonzero(chosen), users))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,10 @@ class TrainingData:
 class Recommender(Protocol):
     """A model of what comes next."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What its figures are called by."""
+        ...
 
     def fit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """Learn, and return itself; the same data and seed give the same model.

@@ -6,24 +6,32 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from pydantic import TypeAdapter
+from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
 from offline.data.split import Cases
 from offline.evaluate.metrics import ndcg_at_k, rank_cases
-from offline.recommender.backbone import Backbone, Sasrec
+from offline.recommender.backbone import Backbone, CausalBackbone
+from offline.recommender.backbones import new_backbone
 from offline.recommender.batches import Histories, cut_windows, pad_left
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
-from offline.recommender.config import SasrecConfig, TrainingConfig
-from offline.recommender.fresh import fill_fresh_rows, fit_fresh_projection
+from offline.recommender.config import (
+    Bert4recConfig,
+    RecommenderConfig,
+    TrainingConfig,
+)
+from offline.recommender.contrast import Contrast
+from offline.recommender.criterion import Criterion
+from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 from offline.recommender.item_encoder import ItemEncoder, whiten
 from offline.recommender.network import SequenceNetwork
-from offline.recommender.objective import NextItem
+from offline.recommender.objective import HiddenItem, NextItem, Objective
 from offline.recommender.recommender import Scores, TrainingData, Vectors
 from offline.recommender.training import (
     Trainer,
@@ -35,10 +43,12 @@ from offline.recommender.training import (
 _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
 _CONFIG = "config.json"
+_CONFIGS: TypeAdapter[RecommenderConfig] = TypeAdapter(RecommenderConfig)
+_SCORED_ROWS = 64  # histories that are read at a time: what they are made into stays in the cache
 
 
-class SasrecRecommender:
-    """SASRec over `[id ; knowledge]`, trained on all next items (SeRALM section 4.3).
+class SequenceRecommender:
+    """A sequence network over `[id ; knowledge]` (SeRALM section 4.3).
 
     After `fit` or `load`:
 
@@ -49,9 +59,7 @@ class SasrecRecommender:
         record: how training went.
     """
 
-    name: ClassVar[str] = "sasrec"
-
-    def __init__(self, config: SasrecConfig, training: TrainingConfig) -> None:
+    def __init__(self, config: RecommenderConfig, training: TrainingConfig) -> None:
         self.config = config
         self.training = training
         self.backbone: Backbone = self._new_backbone()
@@ -59,23 +67,28 @@ class SasrecRecommender:
         self.fresh_projection: Vectors = np.zeros((1, config.embedding_size), np.float32)
         self.record = TrainingRecord()
 
+    @property
+    def name(self) -> str:
+        """The architecture's."""
+        return self.config.backbone
+
     def fit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """Train, keep the best epoch's weights, and fill the rows of untrained items.
 
         Raises:
             InputError: there is nothing to learn from, or the loss diverged.
-            ConfigError: the device asked for is not there.
+            ConfigError: the device asked for is not there, or the network can't be trained so.
         """
         counts = data.counts()
-        trained = counts > 0
+        regression = FreshRegression(data.knowledge, counts > 0)
         backbone = self._new_backbone()
         network = SequenceNetwork(self._new_item_encoder(data), backbone)
         network.to(_device(self.training.device))
-        objective = NextItem(counts, self.training.label_smoothing, self.training.sampled_negatives)
+        objective = self._new_objective(backbone, Criterion(counts, self.training))
 
         def validate(network: SequenceNetwork, cases: Cases) -> float:
-            self._adopt(network, data, trained)
-            return ndcg_at_k(rank_cases(self.score, cases).ranks)
+            self._adopt(network, data, regression)
+            return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
 
         self.record = Trainer(
             network,
@@ -86,17 +99,17 @@ class SasrecRecommender:
             folder / _CHECKPOINT if folder is not None else None,
             self._fingerprint(data),
         ).run()
-        self._adopt(network.cpu(), data, trained)
+        self._adopt(network.cpu(), data, regression)
         return self
 
-    def refit(self, data: TrainingData, folder: Path | None = None) -> SasrecRecommender:
+    def refit(self, data: TrainingData, folder: Path | None = None) -> SequenceRecommender:
         """A new model trained on `data` for as many epochs as the choice on validation took.
 
         `data` is everything, held-out interactions included; its `validation` is not looked at.
         """
         epochs = self.training.model_copy(update={"epochs": max(1, self.record.best_epoch)})
         everything = replace(data, validation=None)
-        return SasrecRecommender(self.config, epochs).fit(everything, folder)
+        return SequenceRecommender(self.config, epochs).fit(everything, folder)
 
     @torch.inference_mode()
     def score(self, histories: Histories) -> Scores:
@@ -104,9 +117,12 @@ class SasrecRecommender:
         self.backbone.eval()
         device = next(self.backbone.parameters()).device
         table = torch.from_numpy(self.item_table).to(device)
-        history = torch.from_numpy(pad_left(histories, self.config.max_length)).to(device)
-        user = self.backbone.last(torch.nn.functional.embedding(history, table), history != 0)
-        scores: Scores = (user @ table.T).cpu().numpy()
+        users = []
+        for start in range(0, len(histories), _SCORED_ROWS):
+            padded = pad_left(histories[start : start + _SCORED_ROWS], self.config.max_length)
+            history = torch.from_numpy(padded).to(device)
+            users.append(self.backbone.last(F.embedding(history, table), history != 0))
+        scores: Scores = (torch.cat(users) @ table.T).cpu().numpy()
         return scores
 
     def save(self, folder: Path) -> None:
@@ -134,13 +150,13 @@ class SasrecRecommender:
         try:
             described = json.loads((folder / _CONFIG).read_bytes())
             model = cls(
-                SasrecConfig.model_validate(described["config"]),
+                _CONFIGS.validate_python(described["config"]),
                 TrainingConfig.model_validate(described["training"]),
             )
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder / _CONFIG}: not a saved model ({error})") from error
-        if found is None or described.get("name") != cls.name:
-            raise InputError(f"{folder}: doesn't hold a saved {cls.name} model")
+        if found is None:
+            raise InputError(f"{folder}: doesn't hold a saved {model.name} model")
         tensors, _ = found
         model.item_table = tensors.pop("item_table").numpy()
         model.fresh_projection = tensors.pop("fresh_projection").numpy()
@@ -153,7 +169,23 @@ class SasrecRecommender:
 
     def _new_backbone(self) -> Backbone:
         with seeded(self.training.seed):
-            return Sasrec(self.config)
+            return new_backbone(self.config)
+
+    def _new_objective(self, backbone: Backbone, criterion: Criterion) -> Objective:
+        if isinstance(self.config, Bert4recConfig):
+            objective: Objective = HiddenItem(criterion, self.config)
+        else:
+            objective = NextItem(criterion)
+        if not self.training.contrast_weight:
+            return objective
+        if not isinstance(backbone, CausalBackbone):
+            raise ConfigError(
+                f"training.contrast_weight = {self.training.contrast_weight}: "
+                f"{self.name} is not causal, and can't be trained so"
+            )
+        return Contrast(
+            objective, self.training.contrast_weight, self.training.contrast_temperature
+        )
 
     def _new_item_encoder(self, data: TrainingData) -> ItemEncoder:
         size = self.config.embedding_size
@@ -167,14 +199,16 @@ class SasrecRecommender:
             )
 
     def _adopt(
-        self, network: SequenceNetwork, data: TrainingData, trained: npt.NDArray[np.bool_]
+        self, network: SequenceNetwork, data: TrainingData, regression: FreshRegression
     ) -> None:
         """Take over a network's weights, its items folded into one table."""
         self.backbone = network.backbone.eval()
         with torch.inference_mode():
             table = network.items().cpu().numpy()
-        self.fresh_projection = fit_fresh_projection(data.knowledge, table, trained)
-        self.item_table = fill_fresh_rows(table, data.knowledge, trained, self.fresh_projection)
+        self.fresh_projection = regression.fit(table)
+        self.item_table = fill_fresh_rows(
+            table, data.knowledge, regression.trained, self.fresh_projection
+        )
 
     def _fingerprint(self, data: TrainingData) -> str:
         parts: list[object] = [self.config, self.training, data.n_items, *data.sequences]

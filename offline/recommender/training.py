@@ -121,7 +121,7 @@ class Trainer:
         self._lengths = np.array([len(window) for window in windows], dtype=np.int64)
         self._steps_per_epoch = math.ceil(len(windows) / config.batch_size)
         self._optimizer = torch.optim.AdamW(
-            _decay_groups(network, config.weight_decay), lr=config.learning_rate
+            _decay_groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
 
     def run(self) -> TrainingRecord:

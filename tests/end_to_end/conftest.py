@@ -24,7 +24,7 @@ retries = 0
 [encoding]
 encoder = "{encoder}"
 
-[sasrec]
+[recommender]
 embedding_size = 16
 max_length = 12
 dropout = 0.1

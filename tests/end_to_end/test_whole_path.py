@@ -13,7 +13,7 @@ import pytest
 import longtail
 from model_store.bundle import Bundle
 from offline.recommender.recommender import rank_unseen
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 from tests.app.test_lifecycle import wait_for
 from tests.app.test_serve import Running, serving
 from tests.end_to_end.conftest import Workshop
@@ -103,7 +103,7 @@ def test_the_service_scores_what_the_report_says(
 def test_answers_made_together_are_the_offline_models(service: Running, built: Path) -> None:
     """All at once, so that requests of many lengths share batches."""
     bundle = Bundle.open(built / "bundle")
-    model = SasrecRecommender.load(built / "recommender")
+    model = SequenceRecommender.load(built / "recommender")
     users = [(user_id, history.items) for user_id, history in bundle.users()]
     wanted, scores = rank_unseen(model.score, [items for _, items in users], 10)
 
@@ -194,7 +194,7 @@ def test_an_unusable_file_is_refused_before_any_work(
     [
         ("no-such", "no-such"),
         ('description = "x"\n[training]\nepochs = 0\n', "training.epochs"),
-        ('description = "x"\n[sasrec]\nlayerz = 2\n', "sasrec.layerz"),
+        ('description = "x"\n[recommender]\nlayerz = 2\n', "recommender.layerz"),
         ("description = ", "not TOML"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,13 +12,23 @@ import torch
 from model_store.errors import InputError
 from model_store.id_map import IdMap
 from offline.export.bundle_files import ExportReport, export_model, spread_by_length
-from offline.export.graph import HISTORY, ITEM_TABLE, SCORES, USER
+from offline.export.graph import HISTORY, ITEM_TABLE, SCORES, USER, export_graph
 from offline.export.parity import Graph, ParityError, check_parity
-from offline.recommender.backbone import Sasrec
+from offline.recommender.backbone import Backbone
+from offline.recommender.backbones import new_backbone
+from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.batches import pad_left
-from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.config import (
+    Bert4recConfig,
+    CaserConfig,
+    Gru4recConfig,
+    LightsansConfig,
+    PaupConfig,
+    SasrecConfig,
+    TrainingConfig,
+)
 from offline.recommender.recommender import rank_unseen
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle
 
 SIZE, MAX_LENGTH = 16, 8
@@ -25,9 +36,9 @@ IDS = IdMap([f"film {index}" for index in range(1, N_ITEMS + 1)])
 
 
 @pytest.fixture(scope="module")
-def model() -> SasrecRecommender:
+def model() -> SequenceRecommender:
     config = SasrecConfig(embedding_size=SIZE, layers=2, heads=2, max_length=MAX_LENGTH)
-    return SasrecRecommender(config, TrainingConfig(epochs=2, batch_size=16)).fit(planted_cycle())
+    return SequenceRecommender(config, TrainingConfig(epochs=2, batch_size=16)).fit(planted_cycle())
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(model: SasrecRecommender, folder: Path) -> ExportReport:
+def report(model: SequenceRecommender, folder: Path) -> ExportReport:
     return export_model(model, IDS, fresh_histories(), folder, n_golden=7)
 
 
 @pytest.fixture
-def graph(report: ExportReport, model: SasrecRecommender, folder: Path) -> Graph:
+def graph(report: ExportReport, model: SequenceRecommender, folder: Path) -> Graph:
     return Graph(folder / "model.onnx", model.item_table)
 
 
@@ -91,7 +102,7 @@ def test_no_table_and_nothing_of_this_machine_is_in_the_graph(
 @pytest.mark.parametrize("batch", [1, 2, 5])
 @pytest.mark.parametrize("length", [1, 2, 5, MAX_LENGTH])
 def test_any_batch_and_length_and_table_answer_as_torch(
-    graph: Graph, model: SasrecRecommender, batch: int, length: int
+    graph: Graph, model: SequenceRecommender, batch: int, length: int
 ) -> None:
     rng = np.random.default_rng(length)
     grown = np.vstack([model.item_table, rng.normal(size=(9, SIZE)).astype(np.float32)])
@@ -115,7 +126,7 @@ def test_padding_does_not_change_an_answer(graph: Graph) -> None:
 
 
 def test_the_arrays_are_the_models(
-    report: ExportReport, folder: Path, model: SasrecRecommender
+    report: ExportReport, folder: Path, model: SequenceRecommender
 ) -> None:
     table = np.load(folder / "item_table.npy", mmap_mode="r", allow_pickle=False)
     projection = np.load(folder / "fresh_projection.npy", allow_pickle=False)
@@ -126,7 +137,7 @@ def test_the_arrays_are_the_models(
 
 
 def test_golden_requests_are_answered_by_torch_too(
-    report: ExportReport, folder: Path, model: SasrecRecommender
+    report: ExportReport, folder: Path, model: SequenceRecommender
 ) -> None:
     golden = json.loads((folder / "golden.json").read_bytes())
     assert len(golden) == 7
@@ -139,8 +150,8 @@ def test_golden_requests_are_answered_by_torch_too(
         np.testing.assert_allclose(scores[0], request["scores"], atol=1e-4)
 
 
-def test_a_graph_of_other_weights_is_refused(graph: Graph, model: SasrecRecommender) -> None:
-    altered = SasrecRecommender(model.config, model.training)
+def test_a_graph_of_other_weights_is_refused(graph: Graph, model: SequenceRecommender) -> None:
+    altered = SequenceRecommender(model.config, model.training)
     altered.backbone = model.backbone
     altered.item_table = model.item_table.copy()
     altered.item_table[5] *= 1.1
@@ -149,13 +160,13 @@ def test_a_graph_of_other_weights_is_refused(graph: Graph, model: SasrecRecommen
 
 
 def test_a_serving_path_that_strays_from_the_trained_one_is_refused(
-    graph: Graph, model: SasrecRecommender
+    graph: Graph, model: SequenceRecommender
 ) -> None:
     class Stray(Sasrec):
         def last(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
             return super().last(items, present) + 0.01
 
-    stray = SasrecRecommender(model.config, model.training)
+    stray = SequenceRecommender(model.config, model.training)
     stray.item_table = model.item_table
     stray.backbone = Stray(model.config).eval()
     stray.backbone.load_state_dict(model.backbone.state_dict())
@@ -163,7 +174,7 @@ def test_a_serving_path_that_strays_from_the_trained_one_is_refused(
         check_parity(stray, graph, fresh_histories())
 
 
-def test_what_cannot_be_checked_is_not_exported(model: SasrecRecommender, tmp_path: Path) -> None:
+def test_what_cannot_be_checked_is_not_exported(model: SequenceRecommender, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none"):
         export_model(model, IDS, [np.zeros(0, np.int32)], tmp_path)
     with pytest.raises(InputError, match="30 items, the id map 1"):
@@ -185,3 +196,41 @@ def test_the_graph_has_fused_operators(report: ExportReport, folder: Path) -> No
     assert kinds.count("RotaryEmbedding") == 4
     assert kinds.count("Softmax") == 0
     assert len(kinds) < 80
+
+
+class Together(Backbone):
+    """The sum of several networks: to export them one by one takes seconds each."""
+
+    def __init__(self, parts: list[Backbone]) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList(parts)
+
+    def forward(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        return sum(part(items, present) for part in self.parts)
+
+    def last(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        return sum(part.last(items, present) for part in self.parts)
+
+    def last_as_trained(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        return sum(part.last_as_trained(items, present) for part in self.parts)
+
+
+def test_every_backbone_answers_as_torch(tmp_path: Path) -> None:
+    """Untrained, but over a table that makes scores of a real size, at ragged lengths."""
+    shape: dict[str, Any] = {"embedding_size": SIZE, "max_length": MAX_LENGTH}
+    configs = [
+        Bert4recConfig(**shape, layers=1),
+        Gru4recConfig(**shape),
+        CaserConfig(**shape, window=3),
+        LightsansConfig(**shape, layers=1),
+        PaupConfig(**shape, layers=1),
+    ]
+    model = SequenceRecommender(SasrecConfig(**shape), TrainingConfig())
+    model.backbone = Together([new_backbone(config) for config in configs]).eval()
+    model.item_table = np.random.default_rng(0).normal(size=(N_ITEMS + 1, SIZE)).astype(np.float32)
+    model.item_table[0] = 0.0
+    export_graph(model.backbone, SIZE, tmp_path / "model.onnx")
+    graph = Graph(tmp_path / "model.onnx", model.item_table)
+    parity = check_parity(model, graph, fresh_histories())
+    assert (parity.shortest, parity.longest) == (1, MAX_LENGTH)
+    assert parity.max_difference <= 1e-4

@@ -25,7 +25,7 @@ from offline.export.retriever import (
 )
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 from tests.app.retrieved import N_ITEMS, SIZE, make_vectors
 
 FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy", "retriever_loners.npy")
@@ -157,7 +157,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportRepo
     rng = np.random.default_rng(0)
     steps = rng.integers(1, 40, (300, 6)).cumsum(axis=1) + rng.integers(0, 1_000, (300, 1))
     histories = [items.astype(np.int32) for items in steps % 1_200 + 1]
-    model = SasrecRecommender(
+    model = SequenceRecommender(
         SasrecConfig(embedding_size=SIZE, max_length=8),
         TrainingConfig(epochs=1),
     ).fit(TrainingData(histories, 1_200))

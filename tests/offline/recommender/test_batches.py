@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.recommender.batches import batches_by_length, cut_windows, pad_left
+from offline.recommender.batches import batches_by_length, cut_windows, pad_left, pad_right
 
 histories = st.lists(
     st.lists(st.integers(1, 99), max_size=12).map(lambda items: np.array(items, np.int32)),
@@ -24,6 +24,15 @@ def test_padding_keeps_the_last_items_on_the_right(rows: list[np.ndarray], max_l
         kept = row[-max_length:]
         assert padded[len(padded) - len(kept) :].tolist() == kept.tolist()
         assert not padded[: len(padded) - len(kept)].any()
+
+
+@given(histories.filter(len))
+def test_padding_on_the_right_keeps_everything_on_the_left(rows: list[np.ndarray]) -> None:
+    block = pad_right(rows)
+    assert block.shape == (len(rows), max(map(len, rows)))
+    for padded, row in zip(block, rows, strict=True):
+        assert padded[: len(row)].tolist() == row.tolist()
+        assert not padded[len(row) :].any()
 
 
 @given(histories, st.integers(1, 5))

@@ -3,9 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from offline.recommender.config import SasrecConfig, TrainingConfig
+from offline.recommender.config import (
+    PaupConfig,
+    RecommenderConfig,
+    SasrecConfig,
+    TrainingConfig,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +23,9 @@ from offline.recommender.config import SasrecConfig, TrainingConfig
         (SasrecConfig, {"droput": 0.1}, "droput"),
         (TrainingConfig, {"learning_rate": 0.0}, "learning_rate"),
         (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),
+        (TrainingConfig, {"label_smoothing": 0.1, "loss": "bce"}, "only with loss softmax"),
+        (TrainingConfig, {"loss": "gbce"}, "gbce needs sampled_negatives"),
+        (PaupConfig, {"segment": 0}, "segment"),
     ],
 )
 def test_wrong_choices_are_named(
@@ -30,3 +38,13 @@ def test_wrong_choices_are_named(
 def test_choices_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         SasrecConfig().layers = 3  # type: ignore[misc]
+
+
+def test_the_backbone_is_a_choice() -> None:
+    read = TypeAdapter(RecommenderConfig).validate_python
+    assert read({"layers": 3}) == SasrecConfig(layers=3)
+    assert read({"backbone": "paup", "segment": 4}) == PaupConfig(segment=4)
+    with pytest.raises(ValidationError, match="backbone is none of sasrec"):
+        read({"backbone": "magic"})
+    with pytest.raises(ValidationError, match="segment"):
+        read({"backbone": "sasrec", "segment": 4})

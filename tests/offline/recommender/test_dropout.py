@@ -36,3 +36,13 @@ def test_follows_the_seed() -> None:
         drawn.append(ByteDropout(0.5)(torch.ones(100)))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_adding_is_dropout_and_a_sum() -> None:
+    states, new = torch.randn(8, 9), torch.randn(8, 9)
+    dropout = ByteDropout(0.5)
+    torch.manual_seed(3)
+    wanted = states + dropout(new)
+    torch.manual_seed(3)
+    torch.testing.assert_close(dropout.added(states, new), wanted)
+    torch.testing.assert_close(dropout.eval().added(states, new), states + new)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offline.recommender.fresh import fill_fresh_rows, fit_fresh_projection
+from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 
 
 def linear_world(noise: float, n: int = 200, seed: int = 0):
@@ -20,7 +20,7 @@ def linear_world(noise: float, n: int = 200, seed: int = 0):
 
 def test_recovers_a_linear_world() -> None:
     knowledge, table, trained, true = linear_world(noise=0.0)
-    projection = fit_fresh_projection(knowledge, table, trained)
+    projection = FreshRegression(knowledge, trained).fit(table)
     assert projection.dtype == np.float32
     np.testing.assert_allclose(projection, true, atol=0.02)
 
@@ -28,7 +28,7 @@ def test_recovers_a_linear_world() -> None:
 def test_shrinks_to_the_mean_where_knowledge_says_nothing() -> None:
     knowledge, _, trained, _ = linear_world(noise=0.0)
     table = np.random.default_rng(3).normal(2.0, 1.0, size=(201, 5)).astype(np.float32)
-    projection = fit_fresh_projection(knowledge, table, trained)
+    projection = FreshRegression(knowledge, trained).fit(table)
     np.testing.assert_allclose(projection[-1], table[1:].mean(axis=0), atol=0.1)
     assert np.abs(projection[:-1]).max() < 0.05
 
@@ -38,7 +38,7 @@ def test_untrained_rows_teach_nothing_and_are_filled() -> None:
     wanted = table.copy()
     table[151:] = 1e6
     trained[151:] = False
-    projection = fit_fresh_projection(knowledge, table, trained)
+    projection = FreshRegression(knowledge, trained).fit(table)
     filled = fill_fresh_rows(table, knowledge, trained, projection)
     np.testing.assert_allclose(filled[151:], wanted[151:], atol=0.1)
     np.testing.assert_array_equal(filled[1:151], table[1:151])
@@ -49,7 +49,7 @@ def test_untrained_rows_teach_nothing_and_are_filled() -> None:
 def test_few_trained_rows_give_their_mean(n_trained: int) -> None:
     knowledge, table, trained, _ = linear_world(noise=0.0)
     trained[1 + n_trained :] = False
-    projection = fit_fresh_projection(knowledge, table, trained)
+    projection = FreshRegression(knowledge, trained).fit(table)
     assert projection.shape == (13, 5)
     assert not projection[:-1].any()
     wanted = table[1 : 1 + n_trained].mean(axis=0) if n_trained else np.zeros(5)

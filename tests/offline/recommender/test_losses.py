@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from offline.recommender.losses import catalogue_cross_entropy, sampled_cross_entropy
+from offline.recommender.config import TrainingConfig
+from offline.recommender.criterion import Criterion
+from offline.recommender.losses import (
+    binary_cross_entropy,
+    catalogue_cross_entropy,
+    gbce_exponent,
+    generalised_binary_cross_entropy,
+    sampled_cross_entropy,
+)
+from offline.recommender.negatives import NegativeSampler
 
 
 @pytest.fixture
@@ -32,25 +42,80 @@ def test_large_logits_do_not_overflow() -> None:
     assert catalogue_cross_entropy(users, table, torch.tensor([1])).item() == 2000.0
 
 
-@pytest.mark.parametrize("power", [0.0, 1.0])
-def test_the_sampled_loss_estimates_the_whole_one_however_negatives_are_drawn(
-    positions, power: float
-) -> None:
+def test_the_sampled_loss_estimates_the_whole_one(positions) -> None:
     users, table, targets = positions
-    chances = torch.arange(1.0, 41.0) ** power
-    chances /= chances.sum()
-    n = 20_000
-    negatives = torch.multinomial(chances, n, replacement=True)
-    sampled = sampled_cross_entropy(
-        users, table, targets, negatives, (n * chances[negatives]).log()
-    )
-    assert sampled.item() == pytest.approx(
-        F.cross_entropy(users @ table.T, targets).item(), abs=0.02
-    )
+    users = 0.1 * users.detach()  # of a wide spread of scores a sample's log says too little
+    sampler = NegativeSampler(np.arange(1, 41) ** 2, 25)
+    rng = np.random.default_rng(0)
+    losses = []
+    for _ in range(300):
+        rows, logs = (torch.from_numpy(drawn) for drawn in sampler.draw(rng))
+        losses.append(sampled_cross_entropy(users, table, targets, rows, logs).item())
+    whole = F.cross_entropy(users @ table.T, targets).item()
+    assert np.mean(losses) == pytest.approx(whole, abs=0.02)
+    uncorrected = sampled_cross_entropy(users, table, targets, rows, torch.zeros(25)).item()
+    assert abs(uncorrected - whole) > 0.2
 
 
 def test_the_target_is_no_negative_of_its_own() -> None:
     users, table = torch.ones(1, 1), torch.tensor([[2.0], [1.0]])
-    only_itself = torch.tensor([0, 0])
-    loss = sampled_cross_entropy(users, table, torch.tensor([0]), only_itself, torch.zeros(2))
+    itself = torch.tensor([0])
+    loss = sampled_cross_entropy(users, table, itself, itself, torch.zeros(1))
     assert loss.item() == 0.0
+
+
+def test_the_sampled_loss_is_cross_entropy_over_what_was_drawn(positions) -> None:
+    users, table, targets = positions
+    drawn, logs = torch.tensor([3, 9, 17]), torch.tensor([-0.5, -2.0, 0.0])
+    logits = users @ table[drawn].T - logs
+    logits = logits.masked_fill(drawn == targets[:, None], -torch.inf)
+    own = (users * table[targets]).sum(dim=1, keepdim=True)
+    first = torch.zeros_like(targets)
+    wanted = F.cross_entropy(torch.cat([own, logits], dim=1), first)
+    wanted_gradients = torch.autograd.grad(3 * wanted, (users, table))
+    loss = sampled_cross_entropy(users, table, targets, drawn, logs)
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(torch.autograd.grad(3 * loss, (users, table)), wanted_gradients)
+
+
+def test_gbce_is_its_formula(positions) -> None:
+    users, table = positions[0][:5], positions[1]
+    negatives = torch.tensor([0, 7, 20, 39])
+    targets = torch.tensor([7, 1, 2, 3, 4])
+    share = 4 / 39
+    exponent = share * (0.75 * (1 - 1 / share) + 1 / share)
+    assert gbce_exponent(4, 40, 0.75) == pytest.approx(exponent)
+    wanted = 0.0
+    for user, target in zip(users, targets.tolist(), strict=True):
+        wanted -= exponent * torch.sigmoid(user @ table[target]).log() / 5 / 5
+        for other in set(negatives.tolist()) - {target}:
+            wanted -= (1 - torch.sigmoid(user @ table[other])).log() / 5 / 5
+    loss = generalised_binary_cross_entropy(users, table, targets, negatives, exponent)
+    torch.testing.assert_close(loss, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("calibration", "exponent"), [(0.0, 1.0), (1.0, 4 / 39)])
+def test_the_calibration_goes_from_bce_to_the_sampled_share(
+    calibration: float, exponent: float
+) -> None:
+    assert gbce_exponent(4, 40, calibration) == pytest.approx(exponent)
+
+
+def test_bce_is_its_formula(positions) -> None:
+    users, table, targets = positions
+    negatives = (targets + 1) % 40
+    own, other = (torch.sigmoid((users * table[rows]).sum(1)) for rows in (targets, negatives))
+    wanted = -(own.log() + (1 - other).log()).mean()
+    loss = binary_cross_entropy(users, table, targets, negatives)
+    torch.testing.assert_close(loss, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_negative_of_bce_is_any_other_trained_item() -> None:
+    counts = np.array([0, 3, 0, 1, 2, 5])
+    criterion = Criterion(counts, TrainingConfig(loss="bce"))
+    wanted = np.repeat(np.arange(4), 500)
+    drawn = criterion._one_each(wanted, np.random.default_rng(0))
+    assert (drawn != wanted).all()
+    assert {(int(a), int(b)) for a, b in zip(wanted, drawn, strict=True)} == {
+        (a, b) for a in range(4) for b in range(4) if a != b
+    }

@@ -15,7 +15,7 @@ import torch
 from model_store.errors import InputError
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import TrainingConfig
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 from offline.recommender.training import Trainer, TrainingRecord
 from tests.offline.recommender.planted import fresh_histories
 from tests.offline.recommender.training_child import EPOCHS, new_model, small_cycle
@@ -28,7 +28,7 @@ KILL_AFTER_EPOCHS = (1, 5)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted() -> SasrecRecommender:
+def uninterrupted() -> SequenceRecommender:
     return new_model().fit(small_cycle())
 
 
@@ -37,7 +37,7 @@ def epochs_done(folder: Path) -> int:
     return len(found[1]["record"]["epochs"]) if found else 0
 
 
-def assert_same(model: SasrecRecommender, wanted: SasrecRecommender) -> None:
+def assert_same(model: SequenceRecommender, wanted: SequenceRecommender) -> None:
     assert model.record.best_epoch == wanted.record.best_epoch
     assert [e.loss for e in model.record.epochs] == [e.loss for e in wanted.record.epochs]
     assert [e.ndcg for e in model.record.epochs] == [e.ndcg for e in wanted.record.epochs]
@@ -47,7 +47,7 @@ def assert_same(model: SasrecRecommender, wanted: SasrecRecommender) -> None:
 
 
 def test_killed_twice_it_becomes_the_same_model(
-    uninterrupted: SasrecRecommender, tmp_path: Path
+    uninterrupted: SequenceRecommender, tmp_path: Path
 ) -> None:
     for epochs in KILL_AFTER_EPOCHS:
         child = subprocess.Popen(
@@ -66,7 +66,7 @@ def test_killed_twice_it_becomes_the_same_model(
 
 
 def test_a_finished_training_is_not_repeated(
-    uninterrupted: SasrecRecommender, tmp_path: Path
+    uninterrupted: SequenceRecommender, tmp_path: Path
 ) -> None:
     first = new_model().fit(small_cycle(), tmp_path)
     again = new_model().fit(small_cycle(), tmp_path)
@@ -76,7 +76,7 @@ def test_a_finished_training_is_not_repeated(
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_not_believed(
-    uninterrupted: SasrecRecommender, tmp_path: Path, damage: bytes | None
+    uninterrupted: SequenceRecommender, tmp_path: Path, damage: bytes | None
 ) -> None:
     path = tmp_path / CHECKPOINT
     new_model().fit(small_cycle(), tmp_path)
@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_is_not_believed(
 
 
 def test_a_checkpoint_of_other_choices_or_data_is_not_believed(
-    uninterrupted: SasrecRecommender, tmp_path: Path
+    uninterrupted: SequenceRecommender, tmp_path: Path
 ) -> None:
     other = new_model()
     other.training = other.training.model_copy(update={"seed": 3, "epochs": 2})

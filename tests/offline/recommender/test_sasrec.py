@@ -12,7 +12,7 @@ from offline.evaluate.metrics import hit_rate_at_k, ndcg_at_k, rank_cases
 from offline.recommender.baselines import Popularity
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData
-from offline.recommender.sequential import SasrecRecommender
+from offline.recommender.sequential import SequenceRecommender
 from tests.offline.recommender.laws import RecommenderLaws
 from tests.offline.recommender.planted import cases_of, fresh_histories, planted_cycle, successor
 
@@ -21,12 +21,12 @@ QUICK = TrainingConfig(epochs=30, patience=5, batch_size=16, learning_rate=5e-3,
 
 
 class SequenceLaws(RecommenderLaws):
-    def test_finds_the_planted_successor(self, model: SasrecRecommender) -> None:
+    def test_finds_the_planted_successor(self, model: SequenceRecommender) -> None:
         histories = fresh_histories()
         cases = cases_of(histories, [successor(int(history[-1])) for history in histories])
         assert hit_rate_at_k(rank_cases(model.score, cases).ranks, 1) >= 0.9
 
-    def test_another_seed_gives_another_model(self, model: SasrecRecommender, data) -> None:
+    def test_another_seed_gives_another_model(self, model: SequenceRecommender, data) -> None:
         other = self.make()
         other.training = other.training.model_copy(update={"seed": 1, "epochs": 1})
         other.fit(data)
@@ -41,20 +41,20 @@ class SequenceLaws(RecommenderLaws):
         quick.fit(data)
         assert torch.equal(torch.rand(3), wanted)
 
-    def test_the_best_epochs_weights_are_kept(self, model: SasrecRecommender, data) -> None:
+    def test_the_best_epochs_weights_are_kept(self, model: SequenceRecommender, data) -> None:
         figures = [epoch.ndcg for epoch in model.record.epochs]
         assert model.record.best_epoch == int(np.argmax(figures)) + 1
         assert ndcg_at_k(rank_cases(model.score, data.validation).ranks) == max(figures)
 
-    def test_only_the_last_items_count(self, model: SasrecRecommender) -> None:
+    def test_only_the_last_items_count(self, model: SequenceRecommender) -> None:
         long = np.tile(np.arange(1, 31, dtype=np.int32), 2)
         longest = model.config.max_length
         np.testing.assert_array_equal(model.score([long]), model.score([long[-longest:]]))
 
 
 class TestSasrecWithKnowledge(SequenceLaws):
-    def make(self) -> SasrecRecommender:
-        return SasrecRecommender(TINY, QUICK)
+    def make(self) -> SequenceRecommender:
+        return SequenceRecommender(TINY, QUICK)
 
 
 class TestSasrecOfIdsAlone(SequenceLaws):
@@ -62,13 +62,13 @@ class TestSasrecOfIdsAlone(SequenceLaws):
     def data(self) -> TrainingData:
         return replace(planted_cycle(), knowledge=None)
 
-    def make(self) -> SasrecRecommender:
-        return SasrecRecommender(TINY, QUICK)
+    def make(self) -> SequenceRecommender:
+        return SequenceRecommender(TINY, QUICK)
 
 
 class TestSasrecWithSampledNegatives(SequenceLaws):
-    def make(self) -> SasrecRecommender:
-        return SasrecRecommender(TINY, QUICK.model_copy(update={"sampled_negatives": 12}))
+    def make(self) -> SequenceRecommender:
+        return SequenceRecommender(TINY, QUICK.model_copy(update={"sampled_negatives": 12}))
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +77,14 @@ def data() -> TrainingData:
 
 
 def test_refit_trains_on_everything_for_the_chosen_epochs(data: TrainingData) -> None:
-    chosen = SasrecRecommender(TINY, QUICK.model_copy(update={"epochs": 3})).fit(data)
+    chosen = SequenceRecommender(TINY, QUICK.model_copy(update={"epochs": 3})).fit(data)
     pairs = zip(data.sequences, data.validation.targets, strict=True)
     longer = [np.append(sequence, target).astype(np.int32) for sequence, target in pairs]
     everything = TrainingData(longer, data.n_items, knowledge=data.knowledge)
     refitted = chosen.refit(everything)
     assert len(refitted.record.epochs) == chosen.record.best_epoch
     epochs = QUICK.model_copy(update={"epochs": chosen.record.best_epoch})
-    by_hand = SasrecRecommender(TINY, epochs).fit(everything)
+    by_hand = SequenceRecommender(TINY, epochs).fit(everything)
     np.testing.assert_array_equal(refitted.item_table, by_hand.item_table)
     assert not np.array_equal(refitted.item_table, chosen.item_table)
 
@@ -94,7 +94,7 @@ def test_knowledge_teaches_what_ids_cannot(data: TrainingData) -> None:
     twin_of = 7
     knowledge = np.vstack([data.knowledge, data.knowledge[twin_of]])
     grown = TrainingData(data.sequences, data.n_items + 1, data.validation, knowledge)
-    model = SasrecRecommender(TINY, QUICK).fit(grown)
+    model = SequenceRecommender(TINY, QUICK).fit(grown)
     histories = [np.array([twin_of - 2, twin_of - 1], np.int32)]
     scores = model.score(histories)[0]
     order = np.argsort(-scores[1:]) + 1
@@ -105,7 +105,7 @@ def test_knowledge_teaches_what_ids_cannot(data: TrainingData) -> None:
 
 def test_without_knowledge_untrained_items_get_the_mean_row(data: TrainingData) -> None:
     grown = TrainingData(data.sequences, data.n_items + 2, data.validation, None)
-    model = SasrecRecommender(TINY, QUICK.model_copy(update={"epochs": 1})).fit(grown)
+    model = SequenceRecommender(TINY, QUICK.model_copy(update={"epochs": 1})).fit(grown)
     assert model.fresh_projection.shape == (1, TINY.embedding_size)
     mean = model.item_table[1:-2].mean(axis=0)
     np.testing.assert_allclose(model.item_table[-2:], [mean, mean], atol=1e-6)
@@ -114,28 +114,28 @@ def test_without_knowledge_untrained_items_get_the_mean_row(data: TrainingData) 
 
 def test_early_stopping_waits_for_patience(data: TrainingData) -> None:
     training = QUICK.model_copy(update={"epochs": 500, "patience": 4})
-    record = SasrecRecommender(TINY, training).fit(data).record
+    record = SequenceRecommender(TINY, training).fit(data).record
     assert len(record.epochs) == record.best_epoch + 4
 
 
 def test_nothing_to_learn_from_is_said(data: TrainingData) -> None:
     lonely = TrainingData([np.array([1], np.int32), np.zeros(0, np.int32)], n_items=3)
     with pytest.raises(InputError, match="two or more training interactions"):
-        SasrecRecommender(TINY, QUICK).fit(lonely)
+        SequenceRecommender(TINY, QUICK).fit(lonely)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_named(data: TrainingData) -> None:
     with pytest.raises(ConfigError, match="cuda"):
-        SasrecRecommender(TINY, QUICK.model_copy(update={"device": "cuda"})).fit(data)
+        SequenceRecommender(TINY, QUICK.model_copy(update={"device": "cuda"})).fit(data)
 
 
 def test_a_damaged_model_is_refused(data: TrainingData, tmp_path: Path) -> None:
-    model = SasrecRecommender(TINY, QUICK.model_copy(update={"epochs": 1})).fit(data)
+    model = SequenceRecommender(TINY, QUICK.model_copy(update={"epochs": 1})).fit(data)
     model.save(tmp_path)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(InputError, match="saved sasrec model"):
-        SasrecRecommender.load(tmp_path)
+        SequenceRecommender.load(tmp_path)
     with pytest.raises(InputError, match="not a saved array"):
         Popularity.load(tmp_path)

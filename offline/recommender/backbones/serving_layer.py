@@ -16,8 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from offline.recommender.backbones.rotation import turns_from_end
+
 if TYPE_CHECKING:
-    from offline.recommender.backbone import TransformerLayer
+    from offline.recommender.backbones.transformer import TransformerLayer
+
+# Large enough to silence a position, small enough that a row of nothing else stays finite.
+SILENCED = -1e9
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,40 @@ class Positions:
     sines: Tensor
     from_end: Tensor
     bias: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        present: Tensor,
+        max_length: int,
+        head_size: int,
+        causal: bool,
+        counted: Tensor | None = None,
+    ) -> Positions:
+        """Of items that are padded on the left.
+
+        Args:
+            present: bool [B, L], False at padding.
+            max_length: L at most.
+            head_size: of the attention.
+            causal: positions don't see those behind them.
+            counted: bool [L, L], which keys (columns) a position sees at all; None: every one.
+        """
+        batch, length = present.shape
+        # Constants of the graph, of which a request takes as much as it is long.
+        turns = turns_from_end(max_length, head_size, present.device).flip(0)
+        steps = torch.arange(length, device=present.device)
+        allowed = present[:, None, None, :].expand(batch, 1, length, length)
+        if causal:
+            allowed = (steps[:, None] >= steps[None, :]) & allowed
+        if counted is not None:
+            allowed = counted & allowed
+        return cls(
+            turns.real.contiguous(),
+            turns.imag.contiguous(),
+            (length - 1 - steps).expand(batch, length),
+            torch.where(allowed, 0.0, SILENCED),
+        )
 
     def of_last(self) -> Positions:
         """Of the last item alone, as the one that asks."""
@@ -54,19 +93,31 @@ def serve_layer(
     shape = positions.from_end.shape
     asking = positions
     normed = layer.attention_norm(states)
-    key = _turn(layer, _linear(normed, layer.key_value, 0), positions)
-    value = _linear(normed, layer.key_value, 1).reshape(*shape, -1)
+    key = _turn(layer.heads, _linear(normed, layer.query_key, 1), positions)
+    value = layer.value(normed).reshape(*shape, -1)
     if last_only:
         asking = positions.of_last()
         normed, states = (part.reshape(*shape, -1)[:, -1] for part in (normed, states))
-    query = _turn(layer, layer.query(normed), asking)
-    attended = torch.onnx.ops.attention(
-        query, key, value, asking.bias, q_num_heads=layer.heads, kv_num_heads=layer.heads
-    )[0]
+    query = _turn(layer.heads, _linear(normed, layer.query_key, 0), asking)
+    attended = _attend(layer.heads, query, key, value, asking)
     states = states + layer.attention_out(attended.reshape(-1, attended.shape[-1]))
     hidden = F.relu(layer.feedforward_in(layer.feedforward_norm(states)))
     new_states: Tensor = states + layer.feedforward_out(hidden)
     return new_states
+
+
+def serve_attention(
+    heads: int, query: Tensor, key: Tensor, value: Tensor, positions: Positions
+) -> Tensor:
+    """Attention float32 [B, L, D] of every position, queries and keys not yet turned."""
+    query, key = (_turn(heads, part, positions) for part in (query, key))
+    return _attend(heads, query, key, value, positions)
+
+
+def _attend(heads: int, query: Tensor, key: Tensor, value: Tensor, asking: Positions) -> Tensor:
+    return torch.onnx.ops.attention(
+        query, key, value, asking.bias, q_num_heads=heads, kv_num_heads=heads
+    )[0]
 
 
 def _linear(states: Tensor, layer: torch.nn.Linear, part: int) -> Tensor:
@@ -76,12 +127,13 @@ def _linear(states: Tensor, layer: torch.nn.Linear, part: int) -> Tensor:
     return F.linear(states, layer.weight[rows], layer.bias[rows])
 
 
-def _turn(layer: TransformerLayer, vectors: Tensor, positions: Positions) -> Tensor:
+def _turn(heads: int, vectors: Tensor, positions: Positions) -> Tensor:
     """Queries or keys float32 [B * L, D], turned by their positions: [B, L, D]."""
     return torch.onnx.ops.rotary_embedding(
         vectors.reshape(*positions.from_end.shape, -1),
         positions.cosines,
         positions.sines,
         positions.from_end,
-        num_heads=layer.heads,
+        num_heads=heads,
+        interleaved=True,
     )

@@ -1,0 +1,73 @@
+"""Causal attention as it is trained: every position asks, and sees itself and what is before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# At least so many queries are asked together; they see the keys up to the last of them.
+_LEAST_TOGETHER = 64
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What each position makes of the values up to its own.
+
+    On a CPU in blocks of queries, each over no more keys than it may see: a third of the fused
+    kernel's time for ten items, three quarters for a hundred.
+
+    Args:
+        query, key, value: float32 [B, H, L, head size]; further dimensions may stand before L.
+
+    Returns:
+        The same shape.
+    """
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    shape = query.shape
+    groups = (part.reshape(-1, *shape[-2:]) for part in (query, key, value))
+    attended: Tensor = _CausalAttention.apply(*groups)  # type: ignore[no-untyped-call]
+    return attended.view(shape)
+
+
+class _CausalAttention(torch.autograd.Function):
+    """Attention of G groups, [G, L, head size]."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        length, size = query.shape[1:]
+        scale = size**-0.5
+        forbidden = torch.full((length, length), -torch.inf, device=query.device).triu(1)
+        attended = torch.empty_like(query)
+        shares = []
+        for start, end in _blocks(length):
+            scores = torch.bmm(query[:, start:end] * scale, key[:, :end].mT)
+            scores[:, :, start:] += forbidden[start:end, start:end]
+            shares.append(torch.softmax(scores, dim=-1, out=scores))
+            attended[:, start:end] = torch.bmm(shares[-1], value[:, :end])
+        ctx.save_for_backward(query, key, value, *shares)
+        return attended
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, *shares = ctx.saved_tensors
+        length, size = query.shape[1:]
+        scale = size**-0.5
+        of_query = torch.empty_like(query)
+        of_key, of_value = torch.zeros_like(key), torch.zeros_like(value)
+        for (start, end), share in zip(_blocks(length), shares, strict=True):
+            gradient = gradients[0][:, start:end]
+            of_value[:, :end].baddbmm_(share.mT, gradient)
+            of_share = torch.bmm(gradient, value[:, :end].mT)
+            of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype)
+            of_query[:, start:end] = torch.bmm(of_scores, key[:, :end])
+            of_key[:, :end].baddbmm_(of_scores.mT, query[:, start:end], alpha=scale)
+        return of_query.mul_(scale), of_key, of_value
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    """Start and end of each block, of nearly one size."""
+    count = max(1, length // _LEAST_TOGETHER)
+    return [(length * i // count, length * (i + 1) // count) for i in range(count)]
