@@ -1,4 +1,4 @@
-"""`longtail build`, `evaluate` and `publish`; what is heavy is imported when a command runs."""
+"""`longtail build`, `evaluate`, `benchmark`, `publish`; heavy imports wait for a command."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this room's commands."""
     _register_build(subparsers)
     _register_evaluate(subparsers)
+    _register_benchmark(subparsers)
     _register_publish(subparsers)
 
 
@@ -88,6 +89,40 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
     evaluate.set_defaults(run=_run_evaluate)
 
 
+def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    benchmark = subparsers.add_parser(
+        "benchmark",
+        help="train a grid of recipes on some data sets, with some seeds, and compare them",
+        description="Run every cell of a grid (data sets x recipes x seeds) that isn't finished,\n"
+        "and write tables and a plot from the ranks that are kept of every user. What was\n"
+        "stopped goes on where it was; the tables are written after each cell.",
+        epilog="examples:\n"
+        "  longtail benchmark backbones --data ml-1m=data/ml-1m --data beauty=data/beauty\n"
+        "  longtail benchmark my-grid.toml --out builds/my-grid --results results",
+        formatter_class=_RAW,
+    )
+    benchmark.add_argument("grid", metavar="GRID", help="a grid's name, or a .toml file")
+    benchmark.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="where a data set of the grid is; movielens-100k is fetched. May be repeated",
+    )
+    benchmark.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where trainings go (builds/benchmark-GRID)"
+    )
+    benchmark.add_argument(
+        "--results",
+        type=Path,
+        default=Path("docs/results"),
+        metavar="FOLDER",
+        help="where the tables go (docs/results)",
+    )
+    benchmark.add_argument("--only", metavar="ENTRY", help="train one entry of the grid alone")
+    benchmark.set_defaults(run=_run_benchmark)
+
+
 def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = subparsers.add_parser(
         "publish",
@@ -136,6 +171,20 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from offline.evaluate.command import evaluate
 
     return evaluate(arguments.bundle, url=arguments.url, as_json=arguments.json)
+
+
+def _run_benchmark(arguments: argparse.Namespace) -> int:
+    from offline.benchmark.command import benchmark, parse_places
+
+    benchmark(
+        arguments.grid,
+        parse_places(arguments.data),
+        arguments.out or Path("builds") / f"benchmark-{Path(arguments.grid).stem}",
+        arguments.results,
+        only=arguments.only,
+        say=_say,
+    )
+    return 0
 
 
 def _run_publish(arguments: argparse.Namespace) -> int:

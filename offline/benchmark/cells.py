@@ -1,0 +1,162 @@
+"""One cell of a grid: a recipe trained on a data set with a seed, and the ranks it gives.
+
+Cells of a data set share what is read and what is known of its items; each stage is an artifact,
+so a grid that was stopped goes on where it was, and a cell is only run again where its code, its
+recipe or its data changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.files import save_array
+from offline.artifact import Artifact, Facts
+from offline.benchmark.grid import DataChoice, Entry, Grid
+from offline.build import TRAINING_SOURCES, Build, Say
+from offline.data.split import Split
+from offline.inputs import Source
+from offline.stage_files import read_catalogue
+
+BASELINES = ("popularity", "markov")
+
+Ranks = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a training came to.
+
+    Attributes:
+        entry: name of the table's line.
+        seed: None for a baseline that has nothing to draw.
+        ranks: of each case's target, int64 [C], by part.
+        facts: of the training: best epoch, validation NDCG@10, seconds.
+    """
+
+    entry: str
+    seed: int | None
+    ranks: dict[str, Ranks]
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """A grid at work on one data set.
+
+    Attributes:
+        grid: what is run.
+        choice: the data set's part of it.
+        source: where its files are.
+        root: folder of all its stages.
+        say: told what is going on, a line at a time.
+    """
+
+    grid: Grid
+    choice: DataChoice
+    source: Source
+    root: Path
+    say: Say = print
+
+    def split(self) -> tuple[Split, int]:
+        """How interactions are held out, and the number of items N."""
+        data = self._build(self.grid.entries[0], 0, self.root).read_data()
+        return Split.load(data.path("split")), len(read_catalogue(data)[0])
+
+    def cells(self, only: str | None = None) -> Iterator[Cell]:
+        """Baselines, then every entry with every seed: seed by seed, so that what is cut short is
+        a whole table of fewer seeds.
+
+        Args:
+            only: one entry's name.
+        """
+        if only is None:
+            yield from self._baselines()
+        for seed in self.grid.seeds:
+            for entry in self.grid.entries_on(self.choice.name):
+                if only in (None, entry.name):
+                    yield self._train(entry, seed)
+
+    def _build(self, entry: Entry, seed: int, root: Path) -> Build:
+        recipe = self.grid.recipe_of(self.choice, entry, seed)
+        return Build(self.source, recipe, root, say=lambda _: None)
+
+    def _train(self, entry: Entry, seed: int) -> Cell:
+        shared = self._build(entry, seed, self.root)
+        data = shared.read_data()
+        build = replace(shared, root=self.root / _texts_folder(shared))
+        vectors = build.encode_items(build.generate_knowledge(data))
+        place = self.root / entry.slug / f"seed-{seed}"
+        self.say(f"{self.choice.name}: {entry.name}, seed {seed}")
+        build = replace(shared, root=place, say=lambda line: self.say(f"  {line}"))
+        trained = build.train(data, vectors)
+        ranked = build.stage(
+            "ranks",
+            (*TRAINING_SOURCES, "benchmark/cells.py"),
+            {"parts": self.grid.parts},
+            {"data": data.fingerprint, "recommender": trained.fingerprint},
+            lambda folder: _rank_network(data, trained, self.grid.parts, folder),
+        )
+        facts = {"seconds": trained.facts["seconds"], **_training_facts(trained)}
+        return Cell(entry.name, seed, self._read_ranks(ranked.folder), facts)
+
+    def _baselines(self) -> Iterator[Cell]:
+        build = self._build(self.grid.entries[0], 0, self.root)
+        data = build.read_data()
+        ranked = build.stage(
+            "baselines",
+            (*TRAINING_SOURCES, "benchmark/cells.py"),
+            {"parts": self.grid.parts},
+            {"data": data.fingerprint},
+            lambda folder: _rank_baselines(data, self.grid.parts, folder),
+        )
+        for name in BASELINES:
+            yield Cell(name, None, self._read_ranks(ranked.path(name)), {})
+
+    def _read_ranks(self, folder: Path) -> dict[str, Ranks]:
+        return {
+            part: np.load(folder / f"{part}.npy", allow_pickle=False) for part in self.grid.parts
+        }
+
+
+def _texts_folder(build: Build) -> str:
+    """A folder for what is known of the items: one for each way to know it."""
+    choices = [build.knowledge_config.model_dump(), build.recipe.encoding.model_dump()]
+    digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
+    return f"texts-{digest[:12]}"
+
+
+def _rank_network(data: Artifact, trained: Artifact, parts: Sequence[str], folder: Path) -> Facts:
+    from offline.evaluate.metrics import rank_cases
+    from offline.recommender.sequential import SequenceRecommender
+
+    split = Split.load(data.path("split"))
+    model = SequenceRecommender.load(trained.folder)
+    for part in parts:
+        save_array(folder / f"{part}.npy", rank_cases(model.score, getattr(split, part), k=0).ranks)
+    return {}
+
+
+def _rank_baselines(data: Artifact, parts: Sequence[str], folder: Path) -> Facts:
+    from offline.evaluate.metrics import rank_cases
+    from offline.recommender.baselines import Markov, Popularity
+    from offline.recommender.recommender import TrainingData
+
+    split = Split.load(data.path("split"))
+    training = TrainingData.of_split(split, len(read_catalogue(data)[0]))
+    for name, model in (("popularity", Popularity()), ("markov", Markov())):
+        model.fit(training)
+        for part in parts:
+            ranks = rank_cases(model.score, getattr(split, part), k=0).ranks
+            save_array(folder / name / f"{part}.npy", ranks)
+    return {}
+
+
+def _training_facts(trained: Artifact) -> Facts:
+    return {name: trained.facts[name] for name in ("best_epoch", "ndcg_at_10")}

@@ -1,0 +1,139 @@
+"""`longtail benchmark`: run a grid, and write its tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model_store.errors import ConfigError
+from model_store.files import write_atomically
+from offline.artifact import locked
+from offline.assembly import code_revision
+from offline.benchmark.cells import Cell, GridRun
+from offline.benchmark.grid import Grid, grid_names, read_grid
+from offline.benchmark.page import draw_plot, render_page
+from offline.benchmark.results import describe_data
+from offline.evaluate.hardware import describe_hardware
+from offline.inputs import NAMED, Source, find_source
+
+
+def benchmark(
+    name: str,
+    places: Mapping[str, str],
+    root: Path,
+    results: Path,
+    *,
+    only: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Run every cell that isn't finished; after each, write the tables of what is.
+
+    Args:
+        name: of a grid, or the path of one.
+        places: where data sets are, by their names; those that are fetched need no place.
+        root: folder of the trainings, to be resumed from.
+        results: folder of the tables.
+        only: one entry's name; the others are left as they are, and left out of the tables.
+        say: told what is going on, a line at a time.
+
+    Raises:
+        ConfigError: the grid is wrong, or a data set's place isn't given.
+        LongtailError: a training can't be done, in one line.
+    """
+    grid = read_grid(name)
+    sources = find_sources(grid, places)
+    if only is not None and only not in {entry.name for entry in grid.entries}:
+        known = ", ".join(entry.name for entry in grid.entries)
+        raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
+    with locked(root):
+        document = _begin(grid, name)
+        for choice in grid.data:
+            run = GridRun(grid, choice, sources[choice.name], root / choice.name, say)
+            split, n_items = run.split()
+            cells: list[Cell] = []
+            for cell in run.cells(only):
+                cells.append(cell)
+                document["data"][choice.name] = describe_data(
+                    grid, choice.name, split, n_items, cells
+                )
+                _write(document, results, Path(name).stem)
+                if cell.seed is not None:
+                    say(f"{choice.name}: {_headline(cell, document['data'][choice.name])}")
+    say(f"{results / Path(name).stem}.md")
+
+
+def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
+    """The files of each data set of a grid.
+
+    Raises:
+        ConfigError: a place is missing, or given for a data set that the grid doesn't have.
+    """
+    names = [choice.name for choice in grid.data]
+    if unknown := sorted(set(places) - set(names)):
+        raise ConfigError(
+            f"--data {unknown[0]}={places[unknown[0]]}: the grid's data are {', '.join(names)}"
+        )
+    for name in names:
+        if name not in places and name not in NAMED:
+            raise ConfigError(f"data {name!r}: say where it is with --data {name}=FOLDER")
+    return {name: find_source(places.get(name, name), None, None) for name in names}
+
+
+def parse_places(given: Sequence[str]) -> dict[str, str]:
+    """`NAME=FOLDER` arguments as a mapping.
+
+    Raises:
+        ConfigError: one isn't of that form.
+    """
+    places = {}
+    for argument in given:
+        name, equals, place = argument.partition("=")
+        if not (name and equals and place):
+            raise ConfigError(f"--data {argument!r}: expected NAME=FOLDER")
+        places[name] = place
+    return places
+
+
+def _begin(grid: Grid, name: str) -> dict[str, Any]:
+    data = [f"--data {choice.name}=FOLDER" for choice in grid.data if choice.name not in NAMED]
+    shown = name if name in grid_names() else Path(name).name
+    return {
+        "description": grid.description,
+        "command": " ".join(["longtail benchmark", shlex.quote(shown), *data]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": code_revision(),
+        "hardware": describe_hardware(),
+        "grid": grid.model_dump(mode="json"),
+        "data": {},
+    }
+
+
+def _write(document: Mapping[str, Any], results: Path, name: str) -> None:
+    results.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(_rounded(document), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(results / f"{name}.json", f"{content}\n".encode())
+    draw_plot(document, results / f"{name}.svg")
+    write_atomically(results / f"{name}.md", render_page(document, f"{name}.svg").encode())
+
+
+def _headline(cell: Cell, figures: Mapping[str, Any]) -> str:
+    return (
+        f"{cell.entry}, seed {cell.seed}: validation NDCG@10 {cell.facts['ndcg_at_10']:.4f} at "
+        f"epoch {cell.facts['best_epoch']}, {figures['users']:,} users"
+    )
+
+
+def _rounded(value: Any) -> Any:
+    """Six decimals; a mean over nothing has no figure, which in JSON is null."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value

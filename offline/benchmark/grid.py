@@ -1,0 +1,143 @@
+"""A grid: which recipes are compared on which data sets, with which seeds; one small TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model_store.errors import ConfigError
+from offline.recipe import Recipe, read_recipe
+
+GRIDS = Path(__file__).parent / "grids"
+_Tables = dict[str, dict[str, Any]]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataChoice(_Part):
+    """A data set, and what of every recipe is changed for it.
+
+    Attributes:
+        name: of a data set that is fetched, or one that the caller says the place of.
+        changes: by table of the recipe, its keys.
+    """
+
+    name: str = Field(min_length=1)
+    changes: _Tables = {}
+
+
+class Entry(_Part):
+    """A line of the table: a recipe, and what is changed in it.
+
+    Attributes:
+        name: as the table shows it.
+        recipe: a recipe's name or the path of a file.
+        changes: by table of the recipe, its keys; they win over the data set's.
+        on: changes for single data sets, by their names; they win over all others.
+        against: the entry that this one's gain is measured against; empty, the grid's reference.
+        data: data sets it is run on; empty, all.
+    """
+
+    name: str = Field(min_length=1)
+    recipe: str = "default"
+    changes: _Tables = {}
+    on: dict[str, _Tables] = {}
+    against: str = ""
+    data: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder's."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+class Grid(_Part):
+    """What is run: every entry on every data set, with every seed."""
+
+    description: str = Field(min_length=1)
+    reference: str = Field(min_length=1, description="the entry that gains are measured against")
+    parts: tuple[Literal["validation", "test"], ...] = Field(
+        ("test", "validation"), min_length=1, description="choices are made on validation alone"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0, 1, 2), min_length=1)
+    data: tuple[DataChoice, ...] = Field(min_length=1)
+    entries: tuple[Entry, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> Self:
+        for kind, names in (
+            ("entry", [entry.slug for entry in self.entries]),
+            ("data set", [data.name for data in self.data]),
+            ("seed", [str(seed) for seed in self.seeds]),
+        ):
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f"{kind} {twice!r} is given twice")
+        entries = {entry.name for entry in self.entries}
+        data = {choice.name for choice in self.data}
+        for entry in self.entries:
+            if entry.against and entry.against not in entries:
+                raise ValueError(f"entry {entry.name!r} is against {entry.against!r}, not an entry")
+            if unknown := sorted({*entry.data, *entry.on} - data):
+                raise ValueError(f"entry {entry.name!r} names data {unknown[0]!r}, not in the grid")
+        if self.reference not in entries:
+            raise ValueError(f"reference {self.reference!r} is not an entry")
+        return self
+
+    def entries_on(self, data: str) -> tuple[Entry, ...]:
+        """The entries that are run on a data set, in their order."""
+        return tuple(entry for entry in self.entries if not entry.data or data in entry.data)
+
+    def recipe_of(self, data: DataChoice, entry: Entry, seed: int) -> Recipe:
+        """An entry's recipe on a data set.
+
+        Raises:
+            ConfigError: there is no such recipe, or a change doesn't fit it.
+        """
+        recipe = read_recipe(entry.recipe)
+        changes = (data.changes, entry.changes, entry.on.get(data.name, {}))
+        try:
+            for tables in (*changes, {"training": {"seed": seed}}):
+                recipe = recipe.with_changes(**tables)
+        except (KeyError, ValidationError) as error:
+            reason = _first_line(error) if isinstance(error, ValidationError) else f"no {error}"
+            raise ConfigError(f"entry {entry.name!r} on {data.name}: {reason}") from None
+        return recipe
+
+
+def read_grid(name: str) -> Grid:
+    """A grid by its name, or from a `.toml` file of one's own.
+
+    Raises:
+        ConfigError: there is no such grid, or something in it is wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else GRIDS / f"{name}.toml"
+    try:
+        return Grid.model_validate(tomllib.loads(path.read_text()))
+    except OSError:
+        known = ", ".join(grid_names())
+        raise ConfigError(
+            f"grid {name!r}: there is none of this name (known: {known}; or the path of a .toml "
+            "file)"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"grid {name!r}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"grid {name!r}: {_first_line(error)}") from None
+
+
+def grid_names() -> list[str]:
+    """The grids that come with the project."""
+    return sorted(path.stem for path in GRIDS.glob("*.toml"))
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {reason}" if key else reason

@@ -1,0 +1,80 @@
+"""A grid through the command, with models of some thousand weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import longtail
+from tests.end_to_end.conftest import Workshop
+
+RECIPE = """
+description = "tiny"
+knowledge = {{ model = "none" }}
+encoding = {{ encoder = "{encoder}" }}
+recommender = {{ embedding_size = 16, max_length = 12, dropout = 0.1 }}
+training = {{ epochs = 3, learning_rate = 0.01 }}
+"""
+GRID = """
+description = "A small grid"
+reference = "short"
+seeds = [0, 1]
+data = [{{ name = "made" }}]
+
+[[entries]]
+name = "short"
+recipe = "{recipe}"
+
+[[entries]]
+name = "longer"
+recipe = "{recipe}"
+changes.training.epochs = 4
+"""
+
+
+def write_interactions(path: Path) -> None:
+    """Forty users who go round twelve items, each from a place of their own."""
+    rng = np.random.default_rng(0)
+    lines = ["user_id,item_id,timestamp"]
+    for user in range(40):
+        start = int(rng.integers(12))
+        lines += [f"u{user},i{(start + step) % 12},{step}" for step in range(8)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+def test_a_grid_is_run_once_and_written(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, grid, data = tmp_path / "tiny.toml", tmp_path / "small.toml", tmp_path / "made.csv"
+    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
+    grid.write_text(GRID.format(recipe=recipe))
+    write_interactions(data)
+    places = ["--data", f"made={data}", "--out", str(tmp_path / "out")]
+    command = ["benchmark", str(grid), *places, "--results", str(tmp_path / "results")]
+    assert longtail.main(command) == 0
+    assert "longer, seed 1" in capsys.readouterr().out
+
+    page = (tmp_path / "results" / "small.md").read_text()
+    document = json.loads((tmp_path / "results" / "small.json").read_text())
+    entries = document["data"]["made"]["entries"]
+    assert list(entries) == ["popularity", "markov", "short", "longer"]
+    # The path is a circle: counts of transitions know it all, popularity nothing.
+    assert entries["markov"]["test"]["all"]["hit_rate_at_10"] == 1.0
+    assert entries["longer"]["test"]["gain"]["against"] == "short"
+    ranks = [np.load(path) for path in sorted(tmp_path.glob("out/made/longer/*/ranks/test.npy"))]
+    assert len(ranks) == 2
+    hit_rate = np.mean([np.mean(of_seed <= 10) for of_seed in ranks])
+    assert entries["longer"]["test"]["all"]["hit_rate_at_10"] == pytest.approx(hit_rate)
+    assert "| longer | 2 |" in page
+    assert str(tmp_path) not in page
+
+    trained = tmp_path / "out/made/longer/seed-1/recommender/stage.json"
+    before = trained.stat().st_mtime_ns
+    assert longtail.main(command) == 0
+    assert trained.stat().st_mtime_ns == before
+    assert longtail.main([*command, "--only", "nobody"]) == 1
+    assert "'nobody'" in capsys.readouterr().err

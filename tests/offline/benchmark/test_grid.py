@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_store.errors import ConfigError
+from offline.benchmark.command import find_sources, parse_places
+from offline.benchmark.grid import grid_names, read_grid
+
+GRID = """
+description = "a grid"
+reference = "ids"
+seeds = [3]
+
+[[data]]
+name = "movielens-100k"
+changes.training.epochs = 7
+
+[[data]]
+name = "mine"
+
+[[entries]]
+name = "ids"
+recipe = "ids"
+
+[[entries]]
+name = "Wide IDs"
+recipe = "ids"
+changes.recommender.embedding_size = 128
+on.mine.training.epochs = 9
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "grid.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_every_grid_that_comes_along_fits_its_recipes(name: str) -> None:
+    grid = read_grid(name)
+    for choice in grid.data:
+        for entry in grid.entries_on(choice.name):
+            assert grid.recipe_of(choice, entry, 5).training.seed == 5
+
+
+def test_changes_go_from_the_general_to_the_special(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, GRID))
+    first, mine = grid.data
+    _, wide = grid.entries
+    assert grid.recipe_of(first, wide, 3).training.epochs == 7
+    assert grid.recipe_of(mine, wide, 3).training.epochs == 9
+    assert grid.recipe_of(mine, wide, 3).recommender.embedding_size == 128
+    assert wide.slug == "wide-ids"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('reference = "ids"', 'reference = "other"', "'other'"),
+        ('name = "Wide IDs"', 'name = "IDs"', "'ids' is given twice"),
+        ("on.mine", "on.theirs", "'theirs'"),
+        ("seeds = [3]", "seeds = []", "seeds"),
+        ("seeds = [3]", "seed = [3]", "seed"),
+        ("[[data]]", "[data", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        read_grid(write(tmp_path, GRID.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("change", ["recommender.size = 3", "recomender.layers = 3"])
+def test_a_change_that_fits_no_recipe_is_named_with_its_entry(tmp_path: Path, change: str) -> None:
+    text = GRID.replace("recommender.embedding_size = 128", change)
+    grid = read_grid(write(tmp_path, text))
+    with pytest.raises(ConfigError, match="'Wide IDs' on mine"):
+        grid.recipe_of(grid.data[1], grid.entries[1], 0)
+
+
+def test_places_are_asked_for(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, GRID))
+    with pytest.raises(ConfigError, match="'mine': say where"):
+        find_sources(grid, {})
+    with pytest.raises(ConfigError, match="--data other=here"):
+        find_sources(grid, {"other": "here"})
+    with pytest.raises(ConfigError, match="NAME=FOLDER"):
+        parse_places(["mine"])
+
+
+def test_a_grid_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="'nothing'"):
+        read_grid("nothing")
