@@ -31,10 +31,16 @@ class Recipe(BaseModel):
     retrieval: RetrievalConfig = RetrievalConfig()
 
     def with_changes(self, **tables: dict[str, Any]) -> Recipe:
-        """A copy with some keys of some tables replaced."""
-        changed = self.model_dump()
+        """A copy with some keys of some tables replaced.
+
+        What was left out before is left out again: another backbone brings its own defaults.
+
+        Raises:
+            ValidationError: there is no such table or key, or a value doesn't fit.
+        """
+        changed = self.model_dump(exclude_unset=True)
         for table, keys in tables.items():
-            changed[table] |= keys
+            changed[table] = changed.get(table, {}) | keys
         return Recipe.model_validate(changed)
 
 

@@ -104,9 +104,10 @@ class Grid(_Part):
         try:
             for tables in (*changes, {"training": {"seed": seed}}):
                 recipe = recipe.with_changes(**tables)
-        except (KeyError, ValidationError) as error:
-            reason = _first_line(error) if isinstance(error, ValidationError) else f"no {error}"
-            raise ConfigError(f"entry {entry.name!r} on {data.name}: {reason}") from None
+        except ValidationError as error:
+            raise ConfigError(
+                f"entry {entry.name!r} on {data.name}: {_first_line(error)}"
+            ) from None
         return recipe
 
 

@@ -7,6 +7,7 @@ import pytest
 from model_store.errors import ConfigError
 from offline.benchmark.command import find_sources, parse_places
 from offline.benchmark.grid import grid_names, read_grid
+from offline.recommender.config import Gru4recConfig
 
 GRID = """
 description = "a grid"
@@ -78,6 +79,14 @@ def test_a_change_that_fits_no_recipe_is_named_with_its_entry(tmp_path: Path, ch
     grid = read_grid(write(tmp_path, text))
     with pytest.raises(ConfigError, match="'Wide IDs' on mine"):
         grid.recipe_of(grid.data[1], grid.entries[1], 0)
+
+
+def test_another_backbone_brings_its_own_defaults(tmp_path: Path) -> None:
+    text = GRID.replace("recommender.embedding_size = 128", 'recommender.backbone = "gru4rec"')
+    grid = read_grid(write(tmp_path, text))
+    recommender = grid.recipe_of(grid.data[1], grid.entries[1], 0).recommender
+    assert isinstance(recommender, Gru4recConfig)
+    assert recommender.id_init == "random"  # of the recipe
 
 
 def test_places_are_asked_for(tmp_path: Path) -> None:
