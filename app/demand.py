@@ -15,7 +15,7 @@ from time import perf_counter, thread_time
 # is just not taken for an overload.
 MEMORY_S = 1.0
 # The sum fades in steps of at least so long, which saves an exp() a request.
-FOLD_S = 0.005
+STEP_S = 0.005
 # Of more than this, as a share of the capacity, the rest is not remembered: after an overload it
 # would only make the next second look like one.
 MOST_REMEMBERED = 1.5
@@ -40,24 +40,21 @@ class Demand:
         """What an answer costs now, while many wait, seconds."""
         self._least_cost_s: float | None = None
         self._n_came, self._recent = 0, 0.0
-        self._folded_s = perf_counter()
+        self._faded_s = perf_counter()
         self._n_answers = self._n_waiting = 0
-        self._since_s, self._cpu_since_s = self._folded_s, thread_time()
+        self._since_s, self._cpu_since_s = self._faded_s, thread_time()
 
     def came(self) -> None:
         """A request came, to be answered or refused."""
         self._n_came += 1
 
     def share(self) -> float:
-        """What was asked for in the last second or so, of what can be answered: 1 is all."""
-        cost_s = self._least_cost_s or self.cost_s
-        now_s = perf_counter()
-        elapsed_s = now_s - self._folded_s
-        if elapsed_s > FOLD_S:
-            faded = self._recent * math.exp(-elapsed_s / MEMORY_S) + self._n_came
-            self._recent = min(faded, MOST_REMEMBERED * MEMORY_S / cost_s)
-            self._n_came, self._folded_s = 0, now_s
-        return (self._recent + self._n_came) / MEMORY_S * cost_s
+        """What was asked for in the last second or so, of what can be answered: 1 is all.
+
+        0 as long as nothing was measured: a guess is no reason to refuse anybody.
+        """
+        self._fade()
+        return (self._recent + self._n_came) / MEMORY_S * (self._least_cost_s or 0.0)
 
     def answered(self, n_waiting: int, limit: int) -> bool:
         """An answer was given while so many, itself included, were waiting; whether costs changed.
@@ -75,10 +72,20 @@ class Demand:
         if learns:
             # The time that passed, not the CPU time: others may have a share of the processor.
             self._learn(elapsed_s / self._n_answers, elapsed_s)
-        self.share()  # at this rate at least, lest one late look forget all that came in between
+        self._fade()  # now and then, lest one late look forget all that came in between
         self._n_answers = self._n_waiting = 0
         self._since_s, self._cpu_since_s = now_s, cpu_s
         return learns
+
+    def _fade(self) -> None:
+        now_s = perf_counter()
+        elapsed_s = now_s - self._faded_s
+        if elapsed_s < STEP_S:
+            return
+        self._recent = self._recent * math.exp(-elapsed_s / MEMORY_S) + self._n_came
+        if self._least_cost_s:
+            self._recent = min(self._recent, MOST_REMEMBERED * MEMORY_S / self._least_cost_s)
+        self._n_came, self._faded_s = 0, now_s
 
     def _learn(self, cost_s: float, elapsed_s: float) -> None:
         self.cost_s += SMOOTHING * (cost_s - self.cost_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 import sys
+import time
 from typing import Any
 
 from loadtest.api import ask_text
@@ -19,6 +20,7 @@ from loadtest.memory import mapped_pss_bytes_of, pss_bytes_of, rss_bytes_of
 from loadtest.target import Address
 
 WORKERS = (1, 2)
+SETTLING_S = 0.05
 _ANSWERED = re.compile(
     r'^longtail_requests_total\{[^}]*route="/recommend"[^}]*\} (\S+)$', re.MULTILINE
 )
@@ -86,9 +88,20 @@ def memory_of_workers(child: Child) -> dict[str, int]:
 def count_in_metrics(address: Address) -> int:
     """Answers to `POST /recommend` that `GET /metrics` has counted, whichever worker gave them.
 
+    An answer is counted just after it is sent, so its caller may be here before: what is counted
+    is looked at until it stands still.
+
     Raises:
         TargetError: there are no such metrics.
     """
+    counted, before = _read_count(address), -1
+    while counted != before:
+        time.sleep(SETTLING_S)
+        counted, before = _read_count(address), counted
+    return counted
+
+
+def _read_count(address: Address) -> int:
     status, text = ask_text(address, "GET", "/metrics")
     counts = _ANSWERED.findall(text)
     if status != 200 or not counts:

@@ -13,7 +13,7 @@ import redis
 import uvicorn
 
 from app.admission import CALM_S, LEAST_AT_ONCE, PATIENCE_S, Admission
-from app.demand import SAMPLE_ANSWERS
+from app.demand import FIRST_COST_S, MEMORY_S, SAMPLE_ANSWERS
 from app.main import create_app
 from app.serve import server_config
 from model_store.bundle import Bundle
@@ -71,6 +71,29 @@ def test_answers_with_little_to_do_teach_nothing() -> None:
 def test_a_burst_is_taken_in() -> None:
     admission = Admission(max_wait_s=1e-6, max_in_flight=1_000)
     for _ in range(20 * LEAST_AT_ONCE):
+        assert not admission.refuses()
+        admission.enter()
+
+
+def test_a_guess_is_no_reason_to_refuse() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    for _ in range(50 * int(1 / FIRST_COST_S)):
+        admission.refuses()
+    for _ in range(admission.limit + 1):
+        assert not admission.refuses()
+        admission.enter()
+
+
+def test_what_came_before_anything_was_measured_is_not_held_against_anybody() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    for _ in range(10_000):
+        admission.refuses()  # over a long time, as far as this one knows
+        if admission.in_flight == 0:
+            admission.enter()
+            admission.leave()
+    time.sleep(3 * MEMORY_S)
+    answer(admission, SAMPLE_ANSWERS * 2, 0.0005, waiting=admission.limit)
+    for _ in range(2 * admission.limit):
         assert not admission.refuses()
         admission.enter()
 
