@@ -73,7 +73,7 @@ def _group(figures: Mapping[str, Any], name: str) -> str:
         return ""
     shown = f"{_number(figures[name]['hit_rate_at_10'])} / {_number(figures[name]['ndcg_at_10'])}"
     gain = figures.get("gain", {}).get(name)
-    return f"{shown} ({_gain(gain)})" if gain else shown
+    return f"{shown}; {_gain(gain)}" if gain else shown
 
 
 def _gain(gain: Mapping[str, Any]) -> str:
