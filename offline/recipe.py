@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from model_store.errors import ConfigError
+from offline.declaration import declared_names, read_declaration
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.knowledge.config import KnowledgeConfig
@@ -50,29 +49,9 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         ConfigError: there is no such recipe, or a key or value in it is wrong.
     """
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-    try:
-        return Recipe.model_validate(tomllib.loads(path.read_text()))
-    except OSError:
-        known = ", ".join(recipe_names())
-        raise ConfigError(
-            f"recipe {name!r}: there is none of this name (known: {known}; "
-            "or the path of a .toml file)"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {name!r}: not TOML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(_written(first["loc"]))
-        raise ConfigError(f"recipe {name!r}: {key} = {first['input']!r}: {first['msg']}") from None
-
-
-def _written(location: tuple[int | str, ...]) -> list[str]:
-    """A key as the file has it; pydantic puts the backbone that was chosen into it."""
-    parts = [str(part) for part in location]
-    return parts[:1] + parts[2:] if parts[0] == "recommender" else parts
+    return read_declaration("recipe", Recipe, name, RECIPES)
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with the project."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return declared_names(RECIPES)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model_store.errors import ConfigError
+from offline.declaration import declared_names, describe_first, read_declaration
 from offline.recipe import Recipe, read_recipe
 
 GRIDS = Path(__file__).parent / "grids"
@@ -106,7 +106,7 @@ class Grid(_Part):
                 recipe = recipe.with_changes(**tables)
         except ValidationError as error:
             raise ConfigError(
-                f"entry {entry.name!r} on {data.name}: {_first_line(error)}"
+                f"entry {entry.name!r} on {data.name}: {describe_first(error)}"
             ) from None
         return recipe
 
@@ -117,28 +117,9 @@ def read_grid(name: str) -> Grid:
     Raises:
         ConfigError: there is no such grid, or something in it is wrong.
     """
-    path = Path(name) if name.endswith(".toml") else GRIDS / f"{name}.toml"
-    try:
-        return Grid.model_validate(tomllib.loads(path.read_text()))
-    except OSError:
-        known = ", ".join(grid_names())
-        raise ConfigError(
-            f"grid {name!r}: there is none of this name (known: {known}; or the path of a .toml "
-            "file)"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"grid {name!r}: not TOML: {error}") from None
-    except ValidationError as error:
-        raise ConfigError(f"grid {name!r}: {_first_line(error)}") from None
+    return read_declaration("grid", Grid, name, GRIDS)
 
 
 def grid_names() -> list[str]:
     """The grids that come with the project."""
-    return sorted(path.stem for path in GRIDS.glob("*.toml"))
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r}: {reason}" if key else reason
+    return declared_names(GRIDS)

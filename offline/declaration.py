@@ -1,0 +1,54 @@
+"""Small TOML files in which a person declares what is wanted: by a name that comes with the
+project, or by the path of one's own."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from model_store.errors import ConfigError
+
+Declared = TypeVar("Declared", bound=BaseModel)
+
+
+def read_declaration(kind: str, shape: type[Declared], name: str, folder: Path) -> Declared:
+    """A declaration by its name, or from a `.toml` file of one's own.
+
+    Args:
+        kind: what it declares, for messages.
+        shape: what it has to be.
+        name: of a file in `folder` without its ending, or a path with it.
+        folder: of those that come with the project.
+
+    Raises:
+        ConfigError: there is none, or a key or value in it is wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    try:
+        return shape.model_validate(tomllib.loads(path.read_text()))
+    except OSError:
+        known = ", ".join(declared_names(folder))
+        raise ConfigError(
+            f"{kind} {name!r}: there is none of this name (known: {known}; "
+            "or the path of a .toml file)"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{kind} {name!r}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{kind} {name!r}: {describe_first(error)}") from None
+
+
+def declared_names(folder: Path) -> list[str]:
+    """Names of the declarations in a folder."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def describe_first(error: ValidationError) -> str:
+    """The first thing that is wrong, with its key and value where it has one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {reason}" if key else reason
