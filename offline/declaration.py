@@ -49,6 +49,12 @@ def declared_names(folder: Path) -> list[str]:
 def describe_first(error: ValidationError) -> str:
     """The first thing that is wrong, with its key and value where it has one."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(_written(first["loc"]))
     reason = first["msg"].removeprefix("Value error, ")
     return f"{key} = {first['input']!r}: {reason}" if key else reason
+
+
+def _written(location: tuple[int | str, ...]) -> list[str]:
+    """A key as the file has it; pydantic puts the backbone that was chosen into it."""
+    parts = [str(part) for part in location]
+    return parts[:1] + parts[2:] if parts[:1] == ["recommender"] else parts
