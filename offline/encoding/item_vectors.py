@@ -15,6 +15,16 @@ def text_to_encode(item_text: str, knowledge: str, which: EncodedText) -> str:
     return knowledge if which == "knowledge" else f"{item_text}\n{knowledge}"
 
 
+def texts_to_encode(
+    item_texts: Sequence[str], knowledge: Sequence[str], which: EncodedText
+) -> list[str]:
+    """The texts that stand for items; `knowledge` is aligned, "" where there is none."""
+    return [
+        text_to_encode(item, known, which)
+        for item, known in zip(item_texts, knowledge, strict=True)
+    ]
+
+
 def encode_items(
     item_texts: Sequence[str],
     knowledge: Sequence[str],
@@ -25,10 +35,7 @@ def encode_items(
 
     Equal texts are encoded once. `knowledge` is aligned with `item_texts`, "" where there is none.
     """
-    texts = [
-        text_to_encode(item, known, config.text)
-        for item, known in zip(item_texts, knowledge, strict=True)
-    ]
+    texts = texts_to_encode(item_texts, knowledge, config.text)
     distinct = list(dict.fromkeys(texts))
     row = {text: i for i, text in enumerate(distinct)}
     vectors = encoder.encode(distinct, config.batch_size, label="encoding items")
