@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Layers = Literal["all", "strata"] | tuple[Annotated[int, Field(ge=0)], ...]
+Layers = Literal["all", "strata"] | tuple[int, ...]
 Stage = Literal["ft1", "ft2"]
 
 
@@ -42,11 +42,16 @@ class TuningConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where it is")
 
-    @model_validator(mode="after")
-    def _layers_are_named_once(self) -> Self:
-        if isinstance(self.layers, tuple) and not (0 < len(self.layers) == len(set(self.layers))):
-            raise ValueError(f"layers {list(self.layers)} must name one layer or more, each once")
-        return self
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _layers_are_named_once(cls, layers: Any) -> Any:
+        if layers in ("all", "strata"):
+            return layers
+        numbers = layers if isinstance(layers, list | tuple) else []
+        counted = [n for n in numbers if type(n) is int and n >= 0]
+        if not (numbers and len(set(counted)) == len(numbers)):
+            raise ValueError("expected all, strata, or a list of layers by number, each once")
+        return tuple(sorted(counted))
 
 
 class BehaviourConfig(TuningConfig):

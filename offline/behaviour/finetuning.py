@@ -70,7 +70,9 @@ class NextItem:
         is_out = self._never_chosen.repeat(len(batch), 1)
         is_out.scatter_(1, torch.from_numpy(histories).long().to(logits.device), True)
         log_shares = logits.masked_fill(is_out, -torch.inf).log_softmax(dim=1)
-        return -log_shares[torch.from_numpy(positions), torch.from_numpy(targets).long()].mean()
+        of_targets = log_shares[torch.from_numpy(positions), torch.from_numpy(targets).long()]
+        loss: Tensor = -of_targets.mean()
+        return loss
 
     def validate(self) -> float:
         """NDCG@10 over the validation cases, the whole catalogue ranked."""

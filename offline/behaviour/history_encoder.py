@@ -42,6 +42,7 @@ class HistoryEncoder(torch.nn.Module):
         model = encoder.pooled.model
         n_frozen = choose_parameters(model, config.layers, config.dropout)
         self._lower = LowerStates(model, n_frozen) if n_frozen else None
+        self.eval()
 
     def forward(self, histories: npt.NDArray[np.int32]) -> Tensor:
         """Vectors float32 [B, K] of length 1 of histories [B, H], newest first."""
@@ -52,15 +53,16 @@ class HistoryEncoder(torch.nn.Module):
 
     def _from_lower_states(self, lower: LowerStates, histories: npt.NDArray[np.int32]) -> Tensor:
         items = histories[:, 0]
+        vectors: Tensor
         if lower.hold(items):
             mask = lower.mask_of(items).to(self.device)
             with lower.in_place(items):
                 # The layers that would have looked at the tokens are not run.
-                vectors: Tensor = self.pooled(torch.zeros_like(mask), mask)
-            return vectors
-        ids, mask = self.tokens(histories)
-        with lower.kept(items, mask):
-            vectors = self.pooled(ids, mask)
+                vectors = self.pooled(torch.zeros_like(mask), mask)
+        else:
+            ids, mask = self.tokens(histories)
+            with lower.kept(items, mask):
+                vectors = self.pooled(ids, mask)
         return vectors
 
     def tokens(self, histories: npt.NDArray[np.int32]) -> tuple[Tensor, Tensor]:

@@ -36,10 +36,9 @@ def chosen_layers(layers: Layers, n_layers: int) -> list[int]:
     if layers == "strata":
         ends = {(stratum + 1) * n_layers // STRATA - 1 for stratum in range(STRATA)}
         return sorted(end for end in ends if end >= 0)
-    numbers = sorted(int(number) for number in layers)
-    if numbers[-1] >= n_layers:
-        raise ConfigError(f"layers {numbers}: the encoder's layers are 0 to {n_layers - 1}")
-    return numbers
+    if layers[-1] >= n_layers:
+        raise ConfigError(f"layers {list(layers)}: the encoder's are 0 to {n_layers - 1}")
+    return list(layers)
 
 
 def choose_parameters(model: torch.nn.Module, layers: Layers, dropout: float) -> int:

@@ -61,7 +61,8 @@ def draw_samples(
     items, places = split.train_items, within[positions]
     steps = range(1, history_items + 1)
     histories = np.stack(
-        [np.where(places >= step, items[positions - step], 0) for step in steps], axis=1
+        [np.where(places >= step, items[np.maximum(positions - step, 0)], 0) for step in steps],
+        axis=1,
     ).astype(np.int32)
     targets = items[positions]
     is_new = (histories != targets[:, None]).all(axis=1)

@@ -42,7 +42,8 @@ def tune_on_behaviour(
         ConfigError: the encoder can't be read, or hasn't the layers.
         InputError: nobody has two interactions to learn from, or the loss diverged.
     """
-    name, records = start_of(config, encoder), {}
+    name = start_of(config, encoder)
+    records: dict[str, TuningRecord] = {}
     fixed = None
     for stage in config.stages:
         place, checkpoint = folder / stage, folder / f"{stage}.safetensors"
@@ -70,12 +71,12 @@ def start_of(config: BehaviourConfig, encoder: str) -> str:
     if not config.start:
         return encoder
     if not (Path(config.start) / ENCODER_CONFIG).is_file():
-        raise ConfigError(f"start = {config.start!r}: no encoder there ({ENCODER_CONFIG} is missing)")
+        raise ConfigError(f"start = {config.start!r}: no encoder there, no {ENCODER_CONFIG}")
     return config.start
 
 
 def describe(records: dict[str, TuningRecord]) -> dict[str, Any]:
-    """Facts of the stages: the best epoch of each, and its validation NDCG@10 beside the first's."""
+    """Each stage's best epoch, its validation NDCG@10 and that before the stage."""
     facts: dict[str, Any] = {}
     for stage, record in records.items():
         facts[f"{stage}_epoch"] = record.best_epoch

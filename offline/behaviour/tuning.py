@@ -134,7 +134,7 @@ class Tuning:
         """Tune to the end.
 
         Raises:
-            InputError: the loss became NaN or infinite.
+            InputError: there is nothing to learn from, or the loss became NaN or infinite.
         """
         self._resume()
         if not self.record.epochs:
@@ -154,6 +154,8 @@ class Tuning:
             torch.manual_seed(int(rng.integers(2**62)))
             module.train()
             batches = self.task.batches(rng)
+            if not batches:
+                raise InputError(f"{self.name}: nobody has two interactions to learn from")
             label = f"{self.name}, epoch {number} of {self.config.epochs}"
             with Progress(label, len(batches), "step") as progress:
                 for step, batch in enumerate(batches):

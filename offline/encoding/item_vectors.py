@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from offline.encoding.config import EncodedText, EncodingConfig
-from offline.encoding.sentence_encoder import SentenceEncoder, Vectors
+from offline.encoding.sentence_encoder import Vectors
+
+
+class Encoder(Protocol):
+    """Texts to vectors of length 1."""
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64, label: str = "") -> Vectors:
+        """Vectors float32 [n, K]; `label` names the progress that is shown."""
+        ...
 
 
 def text_to_encode(item_text: str, knowledge: str, which: EncodedText) -> str:
@@ -29,7 +38,7 @@ def encode_items(
     item_texts: Sequence[str],
     knowledge: Sequence[str],
     config: EncodingConfig,
-    encoder: SentenceEncoder,
+    encoder: Encoder,
 ) -> Vectors:
     """Knowledge vectors float32 [N, K], rows of length 1, aligned with `item_texts`.
 
