@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Layers = Literal["all", "strata"] | tuple[int, ...]
+NAMED_LAYERS = ("all", "strata", "upper")
+Layers = Literal["all", "strata", "upper"] | tuple[int, ...]
 Stage = Literal["ft1", "ft2"]
 
 
@@ -22,19 +23,20 @@ class TuningConfig(BaseModel):
         description="last items whose texts make a history's text; equal texts are encoded once, "
         "so that 1 costs no more an epoch than the catalogue has items",
     )
-    item_tokens: int = Field(30, ge=1, le=4096, description="an item's text is cut there")
+    item_tokens: int = Field(24, ge=1, le=4096, description="an item's text is cut there")
     max_tokens: int = Field(128, ge=8, le=8192, description="a history's text is cut there")
     samples_per_user: int = Field(
         0, ge=0, le=100_000, description="positions drawn of each user in an epoch; 0: all"
     )
     layers: Layers = Field(
-        "all",
+        "upper",
         description="what is tuned: all, embeddings too; strata: the last layer of each third "
-        "(Rethinking PLM table 1: layers 3, 7, 11 of 12); or layers by number from 0",
+        "(Rethinking PLM table 1: layers 3, 7, 11 of 12); upper: the last third (8 to 11); or "
+        "layers by number from 0",
     )
-    epochs: int = Field(8, ge=1, le=10_000)
+    epochs: int = Field(6, ge=1, le=10_000)
     batch_size: int = Field(64, ge=2, le=65_536, description="histories in a step")
-    learning_rate: float = Field(5e-5, gt=0.0, le=1.0, description="falls to 0 after warming up")
+    learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="falls to 0 after warming up")
     warm_up_share: float = Field(0.05, ge=0.0, lt=1.0, description="of all steps")
     weight_decay: float = Field(0.01, ge=0.0, le=10.0)
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="in the layers that are tuned")
@@ -45,12 +47,14 @@ class TuningConfig(BaseModel):
     @field_validator("layers", mode="before")
     @classmethod
     def _layers_are_named_once(cls, layers: Any) -> Any:
-        if layers in ("all", "strata"):
+        if layers in NAMED_LAYERS:
             return layers
         numbers = layers if isinstance(layers, list | tuple) else []
         counted = [n for n in numbers if type(n) is int and n >= 0]
         if not (numbers and len(set(counted)) == len(numbers)):
-            raise ValueError("expected all, strata, or a list of layers by number, each once")
+            raise ValueError(
+                f"expected {', '.join(NAMED_LAYERS)}, or a list of layers by number, each once"
+            )
         return tuple(sorted(counted))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model_store.errors import ConfigError
+
 SEPARATOR = "\n"
 
 
@@ -19,7 +21,16 @@ class HistoryTexts:
     """
 
     def __init__(self, item_texts: Sequence[str], tokenizer: Any, item_tokens: int) -> None:
-        """`item_texts` are those of item_index 1..N; `tokenizer` is a fast one of transformers."""
+        """`item_texts` are those of item_index 1..N.
+
+        Raises:
+            ConfigError: the tokenizer can't tell which letters a token is of.
+        """
+        if not tokenizer.is_fast:
+            raise ConfigError(
+                f"encoder {tokenizer.name_or_path!r}: its tokenizer is not one of the fast kind, "
+                "which tuning on behaviour needs"
+            )
         encoded = tokenizer(
             list(item_texts),
             add_special_tokens=False,

@@ -26,7 +26,8 @@ def layers_of(model: torch.nn.Module) -> torch.nn.ModuleList:
 def chosen_layers(layers: Layers, n_layers: int) -> list[int]:
     """Numbers of the layers that are tuned, ascending.
 
-    Of n layers in three strata it is the last of each: 3, 7, 11 of 12; 1, 3, 5 of 6.
+    Of twelve layers in three strata, "strata" is the last of each, 3, 7 and 11, and "upper" the
+    last stratum, 8 to 11; of six they are 1, 3 and 5, and 4 and 5.
 
     Raises:
         ConfigError: a layer is named that isn't there.
@@ -36,6 +37,8 @@ def chosen_layers(layers: Layers, n_layers: int) -> list[int]:
     if layers == "strata":
         ends = {(stratum + 1) * n_layers // STRATA - 1 for stratum in range(STRATA)}
         return sorted(end for end in ends if end >= 0)
+    if layers == "upper":
+        return list(range(n_layers * (STRATA - 1) // STRATA, n_layers))
     if layers[-1] >= n_layers:
         raise ConfigError(f"layers {list(layers)}: the encoder's are 0 to {n_layers - 1}")
     return list(layers)

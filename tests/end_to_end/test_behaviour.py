@@ -28,9 +28,15 @@ RECIPE = """
 description = "tiny"
 knowledge = {{ model = "none" }}
 encoding = {{ encoder = "{encoder}" }}
-behaviour = {{ stages = ["ft1"], epochs = 2, batch_size = 16, learning_rate = 2e-3 }}
 recommender = {{ embedding_size = 16, max_length = 8 }}
 training = {{ epochs = 2 }}
+
+[behaviour]
+stages = ["ft1"]
+layers = "all"
+epochs = 2
+batch_size = 16
+learning_rate = 2e-3
 """
 GRID = """
 description = "A small grid"

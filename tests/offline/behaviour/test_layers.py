@@ -11,6 +11,7 @@ import torch
 from model_store.errors import ConfigError
 from offline.behaviour.config import BehaviourConfig, Layers
 from offline.behaviour.history_encoder import HistoryEncoder
+from offline.behaviour.history_texts import HistoryTexts
 from offline.behaviour.layers import choose_parameters, chosen_layers, layers_of
 from offline.encoding.sentence_encoder import SentenceEncoder
 from tests.offline.behaviour.world import ITEM_TEXTS, N_ITEMS, make_encoder
@@ -36,6 +37,9 @@ def open_encoder(folder: Path, layers: Layers, **choices: float) -> HistoryEncod
         ("strata", 6, [1, 3, 5]),
         ("strata", 2, [0, 1]),
         ("strata", 1, [0]),
+        ("upper", 12, [8, 9, 10, 11]),
+        ("upper", 6, [4, 5]),
+        ("upper", 1, [0]),
         ((4, 5), 6, [4, 5]),
     ],
 )
@@ -111,3 +115,13 @@ def test_a_history_is_read_newest_first_and_cut(folder: Path) -> None:
     assert encoder.texts.lengths(np.array([[7, 2], [3, 0]], np.int32)).tolist() == [2, 1]
     ids, mask = open_encoder(folder, "all", max_tokens=8).tokens(np.array([[1, 2, 3, 4, 5]] * 2))
     assert ids.shape == mask.shape == (2, 8)
+
+
+class SlowTokenizer:
+    is_fast = False
+    name_or_path = "old"
+
+
+def test_a_slow_tokenizer_is_named() -> None:
+    with pytest.raises(ConfigError, match="its tokenizer is not one of the fast kind"):
+        HistoryTexts(ITEM_TEXTS, SlowTokenizer(), 8)

@@ -155,7 +155,7 @@ def test_the_command_makes_an_encoder_once(
         (None, "No such file"),
         ("epochs = ", "not TOML"),
         ("mlm = 1", "mlm = 1: Extra inputs"),
-        ('layers = "top"', "layers = 'top': expected all, strata, or a list of layers"),
+        ('layers = "top"', "layers = 'top': expected all, strata, upper, or a list of layers"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(

@@ -21,7 +21,13 @@ from offline.data.split import Split
 from offline.encoding.sentence_encoder import SentenceEncoder
 from tests.offline.behaviour.world import ITEM_TEXTS, N_ITEMS, make_encoder, make_split
 
-QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 16, "learning_rate": 2e-3, "stages": ("ft1",)}
+QUICK: dict[str, Any] = {
+    "stages": ("ft1",),
+    "layers": "all",
+    "epochs": 3,
+    "batch_size": 16,
+    "learning_rate": 2e-3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +229,9 @@ def test_nobody_to_learn_from_is_one_line(start: Path, tmp_path: Path) -> None:
     [
         ({"stages": ("ft2",)}, r"stages \['ft2'\]: expected"),
         ({"stages": ("ft1",), "items_by": "ft2"}, "items_by 'ft2' is none of stages"),
-        ({"layers": "top"}, "expected all, strata, or a list of layers"),
-        ({"layers": [1, 1]}, "expected all, strata, or a list of layers"),
-        ({"layers": []}, "expected all, strata, or a list of layers"),
+        ({"layers": "top"}, "expected all, strata, upper, or a list of layers"),
+        ({"layers": [1, 1]}, "expected all, strata, upper, or a list of layers"),
+        ({"layers": []}, "expected all, strata, upper, or a list of layers"),
     ],
 )
 def test_choices_that_do_not_fit_are_refused(choices: dict[str, Any], line: str) -> None:
