@@ -33,12 +33,14 @@ def benchmark(
 ) -> None:
     """Run every cell that isn't finished; after each, write the tables of what is.
 
+    With `only`, no table is written: it would lack the other entries.
+
     Args:
         name: of a grid, or the path of one.
         places: where data sets are, by their names; those that are fetched need no place.
         root: folder of the trainings, to be resumed from.
         results: folder of the tables.
-        only: one entry's name; the others are left as they are, and left out of the tables.
+        only: one entry's name; the others are not trained.
         say: told what is going on, a line at a time.
 
     Raises:
@@ -58,13 +60,14 @@ def benchmark(
             cells: list[Cell] = []
             for cell in run.cells(only):
                 cells.append(cell)
-                document["data"][choice.name] = describe_data(
-                    grid, choice.name, split, n_items, cells
-                )
-                _write(document, results, Path(name).stem)
                 if cell.seed is not None:
-                    say(f"{choice.name}: {_headline(cell, document['data'][choice.name])}")
-    say(f"{results / Path(name).stem}.md")
+                    say(f"{choice.name}: {_headline(cell)}")
+                if only is None:
+                    figures = describe_data(grid, choice.name, split, n_items, cells)
+                    document["data"][choice.name] = figures
+                    _write(document, results, Path(name).stem)
+    if only is None:
+        say(f"{results / Path(name).stem}.md")
 
 
 def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
@@ -121,10 +124,10 @@ def _write(document: Mapping[str, Any], results: Path, name: str) -> None:
     write_atomically(results / f"{name}.md", render_page(document, f"{name}.svg").encode())
 
 
-def _headline(cell: Cell, figures: Mapping[str, Any]) -> str:
+def _headline(cell: Cell) -> str:
     return (
         f"{cell.entry}, seed {cell.seed}: validation NDCG@10 {cell.facts['ndcg_at_10']:.4f} at "
-        f"epoch {cell.facts['best_epoch']}, {figures['users']:,} users"
+        f"epoch {cell.facts['best_epoch']}"
     )
 
 

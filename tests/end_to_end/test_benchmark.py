@@ -76,5 +76,8 @@ def test_a_grid_is_run_once_and_written(
     before = trained.stat().st_mtime_ns
     assert longtail.main(command) == 0
     assert trained.stat().st_mtime_ns == before
+    # One entry alone leaves the tables of all as they are.
+    assert longtail.main([*command, "--only", "short"]) == 0
+    assert (tmp_path / "results" / "small.md").read_text() == page
     assert longtail.main([*command, "--only", "nobody"]) == 1
     assert "'nobody'" in capsys.readouterr().err
