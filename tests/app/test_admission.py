@@ -98,6 +98,7 @@ def test_what_came_before_anything_was_measured_is_not_held_against_anybody() ->
         admission.enter()
 
 
+@pytest.mark.alone
 def test_what_piled_up_in_a_pause_is_taken_in() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
@@ -112,6 +113,7 @@ def test_what_piled_up_in_a_pause_is_taken_in() -> None:
         time.sleep(0.04)
 
 
+@pytest.mark.alone
 def test_more_than_can_be_answered_is_refused_before_long() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)

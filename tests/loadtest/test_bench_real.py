@@ -21,7 +21,7 @@ from loadtest.bench.sections import NAMES, choose_sections, run_sections
 from loadtest.errors import WorkloadError
 from tests.made_bundle import make_bundle, make_catalogue
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 N_ITEMS = 300
 PLAN = replace(
