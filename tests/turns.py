@@ -1,4 +1,4 @@
-"""Whose turn it is where several workers run the tests: some tests have the machine to themselves."""
+"""Whose turn it is where several workers run the tests: who measures has the machine alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Turns:
-    """Locks that all workers of one run share by its name; the kernel lets go of a dead worker's."""
+    """Locks that all workers of a run share by its name; the kernel lets go of a dead worker's."""
 
     def __init__(self, run: str) -> None:
         folder = Path(tempfile.gettempdir())

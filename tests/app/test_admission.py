@@ -39,6 +39,7 @@ def work(cost_s: float) -> None:
         pass
 
 
+@pytest.mark.alone
 def test_dear_answers_leave_room_for_fewer() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     first = admission.limit
@@ -61,6 +62,7 @@ def test_idleness_teaches_nothing() -> None:
     assert admission.limit == before
 
 
+@pytest.mark.alone
 def test_answers_with_little_to_do_teach_nothing() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     before = admission.limit
@@ -84,6 +86,7 @@ def test_a_guess_is_no_reason_to_refuse() -> None:
         admission.enter()
 
 
+@pytest.mark.alone
 def test_what_came_before_anything_was_measured_is_not_held_against_anybody() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(25):

@@ -63,4 +63,3 @@ def test_nobody_comes_in_beside_a_turn_alone(run: str) -> None:
         turn.__exit__(None, None, None)
     assert seen == ["other"]
     mine.close()
-
