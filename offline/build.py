@@ -197,7 +197,11 @@ class Build:
             save_array(folder / "popularity.npy", training.counts().astype(np.float32))
             shutil.rmtree(folder / CHECKPOINT)
             record = model.record
-            return {"best_epoch": record.best_epoch, "ndcg_at_10": round(record.best_ndcg, 4)}
+            return {
+                "best_epoch": record.best_epoch,
+                "best_phase": record.best_phase,
+                "ndcg_at_10": round(record.best_ndcg, 4),
+            }
 
         config = {"recommender": self.recipe.recommender, "training": self.recipe.training}
         inputs = {"data": data.fingerprint, "encoding": vectors.fingerprint}
