@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from model_store.errors import ConfigError
 from model_store.files import save_array
 from offline.artifact import Artifact, Facts, Stage, locked, run_stage
 from offline.assembly import BundleParts, code_revision, write_bundle
@@ -59,6 +60,11 @@ class Build:
         Raises:
             LongtailError: in one line, what can't be used or done.
         """
+        if self.recipe.encoding.shuffled:
+            raise ConfigError(
+                "encoding.shuffled = true: a control for `longtail benchmark`; a bundle of it would "
+                "answer by texts of other items"
+            )
         with locked(self.root):
             data = self.read_data()
             knowledge = self.generate_knowledge(data)
