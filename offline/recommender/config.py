@@ -136,6 +136,9 @@ class TrainingConfig(BaseModel):
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(0.0, ge=0.0, le=10.0)
     warm_up_steps: int = Field(100, ge=0, le=1_000_000)
+    decay: Literal["none", "cosine"] = Field(
+        "none", description="of the learning rate, down to nothing over the epochs of a phase"
+    )
     loss: Literal["softmax", "gbce", "bce"] = Field(
         "softmax", description="bce, with one negative a position, is a baseline"
     )

@@ -25,6 +25,7 @@ from offline.recommender.checkpoint import (
     save_checkpoint,
 )
 from offline.recommender.config import TrainingConfig
+from offline.recommender.learning_rate import learning_rate_at
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
 from offline.recommender.phases import Phase, PhaseName, choose_trained, phases_of
@@ -237,10 +238,9 @@ class Trainer:
         return mean
 
     def _set_learning_rate(self, step: int) -> None:
-        of_phase = step - self._before * self._steps_per_epoch  # each phase warms up
-        warm = min(1.0, (of_phase + 1) / max(1, self.config.warm_up_steps))
+        of_phase = step - self._before * self._steps_per_epoch  # each phase has its own course
         for group in self._optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * warm
+            group["lr"] = learning_rate_at(of_phase, self._steps_per_epoch, self.config)
 
     def _note(self, number: int, loss: float) -> str:
         trained = "" if self._phase.name == "all" else f" ({self._phase.name})"
