@@ -50,7 +50,7 @@ def test_killed_twice_it_becomes_the_same_model(
 ) -> None:
     # Children of a process of their own that has torch loaded: to load it takes seconds each time.
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([training_child.__name__])
+    processes.set_forkserver_preload([SequenceRecommender.__module__])
     for epochs in KILL_AFTER_EPOCHS:
         child = processes.Process(target=training_child.train, args=[tmp_path])
         child.start()
