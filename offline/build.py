@@ -62,8 +62,8 @@ class Build:
         """
         if self.recipe.encoding.shuffled:
             raise ConfigError(
-                "encoding.shuffled = true: a control for `longtail benchmark`; a bundle of it would "
-                "answer by texts of other items"
+                "encoding.shuffled = true: a control for `longtail benchmark`; a bundle of it "
+                "would answer by texts of other items"
             )
         with locked(self.root):
             data = self.read_data()
