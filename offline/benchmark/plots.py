@@ -60,9 +60,7 @@ def plot_curves(document: Mapping[str, Any], path: Path) -> None:
             )
         axes.set_xscale("log")
         shares = sorted({point["share"] for points in part["curves"].values() for point in points})
-        axes.set_xticks(
-            shares, [f"{share:.3g}" for share in (100 * s for s in shares)], minor=False
-        )
+        axes.set_xticks(shares, [f"{100 * share:.3g}" for share in shares])
         axes.set_xticks([], minor=True)
         axes.set_ylim(bottom=0)
         axes.set_ylabel(f"NDCG@10 on {part_name}")
