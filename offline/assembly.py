@@ -107,7 +107,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": ModelInfo.of_sequence_graph(model["name"], size, model["config"]["max_length"]),
         "encoder": EncoderInfo(
-            name=configuration["recipe"]["encoding"]["encoder"],
+            name=_encoder_name(parts, configuration["recipe"]),
             vector_size=read_vectors(parts.vectors).shape[1],
             has_graph=True,
         ),
@@ -119,6 +119,13 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "configuration": dict(configuration),
         "code_revision": code_revision(),
     }
+
+
+def _encoder_name(parts: BundleParts, recipe: Mapping[str, Any]) -> str:
+    """One that was tuned is another encoder, whose vectors are of no use to other versions."""
+    name = str(recipe["encoding"]["encoder"])
+    is_tuned = bool(recipe["behaviour"]["stages"])
+    return f"{name}, tuned {parts.encoder.fingerprint[:12]}" if is_tuned else name
 
 
 def read_retriever(parts: BundleParts) -> RetrieverInfo | None:

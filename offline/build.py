@@ -1,4 +1,5 @@
-"""The whole offline path, in order: data → knowledge → encoding → recommender → evaluate → bundle.
+"""The whole offline path, in order: data → knowledge → behaviour → encoding → recommender →
+evaluate → bundle.
 
 Every stage is an artifact (`offline.artifact`) in the build's folder. torch and transformers are
 imported by the stages that need them, when they run: a build with nothing to do takes a second.
@@ -16,7 +17,7 @@ import numpy as np
 
 from model_store.errors import ConfigError
 from model_store.files import save_array
-from offline.artifact import Artifact, Facts, Stage, locked, run_stage
+from offline.artifact import Artifact, Facts, Stage, hash_inputs, locked, run_stage
 from offline.assembly import BundleParts, code_revision, write_bundle
 from offline.cache import cache_folder
 from offline.inputs import DEFAULT_ITEM_KIND, Source
@@ -29,6 +30,14 @@ SplitName = Literal["leave_one_out", "global_time"]
 N_PARITY_TEXTS = 64
 CHECKPOINT = "checkpoint"
 TRAINING_SOURCES = ("recommender", "data/split.py", "evaluate/metrics.py")
+TUNING_SOURCES = (
+    "behaviour",
+    "encoding/sentence_encoder.py",
+    "data/split.py",
+    "evaluate/metrics.py",
+    "recommender/batches.py",
+    "recommender/checkpoint.py",
+)
 HEADLINE_METRICS = ("hit_rate_at_10", "ndcg_at_10")
 
 
@@ -68,8 +77,9 @@ class Build:
         with locked(self.root):
             data = self.read_data()
             knowledge = self.generate_knowledge(data)
-            vectors = self.encode_items(knowledge)
-            encoder = self.export_encoder(knowledge)
+            tuned = self.tune_encoder(data, knowledge)
+            vectors = self.encode_items(knowledge, tuned)
+            encoder = self.export_encoder(knowledge, tuned)
             chosen = self.train(data, vectors)
             report = self.evaluate(data, chosen)
             served = self.refit_on_everything(data, vectors, chosen) if self.refit else chosen
@@ -150,9 +160,43 @@ class Build:
         sources = ("knowledge", "item_text.py")
         return self.stage("knowledge", sources, settings, {"data": data.fingerprint}, produce)
 
-    def encode_items(self, knowledge: Artifact) -> Artifact:
+    def tune_encoder(self, data: Artifact, knowledge: Artifact) -> Artifact | None:
+        """Tune the text encoder on behaviour (Rethinking PLM 3.1); None where that isn't wanted."""
+        config, encoding = self.recipe.behaviour, self.recipe.encoding
+        if not config.stages:
+            return None
+
+        def produce(folder: Path) -> Facts:
+            from offline.behaviour.stages import describe, tune_on_behaviour
+            from offline.data.split import Split
+            from offline.encoding.item_vectors import texts_to_encode
+
+            texts = read_json(knowledge.path("item_texts.json"))
+            written = read_json(knowledge.path("knowledge.json"))
+            texts = texts_to_encode(texts, written, encoding.text)
+            split = Split.load(data.path("split"))
+            records = tune_on_behaviour(texts, split, config, encoding.encoder, folder)
+            write_json(folder / "record.json", {k: r.to_json() for k, r in records.items()})
+            return describe(records)
+
+        described = config.model_dump() | {"encoder": encoding.encoder, "text": encoding.text}
+        inputs = {"data": data.fingerprint, "knowledge": knowledge.fingerprint}
+        if config.start:
+            inputs["start"] = hash_inputs([Path(config.start)])
+        return self.stage("behaviour", TUNING_SOURCES, described, inputs, produce)
+
+    def _encoder(self, tuned: Artifact | None) -> tuple[str, dict[str, str]]:
+        """The text encoder's name or folder, and what it was made from."""
+        if tuned is not None:
+            stage = self.recipe.behaviour.items_by
+            return str(tuned.path(stage)), {"behaviour": tuned.fingerprint}
+        name = self.recipe.encoding.encoder
+        return name, {"encoder": hash_inputs([Path(name)])} if Path(name).is_dir() else {}
+
+    def encode_items(self, knowledge: Artifact, tuned: Artifact | None = None) -> Artifact:
         """Turn every item's text into a knowledge vector (SeRALM equation 2)."""
         config = self.recipe.encoding
+        name, made_from = self._encoder(tuned)
 
         def produce(folder: Path) -> Facts:
             from offline.encoding.item_vectors import encode_items
@@ -160,19 +204,19 @@ class Build:
 
             texts = read_json(knowledge.path("item_texts.json"))
             written = read_json(knowledge.path("knowledge.json"))
-            encoder = SentenceEncoder(config.encoder, cache_folder())
+            encoder = SentenceEncoder(name, cache_folder())
             rows = encode_items(texts, written, config, encoder)
             # Row 0 is padding's, so that an item_index is a row number everywhere.
             vectors = np.vstack([np.zeros((1, rows.shape[1]), np.float32), rows])
             save_array(folder / "knowledge_vectors.npy", vectors)
             return {"vectors": len(rows), "size": rows.shape[1]}
 
-        inputs = {"knowledge": knowledge.fingerprint}
+        inputs = {"knowledge": knowledge.fingerprint, **made_from}
         return self.stage("encoding", ("encoding",), config.model_dump(), inputs, produce)
 
-    def export_encoder(self, knowledge: Artifact) -> Artifact:
+    def export_encoder(self, knowledge: Artifact, tuned: Artifact | None = None) -> Artifact:
         """Export the text encoder for the service, checked against torch on item texts."""
-        name = self.recipe.encoding.encoder
+        name, made_from = self._encoder(tuned)
 
         def produce(folder: Path) -> Facts:
             from offline.encoding.onnx_export import export_text_encoder
@@ -184,8 +228,8 @@ class Build:
             return {"difference": report.largest_difference, "query_ms": report.query_ms}
 
         # The texts only check the export, so another catalogue doesn't make it anew.
-        sources = ("encoding",)
-        return self.stage("text_encoder", sources, {"encoder": name}, {}, produce)
+        config = {"encoder": self.recipe.encoding.encoder}
+        return self.stage("text_encoder", ("encoding",), config, made_from, produce)
 
     def train(self, data: Artifact, vectors: Artifact) -> Artifact:
         """Train the recommender, its epoch chosen on validation (SeRALM 4.3)."""

@@ -1,4 +1,7 @@
-"""`longtail build`, `evaluate`, `benchmark`, `publish`; heavy imports wait for a command."""
+"""`longtail build`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`.
+
+Heavy imports wait for a command.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _register_build(subparsers)
     _register_evaluate(subparsers)
     _register_benchmark(subparsers)
+    _register_pretrain_encoder(subparsers)
     _register_publish(subparsers)
 
 
@@ -125,6 +129,51 @@ def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.Argument
     benchmark.set_defaults(run=_run_benchmark)
 
 
+def _register_pretrain_encoder(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> None:
+    pretrain = subparsers.add_parser(
+        "pretrain-encoder",
+        help="tune a text encoder on the behaviour in other data sets",
+        description="Tune a text encoder on the training parts of one data set or several: hidden\n"
+        "words are guessed, and the next item is told from the others of a batch. Name the\n"
+        "encoder's folder in a recipe, as start in [behaviour] or as encoder in [encoding]. A\n"
+        "run that was stopped goes on after its last whole epoch.",
+        epilog="examples:\n"
+        "  longtail pretrain-encoder --data data/ml-1m --out builds/pretrained\n"
+        "  longtail pretrain-encoder --data data/books --data data/sports --epochs 2 "
+        "--out builds/pt",
+        formatter_class=_RAW,
+    )
+    pretrain.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        metavar="FOLDER",
+        help="as --interactions of longtail build; movielens-100k is fetched. May be repeated",
+    )
+    pretrain.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help="its encoder/ is the one to name",
+    )
+    pretrain.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="to start from: a Hugging Face id or a folder (all-minilm-l6-v2)",
+    )
+    pretrain.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="a .toml file with keys of PretrainingConfig in offline/behaviour/config.py",
+    )
+    pretrain.add_argument("--epochs", type=int, help="instead of the settings'")
+    pretrain.add_argument("--seed", type=int, help="instead of the settings'")
+    pretrain.set_defaults(run=_run_pretrain_encoder)
+
+
 def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = subparsers.add_parser(
         "publish",
@@ -186,6 +235,18 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         only=arguments.only,
         say=_say,
     )
+    return 0
+
+
+def _run_pretrain_encoder(arguments: argparse.Namespace) -> int:
+    from offline.behaviour.command import pretrain_encoder, read_settings
+    from offline.encoding.config import DEFAULT_ENCODER
+    from offline.inputs import find_source
+
+    config = read_settings(arguments.settings, epochs=arguments.epochs, seed=arguments.seed)
+    sources = [find_source(place, None, None) for place in arguments.data]
+    encoder = arguments.encoder or DEFAULT_ENCODER
+    pretrain_encoder(sources, encoder, config, arguments.out, say=_say)
     return 0
 
 

@@ -18,7 +18,7 @@ from offline.data.catalogue import read_catalogue
 from offline.data.complaints import Complaints
 from offline.data.sources import open_items
 from offline.encoding.item_vectors import encode_items
-from offline.encoding.sentence_encoder import SentenceEncoder
+from offline.encoding.onnx_export import OnnxTextEncoder
 from offline.item_text import item_texts
 from offline.knowledge.generation import generate_knowledge
 from offline.recipe import Recipe
@@ -31,33 +31,37 @@ def add_fresh_items(
 ) -> dict[str, int]:
     """Read a catalogue file and give its items to the active version and its kin.
 
-    Knowledge is written and encoded as the active version's bundle was; every published version
-    with the same text encoder gets the items it doesn't know.
+    Knowledge is written as the active version's was, and encoded by the encoder in its bundle, so
+    that one tuned on behaviour needs to be nowhere else; every published version with the same text
+    encoder gets the items it doesn't know.
 
     Returns:
         For each such version, how many items were new to it.
 
     Raises:
-        InputError: the file can't be used, an attribute doesn't fit the catalogue's, or no version
-            is active.
+        InputError: the file can't be used, an attribute doesn't fit the catalogue's, no version
+            is active, or the active one has no text encoder.
     """
     version = Registry(client).active()
     if version is None:
         raise InputError("no version is active, so there is none to give fresh items to")
     bundle = Bundle.open(bundles_folder() / version, verify=False)
+    described = bundle.manifest.encoder
+    if described is None or not described.has_graph:
+        raise InputError(f"version {version!r} has no text encoder, so it can't take fresh items")
     recipe = Recipe.model_validate(bundle.manifest.configuration["recipe"])
     ids, attributes = _read_items(items, bundle.attributes, say)
     texts = item_texts(attributes, ids)
     kind = bundle.manifest.configuration["item_kind"]
     config = recipe.knowledge.model_copy(update={"item_kind": kind})
     knowledge, _ = generate_knowledge(texts, config, cache_folder())
-    encoder = SentenceEncoder(recipe.encoding.encoder, cache_folder())
+    encoder = OnnxTextEncoder.open(bundle.folder)
     vectors = encode_items(texts, knowledge, recipe.encoding, encoder)
     fresh = [
         FreshItem(item_id, vector, attributes.row(index))
         for index, (item_id, vector) in enumerate(zip(ids.ids, vectors, strict=True), start=1)
     ]
-    return publish_fresh(fresh, client, encoder=recipe.encoding.encoder)
+    return publish_fresh(fresh, client, encoder=described.name)
 
 
 def _read_items(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from offline.behaviour.config import BehaviourConfig
 from offline.declaration import declared_names, read_declaration
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
@@ -24,6 +25,7 @@ class Recipe(BaseModel):
 
     description: str = Field(min_length=1, description="one line, shown by `longtail build --help`")
     knowledge: KnowledgeConfig = KnowledgeConfig()
+    behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()
     recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()

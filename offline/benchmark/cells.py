@@ -91,7 +91,9 @@ class GridRun:
         shared = self._build(entry, seed, self.root)
         data = shared.read_data()
         build = replace(shared, root=self.root / _texts_folder(shared))
-        vectors = build.encode_items(build.generate_knowledge(data))
+        knowledge = build.generate_knowledge(data)
+        tuning = replace(shared, root=self.root / _tuning_folder(shared))
+        vectors = build.encode_items(knowledge, tuning.tune_encoder(data, knowledge))
         place = self.root / entry.slug / f"seed-{seed}"
         self.say(f"{self.choice.name}: {entry.name}, seed {seed}")
         build = replace(shared, root=place, say=lambda line: self.say(f"  {line}"))
@@ -127,9 +129,22 @@ class GridRun:
 
 def _texts_folder(build: Build) -> str:
     """A folder for what is known of the items: one for each way to know it."""
-    choices = [build.knowledge_config.model_dump(), build.recipe.encoding.model_dump()]
-    digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
-    return f"texts-{digest[:12]}"
+    recipe = build.recipe
+    choices = [build.knowledge_config.model_dump(), recipe.encoding.model_dump()]
+    if recipe.behaviour.stages:
+        choices.append(recipe.behaviour.model_dump())
+    return f"texts-{_digest(choices)}"
+
+
+def _tuning_folder(build: Build) -> str:
+    """A folder for an encoder: one for each way to tune it, whatever else is chosen."""
+    recipe = build.recipe
+    choices = [build.knowledge_config.model_dump(), recipe.behaviour.model_dump()]
+    return f"tuned-{_digest([*choices, recipe.encoding.encoder, recipe.encoding.text])}"
+
+
+def _digest(choices: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _rank_network(data: Artifact, trained: Artifact, parts: Sequence[str], folder: Path) -> Facts:

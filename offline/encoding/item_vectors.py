@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from offline.encoding.config import EncodedText, EncodingConfig
-from offline.encoding.sentence_encoder import SentenceEncoder, Vectors
+from offline.encoding.sentence_encoder import Vectors
+
+
+class Encoder(Protocol):
+    """Texts to vectors of length 1."""
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64, label: str = "") -> Vectors:
+        """Vectors float32 [n, K]; `label` names the progress that is shown."""
+        ...
 
 _SHUFFLING_SEED = 0
 
@@ -19,21 +28,28 @@ def text_to_encode(item_text: str, knowledge: str, which: EncodedText) -> str:
     return knowledge if which == "knowledge" else f"{item_text}\n{knowledge}"
 
 
+def texts_to_encode(
+    item_texts: Sequence[str], knowledge: Sequence[str], which: EncodedText
+) -> list[str]:
+    """The texts that stand for items; `knowledge` is aligned, "" where there is none."""
+    return [
+        text_to_encode(item, known, which)
+        for item, known in zip(item_texts, knowledge, strict=True)
+    ]
+
+
 def encode_items(
     item_texts: Sequence[str],
     knowledge: Sequence[str],
     config: EncodingConfig,
-    encoder: SentenceEncoder,
+    encoder: Encoder,
 ) -> Vectors:
     """Knowledge vectors float32 [N, K], rows of length 1, aligned with `item_texts`.
 
     Equal texts are encoded once. `knowledge` is aligned with `item_texts`, "" where there is none.
     Where `config.shuffled`, they are dealt out among the items.
     """
-    texts = [
-        text_to_encode(item, known, config.text)
-        for item, known in zip(item_texts, knowledge, strict=True)
-    ]
+    texts = texts_to_encode(item_texts, knowledge, config.text)
     distinct = list(dict.fromkeys(texts))
     row = {text: i for i, text in enumerate(distinct)}
     vectors = encoder.encode(distinct, config.batch_size, label="encoding items")

@@ -84,6 +84,12 @@ class SentenceEncoder:
                 progress.advance(len(rows))
         return vectors
 
+    def save(self, folder: Path) -> None:
+        """Write the encoder as a folder that transformers reads: safetensors and the tokenizer."""
+        model: Any = self.pooled.model
+        model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
     def _encode_batch(self, texts: list[str]) -> Vectors:
         encoded = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"

@@ -1,0 +1,85 @@
+"""The stages of a build's tuning in order: FT1, and FT2 where it is wanted (Rethinking PLM 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model_store.errors import ConfigError
+from offline.behaviour.config import BehaviourConfig
+from offline.behaviour.finetuning import NextItem
+from offline.behaviour.history_encoder import HistoryEncoder
+from offline.behaviour.tuning import Tuning, TuningRecord
+from offline.cache import cache_folder
+from offline.data.split import Split
+from offline.encoding.sentence_encoder import SentenceEncoder
+
+ENCODER_CONFIG = "config.json"
+
+
+def tune_on_behaviour(
+    item_texts: Sequence[str],
+    split: Split,
+    config: BehaviourConfig,
+    encoder: str,
+    folder: Path,
+) -> dict[str, TuningRecord]:
+    """Tune an encoder on the training part of a data set, each stage into `folder/<stage>`.
+
+    Args:
+        item_texts: what is encoded of item_index 1..N.
+        split: its validation part chooses each stage's epoch; its test part is not read.
+        config: how, and from which folder on.
+        encoder: to start from where the configuration names no folder.
+        folder: gets `<stage>/`, each an encoder that transformers reads, and while a stage runs
+            its checkpoint.
+
+    Returns:
+        Each stage's record.
+
+    Raises:
+        ConfigError: the encoder can't be read, or hasn't the layers.
+        InputError: nobody has two interactions to learn from, or the loss diverged.
+    """
+    name = start_of(config, encoder)
+    records: dict[str, TuningRecord] = {}
+    fixed = None
+    for stage in config.stages:
+        place, checkpoint = folder / stage, folder / f"{stage}.safetensors"
+        sentence_encoder = SentenceEncoder(name, cache_folder(), config.device)
+        histories = HistoryEncoder(sentence_encoder, item_texts, config)
+        if stage == "ft2":
+            fixed = histories.encode_items()
+        task = NextItem(histories, split, config, fixed)
+        label = f"tuning the encoder, {stage}"
+        tuning = Tuning(label, task, config, config.patience, checkpoint)
+        records[stage] = tuning.run()
+        sentence_encoder.save(place)
+        name = str(place)
+    for stage in config.stages:
+        (folder / f"{stage}.safetensors").unlink(missing_ok=True)
+    return records
+
+
+def start_of(config: BehaviourConfig, encoder: str) -> str:
+    """The name or folder that tuning starts from.
+
+    Raises:
+        ConfigError: the configuration names a folder that holds no encoder.
+    """
+    if not config.start:
+        return encoder
+    if not (Path(config.start) / ENCODER_CONFIG).is_file():
+        raise ConfigError(f"start = {config.start!r}: no encoder there, no {ENCODER_CONFIG}")
+    return config.start
+
+
+def describe(records: dict[str, TuningRecord]) -> dict[str, Any]:
+    """Each stage's best epoch, its validation NDCG@10 and that before the stage."""
+    facts: dict[str, Any] = {}
+    for stage, record in records.items():
+        facts[f"{stage}_epoch"] = record.best_epoch
+        facts[f"{stage}_ndcg_at_10"] = round(record.best_ndcg or 0.0, 4)
+        facts[f"{stage}_ndcg_at_10_before"] = round(record.epochs[0].ndcg or 0.0, 4)
+    return facts

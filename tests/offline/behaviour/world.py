@@ -1,0 +1,78 @@
+"""A world where a text says what comes next, and a tiny encoder with a head for words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from offline.data.split import Cases, Split
+
+N_ITEMS = 60
+N_THEMES = 6
+N_USERS = 90
+LENGTH = 7
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def item_text(item: int) -> str:
+    """An item has one of six themes, named by one of two words, and a word of its own."""
+    theme = item % N_THEMES
+    return f"theme{theme}{'ab'[item // N_THEMES % 2]} thing{item}"
+
+
+ITEM_TEXTS = [item_text(item) for item in range(1, N_ITEMS + 1)]
+
+
+def make_split(seed: int = 0) -> Split:
+    """Users stay with a theme: its two words mean the same, which only behaviour can tell."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        rng.permutation(np.arange(1, N_ITEMS + 1)[np.arange(1, N_ITEMS + 1) % N_THEMES == theme])
+        for theme in rng.integers(N_THEMES, size=N_USERS)
+    ]
+    items = np.stack([row[: LENGTH + 2] for row in rows]).astype(np.int32)
+    offsets = np.arange(N_USERS + 1, dtype=np.int64)
+
+    def cases(at: int) -> Cases:
+        users = np.arange(N_USERS, dtype=np.int32)
+        return Cases(users, offsets * at, items[:, :at].reshape(-1), items[:, at])
+
+    return Split(offsets * LENGTH, items[:, :LENGTH].reshape(-1), cases(LENGTH), cases(LENGTH + 1))
+
+
+def make_encoder(folder: Path, layers: int = 3, seed: int = 1) -> Path:
+    """A BERT with random weights whose tokenizer knows the world's words and has a mask."""
+    words = [*SPECIAL, *dict.fromkeys(" ".join(ITEM_TEXTS).split())]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair=None, special_tokens=ends
+    )
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=40,
+    )
+    BertModel(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=40,
+    ).save_pretrained(folder)
+    return folder
