@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from model_store.errors import ConfigError
-from offline.artifact import Facts, Stage, locked, run_stage
+from offline.artifact import Facts, Stage, hash_inputs, locked, run_stage
 from offline.behaviour.config import PretrainingConfig
 from offline.declaration import describe_first
 from offline.inputs import Source
@@ -72,6 +72,8 @@ def pretrain_encoder(
         LongtailError: in one line, what can't be used or done.
     """
     inputs = {f"data-{n}": source.fingerprint() for n, source in enumerate(sources)}
+    if Path(encoder).is_dir():
+        inputs["encoder"] = hash_inputs([Path(encoder)])
     config_facts = config.model_dump() | {"encoder": encoder}
     stage = Stage(STAGE, SOURCES, config_facts, inputs)
 

@@ -76,3 +76,16 @@ def make_encoder(folder: Path, layers: int = 3, seed: int = 1) -> Path:
         model_max_length=40,
     ).save_pretrained(folder)
     return folder
+
+
+def write_data(folder: Path, seed: int) -> Path:
+    """A data set of the world, in a folder that `longtail build` reads."""
+    split = make_split(seed)
+    rows = ["user_id,item_id,timestamp"]
+    for user in range(len(split.train_offsets) - 1):
+        rows += [f"u{user},i{item},{at}" for at, item in enumerate(split.train_history(user))]
+    folder.mkdir()
+    (folder / "interactions.csv").write_text("\n".join(rows) + "\n")
+    items = [f"i{item},{item_text(item)}" for item in range(1, len(ITEM_TEXTS) + 1)]
+    (folder / "items.csv").write_text("\n".join(["item_id,title", *items]) + "\n")
+    return folder
