@@ -3,10 +3,13 @@
 PYTHON ?= python3
 PORT ?= 8000
 QUICK ?=
+WORKERS ?= 2
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ROOMS := app model_store offline loadtest tests longtail.py
+# Files of tests side by side, so that what a file's tests share is made once.
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format bench clean
@@ -29,10 +32,10 @@ demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
 	exec $(BIN)/longtail serve --bundle builds/demo/bundle --port $(PORT)
 
 test: install ## the whole test suite
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(SIDE_BY_SIDE)
 
 test-fast: install ## without the tests marked slow
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
 
 check: install ## lint, format, types, import rules
 	$(BIN)/ruff check $(ROOMS)

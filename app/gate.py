@@ -93,7 +93,7 @@ class Gate:
             self._admission.leave()
 
     def refuses(self, url: bytes) -> bool:
-        """Whether a request for this URL would be one too many."""
+        """Whether the request that came for this URL is one too many; to be asked once for each."""
         return not url.startswith(_UNLIMITED_URLS) and self._admission.refuses()
 
     def announce(self, scope: HTTPScope) -> None:

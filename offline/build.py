@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from model_store.errors import ConfigError
 from model_store.files import save_array
 from offline.artifact import Artifact, Facts, Stage, hash_inputs, locked, run_stage
 from offline.assembly import BundleParts, code_revision, write_bundle
@@ -68,6 +69,11 @@ class Build:
         Raises:
             LongtailError: in one line, what can't be used or done.
         """
+        if self.recipe.encoding.shuffled:
+            raise ConfigError(
+                "encoding.shuffled = true: a control for `longtail benchmark`; a bundle of it "
+                "would answer by texts of other items"
+            )
         with locked(self.root):
             data = self.read_data()
             knowledge = self.generate_knowledge(data)
@@ -241,7 +247,11 @@ class Build:
             save_array(folder / "popularity.npy", training.counts().astype(np.float32))
             shutil.rmtree(folder / CHECKPOINT)
             record = model.record
-            return {"best_epoch": record.best_epoch, "ndcg_at_10": round(record.best_ndcg, 4)}
+            return {
+                "best_epoch": record.best_epoch,
+                "best_phase": record.best_phase,
+                "ndcg_at_10": round(record.best_ndcg, 4),
+            }
 
         config = {"recommender": self.recipe.recommender, "training": self.recipe.training}
         inputs = {"data": data.fingerprint, "encoding": vectors.fingerprint}

@@ -123,7 +123,9 @@ def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.Argument
         metavar="FOLDER",
         help="where the tables go (docs/results)",
     )
-    benchmark.add_argument("--only", metavar="ENTRY", help="train one entry of the grid alone")
+    benchmark.add_argument(
+        "--only", metavar="ENTRY", help="train one entry alone, and write no tables"
+    )
     benchmark.set_defaults(run=_run_benchmark)
 
 

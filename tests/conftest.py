@@ -1,20 +1,45 @@
-"""What tests of several rooms share: a real store."""
+"""What tests of several rooms share: a real store, and turns where several workers run them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
+from tests.turns import Turns
 
 # Before anything loads torch, and for child processes too: the order of sums depends on the number
 # of threads, and tiny models lose more by waiting for threads than they gain.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes says more about the machine's other work than about the code.
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
+
+TURNS = pytest.StashKey[Turns]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Of pytest-xdist's workers; a run in one process needs no turns.
+    if worker := getattr(config, "workerinput", None):
+        config.stash[TURNS] = turns = Turns(worker["testrunuid"])
+        config.add_cleanup(turns.close)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Around a test and all its fixtures, those of its module and session too."""
+    turns = item.config.stash.get(TURNS, None)
+    if turns is None:
+        return (yield)
+    with turns.take(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -174,4 +174,4 @@ def _rank_baselines(data: Artifact, parts: Sequence[str], folder: Path) -> Facts
 
 
 def _training_facts(trained: Artifact) -> Facts:
-    return {name: trained.facts[name] for name in ("best_epoch", "ndcg_at_10")}
+    return {name: trained.facts[name] for name in ("best_epoch", "best_phase", "ndcg_at_10")}

@@ -16,7 +16,8 @@ from offline.artifact import locked
 from offline.assembly import code_revision
 from offline.benchmark.cells import Cell, GridRun
 from offline.benchmark.grid import Grid, grid_names, read_grid
-from offline.benchmark.page import draw_plot, render_page
+from offline.benchmark.page import render_page
+from offline.benchmark.plots import plot_curves, plot_entries
 from offline.benchmark.results import describe_data
 from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED, Source, find_source
@@ -33,12 +34,14 @@ def benchmark(
 ) -> None:
     """Run every cell that isn't finished; after each, write the tables of what is.
 
+    With `only`, no table is written: it would lack the other entries.
+
     Args:
         name: of a grid, or the path of one.
         places: where data sets are, by their names; those that are fetched need no place.
         root: folder of the trainings, to be resumed from.
         results: folder of the tables.
-        only: one entry's name; the others are left as they are, and left out of the tables.
+        only: one entry's name; the others are not trained.
         say: told what is going on, a line at a time.
 
     Raises:
@@ -50,6 +53,8 @@ def benchmark(
     if only is not None and only not in {entry.name for entry in grid.entries}:
         known = ", ".join(entry.name for entry in grid.entries)
         raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
+    for choice in grid.data:
+        grid.curves_on(choice)  # what is wrong with them is said before any work
     with locked(root):
         document = _begin(grid, name)
         for choice in grid.data:
@@ -58,13 +63,14 @@ def benchmark(
             cells: list[Cell] = []
             for cell in run.cells(only):
                 cells.append(cell)
-                document["data"][choice.name] = describe_data(
-                    grid, choice.name, split, n_items, cells
-                )
-                _write(document, results, Path(name).stem)
                 if cell.seed is not None:
-                    say(f"{choice.name}: {_headline(cell, document['data'][choice.name])}")
-    say(f"{results / Path(name).stem}.md")
+                    say(f"{choice.name}: {_headline(cell)}")
+                if only is None:
+                    figures = describe_data(grid, choice, split, n_items, cells)
+                    document["data"][choice.name] = figures
+                    _write(document, results, Path(name).stem)
+    if only is None:
+        say(f"{results / Path(name).stem}.md")
 
 
 def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
@@ -117,14 +123,18 @@ def _write(document: Mapping[str, Any], results: Path, name: str) -> None:
     results.mkdir(parents=True, exist_ok=True)
     content = json.dumps(_rounded(document), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(results / f"{name}.json", f"{content}\n".encode())
-    draw_plot(document, results / f"{name}.svg")
-    write_atomically(results / f"{name}.md", render_page(document, f"{name}.svg").encode())
+    plots = [f"{name}.svg"]
+    plot_entries(document, results / plots[0])
+    if any(data["curves"] for data in document["data"].values()):
+        plots.append(f"{name}-curves.svg")
+        plot_curves(document, results / plots[-1])
+    write_atomically(results / f"{name}.md", render_page(document, plots).encode())
 
 
-def _headline(cell: Cell, figures: Mapping[str, Any]) -> str:
+def _headline(cell: Cell) -> str:
     return (
         f"{cell.entry}, seed {cell.seed}: validation NDCG@10 {cell.facts['ndcg_at_10']:.4f} at "
-        f"epoch {cell.facts['best_epoch']}, {figures['users']:,} users"
+        f"epoch {cell.facts['best_epoch']}"
     )
 
 

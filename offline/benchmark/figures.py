@@ -17,7 +17,7 @@ from offline.evaluate.metrics import Ranks, gains, hits
 K = 10
 NEGATIVES = 100
 RARE_SHARE = 0.2
-_95_PERCENT = 1.96
+Z_95 = 1.96  # standard errors on either side of a mean: its 95 % interval
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -102,8 +102,8 @@ def paired_gain(ranks: Sequence[Ranks], others: Sequence[Ranks], chosen: Bool) -
     against = float(np.mean([gains(other[chosen], K).mean() for other in others]))
     return {
         "ndcg_at_10": mean,
-        "from": mean - _95_PERCENT * error,
-        "to": mean + _95_PERCENT * error,
+        "from": mean - Z_95 * error,
+        "to": mean + Z_95 * error,
         "relative": mean / against if against else None,
     }
 

@@ -41,6 +41,7 @@ class Entry(_Part):
         changes: by table of the recipe, its keys; they win over the data set's.
         on: changes for single data sets, by their names; they win over all others.
         against: the entry that this one's gain is measured against; empty, the grid's reference.
+        curve: the learning curve that this is a point of, at its share of the users; empty, none.
         data: data sets it is run on; empty, all.
     """
 
@@ -49,6 +50,7 @@ class Entry(_Part):
     changes: _Tables = {}
     on: dict[str, _Tables] = {}
     against: str = ""
+    curve: str = ""
     data: tuple[str, ...] = ()
 
     @property
@@ -92,6 +94,26 @@ class Grid(_Part):
     def entries_on(self, data: str) -> tuple[Entry, ...]:
         """The entries that are run on a data set, in their order."""
         return tuple(entry for entry in self.entries if not entry.data or data in entry.data)
+
+    def curves_on(self, data: DataChoice) -> dict[str, dict[float, str]]:
+        """Learning curves on a data set: names of entries by the share of users that train.
+
+        Raises:
+            ConfigError: two entries of a curve have one share, or a recipe doesn't fit.
+        """
+        curves: dict[str, dict[float, str]] = {}
+        for entry in self.entries_on(data.name):
+            if not entry.curve:
+                continue
+            points = curves.setdefault(entry.curve, {})
+            share = self.recipe_of(data, entry, self.seeds[0]).training.share
+            if share in points:
+                raise ConfigError(
+                    f"entries {points[share]!r} and {entry.name!r} on {data.name}: both are curve "
+                    f"{entry.curve!r} at training.share = {share}"
+                )
+            points[share] = entry.name
+        return {curve: dict(sorted(points.items())) for curve, points in curves.items()}
 
     def recipe_of(self, data: DataChoice, entry: Entry, seed: int) -> Recipe:
         """An entry's recipe on a data set.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from offline.benchmark.cells import BASELINES, Cell
 from offline.benchmark.figures import Groups, describe_entry, paired_gain
-from offline.benchmark.grid import Grid
+from offline.benchmark.grid import DataChoice, Grid
 from offline.data.split import Split
 from offline.recommender.recommender import TrainingData
 
@@ -15,13 +15,13 @@ PAIRED_GROUPS = ("all", "tail", "rare")
 
 
 def describe_data(
-    grid: Grid, data: str, split: Split, n_items: int, cells: Sequence[Cell]
+    grid: Grid, data: DataChoice, split: Split, n_items: int, cells: Sequence[Cell]
 ) -> dict[str, Any]:
     """Figures of one data set's cells.
 
     Args:
         grid: what was run.
-        data: the data set's name.
+        data: the data set's part of it.
         split: its held-out cases.
         n_items: N.
         cells: finished ones.
@@ -31,7 +31,7 @@ def describe_data(
         name: sorted(
             (cell for cell in cells if cell.entry == name), key=lambda cell: cell.seed or 0
         )
-        for name in (*BASELINES, *(entry.name for entry in grid.entries_on(data)))
+        for name in (*BASELINES, *(entry.name for entry in grid.entries_on(data.name)))
     }
     by_entry = {name: found for name, found in by_entry.items() if found}
     document: dict[str, Any] = {
@@ -39,6 +39,7 @@ def describe_data(
         "items": n_items,
         "training_interactions": len(split.train_items),
         "entries": {name: {} for name in by_entry},
+        "curves": _describe_curves(grid.curves_on(data), by_entry),
     }
     for part in grid.parts:
         groups = Groups.of_cases(getattr(split, part), counts)
@@ -54,6 +55,19 @@ def describe_data(
             {"seed": cell.seed, **cell.facts} for cell in found if cell.seed is not None
         ]
     return document
+
+
+def _describe_curves(
+    curves: Mapping[str, Mapping[float, str]], finished: Container[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Which entries are a curve's points; their figures stand with the entries."""
+    described = {
+        curve: [
+            {"share": share, "entry": entry} for share, entry in points.items() if entry in finished
+        ]
+        for curve, points in curves.items()
+    }
+    return {curve: points for curve, points in described.items() if points}
 
 
 def _against(grid: Grid, name: str) -> str:

@@ -23,4 +23,9 @@ class EncodingConfig(BaseModel):
         default="item+knowledge",
         description="what is encoded of an item: its own text, the knowledge, or both",
     )
+    shuffled: bool = Field(
+        default=False,
+        description="a control: vectors dealt out among the items by chance, so that each has "
+        "another's; a benchmark may have it, a bundle not",
+    )
     batch_size: int = Field(default=64, ge=1, description="texts at a time")

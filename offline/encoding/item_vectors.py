@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from offline.encoding.config import EncodedText, EncodingConfig
 from offline.encoding.sentence_encoder import Vectors
 
@@ -15,6 +17,8 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str], batch_size: int = 64, label: str = "") -> Vectors:
         """Vectors float32 [n, K]; `label` names the progress that is shown."""
         ...
+
+_SHUFFLING_SEED = 0
 
 
 def text_to_encode(item_text: str, knowledge: str, which: EncodedText) -> str:
@@ -43,9 +47,19 @@ def encode_items(
     """Knowledge vectors float32 [N, K], rows of length 1, aligned with `item_texts`.
 
     Equal texts are encoded once. `knowledge` is aligned with `item_texts`, "" where there is none.
+    Where `config.shuffled`, they are dealt out among the items.
     """
     texts = texts_to_encode(item_texts, knowledge, config.text)
     distinct = list(dict.fromkeys(texts))
     row = {text: i for i, text in enumerate(distinct)}
     vectors = encoder.encode(distinct, config.batch_size, label="encoding items")
-    return vectors[[row[text] for text in texts]]
+    rows = vectors[[row[text] for text in texts]]
+    return shuffle_items(rows) if config.shuffled else rows
+
+
+def shuffle_items(vectors: Vectors) -> Vectors:
+    """The same rows float32 [N, K] in an order by chance, always the same for one N.
+
+    What they are as a whole is kept, so all that a model loses is what it had of the texts.
+    """
+    return vectors[np.random.default_rng(_SHUFFLING_SEED).permutation(len(vectors))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,18 @@ def plot_by_length(by_length: Mapping[str, Sequence[Mapping[str, Any]]], path: P
 
 
 def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Training loss and, where there is one, validation NDCG@10 by epoch, as PNG."""
+    """Training loss and, where there is one, validation NDCG@10 by epoch, as PNG.
+
+    A line stands where another phase begins.
+    """
     figure, axes = _canvas()
     numbers = [epoch["number"] for epoch in epochs]
     axes.plot(numbers, [epoch["loss"] for epoch in epochs], color="tab:gray", label="loss")
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
+    for before, after in pairwise(epochs):
+        if before["phase"] != after["phase"]:
+            axes.axvline(before["number"] + 0.5, color="tab:gray", linestyle=":")
     if epochs[0]["ndcg"] is not None:
         beside = axes.twinx()
         beside.plot(numbers, [epoch["ndcg"] for epoch in epochs], color="tab:blue")

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+TextProjection = Literal["whitened", "pca", "centred"]
+IdTraining = Literal["trainable", "frozen", "further-all", "further-ids"]
+
 
 class SequenceConfig(BaseModel):
     """What may be chosen whatever the architecture."""
@@ -19,8 +22,14 @@ class SequenceConfig(BaseModel):
     max_length: int = Field(100, ge=1, le=4096, description="history items that are looked at")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="on inputs, residuals and hidden units")
     id_init: Literal["random", "text"] = Field(
-        "text", description="text: whitened knowledge vectors, where there are any"
+        "text", description="text: projected knowledge vectors, where there are any"
     )
+    text_projection: TextProjection = Field(
+        "whitened",
+        description="of initial ids: main axes of like variance; pca: main axes as they are; "
+        "centred: no axes, for vectors of at most embedding_size",
+    )
+    id_std: float = Field(0.02, gt=0.0, le=10.0, description="of initial ids, whatever they are")
     knowledge_beside_ids: bool = Field(
         True, description="give [id ; knowledge] to the network; False: ids alone"
     )
@@ -119,12 +128,17 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(100, ge=1, le=10_000, description="at most; early stopping ends sooner")
+    epochs: int = Field(
+        100, ge=1, le=10_000, description="at most, of each phase; early stopping ends sooner"
+    )
     patience: int = Field(20, ge=1, le=10_000, description="epochs without a better NDCG@10")
     batch_size: int = Field(32, ge=1, le=65_536, description="sequences in a step")
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(0.0, ge=0.0, le=10.0)
     warm_up_steps: int = Field(100, ge=0, le=1_000_000)
+    decay: Literal["none", "cosine"] = Field(
+        "none", description="of the learning rate, down to nothing over the epochs of a phase"
+    )
     loss: Literal["softmax", "gbce", "bce"] = Field(
         "softmax", description="bce, with one negative a position, is a baseline"
     )
@@ -139,6 +153,12 @@ class TrainingConfig(BaseModel):
         0.0, ge=0.0, le=100.0, description="of CL4SRec's loss beside the other; causal networks"
     )
     contrast_temperature: float = Field(0.2, gt=0.0, le=10.0)
+    id_training: IdTraining = Field(
+        "trainable",
+        description="frozen: ids stay as they start; further-all, further-ids: frozen until early "
+        "stopping, then from the best weights everything, or the ids alone",
+    )
+    share: float = Field(1.0, gt=0.0, le=1.0, description="of the users, whose sequences train")
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = Field("cpu", description="auto: cuda where it is")
 

@@ -17,6 +17,8 @@ from offline.recommender.losses import (
 )
 from offline.recommender.negatives import NegativeSampler
 
+Indices = npt.NDArray[np.int64]
+
 
 class Criterion:
     """The training's loss, over the items that have a training interaction.
@@ -39,11 +41,7 @@ class Criterion:
             self._sampler = NegativeSampler(counts[self.trained], config.sampled_negatives)
 
     def loss(
-        self,
-        users: Tensor,
-        table: Tensor,
-        targets: npt.NDArray[np.int64],
-        rng: np.random.Generator,
+        self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
     ) -> Tensor:
         """Mean loss, a scalar.
 
@@ -53,35 +51,45 @@ class Criterion:
             targets: item_indices int64 [P], all of them trained items.
             rng: draws negatives.
         """
-        items = table[as_tensor(self.trained, table)]
-        wanted = self._class_of[targets]
-        places = as_tensor(wanted, table)
         if self.config.loss == "bce":
+            others = self._one_each(targets, rng)
             return binary_cross_entropy(
-                users, items, places, as_tensor(self._one_each(wanted, rng), table)
+                users, table, as_tensor(targets, table), as_tensor(others, table)
             )
         if self.config.loss == "gbce":
-            return self._generalised(users, items, places, rng)
+            return self._generalised(users, table, targets, rng)
         if self._sampler is None:
-            return catalogue_cross_entropy(users, items, places, self.config.label_smoothing)
-        drawn, logs = (as_tensor(part, table) for part in self._sampler.draw(rng))
-        return sampled_cross_entropy(users, items, places, drawn, logs)
+            # The only loss that reads every row: without those that take no part.
+            items = table[as_tensor(self.trained, table)]
+            classes = as_tensor(self._class_of[targets], table)
+            return catalogue_cross_entropy(users, items, classes, self.config.label_smoothing)
+        drawn, logs = self._sampler.draw(rng)
+        return sampled_cross_entropy(
+            users,
+            table,
+            as_tensor(targets, table),
+            as_tensor(self.trained[drawn], table),
+            as_tensor(logs, table),
+        )
 
-    def _one_each(
-        self, wanted: npt.NDArray[np.int64], rng: np.random.Generator
-    ) -> npt.NDArray[np.int64]:
+    def _one_each(self, targets: Indices, rng: np.random.Generator) -> Indices:
         """For each target another item, drawn evenly; a lone item is its own negative."""
-        drawn = rng.integers(max(1, len(self.trained) - 1), size=len(wanted))
-        return np.minimum(drawn + (drawn >= wanted), len(self.trained) - 1)
+        drawn = rng.integers(max(1, len(self.trained) - 1), size=len(targets))
+        passed = drawn >= self._class_of[targets]
+        others: Indices = self.trained[np.minimum(drawn + passed, len(self.trained) - 1)]
+        return others
 
     def _generalised(
-        self, users: Tensor, items: Tensor, places: Tensor, rng: np.random.Generator
+        self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
     ) -> Tensor:
-        size = min(self.config.sampled_negatives, len(items))
-        drawn = as_tensor(rng.choice(len(items), size, replace=False), items)
-        others = min(size, max(1, len(items) - 1))
-        exponent = gbce_exponent(others, max(2, len(items)), self.config.gbce_calibration)
-        return generalised_binary_cross_entropy(users, items, places, drawn, exponent)
+        n_items = len(self.trained)
+        size = min(self.config.sampled_negatives, n_items)
+        drawn = rng.choice(self.trained, size, replace=False)
+        others = min(size, max(1, n_items - 1))
+        exponent = gbce_exponent(others, max(2, n_items), self.config.gbce_calibration)
+        return generalised_binary_cross_entropy(
+            users, table, as_tensor(targets, table), as_tensor(drawn, table), exponent
+        )
 
 
 def as_tensor(array: npt.NDArray[np.generic], like: Tensor) -> Tensor:

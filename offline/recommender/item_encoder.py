@@ -7,39 +7,10 @@ time.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-Vectors = npt.NDArray[np.float32]
-
-_ID_STD = 0.02
-
-
-def whiten(vectors: Vectors, size: int) -> Vectors:
-    """Knowledge vectors centred, rotated onto their `size` main axes, each of unit variance.
-
-    Raw text vectors point nearly all one way (mean cosine above 0.8) and are no use as features.
-
-    Args:
-        vectors: float32 [N+1, K]; rows of zeros (padding, items without knowledge) stay zeros.
-        size: number of axes kept; fewer where the vectors span fewer (the rest are zeros).
-
-    Returns:
-        float32 [N+1, size].
-    """
-    known = np.flatnonzero(vectors.any(axis=1))
-    white = np.zeros((len(vectors), size), dtype=np.float32)
-    if len(known) < 2:
-        return white
-    centred = vectors[known].astype(np.float64)
-    centred -= centred.mean(axis=0)
-    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = min(size, int((spread > spread[0] * 1e-6).sum()))
-    signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
-    white[known, :kept] = (left * signs)[:, :kept] * np.sqrt(len(known))
-    return white
+from offline.recommender.recommender import Vectors
 
 
 class ItemEncoder(nn.Module):
@@ -49,20 +20,27 @@ class ItemEncoder(nn.Module):
         n_items: N.
         size: D.
         knowledge: whitened features float32 [N+1, F], or None for ids alone.
-        id_vectors: initial id embeddings of unit variance float32 [N+1, D], or None for random.
+        id_vectors: initial id embeddings of unit variance float32 [N+1, D], or None for random;
+            rows of zeros are random ones.
+        id_std: standard deviation of the initial id embeddings.
     """
 
     knowledge: Tensor | None
 
     def __init__(
-        self, n_items: int, size: int, knowledge: Vectors | None, id_vectors: Vectors | None
+        self,
+        n_items: int,
+        size: int,
+        knowledge: Vectors | None,
+        id_vectors: Vectors | None,
+        id_std: float = 0.02,
     ) -> None:
         super().__init__()
         start = torch.randn(n_items + 1, size)
         if id_vectors is not None:
             known = torch.from_numpy(id_vectors.any(axis=1))
             start[known] = torch.from_numpy(id_vectors)[known]
-        self.ids = nn.Parameter(start * _ID_STD)
+        self.ids = nn.Parameter(start * id_std)
         if knowledge is None:
             self.register_buffer("knowledge", None)
             return

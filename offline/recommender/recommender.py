@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -24,7 +25,7 @@ class TrainingData:
     """What a recommender learns from.
 
     Attributes:
-        sequences: each user's training items, oldest → newest.
+        sequences: training items of each user that trains, oldest → newest.
         n_items: N, the whole catalogue, items without an interaction counted.
         validation: cases by which the epoch is chosen; None: train for all epochs.
         knowledge: knowledge_vectors float32 [N+1, K], row 0 and rows of items without knowledge
@@ -48,6 +49,21 @@ class TrainingData:
         """All interactions, held-out ones too, for a refit after the choices are made."""
         sequences = [interactions.history(user) for user in range(interactions.n_users)]
         return cls(sequences, interactions.n_items, None, knowledge)
+
+    def of_share(self, share: float, seed: int) -> Self:
+        """With the sequences of some users alone; the validation cases are all there.
+
+        Args:
+            share: of the users, rounded up. With one seed those of a smaller share are among
+                those of a larger one.
+            seed: draws them.
+        """
+        if share >= 1.0:
+            return self
+        # Epochs draw from (seed, number), which begin with 1.
+        order = np.random.default_rng([seed, 0]).permutation(len(self.sequences))
+        drawn = np.sort(order[: math.ceil(share * len(order))])
+        return replace(self, sequences=[self.sequences[user] for user in drawn])
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Training interactions of each item, int64 [N+1]; 0 at padding."""

@@ -29,10 +29,12 @@ from offline.recommender.config import (
 from offline.recommender.contrast import Contrast
 from offline.recommender.criterion import Criterion
 from offline.recommender.fresh import FreshRegression, fill_fresh_rows
-from offline.recommender.item_encoder import ItemEncoder, whiten
+from offline.recommender.item_encoder import ItemEncoder
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import HiddenItem, NextItem, Objective
+from offline.recommender.phases import Phase, phases_of
 from offline.recommender.recommender import Scores, TrainingData, Vectors
+from offline.recommender.text_projection import project_text, whiten
 from offline.recommender.training import (
     Trainer,
     TrainingRecord,
@@ -79,6 +81,10 @@ class SequenceRecommender:
             InputError: there is nothing to learn from, or the loss diverged.
             ConfigError: the device asked for is not there, or the network can't be trained so.
         """
+        return self._train(data, folder, phases_of(self.training))
+
+    def _train(self, data: TrainingData, folder: Path | None, phases: tuple[Phase, ...]) -> Self:
+        data = data.of_share(self.training.share, self.training.seed)
         counts = data.counts()
         regression = FreshRegression(data.knowledge, counts > 0)
         backbone = self._new_backbone()
@@ -97,7 +103,8 @@ class SequenceRecommender:
             self.training,
             partial(validate, cases=data.validation) if data.validation is not None else None,
             folder / _CHECKPOINT if folder is not None else None,
-            self._fingerprint(data),
+            self._fingerprint(data, phases),
+            phases,
         ).run()
         self._adopt(network.cpu(), data, regression)
         return self
@@ -105,11 +112,13 @@ class SequenceRecommender:
     def refit(self, data: TrainingData, folder: Path | None = None) -> SequenceRecommender:
         """A new model trained on `data` for as many epochs as the choice on validation took.
 
-        `data` is everything, held-out interactions included; its `validation` is not looked at.
+        Each phase gets those that the chosen weights went through, so that one which only made
+        them worse is left out. `data` is everything, held-out interactions included; its
+        `validation` is not looked at.
         """
-        epochs = self.training.model_copy(update={"epochs": max(1, self.record.best_epoch)})
+        phases = phases_of(self.training, self.record.kept_epochs() or [1])
         everything = replace(data, validation=None)
-        return SequenceRecommender(self.config, epochs).fit(everything, folder)
+        return SequenceRecommender(self.config, self.training)._train(everything, folder, phases)
 
     @torch.inference_mode()
     def score(self, histories: Histories) -> Scores:
@@ -188,15 +197,14 @@ class SequenceRecommender:
         )
 
     def _new_item_encoder(self, data: TrainingData) -> ItemEncoder:
-        size = self.config.embedding_size
-        white = None if data.knowledge is None else whiten(data.knowledge, size)
+        size, texts = self.config.embedding_size, data.knowledge
+        beside = start = None
+        if texts is not None and self.config.knowledge_beside_ids:
+            beside = whiten(texts, size)
+        if texts is not None and self.config.id_init == "text":
+            start = project_text(texts, size, self.config.text_projection)
         with seeded(self.training.seed):
-            return ItemEncoder(
-                data.n_items,
-                size,
-                knowledge=white if self.config.knowledge_beside_ids else None,
-                id_vectors=white if self.config.id_init == "text" else None,
-            )
+            return ItemEncoder(data.n_items, size, beside, start, self.config.id_std)
 
     def _adopt(
         self, network: SequenceNetwork, data: TrainingData, regression: FreshRegression
@@ -210,8 +218,8 @@ class SequenceRecommender:
             table, data.knowledge, regression.trained, self.fresh_projection
         )
 
-    def _fingerprint(self, data: TrainingData) -> str:
-        parts: list[object] = [self.config, self.training, data.n_items, *data.sequences]
+    def _fingerprint(self, data: TrainingData, phases: tuple[Phase, ...]) -> str:
+        parts: list[object] = [self.config, self.training, phases, data.n_items, *data.sequences]
         if data.validation is not None:
             parts += [data.validation.history_items, data.validation.targets]
         if data.knowledge is not None:

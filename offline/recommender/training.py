@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from offline.recommender.checkpoint import (
     save_checkpoint,
 )
 from offline.recommender.config import TrainingConfig
+from offline.recommender.learning_rate import learning_rate_at
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
+from offline.recommender.phases import Phase, PhaseName, choose_trained, phases_of
 
 Validate = Callable[[SequenceNetwork], float]
 
@@ -41,6 +43,7 @@ class Epoch:
         ndcg: validation NDCG@10, None where nothing is held out.
         train_s: seconds of training.
         validation_s: seconds of validation.
+        phase: what was trained.
     """
 
     number: int
@@ -48,6 +51,7 @@ class Epoch:
     ndcg: float | None
     train_s: float
     validation_s: float
+    phase: PhaseName
 
 
 @dataclass
@@ -55,7 +59,7 @@ class TrainingRecord:
     """How a training went.
 
     Attributes:
-        epochs: those that were run, in order.
+        epochs: those that were run, in order, of all phases.
         best_epoch: the one whose weights were kept; 0 before any was run.
     """
 
@@ -67,6 +71,32 @@ class TrainingRecord:
         """Validation NDCG@10 of the kept epoch; -inf without one."""
         kept = self.epochs[self.best_epoch - 1].ndcg if self.best_epoch else None
         return -math.inf if kept is None else kept
+
+    @property
+    def phase(self) -> PhaseName | None:
+        """That of the last epoch; None before any was run."""
+        return self.epochs[-1].phase if self.epochs else None
+
+    @property
+    def best_phase(self) -> PhaseName | None:
+        """That of the kept epoch."""
+        return self.epochs[self.best_epoch - 1].phase if self.best_epoch else None
+
+    def of_phase(self, phase: PhaseName) -> TrainingRecord:
+        """A record of one phase, as if it had been all; its epochs are numbered from 1."""
+        part = TrainingRecord()
+        for epoch in self.epochs:
+            if epoch.phase == phase:
+                part.add(replace(epoch, number=len(part.epochs) + 1))
+        return part
+
+    def kept_epochs(self) -> list[int]:
+        """Epochs that the kept weights went through, phase by phase.
+
+        A later phase began with the best of an earlier one, not with its last.
+        """
+        phases = dict.fromkeys(epoch.phase for epoch in self.epochs[: self.best_epoch])
+        return [self.of_phase(phase).best_epoch for phase in phases]
 
     def add(self, epoch: Epoch) -> bool:
         """Take in one more epoch; True where its weights are to be kept."""
@@ -91,7 +121,7 @@ class TrainingRecord:
 
 
 class Trainer:
-    """Trains a network in place and leaves the best epoch's weights in it.
+    """Trains a network in place, phase by phase, and leaves the best epoch's weights in it.
 
     Args:
         network: on the device it is to be trained on.
@@ -101,6 +131,7 @@ class Trainer:
         validate: NDCG@10 of the network; None: all epochs are run and the last one is kept.
         checkpoint: file to resume from and to save to after each epoch, or None.
         fingerprint: hash of all that decides the result; a checkpoint of another is ignored.
+        phases: what is trained, in order; None: as the config says.
     """
 
     def __init__(
@@ -112,17 +143,17 @@ class Trainer:
         validate: Validate | None,
         checkpoint: Path | None = None,
         fingerprint: str = "",
+        phases: Sequence[Phase] | None = None,
     ) -> None:
         self.network, self.objective, self.windows = network, objective, windows
         self.config, self.validate = config, validate
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
+        self.phases = phases or phases_of(config)
         self.record = TrainingRecord()
         self._best: dict[str, Tensor] = {}
         self._lengths = np.array([len(window) for window in windows], dtype=np.int64)
         self._steps_per_epoch = math.ceil(len(windows) / config.batch_size)
-        self._optimizer = torch.optim.AdamW(
-            _decay_groups(network, config.weight_decay), lr=config.learning_rate, fused=True
-        )
+        self._begin(self.phases[0])
 
     def run(self) -> TrainingRecord:
         """Train until the epochs or the patience are used up.
@@ -133,25 +164,44 @@ class Trainer:
         if not self.windows:
             raise InputError("no user has two or more training interactions to learn from")
         self._resume()
-        total = self.config.epochs * self._steps_per_epoch
+        total = sum(phase.epochs for phase in self.phases) * self._steps_per_epoch
         with Progress("training", total=total, unit="step") as progress:
             progress.advance(len(self.record.epochs) * self._steps_per_epoch)
-            while not self._finished():
-                self._run_epoch(len(self.record.epochs) + 1, progress)
+            for phase in self.phases[self.phases.index(self._phase) :]:
+                if phase != self._phase:
+                    self._begin(phase)
+                while not self._finished():
+                    self._run_epoch(len(self.record.epochs) + 1, progress)
         self.network.load_state_dict(self._best)
         return self.record
 
+    def _begin(self, phase: Phase) -> None:
+        """Go over to a phase: from the best weights so far, with an optimizer of its own."""
+        self._phase = phase
+        # Epochs before this phase; after resuming some of its own are on record already.
+        self._before = sum(epoch.phase != phase.name for epoch in self.record.epochs)
+        if self._best:
+            self.network.load_state_dict(self._best)
+        choose_trained(self.network, phase)
+        self._optimizer = torch.optim.AdamW(
+            _decay_groups(self.network, self.config.weight_decay),
+            lr=self.config.learning_rate,
+            fused=True,
+        )
+
     def _finished(self) -> bool:
-        epochs = len(self.record.epochs)
-        stopped = self.validate is not None and self.record.exhausted(self.config.patience)
-        return epochs >= self.config.epochs or (epochs > 0 and stopped)
+        record = self.record.of_phase(self._phase.name)
+        epochs = len(record.epochs)
+        stopped = self.validate is not None and record.exhausted(self.config.patience)
+        return epochs >= self._phase.epochs or (epochs > 0 and stopped)
 
     def _run_epoch(self, number: int, progress: Progress) -> None:
         started = time.perf_counter()
         loss = self._train_epoch(number, progress)
         trained = time.perf_counter()
         ndcg = self.validate(self.network) if self.validate else None
-        epoch = Epoch(number, loss, ndcg, trained - started, time.perf_counter() - trained)
+        validated = time.perf_counter()
+        epoch = Epoch(number, loss, ndcg, trained - started, validated - trained, self._phase.name)
         if self.record.add(epoch):
             self._best = {
                 name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()
@@ -188,12 +238,13 @@ class Trainer:
         return mean
 
     def _set_learning_rate(self, step: int) -> None:
-        warm = min(1.0, (step + 1) / max(1, self.config.warm_up_steps))
+        of_phase = step - self._before * self._steps_per_epoch  # each phase has its own course
         for group in self._optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * warm
+            group["lr"] = learning_rate_at(of_phase, self._steps_per_epoch, self.config)
 
     def _note(self, number: int, loss: float) -> str:
-        note = f"epoch {number}, loss {loss:.3f}"
+        trained = "" if self._phase.name == "all" else f" ({self._phase.name})"
+        note = f"epoch {number}{trained}, loss {loss:.3f}"
         if self.validate is not None and self.record.best_epoch:
             note += f", NDCG@10 {self.record.epochs[-1].ndcg:.4f}"
             note += f" (best {self.record.best_ndcg:.4f}, epoch {self.record.best_epoch})"
@@ -204,8 +255,9 @@ class Trainer:
         if found is None or found[1].get("fingerprint") != self.fingerprint:
             return
         tensors, state = found
-        self._best = restore_tensors(tensors, self.network, self._optimizer)
         self.record = TrainingRecord.from_dict(state["record"])
+        self._begin(next(phase for phase in self.phases if phase.name == self.record.phase))
+        self._best = restore_tensors(tensors, self.network, self._optimizer)
 
 
 @contextlib.contextmanager
@@ -227,8 +279,9 @@ def fingerprint_of(*parts: object) -> str:
 
 def _decay_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices alone: biases and norms have nothing to unlearn."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     return [
         {"params": matrices, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},

@@ -39,6 +39,7 @@ def work(cost_s: float) -> None:
         pass
 
 
+@pytest.mark.alone
 def test_dear_answers_leave_room_for_fewer() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     first = admission.limit
@@ -61,6 +62,7 @@ def test_idleness_teaches_nothing() -> None:
     assert admission.limit == before
 
 
+@pytest.mark.alone
 def test_answers_with_little_to_do_teach_nothing() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     before = admission.limit
@@ -84,6 +86,7 @@ def test_a_guess_is_no_reason_to_refuse() -> None:
         admission.enter()
 
 
+@pytest.mark.alone
 def test_what_came_before_anything_was_measured_is_not_held_against_anybody() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(25):
@@ -98,6 +101,7 @@ def test_what_came_before_anything_was_measured_is_not_held_against_anybody() ->
         admission.enter()
 
 
+@pytest.mark.alone
 def test_what_piled_up_in_a_pause_is_taken_in() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
@@ -112,6 +116,7 @@ def test_what_piled_up_in_a_pause_is_taken_in() -> None:
         time.sleep(0.04)
 
 
+@pytest.mark.alone
 def test_more_than_can_be_answered_is_refused_before_long() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)

@@ -10,6 +10,8 @@ import pytest
 
 from app.beside import LONGEST_PAUSE_S, LOWEST_PRIORITY, give_way, run_beside
 
+pytestmark = pytest.mark.alone
+
 
 def work_for(seconds: float) -> None:
     until = time.perf_counter() + seconds

@@ -91,6 +91,7 @@ def test_killed_and_restarted(own_store: EmbeddedStore, tmp_path: Path) -> None:
         assert send(http, "after", "i4") == []
 
 
+@pytest.mark.alone
 def test_a_hung_store_costs_a_bounded_wait(own_store: EmbeddedStore, tmp_path: Path) -> None:
     settings = settings_for(own_store.url, tmp_path, store_timeout_ms=100)
     with serving(settings) as http:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import longtail
+from offline.benchmark.cells import BASELINES
 from tests.end_to_end.conftest import Workshop
 
 RECIPE = """
@@ -27,11 +28,23 @@ data = [{{ name = "made" }}]
 [[entries]]
 name = "short"
 recipe = "{recipe}"
+curve = "made"
 
 [[entries]]
 name = "longer"
 recipe = "{recipe}"
 changes.training.epochs = 4
+
+[[entries]]
+name = "of half"
+recipe = "{recipe}"
+curve = "made"
+changes.training.share = 0.5
+
+[[entries]]
+name = "shuffled, frozen"
+recipe = "{recipe}"
+changes = {{ encoding = {{ shuffled = true }}, training = {{ id_training = "frozen" }} }}
 """
 
 
@@ -61,7 +74,7 @@ def test_a_grid_is_run_once_and_written(
     page = (tmp_path / "results" / "small.md").read_text()
     document = json.loads((tmp_path / "results" / "small.json").read_text())
     entries = document["data"]["made"]["entries"]
-    assert list(entries) == ["popularity", "markov", "short", "longer"]
+    assert list(entries) == [*BASELINES, "short", "longer", "of half", "shuffled, frozen"]
     # The path is a circle: counts of transitions know it all, popularity nothing.
     assert entries["markov"]["test"]["all"]["hit_rate_at_10"] == 1.0
     assert entries["longer"]["test"]["gain"]["against"] == "short"
@@ -70,11 +83,21 @@ def test_a_grid_is_run_once_and_written(
     hit_rate = np.mean([np.mean(of_seed <= 10) for of_seed in ranks])
     assert entries["longer"]["test"]["all"]["hit_rate_at_10"] == pytest.approx(hit_rate)
     assert "| longer | 2 |" in page
+    # The same cases are asked, whoever trained.
+    assert len({entry["test"]["all"]["cases"] for entry in entries.values()}) == 1
+    assert "(small-curves.svg)" in page
+    assert "| 50 % | " in page
+    assert (tmp_path / "results" / "small-curves.svg").is_file()
+    assert {cell["best_phase"] for cell in entries["shuffled, frozen"]["training"]} == {"frozen"}
+    assert len(list(tmp_path.glob("out/made/texts-*/encoding"))) == 2
     assert str(tmp_path) not in page
 
     trained = tmp_path / "out/made/longer/seed-1/recommender/stage.json"
     before = trained.stat().st_mtime_ns
     assert longtail.main(command) == 0
     assert trained.stat().st_mtime_ns == before
+    # One entry alone leaves the tables of all as they are.
+    assert longtail.main([*command, "--only", "short"]) == 0
+    assert (tmp_path / "results" / "small.md").read_text() == page
     assert longtail.main([*command, "--only", "nobody"]) == 1
     assert "'nobody'" in capsys.readouterr().err

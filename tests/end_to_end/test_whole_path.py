@@ -196,6 +196,7 @@ def test_an_unusable_file_is_refused_before_any_work(
         ('description = "x"\n[training]\nepochs = 0\n', "training.epochs"),
         ('description = "x"\n[recommender]\nlayerz = 2\n', "recommender.layerz"),
         ("description = ", "not TOML"),
+        ('description = "x"\n[encoding]\nshuffled = true\n', "encoding.shuffled = true"),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_its_key(

@@ -25,6 +25,8 @@ from loadtest.bench.rig import Rig, choose_cores
 from loadtest.children import Child
 from loadtest.errors import TargetError
 
+pytestmark = pytest.mark.alone
+
 PLAN = replace(
     QUICK,
     rounds=2,

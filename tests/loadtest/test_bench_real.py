@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from loadtest.bench.bundles import BundleFiles, MadeBundles
 from loadtest.bench.plan import QUICK, K
 from loadtest.bench.rig import Rig
 from loadtest.bench.sections import NAMES, choose_sections, run_sections
-from loadtest.errors import WorkloadError
-from tests.made_bundle import make_bundle, make_catalogue
+from tests.loadtest.tiny_bundles import N_ITEMS, TinyBundles
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-N_ITEMS = 300
 PLAN = replace(
     QUICK,
     rounds=2,
@@ -40,17 +31,6 @@ PLAN = replace(
     largest_items=N_ITEMS,
     n_recall_histories=5,
 )
-
-
-class TinyBundles(MadeBundles):
-    """Real bundles, made without torch."""
-
-    def get(self, n_items: int, *, knowledge: bool = True, trained: bool = False) -> Path:
-        folder = self.folder / f"tiny-{knowledge}-{trained}"
-        if not folder.exists():
-            catalogue = make_catalogue(n_items=min(n_items, N_ITEMS), n_users=60, history_length=50)
-            make_bundle(folder, version=folder.name, catalogue=catalogue, with_encoder=knowledge)
-        return folder
 
 
 @pytest.fixture(scope="module")
@@ -116,65 +96,3 @@ def test_memory_is_told(document: dict[str, Any]) -> None:
     assert workers["2"]["pss_bytes"] < workers["2"]["rss_bytes"]
     assert catalogue["rss_bytes"] > 20e6
     assert document["overload"]["rss"]["max_bytes"] >= document["overload"]["rss"]["start_bytes"]
-
-
-def test_a_made_bundle_is_made_once_and_anew_by_other_makers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("loadtest.bench.bundles.MAKERS", ("LICENSE",))
-    made = MadeBundles(tmp_path / "made")
-    folder = made.get(200, knowledge=False)
-    files = BundleFiles(folder)
-    assert len(files.item_ids) == len(files.table) - 1 == 200
-    attribute, value, rows = files.find_filter(0.01)
-    assert len(rows) == 2, (attribute, value)
-    written_s = (folder / "manifest.json").stat().st_mtime_ns
-    assert made.get(200, knowledge=False) == folder
-    assert (folder / "manifest.json").stat().st_mtime_ns == written_s
-    monkeypatch.setattr("loadtest.bench.bundles.MAKERS", ("README.md",))
-    monkeypatch.setattr("loadtest.bench.bundles.MAKER", "offline.no_such_maker")
-    with pytest.raises(WorkloadError, match=r"can't be made: offline\.no_such_maker ended with"):
-        made.get(200, knowledge=False)
-    assert not folder.exists()  # what other makers made is of no use any more
-
-
-def test_what_does_not_fit_on_the_machine_is_said(tmp_path: Path) -> None:
-    assert MadeBundles(tmp_path).why_not(1_000) is None
-    assert "10,000,000,000,000 items need 10000000.0 GB of disk" in (
-        MadeBundles(tmp_path).why_not(10**13) or ""
-    )
-
-
-def serves(process: psutil.Process) -> bool:
-    try:
-        return "serve" in process.cmdline()
-    except psutil.NoSuchProcess:
-        return False
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_leaves_nothing_running(
-    tmp_path: Path, sent: signal.Signals, code: int
-) -> None:
-    bundle = TinyBundles(tmp_path / "made").get(N_ITEMS)
-    run = subprocess.Popen(
-        [sys.executable, "-m", "loadtest.bench", "--only=comparison", f"--bundle={bundle}"],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    started: dict[int, psutil.Process] = {}
-    deadline_s = time.monotonic() + 60
-    while not any(map(serves, started.values())):
-        assert time.monotonic() < deadline_s
-        assert run.poll() is None
-        started |= {p.pid: p for p in psutil.Process(run.pid).children(recursive=True)}
-        time.sleep(0.05)
-    run.send_signal(sent)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == code, said
-    assert "Traceback" not in said
-    assert len(started) >= 2  # the echo and the service
-    assert psutil.wait_procs(list(started.values()), timeout=5)[1] == []
-    assert list(tmp_path.glob("longtail-bench-*")) == []

@@ -17,6 +17,8 @@ from loadtest.errors import TargetError
 from loadtest.pacing import Arrivals
 from loadtest.target import Address
 
+pytestmark = pytest.mark.alone
+
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: x\r\nContent-Length: 5\r\n\r\nhello"
 Handler = Callable[[socket.socket, bytes], None]
 

@@ -50,6 +50,7 @@ def run(service: Child, folder: Path, *options: str) -> tuple[int, str, str, dic
     )
 
 
+@pytest.mark.alone
 def test_a_stall_of_a_second_shows_in_all_requests_that_were_due_in_it(tmp_path: Path) -> None:
     """Two users at 100 rps: only two requests meet the stall, a hundred people wait for it."""
     with start_stand_in("stall") as service:

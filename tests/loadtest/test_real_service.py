@@ -42,6 +42,7 @@ def service(folder: Path) -> Iterator[Child]:
         yield child
 
 
+@pytest.mark.alone
 def test_a_mixed_run_passes_and_tells_everything_about_itself(service: Child, folder: Path) -> None:
     """Without a workload file: users and sessions come from the served version's bundle."""
     done = subprocess.run(

@@ -89,6 +89,26 @@ def test_another_backbone_brings_its_own_defaults(tmp_path: Path) -> None:
     assert recommender.id_init == "random"  # of the recipe
 
 
+CURVE = GRID.replace(
+    "changes.recommender.embedding_size = 128",
+    'changes.training.share = 0.1\ncurve = "ids"',
+).replace('recipe = "ids"', 'recipe = "ids"\ncurve = "ids"', 1)
+
+
+def test_a_curve_has_its_entries_by_share(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, CURVE))
+    assert grid.curves_on(grid.data[0]) == {"ids": {0.1: "Wide IDs", 1.0: "ids"}}
+    assert list(grid.curves_on(grid.data[0])["ids"]) == [0.1, 1.0]
+    plain = read_grid(write(tmp_path, GRID))
+    assert plain.curves_on(plain.data[0]) == {}
+
+
+def test_two_points_of_a_curve_at_one_share_are_named(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, CURVE.replace("share = 0.1", "share = 1.0")))
+    with pytest.raises(ConfigError, match=r"'ids' and 'Wide IDs'.* curve 'ids' at .*share = 1\.0"):
+        grid.curves_on(grid.data[1])
+
+
 def test_places_are_asked_for(tmp_path: Path) -> None:
     grid = read_grid(write(tmp_path, GRID))
     with pytest.raises(ConfigError, match="'mine': say where"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from offline.encoding.config import EncodingConfig
-from offline.encoding.item_vectors import encode_items, text_to_encode
+from offline.encoding.item_vectors import encode_items, shuffle_items, text_to_encode
 from offline.encoding.sentence_encoder import SentenceEncoder
 
 ITEMS = ["title : toy story", "title : war", "title : toy story", "title : a quiet film"]
@@ -44,3 +44,21 @@ def test_knowledge_moves_an_item(tiny_encoder: SentenceEncoder) -> None:
 def test_a_misaligned_knowledge_is_refused(tiny_encoder: SentenceEncoder) -> None:
     with pytest.raises(ValueError, match="shorter"):
         encode_items(ITEMS, KNOWLEDGE[:2], EncodingConfig(), tiny_encoder)
+
+
+def test_shuffling_permutes_rows_and_nothing_else(tiny_encoder: SentenceEncoder) -> None:
+    texts = [f"title : {word}" for word in ("toy", "story", "war", "quiet", "film", "fun")]
+    written = [""] * len(texts)
+    plain = encode_items(texts, written, EncodingConfig(), tiny_encoder)
+    shuffled = encode_items(texts, written, EncodingConfig(shuffled=True), tiny_encoder)
+    assert len(np.unique(plain, axis=0)) == len(texts)
+    assert not np.array_equal(shuffled, plain)
+    np.testing.assert_array_equal(np.unique(shuffled, axis=0), np.unique(plain, axis=0))
+    again = encode_items(texts, written, EncodingConfig(shuffled=True), tiny_encoder)
+    np.testing.assert_array_equal(again, shuffled)
+
+
+def test_few_items_of_many_keep_their_vector() -> None:
+    vectors = np.arange(2_000, dtype=np.float32).reshape(1_000, 2)
+    kept = (shuffle_items(vectors) == vectors).all(axis=1).sum()
+    assert kept <= 5

@@ -10,6 +10,7 @@ import pytest
 from offline.data.split import Cases, Split
 from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain, tail_cases
 from offline.evaluate.metrics import Ranking, rank_cases
+from offline.evaluate.plots import plot_training
 from offline.evaluate.report import write_report
 from offline.recommender.baselines import Markov, Popularity
 from offline.recommender.recommender import TrainingData
@@ -17,9 +18,10 @@ from tests.offline.recommender.planted import N_ITEMS, cases_of, planted_cycle
 
 PNG = b"\x89PNG\r\n"
 FACTS = {"seed": 4, "training": {"learning_rate": 0.001}}
+SECONDS = {"train_s": 1.0, "validation_s": 0.1}
 EPOCHS = [
-    {"number": 1, "loss": 3.0, "ndcg": 0.1, "train_s": 1.0, "validation_s": 0.1},
-    {"number": 2, "loss": 2.0, "ndcg": 0.2, "train_s": 1.0, "validation_s": 0.1},
+    {"number": 1, "loss": 3.0, "ndcg": 0.1, "phase": "frozen", **SECONDS},
+    {"number": 2, "loss": 2.0, "ndcg": 0.2, "phase": "all", **SECONDS},
 ]
 
 
@@ -73,6 +75,14 @@ def test_the_page_shows_the_same_figures_and_the_pictures(written: Path) -> None
     for picture in ("ndcg_by_history_length.png", "training.png"):
         assert f"({picture})" in page
         assert (written / picture).read_bytes().startswith(PNG)
+
+
+def test_the_trainings_picture_shows_where_a_phase_begins(written: Path, tmp_path: Path) -> None:
+    plot_training([epoch | {"phase": "all"} for epoch in EPOCHS], tmp_path / "one.png")
+    plot_training(EPOCHS, tmp_path / "two.png")
+    one, two = ((tmp_path / name).read_bytes() for name in ("one.png", "two.png"))
+    assert one != two
+    assert two == (written / "training.png").read_bytes()
 
 
 def test_one_case_and_no_cases_make_a_report_without_nan(split: Split, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_probes_say_what_it_takes(info: RetrieverInfo) -> None:
 def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str) -> None:
     """Counted anew with exact scores, lists and codes from the files."""
     table, users = make_vectors()
+    search = Search(folder)
     for probe in getattr(info, kind):
         shares = []
         for user in users:
@@ -67,27 +68,34 @@ def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str)
             if kind == "thorough":
                 # All that a plain search for the depth returns is refused but the last ten places.
                 plain = next((p for p in info.probes if p.depth >= probe.depth), info.probes[-1])
-                found = best[np.isin(best, search(folder, user, plain))]
+                found = best[np.isin(best, search.candidates(user, plain))]
                 wanted = best[~np.isin(best, found[: probe.depth - 10])][:10]
-            shares.append(np.isin(wanted, search(folder, user, probe)).mean())
+            shares.append(np.isin(wanted, search.candidates(user, probe)).mean())
         assert np.mean(shares) >= probe.recall - 0.005
 
 
-def search(folder: Path, user: Vectors, probe: Probe) -> Items:
-    """Candidates by the files alone: codes of the lists that rank best, and the loners."""
-    table, _ = make_vectors()
-    index = faiss.read_index(str(folder / "retriever.faiss"))
-    places, loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
-    listed = np.setdiff1d(np.arange(1, N_ITEMS + 1), loners)
-    centres = index.quantizer.reconstruct_n(0, 64)
-    spreads = measure_spreads(np.linalg.norm(table[listed], axis=1), places[listed], centres, 64)
-    ranked = centres @ user + probe.reach * np.linalg.norm(user) * spreads
-    near = np.argsort(-ranked)[: probe.lists]
-    inside = listed[np.isin(places[listed], near)]
-    residuals = table[inside] - centres[places[inside]]
-    decoded = index.pq.decode(index.pq.compute_codes(residuals)) + centres[places[inside]]
-    order = np.argsort(-(decoded @ user))[: probe.rescored]
-    return np.concatenate([inside[order], loners])
+class Search:
+    """What the files alone find: codes of the lists that rank best, and the loners."""
+
+    def __init__(self, folder: Path) -> None:
+        table, _ = make_vectors()
+        index = faiss.read_index(str(folder / "retriever.faiss"))
+        places, self.loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
+        self.listed = np.setdiff1d(np.arange(1, N_ITEMS + 1), self.loners)
+        self.places = places[self.listed]
+        self.centres = index.quantizer.reconstruct_n(0, 64)
+        items = table[self.listed]
+        lengths = np.linalg.norm(items, axis=1)
+        self.spreads = measure_spreads(lengths, self.places, self.centres, 64)
+        codes = index.pq.compute_codes(items - self.centres[self.places])
+        self.decoded = index.pq.decode(codes) + self.centres[self.places]
+
+    def candidates(self, user: Vectors, probe: Probe) -> Items:
+        ranked = self.centres @ user + probe.reach * np.linalg.norm(user) * self.spreads
+        near = np.argsort(-ranked)[: probe.lists]
+        inside = np.flatnonzero(np.isin(self.places, near))
+        order = np.argsort(-(self.decoded[inside] @ user))[: probe.rescored]
+        return np.concatenate([self.listed[inside[order]], self.loners])
 
 
 def test_loners_are_farthest_from_their_centres(info: RetrieverInfo, folder: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import TrainingConfig
 from offline.recommender.sequential import SequenceRecommender
 from offline.recommender.training import Trainer, TrainingRecord
+from tests.offline.recommender import training_child
 from tests.offline.recommender.planted import fresh_histories
 from tests.offline.recommender.training_child import EPOCHS, new_model, small_cycle
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 CHECKPOINT = "training.safetensors"
 KILL_AFTER_EPOCHS = (1, 5)
 
@@ -49,18 +48,19 @@ def assert_same(model: SequenceRecommender, wanted: SequenceRecommender) -> None
 def test_killed_twice_it_becomes_the_same_model(
     uninterrupted: SequenceRecommender, tmp_path: Path
 ) -> None:
+    # Children of a process of their own that has torch loaded: to load it takes seconds each time.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([SequenceRecommender.__module__])
     for epochs in KILL_AFTER_EPOCHS:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tests.offline.recommender.training_child", str(tmp_path)],
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-        )
+        child = processes.Process(target=training_child.train, args=[tmp_path])
+        child.start()
         deadline = time.monotonic() + 60
-        while epochs_done(tmp_path) < epochs and child.poll() is None:
+        while epochs_done(tmp_path) < epochs and child.is_alive():
             assert time.monotonic() < deadline, "the child trains too slowly"
             time.sleep(0.01)
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL, "it ended before it could be killed"
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL, "it ended before it could be killed"
         assert epochs <= epochs_done(tmp_path) < EPOCHS
     assert_same(new_model().fit(small_cycle(), tmp_path), uninterrupted)
 

@@ -1,8 +1,7 @@
-"""Trains until it is killed: `python -m tests.offline.recommender.training_child FOLDER`."""
+"""A training that another process does until it is killed."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from offline.recommender.config import SasrecConfig, TrainingConfig
@@ -22,5 +21,5 @@ def small_cycle(seed: int = 0) -> TrainingData:
     return planted_cycle(n_users=24, seed=seed)
 
 
-if __name__ == "__main__":
-    new_model().fit(small_cycle(), Path(sys.argv[1]))
+def train(folder: Path) -> None:
+    new_model().fit(small_cycle(), folder)

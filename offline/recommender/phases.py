@@ -1,0 +1,55 @@
+"""What of a network is trained, and when (Rethinking PLM, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from offline.recommender.config import IdTraining, TrainingConfig
+
+PhaseName = Literal["all", "frozen", "ids"]
+
+IDS = "items.ids"
+"""The id embeddings' name among a network's parameters."""
+
+_PHASES: dict[IdTraining, tuple[PhaseName, ...]] = {
+    "trainable": ("all",),
+    "frozen": ("frozen",),
+    "further-all": ("frozen", "all"),
+    "further-ids": ("frozen", "ids"),
+}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a training.
+
+    Attributes:
+        name: what is trained: all; frozen, all but the id embeddings; ids, these alone. A
+            projection of [id ; knowledge] goes with the network, not with the ids.
+        epochs: at most.
+    """
+
+    name: PhaseName
+    epochs: int
+
+
+def phases_of(config: TrainingConfig, epochs: Sequence[int] | None = None) -> tuple[Phase, ...]:
+    """A training's phases, in order; each begins with the best weights of those before.
+
+    Args:
+        config: how to train; its `epochs` are those of each phase.
+        epochs: of the phases, instead; those that are missing are none.
+    """
+    names = _PHASES[config.id_training]
+    given = [config.epochs] * len(names) if epochs is None else [*epochs, 0]
+    return tuple(Phase(name, number) for name, number in zip(names, given, strict=False))
+
+
+def choose_trained(network: nn.Module, phase: Phase) -> None:
+    """Let a phase's parameters have gradients, and no others."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(phase.name == "all" or (name == IDS) == (phase.name == "ids"))
