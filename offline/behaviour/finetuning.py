@@ -60,7 +60,7 @@ class NextItem:
         lengths = self.module.texts.lengths(self._samples.histories)
         return list(batches_by_length(lengths, config.batch_size, rng))
 
-    def loss(self, batch: Rows, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
+    def loss(self, batch: Rows) -> Tensor:
         """Cross-entropy over all items but the history's own, mean over the targets."""
         if self._samples is None or self.item_vectors is None:
             raise RuntimeError("batches() comes before loss()")
@@ -74,14 +74,16 @@ class NextItem:
         loss: Tensor = -of_targets.mean()
         return loss
 
-    def validate(self) -> float:
-        """NDCG@10 over the validation cases, the whole catalogue ranked."""
+    def validate(self) -> float | None:
+        """NDCG@10 over the validation cases, the whole catalogue ranked; None without cases."""
         if not self._fixed:
             self.item_vectors = self.module.encode_items()
         items = self.item_vectors
         if items is None:
             raise RuntimeError("there are no item vectors")
         cases, n_kept = self._split.validation, self._config.history_items
+        if not len(cases):
+            return None
         histories = histories_of(cases, n_kept)
         distinct = np.unique(histories, axis=0)
         if n_kept == 1 and not self._fixed:  # a history of one item is that item's text

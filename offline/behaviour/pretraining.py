@@ -88,7 +88,7 @@ class Pretraining:
             for rows in batches_by_length(lengths, config.batch_size, rng)
         ]
 
-    def loss(self, batch: Pairs, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
+    def loss(self, batch: Pairs) -> Tensor:
         """The contrastive loss, and that of hidden words with its weight."""
         encoder = self._encoders[batch.domain]
         distinct, column = np.unique(batch.targets, return_inverse=True)

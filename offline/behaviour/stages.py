@@ -76,10 +76,11 @@ def start_of(config: BehaviourConfig, encoder: str) -> str:
 
 
 def describe(records: dict[str, TuningRecord]) -> dict[str, Any]:
-    """Each stage's best epoch, its validation NDCG@10 and that before the stage."""
+    """Each stage's best epoch and, where there are cases, validation NDCG@10 then and before."""
     facts: dict[str, Any] = {}
     for stage, record in records.items():
         facts[f"{stage}_epoch"] = record.best_epoch
-        facts[f"{stage}_ndcg_at_10"] = round(record.best_ndcg or 0.0, 4)
-        facts[f"{stage}_ndcg_at_10_before"] = round(record.epochs[0].ndcg or 0.0, 4)
+        for name, ndcg in (("", record.best_ndcg), ("_before", record.epochs[0].ndcg)):
+            if ndcg is not None:
+                facts[f"{stage}_ndcg_at_10{name}"] = round(ndcg, 4)
     return facts

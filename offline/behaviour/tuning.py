@@ -38,7 +38,7 @@ class Task(Protocol[Batch]):
         """An epoch's batches."""
         ...
 
-    def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Of one batch, with gradients."""
         ...
 
@@ -160,7 +160,7 @@ class Tuning:
             with Progress(label, len(batches), "step") as progress:
                 for step, batch in enumerate(batches):
                     self._set_learning_rate(number - 1 + step / len(batches))
-                    loss = self.task.loss(batch, rng)
+                    loss = self.task.loss(batch)
                     self._optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     self._optimizer.step()

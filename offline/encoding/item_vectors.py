@@ -18,6 +18,7 @@ class Encoder(Protocol):
         """Vectors float32 [n, K]; `label` names the progress that is shown."""
         ...
 
+
 _SHUFFLING_SEED = 0
 
 

@@ -17,7 +17,7 @@ from offline.behaviour.finetuning import NextItem
 from offline.behaviour.history_encoder import HistoryEncoder
 from offline.behaviour.stages import describe, start_of, tune_on_behaviour
 from offline.behaviour.tuning import TunedEpoch, Tuning, TuningRecord
-from offline.data.split import Split
+from offline.data.split import Cases, Split
 from offline.encoding.sentence_encoder import SentenceEncoder
 from tests.offline.behaviour.world import ITEM_TEXTS, N_ITEMS, make_encoder, make_split
 
@@ -172,10 +172,10 @@ def test_items_of_the_history_and_never_chosen_ones_are_no_negatives(start: Path
     assert task._samples is not None
     assert task.item_vectors is not None
     own = int(task._samples.histories[batch[0], 0])
-    before = task.loss(batch, rng)
+    before = task.loss(batch)
     for item, counts in ((own, False), (N_ITEMS, False), (own % N_ITEMS + 1, True)):
         task.item_vectors[item] *= -3.0
-        assert bool(task.loss(batch, rng) != before) == counts
+        assert bool(task.loss(batch) != before) == counts
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_it() -> None:
@@ -196,10 +196,22 @@ def test_an_encoder_that_only_gets_worse_stays_as_it_was(start: Path, tmp_path: 
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_without_cases_all_epochs_are_run_and_the_last_is_kept(start: Path, tmp_path: Path) -> None:
+    split = make_split()
+    nobody = np.zeros(0, np.int32)
+    none = Cases(nobody, np.zeros(1, np.int64), nobody, nobody)
+    config = BehaviourConfig(**QUICK)
+    records = tune_on_behaviour(
+        ITEM_TEXTS, replace(split, validation=none), config, str(start), tmp_path
+    )
+    assert records["ft1"].best_epoch == 3
+    assert describe(records) == {"ft1_epoch": 3}
+
+
 def test_a_loss_that_diverges_is_one_line(start: Path, tmp_path: Path) -> None:
     class Diverging(NextItem):
-        def loss(self, batch: Any, rng: np.random.Generator) -> torch.Tensor:
-            return super().loss(batch, rng) * float("inf")
+        def loss(self, batch: Any) -> torch.Tensor:
+            return super().loss(batch) * float("inf")
 
     config = BehaviourConfig(**QUICK)
     histories = HistoryEncoder(SentenceEncoder(str(start), start, "cpu"), ITEM_TEXTS, config)
