@@ -4,6 +4,9 @@ There is no window of time: what was made ready within a turn of the event loop 
 where that is the lesser part of what is under way, the loop turns once or twice more. An idle
 service has batches of one, at once; the more there is to do, the longer a turn takes and the
 larger its batches are.
+
+Between one batch and the next the loop turns too: sockets are read between turns only, so what can
+be told at once, a refusal, waits for the rest of the turn it came in.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ Context = TypeVar("Context")
 
 # Beyond this a batch saves next to nothing, and the first in it would wait for the last.
 MOST_TOGETHER = 16
-# A batch waits for so many more turns while it holds less than this share of what is under way.
-# The others' histories are about to arrive, and one call for all costs less than two.
+# A batch waits for so many more turns while it holds less than this share of what is under way:
+# the others' histories are about to arrive, and one call for all costs less than two. A batch that
+# follows another waits as well: in one turn the answers are sent, in the next begin the requests
+# that take their places.
 MOST_TURNS = 2
 ENOUGH_SHARE = 0.5
 
@@ -44,6 +49,7 @@ class Batcher(Generic[Asked, Context, Answer]):
         self._answer = answer
         self._count_under_way = count_under_way
         self._n_turns = 0
+        self._follows = False
         self._waiting: deque[tuple[Asked, Context, asyncio.Future[Answer]]] = deque()
 
     async def ask(self, asked: Sequence[Asked], context: Context) -> Sequence[Answer]:
@@ -59,7 +65,7 @@ class Batcher(Generic[Asked, Context, Answer]):
         return [await future for future in futures]
 
     def _run(self) -> None:
-        """Answer one batch; the next one's turn comes after those answered here were sent."""
+        """Answer one batch, or leave it to a later turn."""
         if self._is_worth_a_turn():
             self._n_turns += 1
             asyncio.get_running_loop().call_soon(self._run)
@@ -71,7 +77,8 @@ class Batcher(Generic[Asked, Context, Answer]):
             asked, _, future = self._waiting.popleft()
             if not future.done():  # its caller may have gone
                 batch.append((asked, future))
-        if self._waiting:
+        self._follows = bool(self._waiting)
+        if self._follows:
             asyncio.get_running_loop().call_soon(self._run)
         try:
             answers = self._answer([asked for asked, _ in batch], context)
@@ -83,8 +90,10 @@ class Batcher(Generic[Asked, Context, Answer]):
             future.set_result(answer)
 
     def _is_worth_a_turn(self) -> bool:
+        if self._n_turns >= MOST_TURNS:
+            return False
         enough = min(MOST_TOGETHER, ENOUGH_SHARE * self._count_under_way())
-        return len(self._waiting) < enough and self._n_turns < MOST_TURNS
+        return self._follows or len(self._waiting) < enough
 
     def _run_one_by_one(
         self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]], context: Context

@@ -38,7 +38,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "longtail_request_seconds",
-            "Time from a request's first byte to its answer.",
+            "Time from a request's first byte to its answer; refused ones (429) are not timed.",
             ("route",),
             buckets=BUCKETS_S,
             registry=registry,
@@ -92,16 +92,25 @@ class Metrics:
         }
 
     def answered(self, route: str, status: int, served_by: str, seconds: float) -> None:
-        """Count and time one answer; children are kept, as looking them up costs more."""
-        key = (route, status, served_by)
-        counter = self._requests.get(key)
-        if counter is None:
-            counter = self._requests[key] = self.requests.labels(route, str(status), served_by)
-        counter.inc()
+        """Count and time one answer."""
+        self._count(route, status, served_by).inc()
         histogram = self._seconds.get(route)
         if histogram is None:
             histogram = self._seconds[route] = self.seconds.labels(route)
         histogram.observe(seconds)
+
+    def turned_away(self, route: str, n: int) -> None:
+        """Count refused requests. Timed they would make the answers of an overload look fast."""
+        self._count(route, 429, "").inc(n)
+        self.refused.inc(n)
+
+    def _count(self, route: str, status: int, served_by: str) -> Counter:
+        """Children are kept, as looking them up costs more."""
+        key = (route, status, served_by)
+        counter = self._requests.get(key)
+        if counter is None:
+            counter = self._requests[key] = self.requests.labels(route, str(status), served_by)
+        return counter
 
     def stages(self, timings_ms: dict[str, float]) -> None:
         """Time the stages of one pass through the recommend path."""

@@ -122,7 +122,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     give_way()
     model = Model(
         version=bundle.version,
-        ids=bundle.item_ids,
+        ids=bundle.item_ids.with_table(),
         attributes=bundle.attributes,
         filters=FilterIndex(bundle.attributes),
         sequence=SequenceModel(session, table, bundle.manifest.model.max_length),

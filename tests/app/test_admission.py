@@ -260,6 +260,7 @@ def test_refusals_are_counted(service: tuple[int, Admission]) -> None:
         metrics = answer.read().decode()
     assert "longtail_overload_total 1.0" in metrics
     assert 'longtail_requests_total{route="/recommend",served_by="",status="429"} 1.0' in metrics
+    assert 'longtail_request_seconds_count{route="/recommend"}' not in metrics
 
 
 def request(path: str, more: bytes = b"") -> bytes:

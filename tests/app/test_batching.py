@@ -121,6 +121,27 @@ def test_nobody_waits_for_long() -> None:
     assert run_with_turns_between(MOST_TURNS + 2) == [[0, 2, 4], [1, 3, 5]]
 
 
+def test_the_loop_turns_between_batches() -> None:
+    """Else what is read from a socket meanwhile, a refusal too, would wait for one batch more."""
+    seen: list[str] = []
+
+    def answer(asked: Sequence[int], context: str) -> list[int]:
+        seen.append("batch")
+        return list(asked)
+
+    async def ask_all() -> None:
+        batcher = Batcher(answer, lambda: 2 * MOST_TOGETHER)
+        asked = [batcher.ask([one], "a") for one in range(2 * MOST_TOGETHER)]
+        asking = asyncio.gather(*asked)
+        while not asking.done():
+            seen.append("turn")
+            await asyncio.sleep(0)
+
+    asyncio.run(ask_all())
+    first, second = (place for place, what in enumerate(seen) if what == "batch")
+    assert seen[first:second].count("turn") == MOST_TURNS + 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_grouping_keeps_all_and_pads_little(seed: int) -> None:
     lengths = np.random.default_rng(seed).integers(0, 200, 40).tolist()

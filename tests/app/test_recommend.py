@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from model_store import id_map
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.id_table import IdTable
+from tests.app.conftest import publish_and_activate, serving, settings_for
 from tests.made_bundle import GENRES, Catalogue, expected_scores
 
 # The service is shared by all examples on purpose: nothing of a request may stay behind.
@@ -239,3 +245,31 @@ def test_similar_items(http: TestClient, catalogue: Catalogue) -> None:
     missing = http.get("/items/a%2Fb%20c/similar")
     assert missing.status_code == 404
     assert "'a/b c' is unknown" in missing.json()["detail"]
+
+
+def test_many_exclusions_are_looked_up_together(
+    http: TestClient,
+    store: EmbeddedStore,
+    made_bundle: Bundle,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A service of few items, told that they are many, answers as before, and from its table."""
+    asked: list[int] = []
+
+    def find(table: IdTable, ids: list[str]) -> Any:
+        asked.append(len(ids))
+        return found_by(table, ids)
+
+    found_by = IdTable.find
+    monkeypatch.setattr(IdTable, "find", find)
+    monkeypatch.setattr(id_map, "FEWEST_IN_TABLE", 10)
+    monkeypatch.setattr(id_map, "FEWEST_TOGETHER", 20)
+    request = {"history": ["i1", "i2"], "k": 60, "exclude": [f"i{n}" for n in range(30, 90)]}
+    expected = ids_of(ask(http, **request))
+    publish_and_activate(made_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder)) as quick:
+        answer = ask(quick, **request)
+    assert 60 in asked
+    assert ids_of(answer) == expected
+    assert len(expected) == 27
