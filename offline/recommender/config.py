@@ -30,6 +30,9 @@ class SequenceConfig(BaseModel):
         "centred: no axes, for vectors of at most embedding_size",
     )
     id_std: float = Field(0.02, gt=0.0, le=10.0, description="of initial ids, whatever they are")
+    ids_anchored: bool = Field(
+        False, description="weight decay pulls ids back to where they started, not to nothing"
+    )
     knowledge_beside_ids: bool = Field(
         True, description="give [id ; knowledge] to the network; False: ids alone"
     )

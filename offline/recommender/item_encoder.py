@@ -23,9 +23,13 @@ class ItemEncoder(nn.Module):
         id_vectors: initial id embeddings of unit variance float32 [N+1, D], or None for random;
             rows of zeros are random ones.
         id_std: standard deviation of the initial id embeddings.
+        anchored: train what ids differ from their start by, so that weight decay pulls them back
+            there (L2-SP: Li, Grandvalet and Davoine, 2018) and not to nothing: what a rare item's
+            text says is then not forgotten for want of interactions.
     """
 
     knowledge: Tensor | None
+    anchor: Tensor | None
 
     def __init__(
         self,
@@ -34,13 +38,17 @@ class ItemEncoder(nn.Module):
         knowledge: Vectors | None,
         id_vectors: Vectors | None,
         id_std: float = 0.02,
+        anchored: bool = False,
     ) -> None:
         super().__init__()
         start = torch.randn(n_items + 1, size)
         if id_vectors is not None:
             known = torch.from_numpy(id_vectors.any(axis=1))
             start[known] = torch.from_numpy(id_vectors)[known]
-        self.ids = nn.Parameter(start * id_std)
+        start *= id_std
+        self.ids = nn.Parameter(torch.zeros_like(start) if anchored else start)
+        # Made of the seed and the texts, as the parameters are, so no checkpoint needs it.
+        self.register_buffer("anchor", start if anchored else None, persistent=False)
         if knowledge is None:
             self.register_buffer("knowledge", None)
             return
@@ -55,7 +63,7 @@ class ItemEncoder(nn.Module):
 
     def forward(self) -> Tensor:
         """The whole table, float32 [N+1, D]; row 0 (padding) is zeros."""
-        table: Tensor = self.ids
+        table: Tensor = self.ids if self.anchor is None else self.ids + self.anchor
         if self.knowledge is not None:
             table = self.from_ids(table) + self.from_knowledge(self.knowledge)
         real = torch.ones(len(table), 1, device=table.device)

@@ -197,14 +197,17 @@ class SequenceRecommender:
         )
 
     def _new_item_encoder(self, data: TrainingData) -> ItemEncoder:
-        size, texts = self.config.embedding_size, data.knowledge
+        config, texts = self.config, data.knowledge
+        size = config.embedding_size
         beside = start = None
-        if texts is not None and self.config.knowledge_beside_ids:
+        if texts is not None and config.knowledge_beside_ids:
             beside = whiten(texts, size)
-        if texts is not None and self.config.id_init == "text":
-            start = project_text(texts, size, self.config.text_projection)
+        if texts is not None and config.id_init == "text":
+            start = project_text(texts, size, config.text_projection)
         with seeded(self.training.seed):
-            return ItemEncoder(data.n_items, size, beside, start, self.config.id_std)
+            return ItemEncoder(
+                data.n_items, size, beside, start, config.id_std, config.ids_anchored
+            )
 
     def _adopt(
         self, network: SequenceNetwork, data: TrainingData, regression: FreshRegression

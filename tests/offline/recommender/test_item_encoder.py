@@ -36,3 +36,27 @@ def test_items_without_a_vector_start_at_random() -> None:
     vectors[3] = 0.0
     table = ItemEncoder(20, 8, None, whiten(vectors, 8))().detach()
     assert table[3].abs().min() > 0
+
+
+def test_anchored_ids_start_where_others_do() -> None:
+    white = whiten(text_like(200, 30), 16)
+    tables = []
+    for anchored in (False, True):
+        torch.manual_seed(0)
+        tables.append(ItemEncoder(200, 16, None, white, 0.1, anchored)().detach())
+    assert torch.equal(*tables)
+
+
+def test_weight_decay_alone_takes_anchored_ids_nowhere() -> None:
+    white = whiten(text_like(200, 30), 16)
+    for anchored in (False, True):
+        torch.manual_seed(0)
+        encoder = ItemEncoder(200, 16, None, white, 0.1, anchored)
+        start = encoder().detach().clone()
+        optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.1, weight_decay=1.0)
+        for _ in range(10):
+            optimizer.zero_grad()
+            (encoder().sum() * 0.0).backward()
+            optimizer.step()
+        share = float((encoder().detach() / start)[1:].mean())
+        assert share == pytest.approx(1.0 if anchored else 0.9**10)

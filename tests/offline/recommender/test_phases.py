@@ -207,6 +207,19 @@ def test_refit_takes_as_many_epochs_of_each_phase(data: TrainingData, kept: list
     assert np.array_equal(refitted.item_table, start) == (len(kept) == 1)
 
 
+def test_anchored_ids_end_nearer_to_where_they_started(data: TrainingData) -> None:
+    start = project_text(data.knowledge, 16, "pca") * np.float32(SASREC.id_std)
+    likeness = []
+    for anchored in (False, True):
+        config = SASREC.model_copy(update={"ids_anchored": anchored})
+        model = SequenceRecommender(config, training(weight_decay=5.0, epochs=6)).fit(data)
+        likeness.append(np.corrcoef(model.item_table.ravel(), start.ravel())[0, 1])
+    assert likeness[0] < likeness[1] - 0.05
+    config = SASREC.model_copy(update={"ids_anchored": True})
+    frozen = SequenceRecommender(config, training(id_training="frozen")).fit(data)
+    np.testing.assert_array_equal(frozen.item_table, start)
+
+
 @pytest.mark.parametrize("stopped_after", [2, 3, 4, 5])
 @pytest.mark.parametrize("how", ["further-all", "further-ids"])
 def test_stopped_in_either_phase_it_becomes_the_same_model(
