@@ -53,8 +53,7 @@ def benchmark(
     if only is not None and only not in {entry.name for entry in grid.entries}:
         known = ", ".join(entry.name for entry in grid.entries)
         raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
-    for choice in grid.data:
-        grid.curves_on(choice)  # what is wrong with them is said before any work
+    grid.check()
     with locked(root):
         document = _begin(grid, name)
         for choice in grid.data:
