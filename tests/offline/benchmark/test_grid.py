@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.errors import ConfigError
+from model_store.errors import ConfigError, InputError
 from offline.benchmark.command import benchmark, find_sources, parse_places
 from offline.benchmark.grid import grid_names, read_grid
 from offline.recommender.config import Gru4recConfig
@@ -99,6 +99,13 @@ def test_what_is_wrong_with_the_last_entry_is_said_before_any_work(
     with pytest.raises(ConfigError, match=named):
         benchmark(grid, places, tmp_path / "out", tmp_path / "results")
     assert not (tmp_path / "out").exists()
+
+
+def test_data_of_which_nothing_can_be_held_out_are_named(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\na,b,1\na,c,2\n")
+    places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}
+    with pytest.raises(InputError, match="^data 'movielens-100k': no test cases"):
+        benchmark(write(tmp_path, GRID), places, tmp_path / "out", tmp_path / "results")
 
 
 def test_another_backbone_brings_its_own_defaults(tmp_path: Path) -> None:
