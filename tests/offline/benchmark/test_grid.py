@@ -104,7 +104,7 @@ def test_what_is_wrong_with_the_last_entry_is_said_before_any_work(
 def test_data_of_which_nothing_can_be_held_out_are_named(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\na,b,1\na,c,2\n")
     places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}
-    with pytest.raises(InputError, match="^data 'movielens-100k': no test cases"):
+    with pytest.raises(InputError, match=r"^data 'movielens-100k': no test cases"):
         benchmark(write(tmp_path, GRID), places, tmp_path / "out", tmp_path / "results")
 
 
