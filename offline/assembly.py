@@ -103,11 +103,16 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     rows, size = table.shape
     report = json.loads(parts.report.path("report.json").read_bytes())
     test = report["models"][model["name"]]["test"]["all"]
+    recipe = configuration["recipe"]
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": ModelInfo.of_sequence_graph(model["name"], size, model["config"]["max_length"]),
         "encoder": EncoderInfo(
-            name=_encoder_name(parts, configuration["recipe"]),
+            name=name_encoder(
+                recipe["encoding"]["encoder"],
+                parts.encoder,
+                is_tuned=bool(recipe["behaviour"]["stages"]),
+            ),
             vector_size=read_vectors(parts.vectors).shape[1],
             has_graph=True,
         ),
@@ -121,11 +126,20 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     }
 
 
-def _encoder_name(parts: BundleParts, recipe: Mapping[str, Any]) -> str:
-    """One that was tuned is another encoder, whose vectors are of no use to other versions."""
-    name = str(recipe["encoding"]["encoder"])
-    is_tuned = bool(recipe["behaviour"]["stages"])
-    return f"{name}, tuned {parts.encoder.fingerprint[:12]}" if is_tuned else name
+def name_encoder(name: str, encoder: Artifact, *, is_tuned: bool) -> str:
+    """What a manifest calls the text encoder; of one name are only those of one space.
+
+    One that was tuned, or lies in a folder, may be another the next time: the fingerprint of its
+    export, made of its files, tells them apart.
+
+    Args:
+        name: the recipe's.
+        encoder: as it was exported.
+        is_tuned: on the build's own behaviour.
+    """
+    if is_tuned:
+        return f"{name}, tuned {encoder.fingerprint[:12]}"
+    return f"{name}, {encoder.fingerprint[:12]}" if Path(name).is_dir() else name
 
 
 def read_retriever(parts: BundleParts) -> RetrieverInfo | None:

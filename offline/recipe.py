@@ -23,7 +23,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    description: str = Field(min_length=1, description="one line, shown by `longtail build --help`")
+    description: str = Field(min_length=1, description="one line, for who chooses among them")
     knowledge: KnowledgeConfig = KnowledgeConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()

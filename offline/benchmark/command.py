@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_store.errors import ConfigError
+from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
 from offline.artifact import locked
 from offline.assembly import code_revision
@@ -46,6 +46,7 @@ def benchmark(
 
     Raises:
         ConfigError: the grid is wrong, or a data set's place isn't given.
+        InputError: of a data set nothing can be held out.
         LongtailError: a training can't be done, in one line.
     """
     grid = read_grid(name)
@@ -53,13 +54,17 @@ def benchmark(
     if only is not None and only not in {entry.name for entry in grid.entries}:
         known = ", ".join(entry.name for entry in grid.entries)
         raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
-    for choice in grid.data:
-        grid.curves_on(choice)  # what is wrong with them is said before any work
+    grid.check()
     with locked(root):
         document = _begin(grid, name)
         for choice in grid.data:
             run = GridRun(grid, choice, sources[choice.name], root / choice.name, say)
             split, n_items = run.split()
+            for part in grid.parts:
+                if not len(getattr(split, part)):
+                    raise InputError(
+                        f"data {choice.name!r}: no {part} cases, nobody has three interactions"
+                    )
             cells: list[Cell] = []
             for cell in run.cells(only):
                 cells.append(cell)

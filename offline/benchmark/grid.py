@@ -95,6 +95,18 @@ class Grid(_Part):
         """The entries that are run on a data set, in their order."""
         return tuple(entry for entry in self.entries if not entry.data or data in entry.data)
 
+    def check(self) -> None:
+        """Look at every recipe and curve, so that what is wrong is said before any work.
+
+        Raises:
+            ConfigError: there is no such recipe, a change doesn't fit one, or two entries of a
+                curve have one share.
+        """
+        for data in self.data:
+            for entry in self.entries_on(data.name):
+                self.recipe_of(data, entry, self.seeds[0])
+            self.curves_on(data)
+
     def curves_on(self, data: DataChoice) -> dict[str, dict[float, str]]:
         """Learning curves on a data set: names of entries by the share of users that train.
 

@@ -89,6 +89,15 @@ def test_longtail_commands_of_the_documents_exist(
             pytest.fail(capsys.readouterr().err)
 
 
+def test_the_readmes_recipes_are_those_that_come_along() -> None:
+    from offline.recipe import recipe_names
+
+    _, _, table = (ROOT / "README.md").read_text().partition("| recipe | what it is |")
+    first_cells = re.findall(r"^\| (`.+?) \|", table.partition("\n\n")[0], re.MULTILINE)
+    named = re.findall(r"`([\w-]+)`", " ".join(first_cells))
+    assert sorted(named) == recipe_names()
+
+
 def all_command_names(parser: argparse.ArgumentParser, name: tuple[str, ...] = ()) -> list[str]:
     names = []
     for action in parser._actions:

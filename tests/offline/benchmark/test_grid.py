@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model_store.errors import ConfigError
-from offline.benchmark.command import find_sources, parse_places
+from model_store.errors import ConfigError, InputError
+from offline.benchmark.command import benchmark, find_sources, parse_places
 from offline.benchmark.grid import grid_names, read_grid
 from offline.recommender.config import Gru4recConfig
 
@@ -79,6 +79,33 @@ def test_a_change_that_fits_no_recipe_is_named_with_its_entry(tmp_path: Path, ch
     grid = read_grid(write(tmp_path, text))
     with pytest.raises(ConfigError, match="'Wide IDs' on mine"):
         grid.recipe_of(grid.data[1], grid.entries[1], 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("recommender.embedding_size = 128", "recommender.size = 3", "'Wide IDs' on movielens-1"),
+        ("training.epochs = 9", "training.epochs = 0", "'Wide IDs' on mine"),
+        ('recipe = "ids"\nchanges', 'recipe = "nothing"\nchanges', "recipe 'nothing'"),
+    ],
+)
+def test_what_is_wrong_with_the_last_entry_is_said_before_any_work(
+    tmp_path: Path, old: str, new: str, named: str
+) -> None:
+    places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\na,b,1\n")
+    assert old in GRID
+    grid = write(tmp_path, GRID.replace(old, new))
+    with pytest.raises(ConfigError, match=named):
+        benchmark(grid, places, tmp_path / "out", tmp_path / "results")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_of_which_nothing_can_be_held_out_are_named(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\na,b,1\na,c,2\n")
+    places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}
+    with pytest.raises(InputError, match=r"^data 'movielens-100k': no test cases"):
+        benchmark(write(tmp_path, GRID), places, tmp_path / "out", tmp_path / "results")
 
 
 def test_another_backbone_brings_its_own_defaults(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from offline.artifact import Artifact
+from offline.assembly import name_encoder
+
+
+def exported(fingerprint: str) -> Artifact:
+    return Artifact(Path("text_encoder"), fingerprint, {})
+
+
+def test_encoders_have_one_name_only_where_they_are_one(tmp_path: Path) -> None:
+    """Fresh items are given to all versions of the name, as vectors of its encoder."""
+    first, second = exported("a" * 64), exported("b" * 64)
+    folder = str(tmp_path)
+    for name, is_tuned in ((folder, False), (folder, True), ("from-the-hub", True)):
+        assert name_encoder(name, first, is_tuned=is_tuned).startswith(f"{name}, ")
+        assert name_encoder(name, first, is_tuned=is_tuned) != name_encoder(
+            name, second, is_tuned=is_tuned
+        )
+    assert name_encoder("from-the-hub", first, is_tuned=False) == "from-the-hub"
+    assert name_encoder("from-the-hub", second, is_tuned=False) == "from-the-hub"
