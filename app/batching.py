@@ -80,6 +80,8 @@ class Batcher(Generic[Asked, Context, Answer]):
         self._follows = bool(self._waiting)
         if self._follows:
             asyncio.get_running_loop().call_soon(self._run)
+        if not batch:
+            return
         try:
             answers = self._answer([asked for asked, _ in batch], context)
         except Exception:

@@ -83,6 +83,22 @@ def test_one_whose_caller_has_gone_is_left_out() -> None:
     assert doubling.batches == [[2]]
 
 
+def test_nothing_is_computed_where_all_callers_have_gone() -> None:
+    doubling = Doubling()
+
+    async def leave() -> None:
+        batcher = Batcher(doubling, lambda: 2)
+        gone = [asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2)]
+        for task in gone:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        for _ in range(MOST_TURNS + 3):
+            await asyncio.sleep(0)
+        assert all(task.cancelled() for task in gone)
+
+    asyncio.run(leave())
+    assert doubling.batches == []
+
+
 def test_who_is_alone_needs_no_further_turn() -> None:
     doubling = Doubling()
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from offline.data.split import Cases, Split
+from tests.offline.encoding.tiny_encoder import save_bert
 
 N_ITEMS = 60
 N_THEMES = 6
@@ -52,30 +50,9 @@ def make_encoder(folder: Path, layers: int = 3, seed: int = 1) -> Path:
     words = [*SPECIAL, *dict.fromkeys(" ".join(ITEM_TEXTS).split())]
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair=None, special_tokens=ends
+    return save_bert(
+        folder, tokenizer, seed, hidden_size=32, intermediate_size=64, num_hidden_layers=layers
     )
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        max_position_embeddings=40,
-    )
-    BertModel(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=40,
-    ).save_pretrained(folder)
-    return folder
 
 
 def write_data(folder: Path, seed: int) -> Path:
