@@ -66,7 +66,7 @@ class GridRun:
 
     def split(self) -> tuple[Split, int]:
         """How interactions are held out, and the number of items N."""
-        data = self._build(self.grid.entries[0], 0, self.root).read_data()
+        data = self._any_build().read_data()
         return Split.load(data.path("split")), len(read_catalogue(data)[0])
 
     def cells(self, only: str | None = None) -> Iterator[Cell]:
@@ -86,6 +86,10 @@ class GridRun:
     def _build(self, entry: Entry, seed: int, root: Path) -> Build:
         recipe = self.grid.recipe_of(self.choice, entry, seed)
         return Build(self.source, recipe, root, say=lambda _: None)
+
+    def _any_build(self) -> Build:
+        """A build for what all entries have in common."""
+        return self._build(self.grid.entries_on(self.choice.name)[0], 0, self.root)
 
     def _train(self, entry: Entry, seed: int) -> Cell:
         shared = self._build(entry, seed, self.root)
@@ -109,7 +113,7 @@ class GridRun:
         return Cell(entry.name, seed, self._read_ranks(ranked.folder), facts)
 
     def _baselines(self) -> Iterator[Cell]:
-        build = self._build(self.grid.entries[0], 0, self.root)
+        build = self._any_build()
         data = build.read_data()
         ranked = build.stage(
             "baselines",

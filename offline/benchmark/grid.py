@@ -89,10 +89,12 @@ class Grid(_Part):
                 raise ValueError(f"entry {entry.name!r} names data {unknown[0]!r}, not in the grid")
         if self.reference not in entries:
             raise ValueError(f"reference {self.reference!r} is not an entry")
+        if idle := next((name for name in sorted(data) if not self.entries_on(name)), None):
+            raise ValueError(f"data set {idle!r} has no entry that is run on it")
         return self
 
     def entries_on(self, data: str) -> tuple[Entry, ...]:
-        """The entries that are run on a data set, in their order."""
+        """The entries that are run on a data set of the grid, in their order; one at least."""
         return tuple(entry for entry in self.entries if not entry.data or data in entry.data)
 
     def check(self) -> None:

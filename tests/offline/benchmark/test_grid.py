@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from model_store.errors import ConfigError, InputError
+from offline.benchmark.cells import BASELINES, GridRun
 from offline.benchmark.command import benchmark, find_sources, parse_places
 from offline.benchmark.grid import grid_names, read_grid
+from offline.inputs import find_source
 from offline.recommender.config import Gru4recConfig
 
 GRID = """
@@ -106,6 +109,47 @@ def test_data_of_which_nothing_can_be_held_out_are_named(tmp_path: Path) -> None
     places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}
     with pytest.raises(InputError, match=r"^data 'movielens-100k': no test cases"):
         benchmark(write(tmp_path, GRID), places, tmp_path / "out", tmp_path / "results")
+
+
+OF_ANOTHER_SHAPE = """
+description = "each data set has a network of its own"
+reference = "ids"
+data = [
+    { name = "wide" },
+    { name = "mine", changes = { recommender = { backbone = "caser", window = 3 } } },
+]
+
+[[entries]]
+name = "ids"
+recipe = "ids"
+changes.recommender.heads = 4
+data = ["wide"]
+
+[[entries]]
+name = "IDs of mine"
+recipe = "ids"
+data = ["mine"]
+"""
+
+
+def test_data_on_which_the_first_entry_is_not_run_are_read(tmp_path: Path) -> None:
+    grid = read_grid(write(tmp_path, OF_ANOTHER_SHAPE))
+    grid.check()
+    interactions = tmp_path / "mine.csv"
+    rows = [f"a,{item},{item}" for item in range(4)]
+    interactions.write_text("\n".join(["user_id,item_id,timestamp", *rows, ""]))
+    source = find_source(str(interactions), None, None)
+    run = GridRun(grid, grid.data[1], source, tmp_path / "out")
+    split, n_items = run.split()
+    assert (len(split.test), n_items) == (1, 4)
+    assert [cell.entry for cell in islice(run.cells(), len(BASELINES))] == list(BASELINES)
+
+
+def test_data_on_which_no_entry_is_run_are_named(tmp_path: Path) -> None:
+    text = GRID.replace('recipe = "ids"', 'recipe = "ids"\ndata = ["movielens-100k"]')
+    text = text.replace("on.mine.training.epochs = 9\n", "")
+    with pytest.raises(ConfigError, match="data set 'mine' has no entry that is run on it"):
+        read_grid(write(tmp_path, text))
 
 
 def test_another_backbone_brings_its_own_defaults(tmp_path: Path) -> None:
