@@ -22,6 +22,7 @@ from offline.recommender.checkpoint import (
     restore_tensors,
     save_checkpoint,
 )
+from offline.recommender.optimizer import new_optimizer
 
 Batch = TypeVar("Batch")
 
@@ -122,13 +123,7 @@ class Tuning:
         self.checkpoint = checkpoint
         self.record = TuningRecord()
         self._best: dict[str, Tensor] = {}
-        tuned = [p for p in task.module.parameters() if p.requires_grad]
-        # Biases and norms have nothing to unlearn.
-        groups = [
-            {"params": [p for p in tuned if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in tuned if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self._optimizer = new_optimizer(task.module, config.learning_rate, config.weight_decay)
 
     def run(self) -> TuningRecord:
         """Tune to the end.

@@ -28,6 +28,7 @@ from offline.recommender.config import TrainingConfig
 from offline.recommender.learning_rate import learning_rate_at
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
+from offline.recommender.optimizer import new_optimizer
 from offline.recommender.phases import Phase, PhaseName, choose_trained, phases_of
 
 Validate = Callable[[SequenceNetwork], float]
@@ -183,10 +184,8 @@ class Trainer:
         if self._best:
             self.network.load_state_dict(self._best)
         choose_trained(self.network, phase)
-        self._optimizer = torch.optim.AdamW(
-            _decay_groups(self.network, self.config.weight_decay),
-            lr=self.config.learning_rate,
-            fused=True,
+        self._optimizer = new_optimizer(
+            self.network, self.config.learning_rate, self.config.weight_decay
         )
 
     def _finished(self) -> bool:
@@ -275,17 +274,6 @@ def fingerprint_of(*parts: object) -> str:
         content = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()
-
-
-def _decay_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices alone: biases and norms have nothing to unlearn."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim > 1]
-    others = [p for p in trained if p.ndim <= 1]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
 
 
 def _devices(network: torch.nn.Module) -> list[torch.device]:

@@ -1,0 +1,20 @@
+"""The optimizer of a training: of recommenders, and of text encoders tuned on behaviour."""
+
+from __future__ import annotations
+
+import torch
+
+
+def new_optimizer(
+    module: torch.nn.Module, learning_rate: float, weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter, 2019) over the parameters that have gradients now.
+
+    Weight decay is for matrices alone: biases and norms have nothing to unlearn.
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
