@@ -15,7 +15,7 @@ from torch import Tensor
 
 from offline.behaviour.config import TuningConfig
 from offline.behaviour.history_encoder import HistoryEncoder
-from offline.behaviour.samples import Samples, draw_samples, histories_of
+from offline.behaviour.samples import Samples, draw_samples, histories_of, newest
 from offline.data.split import Split
 from offline.evaluate.metrics import ndcg_at_k, rank_cases
 from offline.recommender.batches import Histories, batches_by_length
@@ -93,15 +93,9 @@ class NextItem:
         row_of = {tuple(history): number for number, history in enumerate(distinct.tolist())}
 
         def score(batch: Histories) -> Scores:
-            keys = [tuple(_newest(history, n_kept)) for history in batch]
+            keys = [tuple(newest(history, n_kept).tolist()) for history in batch]
             users = vectors[[row_of[key] for key in keys]]
             scores: Scores = (users @ items.T).float().cpu().numpy()
             return scores
 
         return ndcg_at_k(rank_cases(score, cases, k=0).ranks)
-
-
-def _newest(history: npt.NDArray[np.int32], n: int) -> list[int]:
-    """The last `n` items, newest first, 0 where there are fewer."""
-    last: list[int] = history[::-1][:n].tolist()
-    return last + [0] * (n - len(last))

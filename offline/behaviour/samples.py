@@ -69,13 +69,19 @@ def draw_samples(
     return _merged(histories[is_new], targets[is_new])
 
 
-def histories_of(cases: Cases, history_items: int) -> Int32:
-    """The last items before each case's target, newest first, int32 [C, H]; 0 where there are
+def newest(history: Int32, n: int) -> Int32:
+    """The last `n` items of a history int32 [L], newest first, int32 [n]; 0 where there are
     fewer."""
+    last = np.zeros(n, dtype=np.int32)
+    last[: len(history)] = history[::-1][:n]
+    return last
+
+
+def histories_of(cases: Cases, history_items: int) -> Int32:
+    """The newest items before each case's target, int32 [C, H]; see `newest`."""
     histories = np.zeros((len(cases), history_items), dtype=np.int32)
     for row in range(len(cases)):
-        last = cases.history(row)[::-1][:history_items]
-        histories[row, : len(last)] = last
+        histories[row] = newest(cases.history(row), history_items)
     return histories
 
 
