@@ -36,6 +36,7 @@ class Criterion:
         self.config = config
         self._class_of = np.zeros(len(counts), dtype=np.int64)
         self._class_of[self.trained] = np.arange(len(self.trained))
+        self._kept: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._sampler = None
         if 0 < config.sampled_negatives < len(self.trained):
             self._sampler = NegativeSampler(counts[self.trained], config.sampled_negatives)
@@ -60,9 +61,10 @@ class Criterion:
             return self._generalised(users, table, targets, rng)
         if self._sampler is None:
             # The only loss that reads every row: without those that take no part.
-            items = table[as_tensor(self.trained, table)]
-            classes = as_tensor(self._class_of[targets], table)
-            return catalogue_cross_entropy(users, items, classes, self.config.label_smoothing)
+            trained, class_of = self._on(table.device)
+            classes = class_of[as_tensor(targets, table)]
+            smoothing = self.config.label_smoothing
+            return catalogue_cross_entropy(users, table[trained], classes, smoothing)
         drawn, logs = self._sampler.draw(rng)
         return sampled_cross_entropy(
             users,
@@ -71,6 +73,13 @@ class Criterion:
             as_tensor(self.trained[drawn], table),
             as_tensor(logs, table),
         )
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The trained items, and each item's place among them; taken to a device once."""
+        if device not in self._kept:
+            trained, class_of = torch.from_numpy(self.trained), torch.from_numpy(self._class_of)
+            self._kept[device] = trained.to(device), class_of.to(device)
+        return self._kept[device]
 
     def _one_each(self, targets: Indices, rng: np.random.Generator) -> Indices:
         """For each target another item, drawn evenly; a lone item is its own negative."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from offline.recommender.config import TrainingConfig
 from offline.recommender.criterion import Criterion
@@ -119,3 +120,38 @@ def test_a_negative_of_bce_is_any_other_trained_item() -> None:
     assert {(int(a), int(b)) for a, b in zip(wanted, drawn, strict=True)} == {
         (a, b) for a in trained for b in trained if a != b
     }
+
+
+def test_items_that_nobody_chose_are_in_no_softmax() -> None:
+    torch.manual_seed(0)
+    criterion = Criterion(np.array([0, 3, 0, 1, 2, 5]), TrainingConfig())
+    users, table = torch.randn(4, 8), torch.randn(6, 8)
+    targets = np.array([1, 3, 5, 5])
+    wanted = F.cross_entropy(users @ table[[1, 3, 4, 5]].T, torch.tensor([0, 1, 3, 3]))
+    for _ in range(2):  # what is kept for the next step is the same
+        loss = criterion.loss(users, table, targets, np.random.default_rng(0))
+        torch.testing.assert_close(loss, wanted)
+
+
+class _Copies(TorchDispatchMode):
+    """Notes the size of every tensor that goes to another device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.sizes.append(args[0].numel())
+        return func(*args, **kwargs or {})
+
+
+def test_a_step_takes_nothing_to_the_device_but_its_targets() -> None:
+    criterion = Criterion(np.arange(50), TrainingConfig())
+    users, table = torch.empty(3, 8, device="meta"), torch.empty(50, 8, device="meta")
+    steps = []
+    for _ in range(2):
+        with _Copies() as copies:
+            criterion.loss(users, table, np.array([1, 2, 3]), np.random.default_rng(0))
+        steps.append(sorted(copies.sizes))
+    assert steps == [[3, 49, 50], [3]]
