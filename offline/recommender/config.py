@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 TextProjection = Literal["whitened", "pca", "centred"]
 IdTraining = Literal["trainable", "frozen", "further-all", "further-ids"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class SequenceConfig(BaseModel):
@@ -164,6 +165,11 @@ class TrainingConfig(BaseModel):
     share: float = Field(1.0, gt=0.0, le=1.0, description="of the users, whose sequences train")
     seed: int = Field(0, ge=0, lt=2**31)
     device: Literal["auto", "cpu", "cuda"] = Field("cpu", description="auto: cuda where it is")
+    precision: Precision = Field(
+        "float32",
+        description="of what the backbone computes in training; bfloat16 is for GPUs. Weights, "
+        "item table, loss and optimizer are float32 with either, and so is all that is ranked",
+    )
 
     @model_validator(mode="after")
     def _choices_fit_the_loss(self) -> Self:

@@ -80,7 +80,7 @@ class Contrast:
         lengths = np.array([len(view) for view in seen])
         present = as_tensor(np.arange(block.shape[1]) < lengths[:, None], table)
         items = F.embedding(as_tensor(block, table), table)
-        first, second = network.backbone.last_as_trained(items, present).chunk(2)
+        first, second = network.after_last(items, present).chunk(2)
         return first, second
 
 

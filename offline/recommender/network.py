@@ -7,16 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from offline.recommender.backbone import Backbone
+from offline.recommender.config import Precision
 from offline.recommender.item_encoder import ItemEncoder
 
 
 class SequenceNetwork(nn.Module):
-    """What is trained: the item table reads the history and, tied, is what is scored against."""
+    """What is trained: the item table reads the history and, tied, is what is scored against.
 
-    def __init__(self, items: ItemEncoder, backbone: Backbone) -> None:
+    Args:
+        items: the table.
+        backbone: reads it.
+        precision: of the backbone's arithmetic in training. What comes out of it is float32 with
+            either, and so are weights and gradients.
+    """
+
+    def __init__(
+        self, items: ItemEncoder, backbone: Backbone, precision: Precision = "float32"
+    ) -> None:
         super().__init__()
         self.items = items
         self.backbone = backbone
+        self.precision = precision
 
     def forward(self, history: Tensor, table: Tensor) -> Tensor:
         """What comes next at every position.
@@ -28,12 +39,23 @@ class SequenceNetwork(nn.Module):
         Returns:
             float32 [B, L, D].
         """
-        users: Tensor = self.backbone(F.embedding(history, table), history != 0)
-        return users
+        return self.everywhere(F.embedding(history, table), history != 0)
 
-    def users(self, history: Tensor, table: Tensor) -> Tensor:
-        """User vectors [B, D] from histories int64 [B, L], padded on the left, and a table."""
-        return self.backbone.last(F.embedding(history, table), history != 0)
+    def everywhere(self, items: Tensor, present: Tensor) -> Tensor:
+        """`Backbone.forward` in the training's precision; float32 [B, L, D]."""
+        with self._arithmetic(items.device):
+            users: Tensor = self.backbone(items, present)
+        return users.float()
+
+    def after_last(self, items: Tensor, present: Tensor) -> Tensor:
+        """`Backbone.last_as_trained` in the training's precision; float32 [B, D]."""
+        with self._arithmetic(items.device):
+            users = self.backbone.last_as_trained(items, present)
+        return users.float()
+
+    def _arithmetic(self, device: torch.device) -> torch.autocast:
+        enabled = self.precision == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 class ServingNetwork(nn.Module):

@@ -70,7 +70,7 @@ class HiddenItem:
             backbone.mask,
             F.embedding(as_tensor(block, table), table),
         )
-        users = backbone(items, as_tensor(block > 0, table))
+        users = network.everywhere(items, as_tensor(block > 0, table))
         return self.criterion.loss(_at(users, hidden), table, block[hidden], rng)
 
     def choose(self, block: npt.NDArray[np.int64], rng: np.random.Generator) -> Mask:

@@ -88,7 +88,7 @@ class SequenceRecommender:
         counts = data.counts()
         regression = FreshRegression(data.knowledge, counts > 0)
         backbone = self._new_backbone()
-        network = SequenceNetwork(self._new_item_encoder(data), backbone)
+        network = SequenceNetwork(self._new_item_encoder(data), backbone, self.training.precision)
         network.to(_device(self.training.device))
         objective = self._new_objective(backbone, Criterion(counts, self.training))
 

@@ -65,7 +65,8 @@ class InterestLayer(Block):
 
     def _to_interests(self, normed: Tensor, key_value: Tensor, present: Tensor) -> Tensor:
         batch, length, size = normed.shape
-        weights = self.interest(normed).clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
+        # Long sums of bfloat16 would stop growing.
+        weights = self.interest(normed).float().clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
         weights = weights * present.unsqueeze(-1)
         pooled = (weights.unsqueeze(-1) * key_value.unsqueeze(2)).cumsum(dim=1)
         # Before the first item the sum is 0, and so is what is pooled.

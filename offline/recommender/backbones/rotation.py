@@ -25,12 +25,12 @@ def turn(vectors: Tensor, turns: Tensor) -> Tensor:
     Dimensions 2i and 2i + 1 of a head are a complex number, so that turning is one product.
 
     Args:
-        vectors: float32 [B, L, H * head size], contiguous, of any number H of heads.
+        vectors: float32 or bfloat16 [B, L, H * head size], contiguous, of any number H of heads.
         turns: of the L positions.
 
     Returns:
-        The same shape.
+        float32 of the same shape: bfloat16 has no complex numbers.
     """
     heads = vectors.shape[-1] // (2 * turns.shape[-1])
-    pairs = torch.view_as_complex(vectors.reshape(*vectors.shape[:-1], -1, 2))
+    pairs = torch.view_as_complex(vectors.float().reshape(*vectors.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * turns.repeat(1, heads)).flatten(-2)

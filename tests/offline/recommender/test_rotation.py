@@ -18,3 +18,9 @@ def test_only_distances_matter() -> None:
     scores = [turn(query, turns) @ turn(key, turns).mT for turns in (late, early)]
     torch.testing.assert_close(scores[0], scores[1])
     assert not torch.allclose(scores[0], query @ key.mT)
+
+
+def test_what_has_no_complex_numbers_is_turned_as_float32() -> None:
+    vectors = torch.randn(1, LENGTH, 4).bfloat16()
+    turns = turns_from_end(LENGTH, 4, torch.device("cpu"))
+    assert torch.equal(turn(vectors, turns), turn(vectors.float(), turns))
