@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from model_store.errors import ConfigError, InputError
 from model_store.files import hash_file, write_atomically
 
@@ -147,6 +149,15 @@ def hash_sources(sources: Sequence[str]) -> str:
             if file.suffix in {".py", ".txt"}:
                 digest.update(str(file.relative_to(_ROOM)).encode())
                 digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint_of(*parts: object) -> str:
+    """sha256 in hex over arrays and whatever else has a `repr`, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()
 
 

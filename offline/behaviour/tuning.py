@@ -16,6 +16,7 @@ from torch import Tensor
 from model_store.errors import InputError
 from offline.behaviour.config import TuningConfig
 from offline.progress import Progress
+from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import (
     gather_tensors,
     load_checkpoint,
@@ -144,9 +145,7 @@ class Tuning:
         # All chance of an epoch comes from (seed, epoch), so that a resumed run meets the same.
         rng = np.random.default_rng([self.config.seed, number])
         module, total = self.task.module, 0.0
-        devices = [p.device for p in module.parameters() if p.device.type == "cuda"][:1]
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(rng.integers(2**62)))
+        with seeded(int(rng.integers(2**62)), module):
             module.train()
             batches = self.task.batches(rng)
             if not batches:

@@ -13,8 +13,8 @@ from offline.made.vectors import clustered_vectors, expected_popularity, repeat_
 from offline.made.world import MOST_DISTINCT, Items, World
 from offline.recommender.backbone import Backbone
 from offline.recommender.backbones.sasrec import Sasrec
+from offline.recommender.chance import seeded
 from offline.recommender.config import SasrecConfig
-from offline.recommender.training import seeded
 
 Vectors = npt.NDArray[np.float32]
 

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offline.artifact import hash_sources
+from offline.artifact import fingerprint_of, hash_sources
 from offline.cache import cache_folder
 from offline.made.model import CONFIG, MadeModel
 from offline.made.world import World
 from offline.progress import Progress
 from offline.recommender.backbones.sasrec import Sasrec
+from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.losses import sampled_cross_entropy
 from offline.recommender.negatives import Logs, Rows
-from offline.recommender.training import fingerprint_of, seeded
 
 _ID_STD = 0.02
 _BATCH_STEPS = 6_400  # interactions in a batch: many short histories, or fewer long ones

@@ -15,11 +15,13 @@ from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
+from offline.artifact import fingerprint_of
 from offline.data.split import Cases
 from offline.evaluate.metrics import ndcg_at_k, rank_cases
 from offline.recommender.backbone import Backbone, CausalBackbone
 from offline.recommender.backbones import new_backbone
 from offline.recommender.batches import Histories, cut_windows, pad_left
+from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import (
     Bert4recConfig,
@@ -35,12 +37,7 @@ from offline.recommender.objective import HiddenItem, NextItem, Objective
 from offline.recommender.phases import Phase, phases_of
 from offline.recommender.recommender import Scores, TrainingData, Vectors
 from offline.recommender.text_projection import project_text, whiten
-from offline.recommender.training import (
-    Trainer,
-    TrainingRecord,
-    fingerprint_of,
-    seeded,
-)
+from offline.recommender.training import Trainer, TrainingRecord
 
 _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from model_store.errors import InputError
 from offline.progress import Progress
 from offline.recommender.batches import Items, batches_by_length
+from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import (
     gather_tensors,
     load_checkpoint,
@@ -217,7 +215,7 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed, number])
         total = 0.0
         self.network.train()
-        with seeded(int(rng.integers(2**62)), _devices(self.network)):
+        with seeded(int(rng.integers(2**62)), self.network):
             batches = batches_by_length(self._lengths, self.config.batch_size, rng)
             for step, batch in enumerate(batches):
                 self._set_learning_rate((number - 1) * self._steps_per_epoch + step)
@@ -257,25 +255,3 @@ class Trainer:
         self.record = TrainingRecord.from_dict(state["record"])
         self._begin(next(phase for phase in self.phases if phase.name == self.record.phase))
         self._best = restore_tensors(tensors, self.network, self._optimizer)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Iterator[None]:
-    """torch's chance from a seed within, the caller's untouched after; CPU and the devices."""
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-def fingerprint_of(*parts: object) -> str:
-    """sha256 over texts and arrays, in order."""
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.hexdigest()
-
-
-def _devices(network: torch.nn.Module) -> list[torch.device]:
-    device = next(network.parameters()).device
-    return [device] if device.type == "cuda" else []

@@ -1,0 +1,22 @@
+"""torch's chance, from a seed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
+    """torch's chance from a seed within, the caller's untouched after.
+
+    Args:
+        seed: 0 to 2^63 - 1.
+        module: the device that its weights are on has chance of its own; None: the CPU's alone.
+    """
+    devices = [] if module is None else [p.device for p in module.parameters() if p.is_cuda][:1]
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
