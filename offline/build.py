@@ -29,15 +29,22 @@ Say = Callable[[str], None]
 SplitName = Literal["leave_one_out", "global_time"]
 N_PARITY_TEXTS = 64
 CHECKPOINT = "checkpoint"
-TRAINING_SOURCES = ("recommender", "data/split.py", "evaluate/metrics.py")
+# All code below offline/ that a stage's result hangs on; a test follows the imports.
+TRAINING_SOURCES = (
+    "recommender",
+    *("data/interactions.py", "data/split.py"),
+    "evaluate/metrics.py",
+)
 TUNING_SOURCES = (
     "behaviour",
-    "encoding/sentence_encoder.py",
-    "data/split.py",
+    *("data/interactions.py", "data/split.py"),
+    *("encoding/config.py", "encoding/item_vectors.py", "encoding/sentence_encoder.py"),
     "evaluate/metrics.py",
-    "recommender/batches.py",
-    "recommender/checkpoint.py",
+    *("recommender/batches.py", "recommender/chance.py", "recommender/checkpoint.py"),
+    *("recommender/optimizer.py", "recommender/recommender.py"),
 )
+EVALUATION_SOURCES = ("evaluate", *TRAINING_SOURCES)
+EXPORT_SOURCES = ("export", *TRAINING_SOURCES)
 HEADLINE_METRICS = ("hit_rate_at_10", "ndcg_at_10")
 
 
@@ -294,7 +301,7 @@ class Build:
             return {name: round(figures[name], 4) for name in HEADLINE_METRICS}
 
         inputs = {"data": data.fingerprint, "recommender": trained.fingerprint}
-        return self.stage("evaluate", ("evaluate",), {}, inputs, produce)
+        return self.stage("evaluate", EVALUATION_SOURCES, {}, inputs, produce)
 
     def refit_on_everything(self, data: Artifact, vectors: Artifact, chosen: Artifact) -> Artifact:
         """Train again on all interactions, for as many epochs as proved best."""
@@ -344,4 +351,4 @@ class Build:
 
         config = self.recipe.retrieval.model_dump()
         inputs = {"data": data.fingerprint, model.folder.name: model.fingerprint}
-        return self.stage("export", ("export", "recommender"), config, inputs, produce)
+        return self.stage("export", EXPORT_SOURCES, config, inputs, produce)

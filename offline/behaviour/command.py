@@ -23,10 +23,10 @@ STAGE = "encoder"
 SOURCES = (
     "behaviour",
     "data",
-    "encoding/sentence_encoder.py",
+    *("encoding/config.py", "encoding/sentence_encoder.py"),
     "item_text.py",
-    "recommender/batches.py",
-    "recommender/checkpoint.py",
+    *("recommender/batches.py", "recommender/chance.py", "recommender/checkpoint.py"),
+    "recommender/optimizer.py",
 )
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -25,6 +25,7 @@ from offline.inputs import Source
 from offline.stage_files import read_catalogue
 
 BASELINES = ("popularity", "markov")
+SOURCES = (*TRAINING_SOURCES, "benchmark/cells.py")
 
 Ranks = npt.NDArray[np.int64]
 
@@ -104,7 +105,7 @@ class GridRun:
         trained = build.train(data, vectors)
         ranked = build.stage(
             "ranks",
-            (*TRAINING_SOURCES, "benchmark/cells.py"),
+            SOURCES,
             {"parts": self.grid.parts},
             {"data": data.fingerprint, "recommender": trained.fingerprint},
             lambda folder: _rank_network(data, trained, self.grid.parts, folder),
@@ -117,7 +118,7 @@ class GridRun:
         data = build.read_data()
         ranked = build.stage(
             "baselines",
-            (*TRAINING_SOURCES, "benchmark/cells.py"),
+            SOURCES,
             {"parts": self.grid.parts},
             {"data": data.fingerprint},
             lambda folder: _rank_baselines(data, self.grid.parts, folder),

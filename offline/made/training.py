@@ -39,9 +39,13 @@ _WARM_UP_STEPS = 50
 _FEWEST_STEPS, _MOST_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
 _CHECKPOINT_S = 60.0
 _JUDGED, _K = 500, 10
-_SOURCES = (
-    *("made/training.py", "made/world.py", "made/model.py", "recommender/losses.py"),
-    *("recommender/backbones/sasrec.py", "recommender/backbones/transformer.py"),
+SOURCES = (
+    *("made/model.py", "made/training.py", "made/vectors.py", "made/world.py"),
+    *("recommender/backbone.py", "recommender/chance.py", "recommender/checkpoint.py"),
+    *("recommender/dropout.py", "recommender/losses.py", "recommender/negatives.py"),
+    *("recommender/backbones/attention.py", "recommender/backbones/rotation.py"),
+    *("recommender/backbones/sasrec.py", "recommender/backbones/serving_layer.py"),
+    "recommender/backbones/transformer.py",
 )
 
 
@@ -50,7 +54,7 @@ def trained_model(world: World) -> MadeModel:
 
     A training that was stopped goes on from its last checkpoint.
     """
-    fingerprint = fingerprint_of(CONFIG, hash_sources(_SOURCES), world.n_items, world.seed)
+    fingerprint = fingerprint_of(CONFIG, hash_sources(SOURCES), world.n_items, world.seed)
     path = cache_folder() / "made" / f"{world.n_items}-{world.seed}-{fingerprint[:12]}.safetensors"
     training = _Training(world)
     training.take_up(path)

@@ -64,7 +64,12 @@ def syntax_of(path: Path) -> ast.Module:
 
 def imports_of(path: Path) -> Iterator[tuple[str, str | None]]:
     """Each import anywhere in a file: the module, and the name taken from it (None: all of it)."""
-    for node in ast.walk(syntax_of(path)):
+    yield from imports_in(syntax_of(path))
+
+
+def imports_in(syntax: ast.AST) -> Iterator[tuple[str, str | None]]:
+    """Each import anywhere in a syntax tree, as `imports_of` gives them."""
+    for node in ast.walk(syntax):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, None
