@@ -26,6 +26,8 @@ from model_store.files import hash_file, write_atomically
 
 MANIFEST = "stage.json"
 _ROOM = Path(__file__).parent
+# Code, prompts, and the knowledge that comes along.
+_DECIDING = {".py", ".txt", ".gz"}
 
 Facts = Mapping[str, Any]
 Produce = Callable[[Path], Facts]
@@ -146,7 +148,7 @@ def hash_sources(sources: Sequence[str]) -> str:
         if not path.exists():
             raise FileNotFoundError(f"{path}: a stage names this source, but it is not there")
         for file in files:
-            if file.suffix in {".py", ".txt"}:
+            if file.suffix in _DECIDING:
                 digest.update(str(file.relative_to(_ROOM)).encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import ConfigError, InputError
-from offline.artifact import Facts, Stage, hash_inputs, locked, run_stage
+from offline.artifact import Facts, Stage, hash_inputs, hash_sources, locked, run_stage
 
 STAGE = Stage("words", ["artifact.py"], {"n": 2}, {"data": "abc"})
 
@@ -114,6 +114,21 @@ def test_changed_code_changes_the_fingerprint() -> None:
     assert STAGE.fingerprint() != replace(STAGE, sources=["progress.py"]).fingerprint()
     with pytest.raises(FileNotFoundError):
         replace(STAGE, sources=["no_such_part"]).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["code.py", "prompts/v1.txt", "shipped/answers.jsonl.gz"])
+def test_whatever_of_a_part_decides_a_result_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("offline.artifact._ROOM", tmp_path)
+    changed = tmp_path / "part" / name
+    changed.parent.mkdir(parents=True)
+    changed.write_text("1")
+    before = hash_sources(["part"])
+    (tmp_path / "part" / "code.pyc").write_text("compiled")
+    assert hash_sources(["part"]) == before
+    changed.write_text("2")
+    assert hash_sources(["part"]) != before
 
 
 def test_inputs_are_hashed_by_content(tmp_path: Path) -> None:
