@@ -66,7 +66,7 @@ class Gate:
         self._admission = admission
         self._id_prefix = secrets.token_hex(6)
         self._ids = count(1)
-        self._refused_urls = Counter[bytes]()
+        self._refused = Counter[tuple[bytes, bytes]]()  # by method and URL
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other scopes (lifespan) are passed on."""
@@ -110,6 +110,7 @@ class Gate:
 
     def refusal(
         self,
+        method: bytes,
         url: bytes,
         headers: Iterable[tuple[bytes, bytes]],
         more: Iterable[tuple[bytes, bytes]],
@@ -117,14 +118,14 @@ class Gate:
         """The whole answer to a refused request, for a server that asked `refuses`.
 
         Args:
-            url: the request's.
+            method, url: the request's.
             headers: the request's, names in lower case.
             more: to be sent beside the answer's own.
         """
         request_id = self._choose_request_id(headers).encode()
-        if not self._refused_urls:
+        if not self._refused:
             asyncio.get_running_loop().call_soon(self._count_refusals)
-        self._refused_urls[url] += 1
+        self._refused[method, url] += 1
         body = request_id.join(_REFUSAL_BODY)
         lines = [
             _REFUSAL_HEAD,
@@ -135,10 +136,10 @@ class Gate:
 
     def _count_refusals(self) -> None:
         """Count those of one turn of the loop together: one by one is a fifth of what they cost."""
-        for url, n in self._refused_urls.items():
+        for (method, url), n in self._refused.items():
             path = url.partition(b"?")[0].decode("latin-1")
-            self._metrics.turned_away(self._route("POST", path), n)
-        self._refused_urls.clear()
+            self._metrics.turned_away(self._route(method.decode("latin-1"), path), n)
+        self._refused.clear()
 
     def _route(self, method: str, path: str) -> str:
         return path if (method, path) in self._shortcuts else "other"

@@ -55,7 +55,8 @@ class GuardedProtocol(HttpToolsProtocol):
         headers = [*self.server_state.default_headers]
         if not keeps_alive:
             headers.append((b"connection", b"close"))
-        self.transport.write(self._gate.refusal(self.url, self.headers, headers))
+        method = self.parser.get_method()
+        self.transport.write(self._gate.refusal(method, self.url, self.headers, headers))
         if not keeps_alive:
             self.transport.close()
         self.on_response_complete()

@@ -254,12 +254,15 @@ def test_pipelined_requests_are_all_answered(service: tuple[int, Admission]) -> 
 def test_refusals_are_counted(service: tuple[int, Admission]) -> None:
     port, admission = service
     admission.enter()
-    talk(port, request("/recommend"))
+    asked_wrongly = b"GET /recommend HTTP/1.1\r\nHost: x\r\n\r\n"
+    talk(port, request("/recommend"), asked_wrongly, request("/recommend?a=b"))
     admission.leave()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         metrics = answer.read().decode()
-    assert "longtail_overload_total 1.0" in metrics
-    assert 'longtail_requests_total{route="/recommend",served_by="",status="429"} 1.0' in metrics
+    assert "longtail_overload_total 3.0" in metrics
+    for route, n in (("/recommend", 2), ("other", 1)):
+        counted = f'longtail_requests_total{{route="{route}",served_by="",status="429"}} {n}.0'
+        assert counted in metrics
     assert 'longtail_request_seconds_count{route="/recommend"}' not in metrics
 
 
