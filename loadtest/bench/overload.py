@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from loadtest.bench.measured_server import (
 )
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.rig import Rig, check_answers, say
-from loadtest.bench.watch import MemoryWatch
+from loadtest.bench.watch import CpuWatch, MemoryWatch
 from loadtest.client import Load, Sample
 from loadtest.pacing import Arrivals
 
@@ -68,11 +67,8 @@ def run(rig: Rig) -> dict[str, Any]:
     with rig.service(bundle) as child:
         check_answers(child.address, bodies)
         server = MeasuredServer.asked(child, bodies, expect_items(K))
-        watch = (
-            MemoryWatch(split_processes(child)[0])
-            if sys.platform == "linux"
-            else contextlib.nullcontext()
-        )
+        memory = MemoryWatch(split_processes(child)[0] if sys.platform == "linux" else [0])
+        cpu = CpuWatch(lambda: child.cpu_s)
         with rig.measuring():
             capacity_rps = measure_capacity(rig, server)
             phases = Phases(capacity_rps, rig.plan.steady_s, rig.plan.overload_s)
@@ -80,7 +76,7 @@ def run(rig: Rig) -> dict[str, Any]:
                 f"  {capacity_rps:.0f} rps is the capacity; {OVERLOAD_FACTOR:g} times as much "
                 f"for {phases.overload_s:g} s"
             )
-            with watch as memory, Load(child.address, N_CONNECTIONS) as load:
+            with memory, cpu, Load(child.address, N_CONNECTIONS) as load:
                 sample = load.keep_pace(
                     server.requests,
                     phases.starts_s(),
@@ -90,8 +86,9 @@ def run(rig: Rig) -> dict[str, Any]:
     for fault, count in sample.faults.items():
         say(f"  {count} × {fault}")
     figures = summarise(phases, sample)
-    if memory is not None:
-        figures["rss"] = memory.summary()
+    add_cpu_shares(figures, phases, sample, cpu)
+    if rss := memory.summary():
+        figures["rss"] = rss
     return {"overload": figures, "failed": server.n_failed + sample.n_failed}
 
 
@@ -167,6 +164,21 @@ def _describe_recovery(
     }
 
 
+def add_cpu_shares(figures: dict[str, Any], phases: Phases, sample: Sample, cpu: CpuWatch) -> None:
+    """How much of a core the service took, steady and in each second after the overload.
+
+    A tail that grows while the core is busy all the time is a queue; otherwise it is something
+    else. Nothing is added where CPU time isn't known.
+    """
+    steady_end_s, over_end_s, end_s = phases.ends_s
+    if not cpu.seen:
+        return
+    steady_s = (sample.begun_s + LEAD_SHARE * steady_end_s, sample.begun_s + steady_end_s)
+    figures["steady"]["cpu_share"] = cpu.shares(steady_s)[0]
+    seconds_s = sample.begun_s + over_end_s + np.arange(int(end_s - over_end_s) + 1)
+    figures["recovery"]["cpu_share_by_second"] = cpu.shares(seconds_s.tolist())
+
+
 def describe(figures: dict[str, Any]) -> list[str]:
     """The lines a person reads."""
     found = figures["overload"]
@@ -187,6 +199,9 @@ def describe(figures: dict[str, Any]) -> list[str]:
         )
     by_second = [format_ms(value, 1) for value in found["recovery"]["p99_ms_by_second"][:5]]
     lines.append(f"  p99 of each second after it: {' '.join(by_second)} ms")
+    if shares := found["recovery"].get("cpu_share_by_second"):
+        busy = " ".join(f"{share:.0%}" for share in shares[:5])
+        lines.append(f"  core busy {found['steady']['cpu_share']:.0%} before it, then {busy}")
     if rss := found.get("rss"):
         lines.append(
             f"  rss {rss['start_bytes'] / 1e6:.1f} MB at the start, {rss['end_bytes'] / 1e6:.1f} "

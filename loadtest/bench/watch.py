@@ -1,37 +1,58 @@
-"""Looks at a server from aside while it is loaded: its memory; and does things to it."""
+"""Looks at a server from aside while it is loaded (memory, CPU time), and does things to it."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
+
+import numpy as np
 
 from loadtest.memory import rss_bytes_of
 
 
-@dataclass
-class MemoryWatch:
-    """RSS of some processes every so often, in a thread; use as a context manager.
+class Watch(ABC):
+    """Looks every so often, in a thread; use as a context manager."""
 
-    One look takes some 50 µs of the client's time.
-    """
-
-    pids: list[int]
-    interval_s: float = 0.5
-    rss_bytes: list[int] = field(default_factory=list)
+    interval_s: float
 
     def __enter__(self) -> Self:
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True, name="memory")
+        self._thread = threading.Thread(target=self._run, daemon=True, name=type(self).__name__)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+
+    @abstractmethod
+    def look(self) -> bool:
+        """Look once; False where there is nothing more to see."""
+
+    def _run(self) -> None:
+        while self.look() and not self._ended.wait(self.interval_s):
+            pass
+
+
+@dataclass
+class MemoryWatch(Watch):
+    """RSS of some processes; one look takes some 50 µs of the client's time."""
+
+    pids: list[int]
+    interval_s: float = 0.5
+    rss_bytes: list[int] = field(default_factory=list)
+
+    def look(self) -> bool:
+        """See `Watch.look`."""
+        try:
+            self.rss_bytes.append(rss_bytes_of(self.pids))
+        except OSError:  # not Linux; or one of them has ended, which shows elsewhere
+            return False
+        return True
 
     def summary(self) -> dict[str, int]:
         """RSS at the start, at the end, and the most there was; empty off Linux."""
@@ -43,14 +64,35 @@ class MemoryWatch:
             "max_bytes": max(self.rss_bytes),
         }
 
-    def _look(self) -> None:
-        while sys.platform == "linux":
-            try:
-                self.rss_bytes.append(rss_bytes_of(self.pids))
-            except OSError:  # one of them has ended, which shows elsewhere
-                return
-            if self._ended.wait(self.interval_s):
-                return
+
+@dataclass
+class CpuWatch(Watch):
+    """How busy a server is.
+
+    Attributes:
+        read: answers the CPU seconds that the server has used so far, None where nobody knows.
+        seen: what it answered, after the second of perf_counter when it did.
+    """
+
+    read: Callable[[], float | None]
+    interval_s: float = 0.25
+    seen: list[tuple[float, float]] = field(default_factory=list)
+
+    def look(self) -> bool:
+        """See `Watch.look`."""
+        used_s = self.read()
+        if used_s is None:
+            return False
+        self.seen.append((time.perf_counter(), used_s))
+        return True
+
+    def shares(self, edges_s: Sequence[float]) -> list[float]:
+        """Of one core, between each two edges in seconds of perf_counter; [] if none was seen."""
+        if not self.seen:
+            return []
+        times_s, used_s = zip(*self.seen, strict=True)
+        at_edges_s = np.interp(edges_s, times_s, used_s)
+        return [round(float(share), 3) for share in np.diff(at_edges_s) / np.diff(edges_s)]
 
 
 @dataclass

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from loadtest.bench.figures import percentiles_ms, ratio_of
-from loadtest.bench.overload import Phases
+from loadtest.bench.overload import Phases, add_cpu_shares
 from loadtest.bench.overload import summarise as summarise_overload
 from loadtest.bench.swap import SETTLING_S
 from loadtest.bench.swap import summarise as summarise_swaps
-from loadtest.bench.watch import MemoryWatch, Timetable
+from loadtest.bench.watch import CpuWatch, MemoryWatch, Timetable
 from loadtest.client import Sample
 
 PHASES = Phases(capacity_rps=100, steady_s=2, overload_s=3)
@@ -133,3 +133,34 @@ def test_memory_is_watched_while_it_grows() -> None:
     if found:  # on Linux
         assert found["max_bytes"] - found["start_bytes"] > 45 << 20
         assert found["end_bytes"] < found["max_bytes"]
+
+
+def test_how_busy_a_server_was_is_told_between_any_two_moments() -> None:
+    watch = CpuWatch(lambda: None, seen=[(10.0, 1.0), (10.5, 1.5), (12.0, 1.5), (13.0, 2.5)])
+    assert watch.shares([10.0, 11.0, 12.0, 13.0]) == [0.5, 0.0, 1.0]
+    assert CpuWatch(lambda: None).shares([0.0, 1.0]) == []
+
+
+def test_how_busy_this_process_is_is_read_while_it_works() -> None:
+    with CpuWatch(time.process_time, interval_s=0.005) as watch:
+        time.sleep(0.02)
+        begun_s, used_s = time.perf_counter(), time.process_time()
+        while time.process_time() < used_s + 0.2:
+            pass
+        ended_s = time.perf_counter()
+        time.sleep(0.02)
+        idle_s = time.perf_counter()
+    busy, idle = watch.shares([begun_s, ended_s, idle_s])
+    assert busy == pytest.approx(0.2 / (ended_s - begun_s), rel=0.3)
+    assert idle < busy
+
+
+def test_where_the_time_went_is_told_second_by_second() -> None:
+    sample = make_sample((0.5, 200, 2.0), (5.5, 200, 9.0), (6.5, 200, 3.0))
+    figures = summarise_overload(PHASES, sample)
+    times_s = [1_000.0, 1_002.0, 1_005.0, 1_006.0, 1_007.0]
+    used_s = [0.0, 1.2, 4.2, 4.9, 5.0]
+    watch = CpuWatch(lambda: None, seen=list(zip(times_s, used_s, strict=True)))
+    add_cpu_shares(figures, PHASES, sample, watch)
+    assert figures["steady"]["cpu_share"] == 0.6
+    assert figures["recovery"]["cpu_share_by_second"] == [0.7, 0.1]
