@@ -67,7 +67,7 @@ def run(rig: Rig) -> dict[str, Any]:
     with rig.service(bundle) as child:
         check_answers(child.address, bodies)
         server = MeasuredServer.asked(child, bodies, expect_items(K))
-        memory = MemoryWatch(split_processes(child)[0] if sys.platform == "linux" else [0])
+        memory = MemoryWatch(split_processes(child)[0] if sys.platform == "linux" else [])
         cpu = CpuWatch(lambda: child.cpu_s)
         with rig.measuring():
             capacity_rps = measure_capacity(rig, server)

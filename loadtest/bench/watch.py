@@ -28,6 +28,7 @@ class Watch(ABC):
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        self.look()  # what happened since the last look counts too
 
     @abstractmethod
     def look(self) -> bool:
@@ -40,7 +41,7 @@ class Watch(ABC):
 
 @dataclass
 class MemoryWatch(Watch):
-    """RSS of some processes; one look takes some 50 µs of the client's time."""
+    """RSS of some processes, of none off Linux; one look takes some 50 µs of the client's time."""
 
     pids: list[int]
     interval_s: float = 0.5
@@ -48,9 +49,11 @@ class MemoryWatch(Watch):
 
     def look(self) -> bool:
         """See `Watch.look`."""
+        if not self.pids:
+            return False
         try:
             self.rss_bytes.append(rss_bytes_of(self.pids))
-        except OSError:  # not Linux; or one of them has ended, which shows elsewhere
+        except OSError:  # one of them has ended, which shows elsewhere
             return False
         return True
 
