@@ -20,6 +20,9 @@ class SequenceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedding_size: int = Field(64, ge=4, le=1024, description="D, size of an item_table row")
+    members: int = Field(
+        1, ge=1, le=16, description="networks side by side, each on its part of D; scores are means"
+    )
     max_length: int = Field(100, ge=1, le=4096, description="history items that are looked at")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="on inputs, residuals and hidden units")
     id_init: Literal["random", "text"] = Field(
@@ -38,6 +41,24 @@ class SequenceConfig(BaseModel):
         True, description="give [id ; knowledge] to the network; False: ids alone"
     )
 
+    @property
+    def member_size(self) -> int:
+        """Size of a member's part of an item_table row."""
+        return self.embedding_size // self.members
+
+    @model_validator(mode="after")
+    def _members_get_equal_parts(self) -> Self:
+        if self.embedding_size % self.members:
+            raise ValueError(
+                f"embedding_size {self.embedding_size} is not a multiple of members {self.members}"
+            )
+        return self
+
+    def of_member(self) -> Self:
+        """What one member is: the same on its own, of its own size."""
+        alone = {"embedding_size": self.member_size, "members": 1}
+        return type(self).model_validate(self.model_dump() | alone)
+
 
 class TransformerConfig(SequenceConfig):
     """The shape of a network of attention layers."""
@@ -48,9 +69,10 @@ class TransformerConfig(SequenceConfig):
 
     @model_validator(mode="after")
     def _heads_get_an_even_size(self) -> Self:
-        if self.embedding_size % (2 * self.heads):
+        if self.member_size % (2 * self.heads):
+            shared = f" / members {self.members}" if self.members > 1 else ""
             raise ValueError(
-                f"embedding_size {self.embedding_size} is not an even multiple of "
+                f"embedding_size {self.embedding_size}{shared} is not an even multiple of "
                 f"heads {self.heads}"
             )
         return self

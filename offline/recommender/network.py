@@ -8,21 +8,20 @@ from torch.nn import functional as F
 
 from offline.recommender.backbone import Backbone
 from offline.recommender.config import Precision
-from offline.recommender.item_encoder import ItemEncoder
 
 
 class SequenceNetwork(nn.Module):
     """What is trained: the item table reads the history and, tied, is what is scored against.
 
     Args:
-        items: the table.
+        items: makes the table, float32 [N+1, D].
         backbone: reads it.
         precision: of the backbone's arithmetic in training. What comes out of it is float32 with
             either, and so are weights and gradients.
     """
 
     def __init__(
-        self, items: ItemEncoder, backbone: Backbone, precision: Precision = "float32"
+        self, items: nn.Module, backbone: Backbone, precision: Precision = "float32"
     ) -> None:
         super().__init__()
         self.items = items

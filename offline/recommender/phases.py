@@ -9,11 +9,9 @@ from typing import Literal
 from torch import nn
 
 from offline.recommender.config import IdTraining, TrainingConfig
+from offline.recommender.item_encoder import ItemEncoder
 
 PhaseName = Literal["all", "frozen", "ids"]
-
-IDS = "items.ids"
-"""The id embeddings' name among a network's parameters."""
 
 _PHASES: dict[IdTraining, tuple[PhaseName, ...]] = {
     "trainable": ("all",),
@@ -51,5 +49,7 @@ def phases_of(config: TrainingConfig, epochs: Sequence[int] | None = None) -> tu
 
 def choose_trained(network: nn.Module, phase: Phase) -> None:
     """Let a phase's parameters have gradients, and no others."""
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(phase.name == "all" or (name == IDS) == (phase.name == "ids"))
+    ids = {id(part.ids) for part in network.modules() if isinstance(part, ItemEncoder)}
+    for parameter in network.parameters():
+        of_ids = id(parameter) in ids
+        parameter.requires_grad_(phase.name == "all" or of_ids == (phase.name == "ids"))

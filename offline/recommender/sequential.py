@@ -30,6 +30,7 @@ from offline.recommender.config import (
 )
 from offline.recommender.contrast import Contrast
 from offline.recommender.criterion import Criterion
+from offline.recommender.ensemble import EachMember, Ensemble, EnsembleItems
 from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 from offline.recommender.item_encoder import ItemEncoder
 from offline.recommender.network import SequenceNetwork
@@ -174,10 +175,15 @@ class SequenceRecommender:
         return model
 
     def _new_backbone(self) -> Backbone:
+        config = self.config
         with seeded(self.training.seed):
-            return new_backbone(self.config)
+            if config.members == 1:
+                return new_backbone(config)
+            return Ensemble([new_backbone(config.of_member()) for _ in range(config.members)])
 
     def _new_objective(self, backbone: Backbone, criterion: Criterion) -> Objective:
+        if isinstance(backbone, Ensemble):
+            return EachMember(self._new_objective(backbone.members[0], criterion))
         if isinstance(self.config, Bert4recConfig):
             objective: Objective = HiddenItem(criterion, self.config)
         else:
@@ -193,18 +199,20 @@ class SequenceRecommender:
             objective, self.training.contrast_weight, self.training.contrast_temperature
         )
 
-    def _new_item_encoder(self, data: TrainingData) -> ItemEncoder:
+    def _new_item_encoder(self, data: TrainingData) -> ItemEncoder | EnsembleItems:
         config, texts = self.config, data.knowledge
-        size = config.embedding_size
+        size = config.member_size
         beside = start = None
         if texts is not None and config.knowledge_beside_ids:
             beside = whiten(texts, size)
         if texts is not None and config.id_init == "text":
             start = project_text(texts, size, config.text_projection)
         with seeded(self.training.seed):
-            return ItemEncoder(
-                data.n_items, size, beside, start, config.id_std, config.ids_anchored
-            )
+            encoders = [
+                ItemEncoder(data.n_items, size, beside, start, config.id_std, config.ids_anchored)
+                for _ in range(config.members)
+            ]
+        return encoders[0] if config.members == 1 else EnsembleItems(encoders)
 
     def _adopt(
         self, network: SequenceNetwork, data: TrainingData, regression: FreshRegression

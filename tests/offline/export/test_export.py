@@ -14,7 +14,6 @@ from model_store.id_map import IdMap
 from offline.export.bundle_files import ExportReport, export_model, spread_by_length
 from offline.export.graph import HISTORY, ITEM_TABLE, SCORES, USER, export_graph
 from offline.export.parity import Graph, ParityError, check_parity
-from offline.recommender.backbone import Backbone
 from offline.recommender.backbones import new_backbone
 from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.batches import pad_left
@@ -27,6 +26,7 @@ from offline.recommender.config import (
     SasrecConfig,
     TrainingConfig,
 )
+from offline.recommender.ensemble import Ensemble
 from offline.recommender.recommender import rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle
@@ -198,25 +198,11 @@ def test_the_graph_has_fused_operators(report: ExportReport, folder: Path) -> No
     assert len(kinds) < 80
 
 
-class Together(Backbone):
-    """The sum of several networks: to export them one by one takes seconds each."""
-
-    def __init__(self, parts: list[Backbone]) -> None:
-        super().__init__()
-        self.parts = torch.nn.ModuleList(parts)
-
-    def forward(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        return sum(part(items, present) for part in self.parts)
-
-    def last(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        return sum(part.last(items, present) for part in self.parts)
-
-    def last_as_trained(self, items: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        return sum(part.last_as_trained(items, present) for part in self.parts)
-
-
 def test_every_backbone_answers_as_torch(tmp_path: Path) -> None:
-    """Untrained, but over a table that makes scores of a real size, at ragged lengths."""
+    """Untrained, but over a table that makes scores of a real size, at ragged lengths.
+
+    As one ensemble: to export them one by one takes seconds each.
+    """
     shape: dict[str, Any] = {"embedding_size": SIZE, "max_length": MAX_LENGTH}
     configs = [
         Bert4recConfig(**shape, layers=1),
@@ -225,11 +211,13 @@ def test_every_backbone_answers_as_torch(tmp_path: Path) -> None:
         LightsansConfig(**shape, layers=1),
         PaupConfig(**shape, layers=1),
     ]
+    width = SIZE * len(configs)
     model = SequenceRecommender(SasrecConfig(**shape), TrainingConfig())
-    model.backbone = Together([new_backbone(config) for config in configs]).eval()
-    model.item_table = np.random.default_rng(0).normal(size=(N_ITEMS + 1, SIZE)).astype(np.float32)
+    model.backbone = Ensemble([new_backbone(config) for config in configs]).eval()
+    model.item_table = np.random.default_rng(0).normal(size=(N_ITEMS + 1, width)).astype(np.float32)
     model.item_table[0] = 0.0
-    export_graph(model.backbone, SIZE, tmp_path / "model.onnx")
+    model.item_table *= len(configs)  # the mean over as many is the sum
+    export_graph(model.backbone, width, tmp_path / "model.onnx")
     graph = Graph(tmp_path / "model.onnx", model.item_table)
     parity = check_parity(model, graph, fresh_histories())
     assert (parity.shortest, parity.longest) == (1, MAX_LENGTH)

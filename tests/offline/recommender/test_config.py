@@ -20,6 +20,12 @@ from offline.recommender.config import (
         (SasrecConfig, {"layers": 0}, "layers"),
         (SasrecConfig, {"id_init": "magic"}, "id_init"),
         (SasrecConfig, {"embedding_size": 64, "heads": 3}, "64 is not an even multiple of heads 3"),
+        (SasrecConfig, {"members": 3}, "64 is not a multiple of members 3"),
+        (
+            SasrecConfig,
+            {"members": 16, "heads": 4},
+            "64 / members 16 is not an even multiple of heads 4",
+        ),
         (SasrecConfig, {"droput": 0.1}, "droput"),
         (TrainingConfig, {"learning_rate": 0.0}, "learning_rate"),
         (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),
