@@ -42,7 +42,7 @@ class EnsembleItems(nn.Module):
 
 
 class Ensemble(Backbone):
-    """Backbones of one kind, each reading its own part of the item vectors.
+    """Several backbones, each reading its own part of the item vectors.
 
     A user's vector holds the members' vectors divided by M, so that a score is the mean of the
     members' scores: the chances they give, averaged geometrically.
@@ -96,7 +96,7 @@ class EachMember:
     ) -> Tensor:
         """Mean of the members' losses.
 
-        A factor on the loss changes nothing: AdamW's steps are of one length whatever it is.
+        A factor on the loss hardly matters: AdamW's steps are of one length whatever it is.
         """
         members = members_of(network)
         losses = [self.objective.loss(member, windows, rng) for member in members]
