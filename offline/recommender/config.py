@@ -111,6 +111,24 @@ class CaserConfig(SequenceConfig):
     vertical_filters: int = Field(4, ge=1, le=1024)
 
 
+class HstuConfig(SequenceConfig):
+    """Causal attention by pointwise weights, gated."""
+
+    backbone: Literal["hstu"] = "hstu"
+    layers: int = Field(2, ge=1, le=16)
+    heads: int = Field(2, ge=1, le=32)
+
+    @model_validator(mode="after")
+    def _heads_get_equal_sizes(self) -> Self:
+        if self.member_size % self.heads:
+            shared = f" / members {self.members}" if self.members > 1 else ""
+            raise ValueError(
+                f"embedding_size {self.embedding_size}{shared} is not a multiple of "
+                f"heads {self.heads}"
+            )
+        return self
+
+
 class LightsansConfig(TransformerConfig):
     """Attention to a few interests."""
 
@@ -136,13 +154,14 @@ RecommenderConfig = Annotated[
     | Annotated[Bert4recConfig, Tag("bert4rec")]
     | Annotated[Gru4recConfig, Tag("gru4rec")]
     | Annotated[CaserConfig, Tag("caser")]
+    | Annotated[HstuConfig, Tag("hstu")]
     | Annotated[LightsansConfig, Tag("lightsans")]
     | Annotated[PaupConfig, Tag("paup")],
     Discriminator(
         _backbone_of,
         custom_error_type="backbone",
         custom_error_message=(
-            "backbone is none of sasrec, bert4rec, gru4rec, caser, lightsans, paup"
+            "backbone is none of sasrec, bert4rec, gru4rec, caser, hstu, lightsans, paup"
         ),
     ),
 ]

@@ -6,6 +6,7 @@ from offline.recommender.backbone import Backbone
 from offline.recommender.backbones.bert4rec import Bert4rec
 from offline.recommender.backbones.caser import Caser
 from offline.recommender.backbones.gru4rec import Gru4rec
+from offline.recommender.backbones.hstu import Hstu
 from offline.recommender.backbones.lightsans import Lightsans
 from offline.recommender.backbones.paup import Paup
 from offline.recommender.backbones.sasrec import Sasrec
@@ -13,6 +14,7 @@ from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,
     Gru4recConfig,
+    HstuConfig,
     LightsansConfig,
     PaupConfig,
     RecommenderConfig,
@@ -31,6 +33,8 @@ def new_backbone(config: RecommenderConfig) -> Backbone:
             return Gru4rec(config)
         case CaserConfig():
             return Caser(config)
+        case HstuConfig():
+            return Hstu(config)
         case LightsansConfig():
             return Lightsans(config)
         case PaupConfig():

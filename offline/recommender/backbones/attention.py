@@ -43,7 +43,7 @@ class _CausalAttention(torch.autograd.Function):
         forbidden = torch.full((length, length), -torch.inf, device=query.device).triu(1)
         attended = torch.empty_like(query)
         shares = []
-        for start, end in _blocks(length):
+        for start, end in blocks_of(length):
             scores = torch.bmm(query[:, start:end] * scale, key[:, :end].mT)
             scores[:, :, start:] += forbidden[start:end, start:end]
             shares.append(torch.softmax(scores, dim=-1, out=scores))
@@ -58,7 +58,7 @@ class _CausalAttention(torch.autograd.Function):
         scale = size**-0.5
         of_query = torch.empty_like(query)
         of_key, of_value = torch.zeros_like(key), torch.zeros_like(value)
-        for (start, end), share in zip(_blocks(length), shares, strict=True):
+        for (start, end), share in zip(blocks_of(length), shares, strict=True):
             gradient = gradients[0][:, start:end]
             of_value[:, :end].baddbmm_(share.mT, gradient)
             of_share = torch.bmm(gradient, value[:, :end].mT)
@@ -68,7 +68,7 @@ class _CausalAttention(torch.autograd.Function):
         return of_query.mul_(scale), of_key, of_value
 
 
-def _blocks(length: int) -> list[tuple[int, int]]:
+def blocks_of(length: int) -> list[tuple[int, int]]:
     """Start and end of each block, of nearly one size."""
     count = max(1, length // _LEAST_TOGETHER)
     return [(length * i // count, length * (i + 1) // count) for i in range(count)]

@@ -21,6 +21,7 @@ from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,
     Gru4recConfig,
+    HstuConfig,
     LightsansConfig,
     PaupConfig,
     SasrecConfig,
@@ -208,6 +209,7 @@ def test_every_backbone_answers_as_torch(tmp_path: Path) -> None:
         Bert4recConfig(**shape, layers=1),
         Gru4recConfig(**shape),
         CaserConfig(**shape, window=3),
+        HstuConfig(**shape, layers=1),
         LightsansConfig(**shape, layers=1),
         PaupConfig(**shape, layers=1),
     ]

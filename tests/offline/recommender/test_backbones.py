@@ -11,6 +11,7 @@ from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,
     Gru4recConfig,
+    HstuConfig,
     LightsansConfig,
     PaupConfig,
     RecommenderConfig,
@@ -24,6 +25,7 @@ CONFIGS: tuple[RecommenderConfig, ...] = (
     Bert4recConfig(**SHAPE),
     Gru4recConfig(**SHAPE, layers=2, hidden_size=12),
     CaserConfig(**SHAPE, window=4, horizontal_filters=3),
+    HstuConfig(**SHAPE),
     LightsansConfig(**SHAPE, interests=3),
     PaupConfig(**SHAPE, segment=3),
 )

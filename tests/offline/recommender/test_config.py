@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from offline.recommender.config import (
+    HstuConfig,
     PaupConfig,
     RecommenderConfig,
     SasrecConfig,
@@ -26,6 +27,7 @@ from offline.recommender.config import (
             {"members": 16, "heads": 4},
             "64 / members 16 is not an even multiple of heads 4",
         ),
+        (HstuConfig, {"heads": 3}, "64 is not a multiple of heads 3"),
         (SasrecConfig, {"droput": 0.1}, "droput"),
         (TrainingConfig, {"learning_rate": 0.0}, "learning_rate"),
         (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),

@@ -17,6 +17,7 @@ from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,
     Gru4recConfig,
+    HstuConfig,
     LightsansConfig,
     PaupConfig,
     RecommenderConfig,
@@ -45,6 +46,7 @@ BACKBONES: tuple[RecommenderConfig, ...] = (
     Bert4recConfig(**SHAPE),
     Gru4recConfig(**SHAPE, hidden_size=24),
     CaserConfig(**SHAPE, window=4, horizontal_filters=4),
+    HstuConfig(**SHAPE),
     LightsansConfig(**SHAPE),
     PaupConfig(**SHAPE),
 )
