@@ -5,7 +5,7 @@ Read by recipes, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -60,22 +60,32 @@ class SequenceConfig(BaseModel):
         return type(self).model_validate(self.model_dump() | alone)
 
 
-class TransformerConfig(SequenceConfig):
+class AttentionConfig(SequenceConfig):
     """The shape of a network of attention layers."""
+
+    heads_of_even_size: ClassVar[bool] = False
 
     layers: int = Field(2, ge=1, le=16)
     heads: int = Field(2, ge=1, le=32)
-    feedforward_factor: int = Field(1, ge=1, le=8, description="hidden size over D")
 
     @model_validator(mode="after")
-    def _heads_get_an_even_size(self) -> Self:
-        if self.member_size % (2 * self.heads):
+    def _heads_get_equal_sizes(self) -> Self:
+        if self.member_size % (2 * self.heads if self.heads_of_even_size else self.heads):
+            multiple = "an even multiple" if self.heads_of_even_size else "a multiple"
             shared = f" / members {self.members}" if self.members > 1 else ""
             raise ValueError(
-                f"embedding_size {self.embedding_size}{shared} is not an even multiple of "
+                f"embedding_size {self.embedding_size}{shared} is not {multiple} of "
                 f"heads {self.heads}"
             )
         return self
+
+
+class TransformerConfig(AttentionConfig):
+    """Attention layers with a feed-forward in each."""
+
+    heads_of_even_size: ClassVar[bool] = True  # rotations by position turn pairs of numbers
+
+    feedforward_factor: int = Field(1, ge=1, le=8, description="hidden size over D")
 
 
 class SasrecConfig(TransformerConfig):
@@ -111,22 +121,10 @@ class CaserConfig(SequenceConfig):
     vertical_filters: int = Field(4, ge=1, le=1024)
 
 
-class HstuConfig(SequenceConfig):
+class HstuConfig(AttentionConfig):
     """Causal attention by pointwise weights, gated."""
 
     backbone: Literal["hstu"] = "hstu"
-    layers: int = Field(2, ge=1, le=16)
-    heads: int = Field(2, ge=1, le=32)
-
-    @model_validator(mode="after")
-    def _heads_get_equal_sizes(self) -> Self:
-        if self.member_size % self.heads:
-            shared = f" / members {self.members}" if self.members > 1 else ""
-            raise ValueError(
-                f"embedding_size {self.embedding_size}{shared} is not a multiple of "
-                f"heads {self.heads}"
-            )
-        return self
 
 
 class LightsansConfig(TransformerConfig):

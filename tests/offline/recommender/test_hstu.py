@@ -48,10 +48,8 @@ def test_more_of_the_same_counts_more() -> None:
     """What softmax can't tell apart: one item of a kind in a history from four of them."""
     layer = network(1).layers[0]
     torch.nn.init.zeros_(layer.by_distance)
-    torch.nn.init.zeros_(layer.attended_norm.bias)
-    layer.longest = 1  # a division by it would leave the norm's epsilon in charge
-    one = torch.randn(1, 1, SIZE)
-    weights = []
-    layer.attended_norm.register_forward_hook(lambda _, given, __: weights.append(given[0]))
-    layer(one.repeat(1, 4, 1))
-    torch.testing.assert_close(weights[0][:, 3], 4 * weights[0][:, 0])
+    attended = []
+    layer.attended_norm.register_forward_hook(lambda _, given, __: attended.append(given[0]))
+    torch.manual_seed(3)
+    layer(torch.randn(1, 1, SIZE).repeat(1, 4, 1))
+    torch.testing.assert_close(attended[0][:, 3], 4 * attended[0][:, 0])
