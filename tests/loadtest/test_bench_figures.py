@@ -13,6 +13,7 @@ from loadtest.bench.figures import percentiles_ms, ratio_of
 from loadtest.bench.overload import Phases, add_cpu_shares
 from loadtest.bench.overload import summarise as summarise_overload
 from loadtest.bench.swap import SETTLING_S
+from loadtest.bench.swap import describe as describe_swaps
 from loadtest.bench.swap import summarise as summarise_swaps
 from loadtest.bench.watch import CpuWatch, MemoryWatch, Timetable
 from loadtest.client import Sample
@@ -91,6 +92,20 @@ def test_a_swap_lasts_from_the_call_until_it_has_settled() -> None:
     assert (figures["during"]["max_ms"], figures["steady"]["p99_ms"]) == (7.0, 2.0)
     assert figures["p99_to_steady"] == 3.5
     assert figures["activation_ms"] == [pytest.approx(200, abs=0.1)]
+
+
+def test_what_a_busy_machine_refuses_is_not_lost_by_a_swap_and_is_told_apart() -> None:
+    swaps = Timetable([1.0], lambda _: None)
+    swaps.done_s = [(1_001.0, 1_001.2)]
+    sample = make_sample(
+        (0.5, 200, 4.0), (0.6, 429, 1.5), (1.1, 200, 8.0), (1.1, 429, 1.5), (1.2, 429, 1.5)
+    )
+    sample.faults["status 500"] = 1
+    figures = summarise_swaps(swaps, sample, 70.0)
+    assert (figures["failed"], figures["refused"], figures["refused_during"]) == (1, 3, 2)
+    assert figures["during"]["requests"] == 1
+    assert (figures["steady"]["p99_ms"], figures["during"]["p99_ms"]) == (4.0, 8.0)
+    assert "1 requests failed, 3 were refused (2 of" in describe_swaps({"swap": figures})[0]
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
