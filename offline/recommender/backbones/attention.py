@@ -57,15 +57,21 @@ class _CausalAttention(torch.autograd.Function):
         length, size = query.shape[1:]
         scale = size**-0.5
         of_query = torch.empty_like(query)
-        of_key, of_value = torch.zeros_like(key), torch.zeros_like(value)
-        for (start, end), share in zip(blocks_of(length), shares, strict=True):
+        # The last block first: it sees every key, so what it gives them is where the rest is added.
+        # (baddbmm_ would go matrix by matrix: a part of a tensor is not contiguous.)
+        for (start, end), share in reversed([*zip(blocks_of(length), shares, strict=True)]):
             gradient = gradients[0][:, start:end]
-            of_value[:, :end].baddbmm_(share.mT, gradient)
+            to_value = torch.bmm(share.mT, gradient)
             of_share = torch.bmm(gradient, value[:, :end].mT)
             of_scores = torch._softmax_backward_data(of_share, share, -1, share.dtype)
             of_query[:, start:end] = torch.bmm(of_scores, key[:, :end])
-            of_key[:, :end].baddbmm_(of_scores.mT, query[:, start:end], alpha=scale)
-        return of_query.mul_(scale), of_key, of_value
+            to_key = torch.bmm(of_scores.mT, query[:, start:end])
+            if end == length:
+                of_key, of_value = to_key, to_value
+            else:
+                of_key[:, :end] += to_key
+                of_value[:, :end] += to_value
+        return of_query.mul_(scale), of_key.mul_(scale), of_value
 
 
 def blocks_of(length: int) -> list[tuple[int, int]]:
