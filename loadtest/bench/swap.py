@@ -120,6 +120,7 @@ def summarise(
         "refused": int(refused.sum()),
         "refused_during": n_refused_during,
         "failed": sample.n_failed,
+        "faults": dict(sample.faults),
         "failed_activations": len(swaps.faults),
     }
     p99_ms, steady_ms = figures["during"]["p99_ms"], figures["steady"]["p99_ms"]

@@ -103,6 +103,7 @@ def test_what_a_busy_machine_refuses_is_not_lost_by_a_swap_and_is_told_apart() -
     sample.faults["status 500"] = 1
     figures = summarise_swaps(swaps, sample, 70.0)
     assert (figures["failed"], figures["refused"], figures["refused_during"]) == (1, 3, 2)
+    assert figures["faults"] == {"status 500": 1}
     assert figures["during"]["requests"] == 1
     assert (figures["steady"]["p99_ms"], figures["during"]["p99_ms"]) == (4.0, 8.0)
     assert "1 requests failed, 3 were refused (2 of" in describe_swaps({"swap": figures})[0]

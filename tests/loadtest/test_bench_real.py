@@ -71,7 +71,7 @@ def test_an_exact_service_has_full_recall_in_every_kind_of_request(
 def test_swaps_under_load_lose_no_request(document: dict[str, Any]) -> None:
     swap = document["swap"]
     assert swap["n_swaps"] == PLAN.n_swaps
-    assert (swap["failed"], swap["failed_activations"]) == (0, 0)
+    assert (swap["faults"], swap["failed"], swap["failed_activations"]) == ({}, 0, 0)
     assert swap["during"]["requests"] > 0
 
 
