@@ -72,7 +72,8 @@ def test_swaps_under_load_lose_no_request(document: dict[str, Any]) -> None:
     swap = document["swap"]
     assert swap["n_swaps"] == PLAN.n_swaps
     assert (swap["faults"], swap["failed"], swap["failed_activations"]) == ({}, 0, 0)
-    assert swap["during"]["requests"] > 0
+    # A busy machine may refuse some, which says nothing about swaps; one that answers fewer does.
+    assert swap["during"]["requests"] > swap["refused_during"]
 
 
 def test_more_than_the_capacity_is_refused_in_the_right_way(document: dict[str, Any]) -> None:
