@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 
@@ -20,3 +21,11 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def stream_of(seed: int, part: int) -> int:
+    """A seed for one part of what a seed decides, 0 to 2^63 - 1; each part's chance is its own.
+
+    Two parts that both began at the seed itself would draw the same numbers.
+    """
+    return int(np.random.default_rng([seed, 0, part]).integers(2**62))

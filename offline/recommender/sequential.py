@@ -21,7 +21,7 @@ from offline.evaluate.metrics import ndcg_at_k, rank_cases
 from offline.recommender.backbone import Backbone, CausalBackbone
 from offline.recommender.backbones import new_backbone
 from offline.recommender.batches import Histories, cut_windows, pad_left
-from offline.recommender.chance import seeded
+from offline.recommender.chance import seeded, stream_of
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import (
     Bert4recConfig,
@@ -44,6 +44,7 @@ _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
 _CONFIG = "config.json"
 _CONFIGS: TypeAdapter[RecommenderConfig] = TypeAdapter(RecommenderConfig)
+_IDS, _NETWORK = 0, 1  # parts of a model, each started by chance of its own
 _SCORED_ROWS = 64  # histories that are read at a time: what they are made into stays in the cache
 
 
@@ -176,7 +177,7 @@ class SequenceRecommender:
 
     def _new_backbone(self) -> Backbone:
         config = self.config
-        with seeded(self.training.seed):
+        with seeded(stream_of(self.training.seed, _NETWORK)):
             if config.members == 1:
                 return new_backbone(config)
             return Ensemble([new_backbone(config.of_member()) for _ in range(config.members)])
@@ -207,7 +208,7 @@ class SequenceRecommender:
             beside = whiten(texts, size)
         if texts is not None and config.id_init == "text":
             start = project_text(texts, size, config.text_projection)
-        with seeded(self.training.seed):
+        with seeded(stream_of(self.training.seed, _IDS)):
             encoders = [
                 ItemEncoder(data.n_items, size, beside, start, config.id_std, config.ids_anchored)
                 for _ in range(config.members)

@@ -114,7 +114,7 @@ def test_further_training_goes_on_from_the_best_frozen_weights(
 
 
 def test_further_training_of_everything_changes_everything(data: TrainingData) -> None:
-    patient = {"epochs": 6, "patience": 6}
+    patient = {"epochs": 4, "patience": 4}
     frozen = SequenceRecommender(SASREC, training(id_training="frozen", **patient)).fit(data)
     further = SequenceRecommender(SASREC, training(id_training="further-all", **patient)).fit(data)
     assert further.record.best_phase == "all"

@@ -21,6 +21,7 @@ from offline.recommender.config import (
     SasrecConfig,
     TrainingConfig,
 )
+from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
 from tests.offline.recommender.planted import cases_of, fresh_histories, planted_cycle, successor
 
@@ -31,7 +32,7 @@ SASREC = SasrecConfig(**SHAPE)
 @pytest.mark.parametrize(
     ("config", "choices"),
     [
-        (Bert4recConfig(**SHAPE), {"epochs": 60}),
+        (Bert4recConfig(**SHAPE), {"epochs": 60, "patience": 20}),
         (Gru4recConfig(**SHAPE, hidden_size=24), {}),
         (CaserConfig(**SHAPE, window=4, horizontal_filters=4), {}),
         (HstuConfig(**SHAPE), {}),
@@ -62,3 +63,33 @@ def test_contrast_is_for_causal_networks() -> None:
     training = TrainingConfig(contrast_weight=0.1)
     with pytest.raises(ConfigError, match=r"contrast_weight = 0\.1: bert4rec is not causal"):
         SequenceRecommender(Bert4recConfig(**SHAPE), training).fit(planted_cycle())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Bert4recConfig,
+        CaserConfig,
+        Gru4recConfig,
+        HstuConfig,
+        LightsansConfig,
+        PaupConfig,
+        SasrecConfig,
+    ],
+    ids=lambda config: config.model_fields["backbone"].default,
+)
+def test_no_weight_starts_as_a_copy_of_an_id(config: type[RecommenderConfig]) -> None:
+    n_items = 2000
+    walks = np.random.default_rng(0).permuted(np.tile(np.arange(1, n_items + 1), (2, 1)), axis=1)
+    data = TrainingData(list(walks.astype(np.int32)), n_items, None, None)
+    shape = SHAPE | {"knowledge_beside_ids": False, "id_init": "random"}
+    model = SequenceRecommender(config(**shape), TrainingConfig(epochs=1, learning_rate=1e-12))
+    model.fit(data)
+    ids = model.item_table[1:] / np.linalg.norm(model.item_table[1:], axis=1, keepdims=True)
+    for name, weights in model.backbone.named_parameters():
+        for rows in (weights, weights.mT) if weights.ndim == 2 else ():
+            if rows.shape[1] == ids.shape[1]:
+                found = rows.detach().numpy()
+                found = found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-6)
+                # 16 numbers by chance come to .95 at most among so many.
+                assert np.abs(found @ ids.T).max() < 0.99, name
