@@ -17,7 +17,12 @@ from offline.evaluate.metrics import Ranks, gains, hits
 K = 10
 NEGATIVES = 100
 RARE_SHARE = 0.2
-Z_95 = 1.96  # standard errors on either side of a mean: its 95 % interval
+# Student's t: standard errors on either side of a mean that hold 95 %, by degrees of freedom.
+_DEGREES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 60, 120, np.inf)
+_T_95 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306),
+    *(2.228, 2.179, 2.131, 2.086, 2.042, 2.000, 1.980, 1.960),
+)
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -60,7 +65,7 @@ def rare_items(counts: npt.NDArray[np.int64]) -> Bool:
 
 
 def describe_entry(ranks: Sequence[Ranks], groups: Groups) -> Figures:
-    """Means over seeds, with the standard error over users and seeds.
+    """Means over seeds, with the standard error over users and seeds and the 95 % margin.
 
     Args:
         ranks: one int64 [C] a seed.
@@ -72,12 +77,14 @@ def describe_entry(ranks: Sequence[Ranks], groups: Groups) -> Figures:
             continue
         hit_rates = np.stack([hits(of_seed[chosen], K) for of_seed in ranks])
         ndcgs = np.stack([gains(of_seed[chosen], K) for of_seed in ranks])
+        spread = spread_of(ndcgs)
         figures[name] = {
             "cases": int(chosen.sum()),
             "hit_rate_at_10": float(hit_rates.mean()),
-            "hit_rate_at_10_standard_error": standard_error(hit_rates),
+            "hit_rate_at_10_standard_error": spread_of(hit_rates).standard_error,
             "ndcg_at_10": float(ndcgs.mean()),
-            "ndcg_at_10_standard_error": standard_error(ndcgs),
+            "ndcg_at_10_standard_error": spread.standard_error,
+            "ndcg_at_10_margin": spread.margin,
             "ndcg_at_10_of_seeds": [float(mean) for mean in ndcgs.mean(axis=1)],
         }
     sampled = [among_negatives(of_seed, groups.n_candidates) for of_seed in ranks]
@@ -98,27 +105,49 @@ def paired_gain(ranks: Sequence[Ranks], others: Sequence[Ranks], chosen: Bool) -
     differences = np.stack(
         [gains(one[chosen], K) - gains(other[chosen], K) for one, other in pairs]
     )
-    mean, error = float(differences.mean()), standard_error(differences)
+    mean, margin = float(differences.mean()), spread_of(differences).margin
     against = float(np.mean([gains(other[chosen], K).mean() for other in others]))
     return {
         "ndcg_at_10": mean,
-        "from": mean - Z_95 * error,
-        "to": mean + Z_95 * error,
+        "from": mean - margin,
+        "to": mean + margin,
         "relative": mean / against if against else None,
     }
 
 
-def standard_error(values: Float64) -> float:
-    """Standard error of the mean of [seeds, users], where both were drawn.
+@dataclass(frozen=True)
+class Spread:
+    """How far a mean may be off.
 
-    The two parts add: what users differ by, averaged over seeds, and what seeds differ by. That
-    counts the chance within a cell twice, so it is rather too wide than too narrow.
+    Attributes:
+        standard_error: of the mean.
+        margin: half of its 95 % interval.
     """
-    of_users, of_seeds = values.mean(axis=0), values.mean(axis=1)
-    variance = of_users.var(ddof=1) / len(of_users) if len(of_users) > 1 else float("nan")
-    if len(of_seeds) > 1:
-        variance += of_seeds.var(ddof=1) / len(of_seeds)
-    return float(np.sqrt(variance))
+
+    standard_error: float
+    margin: float
+
+
+def spread_of(values: Float64) -> Spread:
+    """That of the mean of [seeds, users], where both were drawn; of one seed, over users alone.
+
+    The two parts add: what users differ by, averaged over seeds, and what seeds differ by, which
+    counts the chance within a cell twice. As seeds are few, the interval is Student's with the
+    degrees of freedom of Welch and Satterthwaite: near the normal one where users are what
+    differs, and twice as wide where three seeds are.
+    """
+    variances, degrees = [], []
+    for means in (values.mean(axis=0), values.mean(axis=1)):
+        if len(means) > 1:
+            variances.append(float(means.var(ddof=1)) / len(means))
+            degrees.append(len(means) - 1)
+    if len(values[0]) < 2:
+        return Spread(float("nan"), float("nan"))
+    error = float(np.sqrt(sum(variances)))
+    parts = sum(variance**2 / free for variance, free in zip(variances, degrees, strict=True))
+    inverse_degrees = parts / error**4 if error else 0.0
+    factor = np.interp(inverse_degrees, 1 / np.array(_DEGREES[::-1]), _T_95[::-1])
+    return Spread(error, float(factor) * error)
 
 
 def among_negatives(ranks: Ranks, n_candidates: npt.NDArray[np.int64]) -> tuple[Float64, Float64]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from offline.benchmark.figures import Z_95
-
 PROTOCOL = """\
 Full ranking over the whole catalogue without the user's history, ties against the model,
 leave-one-out. Means over seeds; ± is one standard error over users and seeds. Gains are in NDCG@10,
-paired by user and seed, with their 95 % interval. *Tail* are the fifth of the users with the
-shortest histories, *rare* the cases whose target is among the rarest items that have a fifth of all
-training interactions. The columns *100 negatives* hold what papers with sampled metrics report: the
-target among 100 random items, expected over all draws. They say little; compare full ranks."""
+paired by user and seed, with their 95 % interval (Student's, as seeds are few). A line of one seed
+has what users differ by alone, and not what another training would give; nor does any interval hold
+what another tuning of a text encoder would: one is made for all seeds. *Tail* are the fifth of the
+users with the shortest histories, *rare* the cases whose target is among the rarest items that have
+a fifth of all training interactions. The columns *100 negatives* hold what papers with sampled
+metrics report: the target among 100 random items, expected over all draws. They say little; compare
+full ranks."""
 
 CURVES = """\
 Some of the users train, drawn by the seed, those of a smaller share among those of a larger one;
@@ -83,7 +84,7 @@ def _curves(data: Mapping[str, Any], part: str) -> str:
 
 def _with_interval(figures: Mapping[str, Any]) -> str:
     mean, gain = figures["all"]["ndcg_at_10"], figures.get("gain")
-    margin = Z_95 * figures["all"]["ndcg_at_10_standard_error"]
+    margin = figures["all"]["ndcg_at_10_margin"]
     shown = f"{_number(mean)} ({_number(mean - margin)} to {_number(mean + margin)})"
     return f"{shown}; {_gain(gain['all'])}" if gain else shown
 
@@ -107,7 +108,7 @@ def _gain(gain: Mapping[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
+    return f"{value:.4f}".replace("0.", ".", 1)
 
 
 def _signed(value: float) -> str:

@@ -10,7 +10,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from model_store.files import write_atomically
-from offline.benchmark.figures import Z_95
 
 
 def plot_entries(document: Mapping[str, Any], path: Path) -> None:
@@ -53,7 +52,7 @@ def plot_curves(document: Mapping[str, Any], path: Path) -> None:
             axes.errorbar(
                 [point["share"] for point in points],
                 [figures["ndcg_at_10"] for figures in shown],
-                yerr=[Z_95 * figures["ndcg_at_10_standard_error"] for figures in shown],
+                yerr=[figures["ndcg_at_10_margin"] for figures in shown],
                 label=curve,
                 marker="o",
                 capsize=3,

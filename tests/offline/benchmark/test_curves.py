@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from offline.benchmark.cells import Cell
-from offline.benchmark.figures import Z_95
 from offline.benchmark.grid import Grid
 from offline.benchmark.page import render_page
 from offline.benchmark.plots import plot_curves
@@ -90,7 +89,7 @@ def test_the_page_has_a_row_for_each_share_and_the_picture_both_curves(tmp_path:
     document = document_of(cells_of(list(SHARES)))
     page = render_page(document, ["a.svg", "a-curves.svg"])
     figures = document["data"]["made"]["entries"]["ids, 10 %"]["test"]["all"]
-    mean, margin = figures["ndcg_at_10"], Z_95 * figures["ndcg_at_10_standard_error"]
+    mean, margin = figures["ndcg_at_10"], figures["ndcg_at_10_margin"]
     interval = f"{mean - margin:.4f} to {mean + margin:.4f}".replace("0.", ".")
     assert f"| 10 % | {mean:.4f} ({interval}) | ".replace(" 0.", " .") in page
     assert "| 100 % |" in page
