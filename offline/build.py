@@ -134,7 +134,9 @@ class Build:
                 self.say(f"  {line}")
             dataset.save(folder)
             interactions = dataset.interactions
-            SPLITS[self.split](interactions).save(folder / "split")
+            split = SPLITS[self.split](interactions)
+            split.need_cases()
+            split.save(folder / "split")
             return {
                 "interactions": len(interactions),
                 "users": interactions.n_users,
@@ -258,6 +260,7 @@ class Build:
                 "best_epoch": record.best_epoch,
                 "best_phase": record.best_phase,
                 "ndcg_at_10": round(record.best_ndcg, 4),
+                "epochs_s": round(record.seconds, 2),
             }
 
         config = {"recommender": self.recipe.recommender, "training": self.recipe.training}
@@ -292,7 +295,7 @@ class Build:
                 split_name=self.split,
                 facts={
                     "recipe": self.recipe.model_dump(),
-                    "training_seconds": trained.facts["seconds"],
+                    "training_seconds": trained.facts["epochs_s"],
                     "code_revision": code_revision(),
                 },
                 training=model.record.to_dict()["epochs"],

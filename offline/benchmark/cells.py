@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from model_store.errors import InputError, LongtailError
 from model_store.files import save_array
 from offline.artifact import Artifact, Facts
 from offline.benchmark.grid import DataChoice, Entry, Grid
@@ -38,7 +39,7 @@ class Cell:
         entry: name of the table's line.
         seed: None for a baseline that has nothing to draw.
         ranks: of each case's target, int64 [C], by part.
-        facts: of the training: best epoch, validation NDCG@10, seconds.
+        facts: of the training: best epoch, validation NDCG@10, seconds of its epochs.
     """
 
     entry: str
@@ -57,6 +58,7 @@ class GridRun:
         source: where its files are.
         root: folder of all its stages.
         say: told what is going on, a line at a time.
+        failures: what became of cells that could not be trained, a line each.
     """
 
     grid: Grid
@@ -64,25 +66,43 @@ class GridRun:
     source: Source
     root: Path
     say: Say = print
+    failures: list[str] = field(default_factory=list)
 
     def split(self) -> tuple[Split, int]:
-        """How interactions are held out, and the number of items N."""
-        data = self._any_build().read_data()
+        """How interactions are held out, and the number of items N.
+
+        Raises:
+            InputError: the files can't be used, or of them nothing can be held out.
+        """
+        try:
+            data = replace(self._any_build(), say=self.say).read_data()
+        except InputError as error:
+            raise InputError(f"data {self.choice.name!r}: {error}") from error
         return Split.load(data.path("split")), len(read_catalogue(data)[0])
 
     def cells(self, only: str | None = None) -> Iterator[Cell]:
         """Baselines, then every entry with every seed: seed by seed, so that what is cut short is
-        a whole table of fewer seeds.
+        a whole table of fewer seeds. One that can't be trained is among `failures`.
 
         Args:
             only: one entry's name.
         """
         if only is None:
             yield from self._baselines()
-        for seed in self.grid.seeds:
-            for entry in self.grid.entries_on(self.choice.name):
-                if only in (None, entry.name):
-                    yield self._train(entry, seed)
+        chosen = [
+            (seed, entry)
+            for seed in self.grid.seeds
+            for entry in self.grid.entries_on(self.choice.name)
+            if only in (None, entry.name)
+        ]
+        for number, (seed, entry) in enumerate(chosen, start=1):
+            name = f"{self.choice.name}: {entry.name}, seed {seed}"
+            self.say(f"{name} ({number} of {len(chosen)})")
+            try:
+                yield self._train(entry, seed)
+            except LongtailError as error:
+                self.failures.append(f"{name}: {error}")
+                self.say(f"  failed: {error}")
 
     def _build(self, entry: Entry, seed: int, root: Path) -> Build:
         recipe = self.grid.recipe_of(self.choice, entry, seed)
@@ -100,7 +120,6 @@ class GridRun:
         tuning = replace(shared, root=self.root / _tuning_folder(shared))
         vectors = build.encode_items(knowledge, tuning.tune_encoder(data, knowledge))
         place = self.root / entry.slug / f"seed-{seed}"
-        self.say(f"{self.choice.name}: {entry.name}, seed {seed}")
         build = replace(shared, root=place, say=lambda line: self.say(f"  {line}"))
         trained = build.train(data, vectors)
         ranked = build.stage(
@@ -110,8 +129,7 @@ class GridRun:
             {"data": data.fingerprint, "recommender": trained.fingerprint},
             lambda folder: _rank_network(data, trained, self.grid.parts, folder),
         )
-        facts = {"seconds": trained.facts["seconds"], **_training_facts(trained)}
-        return Cell(entry.name, seed, self._read_ranks(ranked.folder), facts)
+        return Cell(entry.name, seed, self._read_ranks(ranked.folder), _training_facts(trained))
 
     def _baselines(self) -> Iterator[Cell]:
         build = self._any_build()
@@ -179,4 +197,5 @@ def _rank_baselines(data: Artifact, parts: Sequence[str], folder: Path) -> Facts
 
 
 def _training_facts(trained: Artifact) -> Facts:
-    return {name: trained.facts[name] for name in ("best_epoch", "best_phase", "ndcg_at_10")}
+    names = ("best_epoch", "best_phase", "ndcg_at_10")
+    return {"seconds": trained.facts["epochs_s"]} | {name: trained.facts[name] for name in names}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from model_store.files import write_atomically
 from offline.artifact import locked
 from offline.assembly import code_revision
 from offline.benchmark.cells import Cell, GridRun
-from offline.benchmark.grid import Grid, grid_names, read_grid
+from offline.benchmark.grid import Grid, name_of, read_grid
 from offline.benchmark.page import render_page
 from offline.benchmark.plots import plot_curves, plot_entries
 from offline.benchmark.results import describe_data
 from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED, Source, find_source
+
+_WRITE_EVERY_S = 5.0  # at most: what was trained before comes a hundred cells a minute
 
 
 def benchmark(
@@ -32,7 +35,7 @@ def benchmark(
     only: str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Run every cell that isn't finished; after each, write the tables of what is.
+    """Run every cell that isn't finished; as they come, write the tables of what is.
 
     With `only`, no table is written: it would lack the other entries.
 
@@ -46,8 +49,8 @@ def benchmark(
 
     Raises:
         ConfigError: the grid is wrong, or a data set's place isn't given.
-        InputError: of a data set nothing can be held out.
-        LongtailError: a training can't be done, in one line.
+        InputError: of a data set nothing can be held out; or some cells could not be trained,
+            which is said after all others were.
     """
     grid = read_grid(name)
     sources = find_sources(grid, places)
@@ -56,26 +59,40 @@ def benchmark(
         raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
     grid.check()
     with locked(root):
-        document = _begin(grid, name)
+        document, failures = _begin(grid, name), []
         for choice in grid.data:
             run = GridRun(grid, choice, sources[choice.name], root / choice.name, say)
-            split, n_items = run.split()
-            for part in grid.parts:
-                if not len(getattr(split, part)):
-                    raise InputError(
-                        f"data {choice.name!r}: no {part} cases, nobody has three interactions"
-                    )
-            cells: list[Cell] = []
-            for cell in run.cells(only):
-                cells.append(cell)
-                if cell.seed is not None:
-                    say(f"{choice.name}: {_headline(cell)}")
-                if only is None:
-                    figures = describe_data(grid, choice, split, n_items, cells)
-                    document["data"][choice.name] = figures
-                    _write(document, results, Path(name).stem)
+            for figures in _figures_of(run, only):
+                document["data"][choice.name] = figures
+                _write(document, results, Path(name).stem)
+            failures += run.failures
     if only is None:
         say(f"{results / Path(name).stem}.md")
+    if failures:
+        raise InputError(f"{len(failures)} could not be trained, the first: {failures[0]}")
+
+
+def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
+    """Train what isn't yet; now and then, and in the end, the figures of all there is.
+
+    With `only` there are none.
+    """
+    split, n_items = run.split()
+    cells: list[Cell] = []
+
+    def describe() -> dict[str, Any]:
+        return describe_data(run.grid, run.choice, split, n_items, cells)
+
+    written_s = time.monotonic()
+    for cell in run.cells(only):
+        cells.append(cell)
+        if cell.seed is not None:
+            run.say(f"{run.choice.name}: {_headline(cell)}")
+        if only is None and time.monotonic() - written_s > _WRITE_EVERY_S:
+            yield describe()
+            written_s = time.monotonic()
+    if only is None:
+        yield describe()
 
 
 def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
@@ -112,10 +129,9 @@ def parse_places(given: Sequence[str]) -> dict[str, str]:
 
 def _begin(grid: Grid, name: str) -> dict[str, Any]:
     data = [f"--data {choice.name}=FOLDER" for choice in grid.data if choice.name not in NAMED]
-    shown = name if name in grid_names() else Path(name).name
     return {
         "description": grid.description,
-        "command": " ".join(["longtail benchmark", shlex.quote(shown), *data]),
+        "command": " ".join(["longtail benchmark", shlex.quote(name_of(grid, name)), *data]),
         "date": datetime.now(UTC).date().isoformat(),
         "commit": code_revision(),
         "hardware": describe_hardware(),

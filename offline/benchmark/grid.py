@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model_store.errors import ConfigError
 from offline.declaration import declared_names, describe_first, read_declaration
+from offline.encoding.config import missing_folder
 from offline.recipe import Recipe, read_recipe
 
 GRIDS = Path(__file__).parent / "grids"
@@ -101,12 +102,18 @@ class Grid(_Part):
         """Look at every recipe and curve, so that what is wrong is said before any work.
 
         Raises:
-            ConfigError: there is no such recipe, a change doesn't fit one, or two entries of a
-                curve have one share.
+            ConfigError: there is no such recipe, a change doesn't fit one, an encoder's folder
+                isn't there, or two entries of a curve have one share.
         """
         for data in self.data:
             for entry in self.entries_on(data.name):
-                self.recipe_of(data, entry, self.seeds[0])
+                recipe = self.recipe_of(data, entry, self.seeds[0])
+                for encoder in (recipe.encoding.encoder, recipe.behaviour.start):
+                    if encoder and missing_folder(encoder):
+                        raise ConfigError(
+                            f"entry {entry.name!r} on {data.name}: encoder {encoder!r}: there is "
+                            f"no such folder in {Path.cwd()}"
+                        )
             self.curves_on(data)
 
     def curves_on(self, data: DataChoice) -> dict[str, dict[float, str]]:
@@ -154,6 +161,13 @@ def read_grid(name: str) -> Grid:
         ConfigError: there is no such grid, or something in it is wrong.
     """
     return read_declaration("grid", Grid, name, GRIDS)
+
+
+def name_of(grid: Grid, given: str) -> str:
+    """What to call a grid by: its name where it is one of the project's, else its file's."""
+    path = Path(given)
+    own = path.stem not in grid_names() or read_grid(path.stem) != grid
+    return path.name if own else path.stem
 
 
 def grid_names() -> list[str]:

@@ -85,6 +85,19 @@ class Split:
         self.validation.save(folder / "validation")
         self.test.save(folder / "test")
 
+    def need_cases(self) -> None:
+        """Refuse to go on where there is nothing to choose an epoch by, or nothing to measure.
+
+        Raises:
+            InputError: there are no validation cases, or no test cases.
+        """
+        for part in ("validation", "test"):
+            if not len(getattr(self, part)):
+                raise InputError(
+                    f"no {part} cases: nobody has enough interactions to hold one out (three in "
+                    "all; split by time, one before each cut and one after it)"
+                )
+
     @classmethod
     def load(cls, folder: Path) -> Split:
         """Read what `save` wrote.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 DEFAULT_ENCODER = "all-minilm-l6-v2"
 
 EncodedText = Literal["item", "knowledge", "item+knowledge"]
+
+
+def missing_folder(encoder: str) -> bool:
+    """Whether this can only be a folder's path, no Hugging Face id, and there is no such folder."""
+    is_path = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
+    return is_path and not Path(encoder).is_dir()
 
 
 class EncodingConfig(BaseModel):

@@ -72,6 +72,11 @@ class TrainingRecord:
         return -math.inf if kept is None else kept
 
     @property
+    def seconds(self) -> float:
+        """What all epochs took, validation included, in however many runs."""
+        return sum(epoch.train_s + epoch.validation_s for epoch in self.epochs)
+
+    @property
     def phase(self) -> PhaseName | None:
         """That of the last epoch; None before any was run."""
         return self.epochs[-1].phase if self.epochs else None

@@ -101,3 +101,27 @@ def test_a_grid_is_run_once_and_written(
     assert (tmp_path / "results" / "small.md").read_text() == page
     assert longtail.main([*command, "--only", "nobody"]) == 1
     assert "'nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_cannot_be_trained_keeps_nothing_else_from_it(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, grid, data = tmp_path / "tiny.toml", tmp_path / "wrong.toml", tmp_path / "made.csv"
+    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
+    wrong = 'changes = { recommender.backbone = "bert4rec", training.contrast_weight = 0.1 }'
+    entries = [
+        f'[[entries]]\nname = "{name}"\nrecipe = "{recipe}"\n{changes}\n'
+        for name, changes in (("wrong", wrong), ("right", ""))
+    ]
+    head = 'description = "x"\nreference = "right"\nseeds = [0]\ndata = [{ name = "made" }]\n'
+    grid.write_text("\n".join([head, *entries]))
+    write_interactions(data)
+    places = ["--data", f"made={data}", "--out", str(tmp_path / "out")]
+    assert longtail.main(["benchmark", str(grid), *places, "--results", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "made: right, seed 0 (2 of 2)" in said.out
+    error = said.err.strip().splitlines()[-1]
+    assert "1 could not be trained, the first: made: wrong, seed 0: training.contrast" in error
+    entries = json.loads((tmp_path / "wrong.json").read_text())["data"]["made"]["entries"]
+    assert list(entries) == [*BASELINES, "right"]

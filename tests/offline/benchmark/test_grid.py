@@ -8,7 +8,7 @@ import pytest
 from model_store.errors import ConfigError, InputError
 from offline.benchmark.cells import BASELINES, GridRun
 from offline.benchmark.command import benchmark, find_sources, parse_places
-from offline.benchmark.grid import grid_names, read_grid
+from offline.benchmark.grid import GRIDS, grid_names, name_of, read_grid
 from offline.inputs import find_source
 from offline.recommender.config import Gru4recConfig
 
@@ -90,6 +90,7 @@ def test_a_change_that_fits_no_recipe_is_named_with_its_entry(tmp_path: Path, ch
         ("recommender.embedding_size = 128", "recommender.size = 3", "'Wide IDs' on movielens-1"),
         ("training.epochs = 9", "training.epochs = 0", "'Wide IDs' on mine"),
         ('recipe = "ids"\nchanges', 'recipe = "nothing"\nchanges', "recipe 'nothing'"),
+        ("recommender.embedding_size = 128", 'encoding.encoder = "a/b/c"', "'Wide IDs' .* 'a/b/c'"),
     ],
 )
 def test_what_is_wrong_with_the_last_entry_is_said_before_any_work(
@@ -107,7 +108,7 @@ def test_what_is_wrong_with_the_last_entry_is_said_before_any_work(
 def test_data_of_which_nothing_can_be_held_out_are_named(tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\na,b,1\na,c,2\n")
     places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}
-    with pytest.raises(InputError, match=r"^data 'movielens-100k': no test cases"):
+    with pytest.raises(InputError, match=r"^data 'movielens-100k': no validation cases"):
         benchmark(write(tmp_path, GRID), places, tmp_path / "out", tmp_path / "results")
 
 
@@ -188,6 +189,15 @@ def test_places_are_asked_for(tmp_path: Path) -> None:
         find_sources(grid, {"other": "here"})
     with pytest.raises(ConfigError, match="NAME=FOLDER"):
         parse_places(["mine"])
+
+
+def test_a_grid_is_called_by_its_name_only_where_it_is_that_one(tmp_path: Path) -> None:
+    copy = tmp_path / "backbones.toml"
+    copy.write_text((GRIDS / "backbones.toml").read_text())
+    assert name_of(read_grid("backbones"), "backbones") == "backbones"
+    assert name_of(read_grid(str(copy)), str(copy)) == "backbones"
+    copy.write_text("seeds = [7]\n" + copy.read_text())
+    assert name_of(read_grid(str(copy)), str(copy)) == "backbones.toml"
 
 
 def test_a_grid_that_is_not_there_is_named() -> None:
