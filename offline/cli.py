@@ -197,13 +197,20 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _run_build(arguments: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+
+    from model_store.errors import ConfigError
     from offline.build import Build
+    from offline.declaration import describe_first
     from offline.inputs import find_source
     from offline.recipe import read_recipe
 
     recipe = read_recipe(arguments.recipe)
     if arguments.seed is not None:
-        recipe = recipe.with_changes(training={"seed": arguments.seed})
+        try:
+            recipe = recipe.with_changes(training={"seed": arguments.seed})
+        except ValidationError as error:
+            raise ConfigError(f"--seed {arguments.seed}: {describe_first(error)}") from None
     source = find_source(arguments.interactions, arguments.items, arguments.item_kind)
     build = Build(
         source,

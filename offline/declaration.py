@@ -35,7 +35,7 @@ def read_declaration(kind: str, shape: type[Declared], name: str, folder: Path) 
             f"{kind} {name!r}: there is none of this name (known: {known}; "
             "or the path of a .toml file)"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{kind} {name!r}: not TOML: {error}") from None
     except ValidationError as error:
         raise ConfigError(f"{kind} {name!r}: {describe_first(error)}") from None

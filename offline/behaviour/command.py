@@ -78,7 +78,7 @@ def pretrain_encoder(
     stage = Stage(STAGE, SOURCES, config_facts, inputs)
 
     def produce(folder: Path) -> Facts:
-        return _pretrain(sources, encoder, config, folder)
+        return _pretrain(sources, encoder, config, folder, say)
 
     with locked(root):
         made = run_stage(stage, root, produce, say)
@@ -87,14 +87,18 @@ def pretrain_encoder(
 
 
 def _pretrain(
-    sources: Sequence[Source], encoder: str, config: PretrainingConfig, folder: Path
+    sources: Sequence[Source],
+    encoder: str,
+    config: PretrainingConfig,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> Facts:
     from offline.behaviour.pretraining import Pretraining
     from offline.behaviour.tuning import Tuning
     from offline.cache import cache_folder
     from offline.encoding.sentence_encoder import SentenceEncoder
 
-    domains = [_read_domain(source) for source in sources]
+    domains = [_read_domain(source, say) for source in sources]
     sentence_encoder = SentenceEncoder(encoder, cache_folder(), config.device)
     task = Pretraining(sentence_encoder, domains, config)
     checkpoint = folder / CHECKPOINT
@@ -106,12 +110,14 @@ def _pretrain(
     return {"domains": len(domains), "loss": round(record.epochs[-1].loss or 0.0, 4)}
 
 
-def _read_domain(source: Source) -> Domain:
+def _read_domain(source: Source, say: Callable[[str], None]) -> Domain:
     from offline.behaviour.pretraining import Domain
     from offline.data.dataset import read_dataset
     from offline.data.split import leave_one_out
     from offline.item_text import item_texts
 
     dataset = read_dataset(source.interactions, source.items)
+    for line in dataset.complaints.lines():
+        say(f"  {line}")
     texts = item_texts(dataset.attributes, dataset.interactions.item_ids)
     return Domain(texts, leave_one_out(dataset.interactions))

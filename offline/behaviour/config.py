@@ -23,7 +23,7 @@ class TuningConfig(BaseModel):
         description="last items whose texts make a history's text; equal texts are encoded once, "
         "so that 1 costs no more an epoch than the catalogue has items",
     )
-    item_tokens: int = Field(24, ge=1, le=4096, description="an item's text is cut there")
+    item_tokens: int = Field(24, ge=1, le=4096, description="an item's text is cut there in tuning")
     max_tokens: int = Field(128, ge=8, le=8192, description="a history's text is cut there")
     samples_per_user: int = Field(
         0, ge=0, le=100_000, description="positions drawn of each user in an epoch; 0: all"
@@ -74,8 +74,13 @@ class BehaviourConfig(TuningConfig):
     def _stages_are_in_order(self) -> Self:
         if self.stages not in ((), ("ft1",), ("ft1", "ft2")):
             raise ValueError(f"stages {list(self.stages)}: expected [], ['ft1'] or ['ft1', 'ft2']")
-        if self.stages and self.items_by not in self.stages:
+        if self.items_by not in (self.stages or ("ft1",)):
             raise ValueError(f"items_by {self.items_by!r} is none of stages {list(self.stages)}")
+        if self.start and not self.stages:
+            raise ValueError(
+                f"start {self.start!r} does nothing without stages; to encode with an encoder as "
+                "it is, name it in [encoding]"
+            )
         return self
 
 

@@ -37,7 +37,7 @@ class HistoryEncoder(torch.nn.Module):
         self.pooled = encoder.pooled
         self.texts = HistoryTexts(item_texts, encoder.tokenizer, config.item_tokens)
         self._tokenizer = encoder.tokenizer
-        self._max_tokens = min(config.max_tokens, encoder.max_tokens)
+        self._max_tokens = min(config.max_tokens, encoder.positions)
         self._batch_size = config.batch_size
         model = encoder.pooled.model
         n_frozen = choose_parameters(model, config.layers, config.dropout)

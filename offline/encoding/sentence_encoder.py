@@ -67,8 +67,8 @@ class SentenceEncoder:
         self.device = device
         self.pooled = PooledEncoder(model).eval().to(device)
         self.dimensions = int(model.config.hidden_size)
-        positions = getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS
-        self.max_tokens = min(MAX_TOKENS, int(positions))
+        self.positions = int(getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS)
+        self.max_tokens = min(MAX_TOKENS, self.positions)
 
     def encode(
         self, texts: Sequence[str], batch_size: int = 64, label: str = "encoding"

@@ -41,7 +41,7 @@ def evaluate_service(
     """
     ranks = np.full(len(cases.targets), _BEYOND, dtype=np.int64)
     versions: set[str] = set()
-    with httpx.Client(base_url=url, timeout=30.0) as client:
+    with _connect(url) as client:
         for row in track(range(len(ranks)), f"asking {url}", unit="users"):
             history = cases.history(row)
             request = _request(user_ids[cases.users[row]], history, cases.targets[row], item_ids, k)
@@ -82,6 +82,13 @@ def _request(
     return request
 
 
+def _connect(url: str) -> httpx.Client:
+    try:
+        return httpx.Client(base_url=url, timeout=30.0)
+    except httpx.InvalidURL as error:
+        raise InputError(f"--url {url!r}: {error}") from error
+
+
 def _ask(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
     try:
         response = client.post("/recommend", json=request)
@@ -92,5 +99,10 @@ def _ask(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
             f"{client.base_url}: user {request['user_id']!r} was answered "
             f"{response.status_code}: {response.text[:200]}"
         )
-    answer: dict[str, Any] = response.json()
+    try:
+        answer: dict[str, Any] = response.json()
+    except ValueError:
+        raise InputError(
+            f"{client.base_url}: not a recommendation service; it answered {response.text[:60]!r}"
+        ) from None
     return answer

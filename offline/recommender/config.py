@@ -24,7 +24,12 @@ class SequenceConfig(BaseModel):
         1, ge=1, le=16, description="networks side by side, each on its part of D; scores are means"
     )
     max_length: int = Field(100, ge=1, le=4096, description="history items that are looked at")
-    dropout: float = Field(0.3, ge=0.0, lt=1.0, description="on inputs, residuals and hidden units")
+    dropout: float = Field(
+        0.3,
+        ge=0.0,
+        le=0.99,
+        description="on inputs, residuals and hidden units; rounded to a 256th",
+    )
     id_init: Literal["random", "text"] = Field(
         "text", description="text: projected knowledge vectors, where there are any"
     )
@@ -216,6 +221,11 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 f"label_smoothing {self.label_smoothing} works only with loss softmax and "
                 f"sampled_negatives 0, not {self.loss} and {self.sampled_negatives}"
+            )
+        if self.loss == "bce" and self.sampled_negatives:
+            raise ValueError(
+                f"loss bce has one negative a position, not sampled_negatives "
+                f"{self.sampled_negatives}"
             )
         if self.loss == "gbce" and not self.sampled_negatives:
             raise ValueError("loss gbce needs sampled_negatives of 1 or more, not 0")

@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,29 @@ def test_a_service_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]
     assert "http://127.0.0.1:1" in capsys.readouterr().err
 
 
+class Another(BaseHTTPRequestHandler):
+    """Some other service: a page for whatever is asked."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>welcome</html>")
+
+
+def test_an_address_of_another_service_is_named(
+    built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "--bundle", str(built / "bundle"), "--url"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Another) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert longtail.main([*command, f"http://127.0.0.1:{server.server_port}"]) == 1
+        server.shutdown()
+    assert "not a recommendation service; it answered '<html>" in capsys.readouterr().err
+    assert longtail.main([*command, "http://[::"]) == 1
+    assert "--url 'http://[::'" in capsys.readouterr().err
+
+
 def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
     workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +214,23 @@ def test_an_unusable_file_is_refused_before_any_work(
     assert not (out / "data").exists()
 
 
+def test_data_that_nothing_can_be_held_out_of_are_refused(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("user_id,item_id,timestamp\na,x,1\na,y,2\nb,x,3\n")
+    command = ["build", "--interactions", str(few), "--recipe", str(workshop.recipe)]
+    assert longtail.main([*command, "--out", str(tmp_path / "out")]) == 1
+    assert "no validation cases: nobody has" in capsys.readouterr().err
+
+
+def test_a_seed_that_is_none_is_named(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert workshop.build("seeded", "--seed", "-1") == 1
+    assert "--seed -1: training.seed = -1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("recipe", "named"),
     [
@@ -196,6 +238,7 @@ def test_an_unusable_file_is_refused_before_any_work(
         ('description = "x"\n[training]\nepochs = 0\n', "training.epochs"),
         ('description = "x"\n[recommender]\nlayerz = 2\n', "recommender.layerz"),
         ("description = ", "not TOML"),
+        ("description = '\xe9'", "not TOML"),
         ('description = "x"\n[encoding]\nshuffled = true\n', "encoding.shuffled = true"),
     ],
 )
@@ -205,7 +248,7 @@ def test_a_wrong_recipe_is_refused_with_its_key(
     name = recipe
     if "\n" in recipe or "=" in recipe:
         path = tmp_path / "mine.toml"
-        path.write_text(recipe)
+        path.write_text(recipe, encoding="latin-1")
         name = str(path)
     command = ["build", "--interactions", str(workshop.interactions), "--recipe", name]
     assert longtail.main([*command, "--out", str(tmp_path / "out")]) == 1

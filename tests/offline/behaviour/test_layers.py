@@ -117,6 +117,13 @@ def test_a_history_is_read_newest_first_and_cut(folder: Path) -> None:
     assert ids.shape == mask.shape == (2, 8)
 
 
+def test_a_history_may_be_as_long_as_the_encoder_reads(folder: Path) -> None:
+    encoder = SentenceEncoder(str(folder), folder, "cpu")
+    encoder.positions = 300  # more than the service encodes of an item
+    histories = HistoryEncoder(encoder, ITEM_TEXTS, BehaviourConfig(max_tokens=280))
+    assert histories.tokens(np.tile(ITEMS[:50, 0], (1, 8)))[0].shape == (1, 280)
+
+
 class SlowTokenizer:
     is_fast = False
     name_or_path = "old"

@@ -133,13 +133,17 @@ def test_the_command_makes_an_encoder_once(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = [str(write_data(tmp_path / name, seed)) for seed, name in enumerate("ab")]
+    with (Path(data[0]) / "interactions.csv").open("a") as file:
+        file.write("u1,,1\n")
     settings = tmp_path / "quick.toml"
     settings.write_text("learning_rate = 2e-3\nbatch_size = 16\n")
     command = ["pretrain-encoder", "--data", data[0], "--data", data[1], "--epochs", "1"]
     command += ["--encoder", str(start), "--settings", str(settings)]
     out = tmp_path / "out"
     assert longtail.main([*command, "--out", str(out)]) == 0
-    assert f"encoder: {out / 'encoder'}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"encoder: {out / 'encoder'}" in said
+    assert "interactions.csv: 1 row without an item id dropped" in said
     assert open_encoder(out / "encoder").encode(["theme0a"]).shape == (1, 32)
     changed = load_file(out / "encoder" / "model.safetensors")
     assert any(

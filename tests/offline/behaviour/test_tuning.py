@@ -241,6 +241,8 @@ def test_nobody_to_learn_from_is_one_line(start: Path, tmp_path: Path) -> None:
     [
         ({"stages": ("ft2",)}, r"stages \['ft2'\]: expected"),
         ({"stages": ("ft1",), "items_by": "ft2"}, "items_by 'ft2' is none of stages"),
+        ({"items_by": "ft2"}, r"items_by 'ft2' is none of stages \[\]"),
+        ({"start": "builds/mine"}, "start 'builds/mine' does nothing without stages"),
         ({"layers": "top"}, "expected all, strata, upper, or a list of layers"),
         ({"layers": [1, 1]}, "expected all, strata, upper, or a list of layers"),
         ({"layers": []}, "expected all, strata, upper, or a list of layers"),

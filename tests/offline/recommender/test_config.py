@@ -32,6 +32,8 @@ from offline.recommender.config import (
         (TrainingConfig, {"learning_rate": 0.0}, "learning_rate"),
         (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),
         (TrainingConfig, {"label_smoothing": 0.1, "loss": "bce"}, "only with loss softmax"),
+        (TrainingConfig, {"loss": "bce", "sampled_negatives": 64}, "bce has one negative"),
+        (SasrecConfig, {"dropout": 0.999}, "dropout"),
         (TrainingConfig, {"loss": "gbce"}, "gbce needs sampled_negatives"),
         (PaupConfig, {"segment": 0}, "segment"),
     ],
