@@ -99,6 +99,12 @@ class HistoryEncoder(torch.nn.Module):
         self.train(was_training)
         return torch.zeros(0, 0) if vectors is None else vectors
 
+    def hold_lower_states(self) -> None:
+        """Compute what lies below the tuned layers for all items, in an order that is always the
+        same: rounding depends on how a batch is padded, and a resumed run meets other batches."""
+        if self._lower is not None:
+            self.encode_items()
+
     def encode_items(self) -> Tensor:
         """Vectors of all items float32 [N+1, K]; row 0 is zeros."""
         items = np.arange(1, len(self.texts) + 1, dtype=np.int32)

@@ -61,6 +61,8 @@ class Pretraining:
     ) -> None:
         self._domains, self._config = domains, config
         self._encoders = [HistoryEncoder(encoder, d.item_texts, config) for d in domains]
+        for domain_encoder in self._encoders:
+            domain_encoder.hold_lower_states()
         self._model = cast(Any, encoder.pooled.model)
         self._mask = TokenMask(encoder.tokenizer, config.mlm_share) if config.mlm_weight else None
         self._words: torch.nn.Embedding = self._model.get_input_embeddings()

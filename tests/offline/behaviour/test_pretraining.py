@@ -129,6 +129,38 @@ def test_the_loss_falls_and_only_the_chosen_layers_change(
         assert all("layer.2." in name for name in changed)
 
 
+class _StoppedError(Exception):
+    pass
+
+
+def test_a_resumed_pretraining_equals_one_in_one_go(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str) -> tuple[list[float | None], dict[str, torch.Tensor]]:
+        config = PretrainingConfig(batch_size=16, learning_rate=2e-3, epochs=3, layers=(2,))
+        # Of different lengths, so that what a batch holds decides how it is padded.
+        texts = [" ".join([text] * (1 + place % 5)) for place, text in enumerate(ITEM_TEXTS)]
+        task = Pretraining(open_encoder(start), [Domain(texts, make_split(0))], config)
+        record = Tuning("pretraining", task, config, 3, tmp_path / name).run()
+        return [epoch.loss for epoch in record.epochs], task.module.pooled.state_dict()
+
+    losses, whole = run("whole")
+    real, calls = Pretraining.validate, []
+
+    def stop(self: Pretraining) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise _StoppedError
+        real(self)
+
+    monkeypatch.setattr(Pretraining, "validate", stop)
+    with pytest.raises(_StoppedError):
+        run("resumed")
+    resumed_losses, resumed = run("resumed")
+    assert resumed_losses == losses
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_the_command_makes_an_encoder_once(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
