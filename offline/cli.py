@@ -101,7 +101,7 @@ def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.Argument
         "and write tables and a plot from the ranks that are kept of every user. What was\n"
         "stopped goes on where it was; the tables are written after each cell.",
         epilog="examples:\n"
-        "  longtail benchmark backbones --data ml-1m=data/ml-1m --data beauty=data/beauty\n"
+        "  longtail benchmark movielens-1m --data movielens-1m=data/ml-1m\n"
         "  longtail benchmark my-grid.toml --out builds/my-grid --results results",
         formatter_class=_RAW,
     )
