@@ -40,7 +40,8 @@ def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
 
 
 def _describe_hardware(hardware: Mapping[str, Any]) -> str:
-    return f"{hardware['cpu']}, {hardware['cores']} cores"
+    device = f", {hardware['gpu']}" if "gpu" in hardware else ""
+    return f"{hardware['cpu']}, {hardware['cores']} cores{device}"
 
 
 def _table(entries: Mapping[str, Any], part: str) -> str:

@@ -6,16 +6,21 @@ import os
 import platform
 from pathlib import Path
 
+import torch
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_hardware() -> dict[str, str | int]:
-    """CPU model, cores this process may use, and the system."""
+    """CPU model, cores this process may use, the system and torch; a CUDA device where one is."""
+    device = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "cpu": _cpu_model(),
         "cores": _usable_cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        **device,
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from offline.data.split import Cases, Split
 from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain, tail_cases
@@ -57,6 +58,7 @@ def test_the_report_holds_every_model_by_the_same_protocol(written: Path, split:
     assert report["paired_gains"]["popularity"]["test"]["from"] > 0
     assert report["facts"] == FACTS
     assert report["hardware"]["cores"] >= 1
+    assert ("gpu" in report["hardware"]) == torch.cuda.is_available()
     assert report["data"]["items"] == N_ITEMS
 
 
