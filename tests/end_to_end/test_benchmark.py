@@ -48,6 +48,33 @@ changes = {{ encoding = {{ shuffled = true }}, training = {{ id_training = "froz
 """
 
 
+WRONG = """
+description = "One entry can't be trained"
+reference = "right"
+seeds = [0]
+data = [{{ name = "made" }}]
+
+[[entries]]
+name = "wrong"
+recipe = "{recipe}"
+changes = {{ recommender.backbone = "bert4rec", training.contrast_weight = 0.1 }}
+
+[[entries]]
+name = "right"
+recipe = "{recipe}"
+"""
+
+
+def command_for(grid: str, workshop: Workshop, folder: Path) -> list[str]:
+    """A benchmark of a grid's text on made interactions, all of it in one folder."""
+    recipe, path, data = folder / "tiny.toml", folder / "small.toml", folder / "made.csv"
+    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
+    path.write_text(grid.format(recipe=recipe))
+    write_interactions(data)
+    places = ["--data", f"made={data}", "--out", str(folder / "out")]
+    return ["benchmark", str(path), *places, "--results", str(folder / "results")]
+
+
 def write_interactions(path: Path) -> None:
     """Forty users who go round twelve items, each from a place of their own."""
     rng = np.random.default_rng(0)
@@ -62,12 +89,7 @@ def write_interactions(path: Path) -> None:
 def test_a_grid_is_run_once_and_written(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, grid, data = tmp_path / "tiny.toml", tmp_path / "small.toml", tmp_path / "made.csv"
-    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
-    grid.write_text(GRID.format(recipe=recipe))
-    write_interactions(data)
-    places = ["--data", f"made={data}", "--out", str(tmp_path / "out")]
-    command = ["benchmark", str(grid), *places, "--results", str(tmp_path / "results")]
+    command = command_for(GRID, workshop, tmp_path)
     assert longtail.main(command) == 0
     assert "longer, seed 1" in capsys.readouterr().out
 
@@ -107,21 +129,12 @@ def test_a_grid_is_run_once_and_written(
 def test_what_cannot_be_trained_keeps_nothing_else_from_it(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, grid, data = tmp_path / "tiny.toml", tmp_path / "wrong.toml", tmp_path / "made.csv"
-    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
-    wrong = 'changes = { recommender.backbone = "bert4rec", training.contrast_weight = 0.1 }'
-    entries = [
-        f'[[entries]]\nname = "{name}"\nrecipe = "{recipe}"\n{changes}\n'
-        for name, changes in (("wrong", wrong), ("right", ""))
-    ]
-    head = 'description = "x"\nreference = "right"\nseeds = [0]\ndata = [{ name = "made" }]\n'
-    grid.write_text("\n".join([head, *entries]))
-    write_interactions(data)
-    places = ["--data", f"made={data}", "--out", str(tmp_path / "out")]
-    assert longtail.main(["benchmark", str(grid), *places, "--results", str(tmp_path)]) == 1
+    assert longtail.main(command_for(WRONG, workshop, tmp_path)) == 1
     said = capsys.readouterr()
     assert "made: right, seed 0 (2 of 2)" in said.out
     error = said.err.strip().splitlines()[-1]
     assert "1 could not be trained, the first: made: wrong, seed 0: training.contrast" in error
-    entries = json.loads((tmp_path / "wrong.json").read_text())["data"]["made"]["entries"]
+    entries = json.loads((tmp_path / "results" / "small.json").read_text())["data"]["made"][
+        "entries"
+    ]
     assert list(entries) == [*BASELINES, "right"]
