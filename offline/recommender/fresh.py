@@ -6,8 +6,6 @@ appends a fresh item's row with one matrix product; no retraining, no re-export.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -18,13 +16,14 @@ _FOLDS = 5
 _PENALTIES = np.logspace(-3, 3, 7)
 
 _Float64 = npt.NDArray[np.float64]
+_Rows = npt.NDArray[np.intp]
 
 
 class FreshRegression:
     """Finds the projection whose penalty predicts held-out trained rows best.
 
     What depends on the knowledge alone is reckoned once, so that a table can be fitted after every
-    epoch.
+    epoch. Rows are read a fold at a time: no more than a fifth of them is ever copied.
 
     Args:
         knowledge: float32 [N+1, K], or None.
@@ -33,18 +32,19 @@ class FreshRegression:
 
     def __init__(self, knowledge: Vectors | None, trained: npt.NDArray[np.bool_]) -> None:
         self.trained = trained
-        self._rows = np.flatnonzero(trained)
-        self._inputs = np.zeros((len(self._rows), 0))
-        if knowledge is not None:
-            self._inputs = knowledge[self._rows].astype(np.float64)
-        self._folds: list[_Fold] = []
-        if self._inputs.shape[1] == 0 or len(self._rows) < 2 * _FOLDS:
+        none = np.zeros((len(trained), 0), np.float32)
+        self._knowledge = none if knowledge is None else knowledge
+        rows = np.flatnonzero(trained)
+        self._folds: list[_Rows] = []
+        if self._knowledge.shape[1] == 0 or len(rows) < 2 * _FOLDS:
             return
-        fold_of = np.random.default_rng(0).permutation(len(self._rows)) % _FOLDS
-        self._folds = [
-            _Fold(_Ridge(self._inputs[fold_of != fold]), fold_of == fold) for fold in range(_FOLDS)
-        ]
-        self._whole = _Ridge(self._inputs)
+        fold_of = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
+        self._folds = [rows[fold_of == fold] for fold in range(_FOLDS)]
+        self._centre = self._mean(self._knowledge)
+        parts = np.stack([inputs.T @ inputs for inputs in map(self._inputs, self._folds)])
+        whole = parts.sum(axis=0)
+        self._whole = _Ridge(whole)
+        self._but_one = [_Ridge(whole - part) for part in parts]
 
     def fit(self, table: Vectors) -> Vectors:
         """The projection onto a table float32 [N+1, D].
@@ -53,18 +53,31 @@ class FreshRegression:
             float32 [K+1, D]; `[knowledge_vector, 1] @ projection` is a table row. Without
             knowledge K is 0, and every fresh item gets the mean row.
         """
-        targets = table[self._rows].astype(np.float64)
+        middle = self._mean(table) if self.trained.any() else np.zeros(table.shape[1])
         if not self._folds:
-            weights = np.zeros((self._inputs.shape[1], table.shape[1]))
-            mean = targets.mean(axis=0) if len(targets) else np.zeros(table.shape[1])
-            return np.vstack([weights, mean]).astype(np.float32)
+            weights = np.zeros((self._knowledge.shape[1], table.shape[1]))
+            return np.vstack([weights, middle]).astype(np.float32)
+        products = np.stack([self._inputs(fold).T @ (table[fold] - middle) for fold in self._folds])
+        whole = products.sum(axis=0)
         errors = np.zeros(len(_PENALTIES))
-        for fold in self._folds:
-            inputs, wanted = self._inputs[fold.held], targets[fold.held]
-            for i, projection in enumerate(fold.ridge.fit(targets[~fold.held], _PENALTIES)):
-                errors[i] += np.square(_apply(projection, inputs) - wanted).sum()
+        for fold, ridge, own in zip(self._folds, self._but_one, products, strict=True):
+            inputs, wanted = self._inputs(fold), table[fold] - middle
+            for i, projection in enumerate(ridge.fit(whole - own, _PENALTIES)):
+                errors[i] += np.square(inputs @ projection - wanted).sum()
         best = _PENALTIES[[int(errors.argmin())]]
-        return self._whole.fit(targets, best)[0].astype(np.float32)
+        projection = self._whole.fit(whole, best)[0]
+        projection[-1] += middle - self._centre @ projection[:-1]
+        return projection.astype(np.float32)
+
+    def _inputs(self, rows: _Rows) -> _Float64:
+        """[knowledge_vector, 1] of some rows, about the mean of all: sums then lose no digits."""
+        inputs = np.ones((len(rows), self._knowledge.shape[1] + 1))
+        np.subtract(self._knowledge[rows], self._centre, out=inputs[:, :-1])
+        return inputs
+
+    def _mean(self, vectors: Vectors) -> _Float64:
+        mean: _Float64 = vectors.mean(axis=0, dtype=np.float64, where=self.trained[:, None])
+        return mean
 
 
 def fill_fresh_rows(
@@ -77,27 +90,35 @@ def fill_fresh_rows(
     filled = table.copy()
     cold = ~trained
     inputs = np.zeros((len(table), 0), np.float32) if knowledge is None else knowledge
-    filled[cold] = _apply(projection, inputs[cold])
+    filled[cold] = inputs[cold] @ projection[:-1] + projection[-1]
     filled[0] = 0.0
     return filled
 
 
-def _apply(projection: npt.NDArray[np.floating], inputs: npt.NDArray[np.floating]) -> _Float64:
-    return np.asarray(inputs @ projection[:-1] + projection[-1], dtype=np.float64)
-
-
 class _Ridge:
-    """Ridge regression from fixed inputs float64 [n, K], for many targets and penalties."""
+    """Ridge regression from fixed inputs, for many targets and penalties.
 
-    def __init__(self, inputs: _Float64) -> None:
-        self._centre = inputs.mean(axis=0)
-        self._deviations = inputs - self._centre
-        self._variances, self._axes = np.linalg.eigh(self._deviations.T @ self._deviations)
+    It sees rows through sums alone, which of parts add up.
 
-    def fit(self, targets: _Float64, penalties: _Float64) -> list[_Float64]:
-        """One projection [K+1, D] per penalty; the intercept is not penalised."""
-        middle = targets.mean(axis=0)
-        moments = self._axes.T @ (self._deviations.T @ (targets - middle))
+    Args:
+        squares: float64 [K+1, K+1], the sum over rows of [x, 1]'s outer products with itself.
+    """
+
+    def __init__(self, squares: _Float64) -> None:
+        self._n = squares[-1, -1]
+        self._centre = squares[-1, :-1] / self._n
+        about_centre = squares[:-1, :-1] - self._n * np.outer(self._centre, self._centre)
+        self._variances, self._axes = np.linalg.eigh(about_centre)
+
+    def fit(self, products: _Float64, penalties: _Float64) -> list[_Float64]:
+        """One projection [K+1, D] per penalty; the intercept is not penalised.
+
+        Args:
+            products: float64 [K+1, D], the sum over rows of [x, 1]'s outer products with targets.
+            penalties: float64 [P].
+        """
+        middle = products[-1] / self._n
+        moments = self._axes.T @ (products[:-1] - np.outer(self._centre, products[-1]))
         unit = max(float(self._variances.mean()), np.finfo(np.float64).tiny)
         projections = []
         for penalty in penalties:
@@ -105,11 +126,3 @@ class _Ridge:
             weights = self._axes @ shrunk
             projections.append(np.vstack([weights, middle - self._centre @ weights]))
         return projections
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """A ridge regression, and the rows bool [n] that it didn't see."""
-
-    ridge: _Ridge
-    held: npt.NDArray[np.bool_]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,31 @@ def test_few_trained_rows_give_their_mean(n_trained: int) -> None:
     assert not projection[:-1].any()
     wanted = table[1 : 1 + n_trained].mean(axis=0) if n_trained else np.zeros(5)
     np.testing.assert_allclose(projection[-1], wanted, rtol=1e-5)
+
+
+def test_is_a_ridge_regression_whose_penalty_suits_the_noise() -> None:
+    def ridge(penalty: float):
+        inputs, targets = (part[1:].astype(np.float64) for part in (knowledge, table))
+        inputs, targets = inputs - inputs.mean(axis=0), targets - targets.mean(axis=0)
+        gram = inputs.T @ inputs
+        unit = np.trace(gram) / len(gram)
+        return np.linalg.solve(gram + penalty * unit * np.eye(len(gram)), inputs.T @ targets)
+
+    shrunk = []
+    for noise in (0.1, 30.0):
+        knowledge, table, trained, _ = linear_world(noise)
+        projection = FreshRegression(knowledge, trained).fit(table)
+        fits = [np.allclose(projection[:-1], ridge(p), atol=1e-4) for p in np.logspace(-3, 3, 7)]
+        assert sum(fits) == 1
+        shrunk.append(fits.index(True))
+    assert shrunk[0] < shrunk[1]
+
+
+def test_a_large_catalogue_is_read_in_parts() -> None:
+    knowledge, table, trained, _ = linear_world(noise=1.0, n=40_000)
+    knowledge = np.tile(knowledge, 8)
+    tracemalloc.start()
+    FreshRegression(knowledge, trained).fit(table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * knowledge.nbytes
