@@ -21,8 +21,10 @@ from model_store.files import save_array
 from offline.artifact import Artifact, Facts
 from offline.benchmark.grid import DataChoice, Entry, Grid
 from offline.build import TRAINING_SOURCES, Build, Say
-from offline.data.split import Split
+from offline.data.split import Cases, Split
 from offline.inputs import Source
+from offline.progress import Progress
+from offline.recommender.recommender import Recommender, TrainingData
 from offline.stage_files import read_catalogue
 
 BASELINES = ("popularity", "markov")
@@ -171,29 +173,31 @@ def _digest(choices: Sequence[object]) -> str:
 
 
 def _rank_network(data: Artifact, trained: Artifact, parts: Sequence[str], folder: Path) -> Facts:
-    from offline.evaluate.metrics import rank_cases
     from offline.recommender.sequential import SequenceRecommender
 
     split = Split.load(data.path("split"))
-    model = SequenceRecommender.load(trained.folder)
-    for part in parts:
-        save_array(folder / f"{part}.npy", rank_cases(model.score, getattr(split, part), k=0).ranks)
+    _save_ranks(SequenceRecommender.load(trained.folder), split, parts, folder)
     return {}
 
 
 def _rank_baselines(data: Artifact, parts: Sequence[str], folder: Path) -> Facts:
-    from offline.evaluate.metrics import rank_cases
     from offline.recommender.baselines import Markov, Popularity
-    from offline.recommender.recommender import TrainingData
 
     split = Split.load(data.path("split"))
     training = TrainingData.of_split(split, len(read_catalogue(data)[0]))
     for name, model in (("popularity", Popularity()), ("markov", Markov())):
-        model.fit(training)
-        for part in parts:
-            ranks = rank_cases(model.score, getattr(split, part), k=0).ranks
-            save_array(folder / name / f"{part}.npy", ranks)
+        _save_ranks(model.fit(training), split, parts, folder / name)
     return {}
+
+
+def _save_ranks(model: Recommender, split: Split, parts: Sequence[str], folder: Path) -> None:
+    from offline.evaluate.metrics import rank_cases
+
+    cases: dict[str, Cases] = {part: getattr(split, part) for part in parts}
+    with Progress("ranking cases", sum(map(len, cases.values())), "case") as progress:
+        for part, some in cases.items():
+            ranks = rank_cases(model.score, some, k=0, ranked=progress.advance).ranks
+            save_array(folder / f"{part}.npy", ranks)
 
 
 def _training_facts(trained: Artifact) -> Facts:

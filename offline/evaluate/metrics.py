@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,13 +59,16 @@ def rank_targets(scores: Scores, histories: Histories, targets: npt.NDArray[np.i
     return np.array([np.count_nonzero(row) for row in ahead], dtype=np.int64)
 
 
-def rank_cases(score: Score, cases: Cases, k: int = 10) -> Ranking:
+def rank_cases(
+    score: Score, cases: Cases, k: int = 10, ranked: Callable[[int], None] = lambda _: None
+) -> Ranking:
     """Rank every case, in batches of bounded memory.
 
     Args:
         score: a recommender's `score`.
         cases: histories and their targets.
         k: length of the lists kept for coverage; 0 to leave them out.
+        ranked: told after each batch how many cases it had, to show progress.
     """
     ranks = np.zeros(len(cases), dtype=np.int64)
     top = np.zeros((len(cases), k), dtype=np.int32)
@@ -78,6 +82,7 @@ def rank_cases(score: Score, cases: Cases, k: int = 10) -> Ranking:
         if k:
             best = _best_unseen(scores, histories, k)
             top[batch, : best.shape[1]] = best
+        ranked(len(batch))
         start += size
         # The first batch, of one case, tells the catalogue's size.
         size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // scores[0].nbytes))

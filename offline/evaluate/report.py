@@ -16,7 +16,7 @@ from offline.evaluate.hardware import describe_hardware
 from offline.evaluate.metrics import Ranking, rank_cases
 from offline.evaluate.page import render_page
 from offline.evaluate.plots import plot_by_length, plot_training
-from offline.progress import track
+from offline.progress import Progress
 from offline.recommender.recommender import Recommender, TrainingData
 
 REPORT, PAGE = "report.json", "report.md"
@@ -59,16 +59,21 @@ def write_report(
     parts = {"validation": split.validation, "test": split.test}
     rankings: dict[str, dict[str, Ranking]] = {}
     figures: dict[str, dict[str, Any]] = {}
-    for name, model in track(models.items(), "evaluating", total=len(models), unit="model"):
-        started = time.perf_counter()
-        rankings[name] = {part: rank_cases(model.score, cases) for part, cases in parts.items()}
-        figures[name] = {
-            part: group_figures(rankings[name][part], cases, counts)
-            for part, cases in parts.items()
-        }
-        figures[name]["seconds"] = time.perf_counter() - started
-        for part in parts:
-            save_array(folder / "ranks" / f"{name}.{part}.npy", rankings[name][part].ranks)
+    n_cases = sum(len(cases) for cases in parts.values())
+    with Progress("ranking cases", len(models) * n_cases, "case") as progress:
+        for name, model in models.items():
+            started = time.perf_counter()
+            rankings[name] = {
+                part: rank_cases(model.score, cases, ranked=progress.advance)
+                for part, cases in parts.items()
+            }
+            figures[name] = {
+                part: group_figures(rankings[name][part], cases, counts)
+                for part, cases in parts.items()
+            }
+            figures[name]["seconds"] = time.perf_counter() - started
+            for part in parts:
+                save_array(folder / "ranks" / f"{name}.{part}.npy", rankings[name][part].ranks)
     by_length = {
         name: ndcg_by_length(ranking["test"], split.test) for name, ranking in rankings.items()
     }

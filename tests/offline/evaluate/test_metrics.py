@@ -111,8 +111,10 @@ def test_cases_are_ranked_in_bounded_batches(monkeypatch: pytest.MonkeyPatch) ->
     assert sizes == [1, n_cases - 1]
     monkeypatch.setattr(metrics, "_BATCH_BYTES", 7 * table[0].nbytes)
     sizes.clear()
-    in_batches = rank_cases(score, cases, k=5)
+    told: list[int] = []
+    in_batches = rank_cases(score, cases, k=5, ranked=told.append)
     assert max(sizes) == 7
+    assert told == sizes
     np.testing.assert_array_equal(in_batches.ranks, at_once.ranks)
     for case in range(n_cases):
         scores = score([cases.history(case)])
