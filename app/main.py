@@ -19,14 +19,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.admin import admin_router
-from app.documentation import openapi_document
-from app.gate import REQUEST_ID, Endpoint, Gate, unexpected
-from app.logs import configure_logging
-from app.problems import Problem, field_path, from_validation, shorten
-from app.routes import hot_endpoints, public_router
+from app.http.admin_routes import admin_router
+from app.http.middleware import REQUEST_ID, Endpoint, Gate, unexpected
+from app.http.openapi import openapi_document
+from app.http.problems import Problem, field_path, from_validation, shorten
+from app.http.routes import hot_endpoints, public_router
 from app.service import Service
 from app.settings import Settings, read_settings
+from app.telemetry.logs import configure_logging
 
 
 class LongtailApp(FastAPI):

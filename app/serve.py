@@ -20,10 +20,10 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.logs import configure_logging
-from app.metrics import MULTIPROCESS_DIR
-from app.protocol import GuardedProtocol
+from app.http.protocol import GuardedProtocol
 from app.settings import PREFIX, Settings, describe_unknown_variables, read_settings
+from app.telemetry.logs import configure_logging
+from app.telemetry.metrics import MULTIPROCESS_DIR
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError, ConfigError

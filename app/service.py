@@ -6,17 +6,17 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.admission import Admission
-from app.batching import Batcher
-from app.feature_store import FeatureStore
-from app.journal import Journal
-from app.lifecycle import Models
-from app.metrics import Metrics
-from app.model import Model
-from app.problems import Problem
-from app.recommend import PlanBatcher, choose
+from app.deployment.lifecycle import Models
+from app.deployment.watcher import Watcher
+from app.http.problems import Problem
+from app.model.model import Model
+from app.overload.admission import Admission
+from app.overload.batching import Batcher
+from app.recommend.pipeline import PlanBatcher, choose
 from app.settings import Settings
-from app.watcher import Watcher
+from app.store.feature_store import FeatureStore
+from app.store.journal import Journal
+from app.telemetry.metrics import Metrics
 from model_store.errors import ConfigError, StoreError
 
 log = logging.getLogger(__name__)

@@ -85,16 +85,16 @@ def importers_of(*modules: str) -> set[str]:
 
 
 def test_only_inference_uses_onnxruntime() -> None:
-    assert importers_of("onnxruntime") == {"app/inference.py"}
+    assert importers_of("onnxruntime") == {"app/model/inference.py"}
 
 
 def test_only_candidates_use_faiss() -> None:
-    assert importers_of("faiss") == {"app/candidates.py"}
+    assert importers_of("faiss") == {"app/model/candidates.py"}
 
 
 def test_redis_is_known_to_the_feature_store_only() -> None:
     """Its connection is a module of its own, and nobody else opens one."""
-    behind = {"app/feature_store.py", "app/store_connection.py"}
+    behind = {"app/store/feature_store.py", "app/store/connection.py"}
     found = importers_of("redis", "hiredis")
     assert found
     assert found <= behind
@@ -102,7 +102,7 @@ def test_redis_is_known_to_the_feature_store_only() -> None:
         str(path.relative_to(ROOT))
         for path in python_files("app")
         for module, name in imports_of(path)
-        if module == "app.store_connection" and name != "Command"
+        if module == "app.store.connection" and name != "Command"
     }
     assert openers <= behind
 

@@ -26,7 +26,7 @@ from offline.export.retriever import (
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
-from tests.app.retrieved import N_ITEMS, SIZE, make_vectors
+from tests.app.model.retrieved import N_ITEMS, SIZE, make_vectors
 
 FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy", "retriever_loners.npy")
 Vectors = npt.NDArray[np.float32]

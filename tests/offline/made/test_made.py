@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.model import load_model
-from app.retrieval import Retriever
+from app.model.model import load_model
+from app.model.retrieval import Retriever
 from model_store.bundle import Bundle
 from offline.made import training, world
 from offline.made.__main__ import main

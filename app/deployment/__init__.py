@@ -1,0 +1,1 @@
+"""Which version answers, and how one is loaded and followed."""

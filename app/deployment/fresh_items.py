@@ -1,0 +1,95 @@
+"""Fresh items: those whose knowledge vectors arrived in the store after the model was trained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.model.model import Model
+from app.store.feature_store import FeatureStore
+from model_store import keys
+from model_store.attributes import Attribute, ItemAttributes
+from model_store.codecs import decode_vector
+from model_store.errors import StoreError
+from model_store.publication import FreshItem
+
+log = logging.getLogger(__name__)
+
+# Requests share the connection: what is read beside them comes in small pieces, and may take time.
+AT_ONCE = 200
+PATIENCE_S = 5.0
+
+
+async def with_fresh_items(model: Model, store: FeatureStore, new_ids: Sequence[bytes]) -> Model:
+    """The model with the items whose ids are new in its version's list of fresh items.
+
+    What can't be used is logged and passed over: one bad vector keeps no other item away.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    vectors: list[bytes | None] = []
+    attributes: list[bytes | None] = []
+    for start in range(0, len(new_ids), AT_ONCE):
+        some = new_ids[start : start + AT_ONCE]
+        replies = await store.call(
+            [
+                ("HMGET", keys.vectors_key(model.version), *some),
+                ("HMGET", keys.attributes_key(model.version), *some),
+            ],
+            PATIENCE_S,
+        )
+        vectors += replies[0]
+        attributes += replies[1]
+    # Off the loop: a large catalogue's table is copied and its filter index made anew.
+    return await asyncio.to_thread(_extend, model, new_ids, vectors, attributes)
+
+
+def _extend(
+    model: Model,
+    new_ids: Sequence[bytes],
+    vectors: Sequence[bytes | None],
+    attributes: Sequence[bytes | None],
+) -> Model:
+    items: dict[str, FreshItem] = {}
+    for raw_id, vector, row in zip(new_ids, vectors, attributes, strict=True):
+        try:
+            item_id = raw_id.decode()
+            if item_id not in model.ids:
+                items[item_id] = _read_item(model, item_id, vector, row)
+        except (StoreError, ValueError) as error:
+            log.warning("fresh item %r can't be used: %s", raw_id, error)
+    grown = model.extended(list(items.values())) if items else model
+    return replace(grown, n_fresh_read=model.n_fresh_read + len(new_ids))
+
+
+def _read_item(model: Model, item_id: str, vector: bytes | None, row: bytes | None) -> FreshItem:
+    if model.fresh_projection is None:
+        raise ValueError(f"version {model.version} has no knowledge to place it by")
+    if vector is None:
+        raise ValueError("its vector is not in the store")
+    size = model.fresh_projection.shape[0] - 1
+    values = json.loads(row) if row else {}
+    if not isinstance(values, dict):
+        raise ValueError("its attributes are no JSON object")
+    return FreshItem(
+        item_id, decode_vector(vector, size), _fitting(values, model.attributes, item_id)
+    )
+
+
+def _fitting(values: Mapping[str, Any], attributes: ItemAttributes, item_id: str) -> dict[str, Any]:
+    """The values that the catalogue has an attribute of the right kind for."""
+    fitting = {}
+    for name, value in values.items():
+        attribute = attributes.get(name)
+        try:
+            if attribute is not None:
+                Attribute(name, attribute.kind, [value])
+                fitting[name] = value
+        except ValueError as error:
+            log.warning("fresh item %r: %s; left out", item_id, error)
+    return fitting

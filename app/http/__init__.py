@@ -1,0 +1,1 @@
+"""HTTP: the server protocol, middleware, routes, request and response types, OpenAPI."""

@@ -1,0 +1,100 @@
+"""What operators do to a running service, with the admin token as a bearer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from app.http.openapi import problems_of
+from app.http.problems import Problem
+from app.http.responses import Activated, Models, ModelState
+from app.service import Service
+from model_store.errors import BundleError, RegistryError, StoreError
+
+T = TypeVar("T")
+
+
+def admin_router(service: Service) -> APIRouter:
+    """Routes under /admin."""
+    token = service.settings.admin_token
+
+    async def require_token(request: Request) -> None:
+        if token is None:
+            raise Problem(403, "admin endpoints are closed (LONGTAIL_ADMIN_TOKEN is not set)")
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        # Compared as bytes and in constant time: timing tells nothing about the token.
+        right = secrets.compare_digest(
+            given.strip().encode("utf-8", "replace"), token.get_secret_value().encode()
+        )
+        if scheme.lower() != "bearer" or not right:
+            reason = "wrong" if given else "missing"
+            raise Problem(
+                401,
+                f"the admin token is {reason}; send `Authorization: Bearer TOKEN`",
+                headers={"WWW-Authenticate": 'Bearer realm="longtail"'},
+            )
+
+    router = APIRouter(
+        prefix="/admin",
+        dependencies=[Depends(require_token)],
+        responses=problems_of(401, 403, 422, 503),
+    )
+
+    @router.get("/models", summary="All versions")
+    async def list_models() -> Models:
+        active, records = await _asked(service.models.records())
+        current = service.models.current
+        return Models(
+            active=active,
+            models=[
+                ModelState(
+                    version=record.version,
+                    state=_state(service, record.version, current.version if current else None),
+                    active=record.version == active,
+                    metrics=dict(record.metrics),
+                )
+                for record in records
+            ],
+        )
+
+    @router.post(
+        "/models/{version}/activate",
+        summary="Load a version beside, check it, flip to it",
+        responses=problems_of(404, 424),
+    )
+    async def activate(version: str) -> Activated:
+        previous = await _asked(service.models.activate(version), unknown_status=404)
+        return Activated(active=version, previous=previous)
+
+    @router.post(
+        "/models/rollback",
+        summary="Back to the version that was active before",
+        responses=problems_of(409, 424),
+    )
+    async def rollback() -> Activated:
+        version, left = await _asked(service.models.rollback())
+        return Activated(active=version, previous=left)
+
+    return router
+
+
+async def _asked(action: Awaitable[T], unknown_status: int = 409) -> T:
+    """Await what an operator asked for; its errors as problems."""
+    try:
+        return await action
+    except RegistryError as error:
+        raise Problem(unknown_status, str(error)) from error
+    except BundleError as error:
+        raise Problem(424, f"{error}; the running version stays") from error
+    except StoreError as error:
+        raise Problem(503, str(error), headers={"Retry-After": "1"}) from error
+
+
+def _state(service: Service, version: str, current: str | None) -> str:
+    if version in service.models.refused:
+        return f"refused: {service.models.refused[version]}"
+    return "serving" if version == current else "published"

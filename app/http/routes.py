@@ -1,0 +1,222 @@
+"""The public endpoints: recommend, batch, events, similar items, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.http import responses
+from app.http.middleware import REQUEST_ID, SERVED_BY, Endpoint, read_body
+from app.http.openapi import problems_of, request_body
+from app.http.problems import Problem
+from app.http.requests import BatchRequest, Event, EventsRequest, RecommendRequest
+from app.model.arrays import FloatArray, IndexArray
+from app.model.model import Model
+from app.model.ranking import REFUSED, block, top_k
+from app.recommend.pipeline import check_fields, recommend
+from app.service import Service
+from model_store import codecs
+
+# A product with more rows than this takes so long that others would notice.
+MOST_ROWS_ON_LOOP = 100_000
+
+
+class JsonResponse(JSONResponse):
+    """A body that is JSON already; leaner than the framework's, as it is made on every request."""
+
+    def __init__(
+        self,
+        document: Any,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        status_code: int = 200,
+    ) -> None:
+        self.status_code = status_code
+        self.background = None
+        self.body = orjson.dumps(document)
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self.body)),
+            *(headers or ()),
+        ]
+
+
+def hot_endpoints(service: Service) -> dict[str, Endpoint]:
+    """The endpoints that make up nearly all traffic, by path; all of them are POST."""
+    models, store, metrics = service.models, service.store, service.metrics
+    batcher = service.batcher
+
+    async def post_recommend(request: Request) -> Response:
+        asked = RecommendRequest.model_validate_json(await read_body(request))
+        model = models.current or service.model()
+        [answer] = await recommend([asked], model, store, batcher)
+        scope = request.scope
+        answer["request_id"] = scope[REQUEST_ID]
+        scope[SERVED_BY] = answer["served_by"]
+        _count(answer)
+        metrics.stages(answer["timings_ms"])
+        return JsonResponse(answer, _answer_headers(model.version, answer["timings_ms"]))
+
+    async def post_batch(request: Request) -> Response:
+        asked = BatchRequest.model_validate_json(await read_body(request))
+        model = models.current or service.model()
+        answers = await recommend(asked.requests, model, store, batcher, in_batch=True)
+        for answer in answers:
+            answer["request_id"] = request.scope[REQUEST_ID]
+            _count(answer)
+        timings = answers[0]["timings_ms"]
+        metrics.stages(timings)
+        return JsonResponse({"responses": answers}, _answer_headers(model.version, timings))
+
+    async def post_events(request: Request) -> Response:
+        events = _parse_events(await read_body(request))
+        now = time.time()
+        written = [
+            (
+                event.user_id,
+                codecs.Event(
+                    event.item_id, now if event.timestamp is None else event.timestamp, event.rating
+                ),
+            )
+            for event in events
+        ]
+        try:
+            in_store = await store.append_events(written)
+        except OSError as error:
+            raise Problem(
+                503,
+                f"the store is away and the journal can't be written ({error.strerror})",
+                headers={"Retry-After": "1"},
+            ) from error
+        metrics.events.labels("store" if in_store else "journal").inc(len(events))
+        model = models.current
+        unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
+        degraded = [] if in_store else ["store"]
+        for what in degraded:
+            metrics.degraded.labels(what).inc()
+        return JsonResponse(
+            {"accepted": len(events), "unknown_items": unknown, "degraded": degraded}
+        )
+
+    def _count(answer: dict[str, Any]) -> None:
+        for what in answer["degraded"]:
+            metrics.degraded.labels(what.partition(":")[0]).inc()
+
+    return {
+        "/recommend": post_recommend,
+        "/recommend/batch": post_batch,
+        "/events": post_events,
+    }
+
+
+def find_similar(model: Model, index: int, k: int) -> tuple[IndexArray, FloatArray]:
+    """The k items whose vectors' directions are nearest to an item's, and the cosines."""
+    scores = model.table @ model.table[index] / (model.lengths * model.lengths[index])
+    scores[index] = REFUSED
+    block(scores)
+    best = top_k(scores, k)
+    return best, scores[best]
+
+
+def _parse_events(body: bytes) -> list[Event]:
+    try:
+        return EventsRequest.model_validate_json(body).events
+    except ValidationError as error:
+        if any(one["type"] == "missing" and one["loc"] == ("events",) for one in error.errors()):
+            return [Event.model_validate_json(body)]
+        raise
+
+
+def _answer_headers(version: str, timings: dict[str, float]) -> list[tuple[bytes, bytes]]:
+    timing = ", ".join([f"{stage};dur={ms:.3f}" for stage, ms in timings.items()])
+    return [(b"server-timing", timing.encode()), (b"x-model-version", version.encode())]
+
+
+def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
+    """Routes for everything but /admin; those in `hot` are listed here for the documentation."""
+    router = APIRouter()
+    documented: list[tuple[str, str, type, type]] = [
+        ("/recommend", "What should this user see next?", RecommendRequest,
+         responses.RecommendResponse),
+        ("/recommend/batch", "Several requests at once", BatchRequest, responses.BatchResponse),
+        ("/events", "Interactions as they happen", EventsRequest, responses.EventsResponse),
+    ]  # fmt: skip
+    for path, summary, request_model, response_model in documented:
+        router.add_api_route(
+            path,
+            hot[path],
+            methods=["POST"],
+            summary=summary,
+            response_class=JsonResponse,
+            responses={200: {"model": response_model}, **problems_of(413, 422, 429, 503)},
+            openapi_extra=request_body(request_model),
+        )
+
+    @router.get(
+        "/items/{item_id:path}/similar",
+        summary="Items near another",
+        response_class=JsonResponse,
+        responses={200: {"model": responses.SimilarResponse}, **problems_of(404, 422, 429, 503)},
+    )
+    async def get_similar(
+        item_id: str,
+        k: Annotated[int, Query(ge=1, le=1_000)] = 10,
+        fields: Annotated[list[str] | None, Query()] = None,
+    ) -> Response:
+        model = service.model()
+        index = model.ids.index_of(item_id)
+        if index is None:
+            raise Problem(404, f"item_id {item_id[:200]!r} is unknown")
+        names = [name for part in fields or () for name in part.split(",") if name]
+        check_fields(names, model)
+        if len(model.table) > MOST_ROWS_ON_LOOP:
+            best, scores = await asyncio.to_thread(find_similar, model, index, k)
+        else:
+            best, scores = find_similar(model, index, k)
+        items = [
+            {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
+            | ({"fields": model.attributes.row(near, names)} if names else {})
+            for rank, (near, score) in enumerate(
+                zip(best.tolist(), scores.tolist(), strict=True), start=1
+            )
+        ]
+        document = {"item_id": item_id, "model_version": model.version, "items": items}
+        return JsonResponse(document, [(b"x-model-version", model.version.encode())])
+
+    @router.get("/health/live", summary="The process answers")
+    async def get_live() -> responses.Live:
+        return responses.Live(status="live")
+
+    @router.get(
+        "/health/ready",
+        summary="A model answers",
+        response_class=JsonResponse,
+        responses={200: {"model": responses.Ready}, **problems_of(503)},
+    )
+    async def get_ready() -> Response:
+        model = service.model()
+        return JsonResponse(
+            {
+                "status": "ready",
+                "version": model.version,
+                "execution_provider": model.sequence.execution_provider,
+                "store": "up" if service.store.is_up else "away",
+                "items": len(model.ids),
+                "fresh_items": model.n_fresh,
+                "refused": service.models.refused,
+            }
+        )
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def get_metrics() -> Response:
+        return Response(
+            service.metrics.document(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    return router

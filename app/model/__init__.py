@@ -1,0 +1,1 @@
+"""A loaded version as a value."""

@@ -1,0 +1,177 @@
+"""The index that candidates come from, mapped from a bundle's files. Nothing else uses faiss here.
+
+Items lie in lists, one around each of some thousand centres. The lists that rank best for a user
+are looked into, through 4-bit codes of their items. All that is large is mapped, so that workers
+share one copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.model.arrays import FloatArray, IndexArray
+from app.model.grouping import Places
+from model_store import bundle as files
+from model_store.bundle import Bundle
+from model_store.errors import BundleError
+from model_store.lists import credit, measure_spreads
+from model_store.manifest import Probe, RetrieverInfo
+
+# Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
+_BLOCK_ITEMS, _ID_BYTES = 32, 8
+# faiss's way for one query and many results: list by list, into a reservoir. Its own choice is
+# made for many queries at once, and takes 1.7 times as long.
+_ONE_QUERY = 11
+
+
+class CandidateIndex:
+    """Finds what is likely among the best items; made by `open`, shared by all threads.
+
+    Args:
+        index: a faiss index with its lists.
+        n_lists: of these.
+        places: uint16 [N+1], the list that each item is in, or is nearest to.
+        listed: bool [N+1], the items that are in a list.
+        lengths: float32 [N+1], of the items' rows.
+    """
+
+    def __init__(
+        self,
+        index: Any,
+        n_lists: int,
+        places: Places,
+        listed: npt.NDArray[np.bool_],
+        lengths: FloatArray,
+    ) -> None:
+        self._index, self.n_lists, self.places = index, n_lists, places
+        self._centres: FloatArray = index.quantizer.reconstruct_n(0, n_lists)
+        self._spreads = measure_spreads(lengths[listed], places[listed], self._centres, n_lists)
+
+    @classmethod
+    def open(cls, bundle: Bundle, info: RetrieverInfo, lengths: FloatArray) -> CandidateIndex:
+        """The bundle's index.
+
+        Raises:
+            BundleError: it can't be read, or is not one over this bundle's items.
+        """
+        # A memory map answers slower than the plain array over the same pages.
+        places: Places = np.asarray(bundle.retriever_places)
+        if places.dtype != np.uint16 or int(places[1:].max()) >= info.n_lists:
+            raise BundleError(
+                f"{bundle.folder / files.RETRIEVER_PLACES}: {places.dtype} up to "
+                f"{places[1:].max()}, expected uint16 below {info.n_lists}"
+            )
+        listed = _find_listed(bundle, len(places))
+        index = _read_index(bundle, info, int(listed.sum()))
+        lists = _map_lists(bundle, info, places[listed])
+        index.replace_invlists(lists, True)
+        lists.this.disown()
+        index.implem = _ONE_QUERY
+        return cls(index, info.n_lists, places, listed, lengths)
+
+    def rank(self, user: FloatArray, probe: Probe) -> tuple[FloatArray, FloatArray]:
+        """Scores of the lists' centres, and what the lists are ranked by: float32 [n_lists]."""
+        scores: FloatArray = self._centres @ user
+        return scores, credit(scores, user, self._spreads, probe.reach)
+
+    def search(self, user: FloatArray, probe: Probe) -> IndexArray:
+        """Sorted candidates for a user vector, float32 [D]: as many as the probe has rescored."""
+        import faiss
+
+        scores, ranked = self.rank(user, probe)
+        n_lists = min(probe.lists, self.n_lists)
+        lists = np.argpartition(ranked, self.n_lists - n_lists)[self.n_lists - n_lists :]
+        # From the best to the worst: what comes late then seldom gets into the reservoir.
+        lists = np.ascontiguousarray(lists[np.argsort(-scores[lists])], dtype=np.int64)
+        found = np.empty(probe.rescored, dtype=np.int64)
+        estimates = np.empty(probe.rescored, dtype=np.float32)
+        asked = np.ascontiguousarray(user, dtype=np.float32)
+        list_scores = scores[lists]
+        pointer = faiss.swig_ptr
+        # The method for arrays takes no parameters, and the number of lists is one.
+        self._index.search_preassigned_c(
+            1,
+            pointer(asked),
+            probe.rescored,
+            pointer(lists),
+            pointer(list_scores),
+            pointer(estimates),
+            pointer(found),
+            False,
+            faiss.SearchParametersIVF(nprobe=n_lists),
+        )
+        candidates = np.sort(found.astype(np.int32))
+        # Where the lists hold fewer items than were asked for, faiss fills up with -1.
+        return candidates[np.searchsorted(candidates, 1) :]
+
+
+def _find_listed(bundle: Bundle, n_rows: int) -> npt.NDArray[np.bool_]:
+    """Which items are in a list: bool [N+1]."""
+    loners = bundle.retriever_loners
+    if len(loners) and (loners.dtype != np.int32 or loners[0] < 1 or loners[-1] >= n_rows):
+        raise BundleError(
+            f"{bundle.folder / files.RETRIEVER_LONERS}: {loners.dtype} from {loners[0]} to "
+            f"{loners[-1]}, expected int32 from 1 to {n_rows - 1}"
+        )
+    listed = np.ones(n_rows, dtype=np.bool_)
+    listed[0] = False
+    listed[loners] = False
+    return listed
+
+
+def _read_index(bundle: Bundle, info: RetrieverInfo, n_listed: int) -> Any:
+    """The bundle's faiss index, its lists still empty."""
+    # Small catalogues do without, and without its memory.
+    import faiss
+
+    # A request is far too small to be worth dividing; the cores are better spent on other workers.
+    faiss.omp_set_num_threads(1)
+    path = bundle.folder / files.RETRIEVER
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(f"{path}: not a readable index ({reason})") from error
+    if not isinstance(index, faiss.IndexIVFPQFastScan):
+        raise BundleError(f"{path}: is a {type(index).__name__}, expected IndexIVFPQFastScan")
+    facts = {
+        "vectors of size": (index.d, bundle.manifest.model.embedding_size),
+        "items": (index.ntotal, n_listed),
+        "lists": (index.nlist, info.n_lists),
+        "bytes a code": (index.code_size, info.code_bytes),
+        "metric": (index.metric_type, faiss.METRIC_INNER_PRODUCT),
+    }
+    for name, (found, expected) in facts.items():
+        if found != expected:
+            raise BundleError(f"{path}: {name} {found}, expected {expected}")
+    return index
+
+
+def _map_lists(bundle: Bundle, info: RetrieverInfo, places: Places) -> Any:
+    """The lists as faiss reads them where they lie, every worker the same pages.
+
+    faiss itself would copy lists of 4-bit codes into each process's memory. Its lists on disk know
+    nothing of blocks; but a list whose capacity is whole blocks looks just like one of theirs.
+    """
+    import faiss
+
+    path = bundle.folder / files.RETRIEVER_LISTS
+    sizes = np.bincount(places, minlength=info.n_lists)
+    capacities = -(-sizes // _BLOCK_ITEMS) * _BLOCK_ITEMS
+    ends = np.cumsum(capacities * (info.code_bytes + _ID_BYTES))
+    if (found := path.stat().st_size) != ends[-1]:
+        raise BundleError(f"{path}: {found} bytes, the lists of its items take {ends[-1]}")
+    lists = faiss.OnDiskInvertedLists()
+    lists.nlist, lists.code_size = info.n_lists, info.code_bytes
+    lists.filename, lists.totsize, lists.read_only = str(path), int(ends[-1]), True
+    lists.prefetch_nthread = 0
+    # A faiss.OnDiskOneList is three numbers: size, capacity, and offset in bytes.
+    described = np.stack([sizes, capacities, np.concatenate(([0], ends[:-1]))], axis=1)
+    described = np.ascontiguousarray(described, dtype=np.uint64)
+    lists.lists.resize(info.n_lists)
+    faiss.memcpy(lists.lists.data(), faiss.swig_ptr(described), described.nbytes)
+    lists.do_mmap()
+    return lists

@@ -1,0 +1,194 @@
+"""ONNX graphs at work: the sequence model and the text encoder. Nothing else uses onnxruntime."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tokenizers import Tokenizer
+
+from app.model.arrays import NO_SCORES, FloatArray, IndexArray
+from model_store.errors import BundleError, ConfigError
+
+log = logging.getLogger(__name__)
+
+Provider: TypeAlias = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+Padded: TypeAlias = npt.NDArray[np.int64]
+Feed: TypeAlias = Callable[[Padded], dict[str, Any]]
+# Longer texts are cut: the encoders at hand were trained on no more.
+MAX_TOKENS = 256
+# What a call costs besides its positions: some 60 microseconds, at 1.6 a position (D 64).
+CALL_COST_POSITIONS = 40
+
+
+def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
+    """A session that computes in the calling thread, or on a CUDA device.
+
+    One thread a session: a request is far too small to be worth dividing, and the cores are
+    better spent on other workers.
+
+    Args:
+        path: of the graph.
+        wanted: auto takes a device where there is a driver for one, and the CPU otherwise.
+
+    Raises:
+        BundleError: the graph can't be loaded.
+        ConfigError: cuda was wanted and can't be had.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers = [CPU]
+    if wanted == "cuda" or (wanted == "auto" and _has_driver()):
+        providers.insert(0, CUDA)
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        # onnxruntime raises a dozen types without a common base of their own.
+        raise BundleError(f"{path}: not a usable graph ({_first_line(error)})") from error
+    # It goes on without a provider that it can't load, and says so in its log at most.
+    found = session.get_providers()[0]
+    if wanted == "cuda" and found != CUDA:
+        raise ConfigError(
+            f"LONGTAIL_EXECUTION_PROVIDER=cuda: {path.name} runs on {found} only; "
+            "are the driver and the libraries of CUDA and cuDNN there?"
+        )
+    if found != providers[0]:
+        log.warning("%s: %s is not usable here, going on with %s", path.name, providers[0], found)
+    return session
+
+
+def _has_driver() -> bool:
+    if CUDA not in ort.get_available_providers():
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+class SequenceModel:
+    """User vectors and scores for histories, against a table that is bound once.
+
+    On the CPU the table is never copied; a device has a copy of its own, made once.
+
+    Args:
+        session: the graph of the bundle; shared between tables.
+        table: float32 [N+1, D], contiguous; a read-only memory map will do.
+        max_length: longer histories are cut to their last max_length.
+    """
+
+    def __init__(self, session: ort.InferenceSession, table: FloatArray, max_length: int) -> None:
+        self._session = session
+        self.max_length = max_length
+        self.table = table
+        device = "cuda" if self.execution_provider == CUDA else "cpu"
+        self._bound = ort.OrtValue.ortvalue_from_numpy(table, device, 0)
+
+    @property
+    def execution_provider(self) -> str:
+        """Where the graph runs, as the session that was made says."""
+        return str(self._session.get_providers()[0])
+
+    def with_table(self, table: FloatArray) -> SequenceModel:
+        """The same graph over another table."""
+        return SequenceModel(self._session, table, self.max_length)
+
+    def scores(self, histories: Sequence[IndexArray]) -> list[FloatArray]:
+        """Scores of all items for each history, [N+1]; the arrays are the caller's to change."""
+        return self._ask("scores", histories, self._feed_all)
+
+    def user_vectors(self, histories: Sequence[IndexArray]) -> list[FloatArray]:
+        """User vectors [D] for each history; their products with table rows are scores."""
+        return self._ask("user", histories, self._feed_own_rows)
+
+    def _ask(self, output: str, histories: Sequence[IndexArray], feed: Feed) -> list[FloatArray]:
+        rows: list[FloatArray] = [NO_SCORES] * len(histories)
+        lengths = [min(len(history), self.max_length) for history in histories]
+        for places in group_by_length(lengths):
+            padded = self._padded([histories[place] for place in places])
+            [together] = self._session.run([output], feed(padded))
+            for place, row in zip(places, together, strict=True):
+                rows[place] = row
+        return rows
+
+    def _feed_all(self, padded: Padded) -> dict[str, Any]:
+        # The table stays where it was bound; the history goes there, and the answer comes.
+        return {"history": padded, "item_table": self._bound}
+
+    def _feed_own_rows(self, padded: Padded) -> dict[str, Any]:
+        """A catalogue of nothing but the histories' own items: the graph scores what it is given.
+
+        It does so even where nobody asks for scores, which of a million items takes 15 ms.
+        """
+        rows = np.zeros((1 + padded.size, self.table.shape[1]), dtype=np.float32)
+        self.table.take(padded.ravel(), axis=0, out=rows[1:])
+        places = np.arange(1, 1 + padded.size, dtype=np.int64).reshape(padded.shape)
+        places[padded == 0] = 0
+        return {"history": places, "item_table": rows}
+
+    def _padded(self, histories: Sequence[IndexArray]) -> Padded:
+        """[B, L] with 0 on the left; L is the longest history's length, at most max_length."""
+        length = min(max(1, *map(len, histories)), self.max_length)
+        padded = np.zeros((len(histories), length), dtype=np.int64)
+        for row, history in zip(padded, histories, strict=True):
+            if len(history):
+                row[-len(history) :] = history[-length:]
+        return padded
+
+
+def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Places of histories, in groups that are worth one call each.
+
+    Short ones join a longer one as long as the padding costs less than a call of their own.
+    """
+    groups: list[list[int]] = []
+    longest = n_padding = 0
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        n_padding += longest - lengths[place]
+        if not groups or n_padding > CALL_COST_POSITIONS:
+            groups.append([])
+            longest, n_padding = lengths[place], 0
+        groups[-1].append(place)
+    return groups
+
+
+class TextEncoder:
+    """Free text into the space of the knowledge vectors."""
+
+    def __init__(self, graph: Path, tokenizer: Path) -> None:
+        self._session = open_session(graph)
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        except Exception as error:  # the library raises bare Exception
+            raise BundleError(f"{tokenizer}: not a tokenizer ({_first_line(error)})") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of unit length, [B, K]; zeros for a text without a single token."""
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        length = max(1, *map(len, tokens))
+        input_ids = np.zeros((len(tokens), length), dtype=np.int64)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(tokens):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        feed = {"input_ids": input_ids, "attention_mask": mask}
+        vectors = self._session.run(["vector"], feed)[0]
+        vectors = np.nan_to_num(vectors.astype(np.float32), copy=False)
+        vectors[mask.sum(axis=1) == 0] = 0
+        return vectors  # type: ignore[no-any-return]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0][:300]

@@ -1,0 +1,51 @@
+"""Free text against what is known of items: cosine in the centred knowledge space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.model.arrays import FloatArray
+from app.model.inference import TextEncoder
+
+# Items of which nothing is known come after all others, and can still fill an answer up to k.
+NOTHING_KNOWN = np.float32(-1)
+
+
+class Knowledge:
+    """Knowledge vectors with the encoder that made them.
+
+    Text embeddings share a large common direction (a mean cosine above .8 is usual), which hides
+    what tells items apart; so the mean vector is taken out of both sides. It is never subtracted
+    from the whole matrix: (v - c) . (q - c) = v . (q - c) - c . (q - c), with lengths kept.
+
+    Args:
+        encoder: text → vector of the same space.
+        vectors: float32 [N+1, K], unit rows; zero rows where nothing is known.
+    """
+
+    def __init__(self, encoder: TextEncoder, vectors: FloatArray) -> None:
+        self.encoder = encoder
+        self.vectors = vectors
+        self._known = np.any(vectors != 0, axis=1)
+        n_known = max(1, int(self._known.sum()))
+        self._center = (vectors.sum(axis=0) / n_known).astype(np.float32)
+        squares = np.einsum("nk,nk->n", vectors, vectors)
+        products = vectors @ self._center
+        centred = squares - 2 * products + self._center @ self._center
+        self._lengths = np.sqrt(np.maximum(centred, 1e-12)).astype(np.float32)
+
+    def with_vectors(self, vectors: FloatArray) -> Knowledge:
+        """The same encoder over more items."""
+        return Knowledge(self.encoder, vectors)
+
+    def similarities(self, texts: Sequence[str]) -> FloatArray:
+        """Similarity of all items to each text, [B, N+1], each in -1..1."""
+        queries = self.encoder.encode(texts) - self._center
+        lengths = np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-6)
+        queries /= lengths
+        similar = (queries @ self.vectors.T - (queries @ self._center)[:, None]) / self._lengths
+        np.clip(similar, -1, 1, out=similar)
+        similar[:, ~self._known] = NOTHING_KNOWN
+        return similar.astype(np.float32, copy=False)  # type: ignore[no-any-return]

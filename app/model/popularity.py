@@ -1,0 +1,49 @@
+"""What most people take: the answer for those of whom nothing is known."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from app.model.arrays import FloatArray, IndexArray
+from app.model.ranking import block, top_k
+
+
+class Popularity:
+    """Interactions of each item, and the order they make.
+
+    Args:
+        counts: float32 [N+1]; the first is padding's.
+    """
+
+    def __init__(self, counts: FloatArray) -> None:
+        self.counts = counts
+
+    @cached_property
+    def order(self) -> IndexArray:
+        """item_indices [N], most popular first, ties to the lower one; made at load."""
+        return (np.argsort(-self.counts[1:], kind="stable") + 1).astype(np.int32)
+
+    @cached_property
+    def n_interactions(self) -> float:
+        """All interactions, at least 1."""
+        return max(1.0, float(self.counts.sum()))
+
+    def best(
+        self, k: int, refused: IndexArray, allowed: IndexArray | None
+    ) -> tuple[IndexArray, FloatArray]:
+        """The k most popular items and their counts; see `Retriever.best`."""
+        if allowed is None:
+            # Of so many at least k are left, or there are no more.
+            first = self.order[: k + len(refused)]
+            items = first[~np.isin(first, refused)][:k]
+            return items, self.counts[items]
+        counts = self.counts.copy()
+        block(counts, refused)
+        items = top_k(counts, k, allowed)
+        return items, counts[items]
+
+    def extended(self, n_fresh: int) -> Popularity:
+        """With items behind the present ones that nobody has taken yet."""
+        return Popularity(np.concatenate([self.counts, np.zeros(n_fresh, dtype=np.float32)]))

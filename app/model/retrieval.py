@@ -1,0 +1,365 @@
+"""The best items of a large catalogue without scoring all of them.
+
+Candidates come from an index; what looks good there is scored exactly with the rows of the item
+table. How wide a search that takes was measured when the bundle was built, for finding the `depth`
+best items of the whole catalogue. A request needs more depth than k where it refuses some of what
+is found, or allows only a share of the catalogue.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.model.arrays import FloatArray, IndexArray
+from app.model.candidates import CandidateIndex
+from app.model.grouping import Grouping, RecentSets
+from app.model.ranking import REFUSED, Best, Mask, are_members, best_of, block, kth_best, top_k
+from model_store import bundle as files
+from model_store.bundle import Bundle
+from model_store.errors import BundleError
+from model_store.manifest import Probe, RetrieverInfo
+
+# Share of the golden requests' items that must be found again. Below what was measured at the
+# build by more than the chance of some two hundred items explains.
+LEAST_GOLDEN_RECALL = 0.95
+# So few allowed items are scored without further ado.
+MOST_SCORED_AT_ONCE = 1_000
+# Rows of larger sets are copied next to each other, which makes scoring them again four times as
+# fast; so large a set, and so much for all that are kept.
+MOST_COPIED_BYTES, MOST_COPIES_BYTES = 6 * 1024**2, 64 * 1024**2
+# Of still larger sets, the items in the best lists are scored. Items in all sets that are kept.
+MOST_GROUPED_ITEMS = 4_000_000
+# Above this share of the catalogue, what is found without a filter is filtered.
+GROUPED_SHARE = 0.2
+# Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
+# of them must be above it to tell anything.
+SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
+# Of so many refused items some are scored, and where several of these are better than so many of
+# the items that are always scored, all are: to tell how deep to search. Fewer are come across.
+MANY_REFUSED, SAMPLED_REFUSED, GOOD_ONES = 300, 64, 40
+# Of a filter's items, so many with the longest rows are always scored: they can score well from
+# lists that don't, and a filter may let through just these lists.
+LONGEST_ROWS = 2_048
+
+
+class Retriever:
+    """Finds the best items for a user vector; made by `open`, shared by all threads.
+
+    Args:
+        index: of the table's first N items.
+        info: the manifest's.
+        table: float32 [N'+1, D] with N' >= N; rows behind N are always scored.
+        lengths: float32 [N+1], of the indexed rows.
+        loners: sorted item_indices that are in none of the index's lists.
+    """
+
+    def __init__(
+        self,
+        index: CandidateIndex,
+        info: RetrieverInfo,
+        table: FloatArray,
+        lengths: FloatArray,
+        loners: IndexArray,
+    ) -> None:
+        self._index, self._info, self._lengths, self._loners = index, info, lengths, loners
+        self._table = np.asarray(table)
+        self._n_indexed = len(lengths) - 1
+        row_bytes = self._table.itemsize * self._table.shape[1]
+        self._most_copied = MOST_COPIED_BYTES // row_bytes
+        self._copies = RecentSets(self._copy_rows, MOST_COPIES_BYTES // row_bytes)
+        self._groupings = RecentSets(self._group, MOST_GROUPED_ITEMS)
+        self._sample: FloatArray = self._table[1 :: -(-self._n_indexed // SAMPLED_ROWS)].copy()
+        fresh = np.arange(self._n_indexed + 1, len(self._table), dtype=np.int32)
+        self._always: IndexArray = np.concatenate([loners, fresh])
+        self._always_rows = self._copy_rows(self._always)
+
+    @classmethod
+    def open(cls, bundle: Bundle, table: FloatArray) -> Retriever | None:
+        """The bundle's retriever; None where the bundle states none, and every item is scored.
+
+        Args:
+            bundle: already checked against its sums.
+            table: float32 [N'+1, D], the bundle's rows and perhaps further ones.
+
+        Raises:
+            BundleError: the index can't be read, or is not one over this bundle's items.
+        """
+        info = bundle.manifest.retriever
+        if info is None:
+            return None
+        lengths = _measure(np.asarray(table)[: bundle.manifest.n_items + 1])
+        index = CandidateIndex.open(bundle, info, lengths)
+        return cls(index, info, table, lengths, np.asarray(bundle.retriever_loners))
+
+    def with_table(self, table: FloatArray) -> Retriever:
+        """The same index over a table with other rows behind the indexed ones."""
+        return Retriever(self._index, self._info, table, self._lengths, self._loners)
+
+    def best(
+        self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray | None
+    ) -> Best:
+        """The k best items, best first, ties to the lower item_index; fewer only if there are.
+
+        Args:
+            user: float32 [D].
+            k: at least 1.
+            refused: item_indices not to be returned, in any order.
+            allowed: sorted item_indices to choose among; None means all.
+
+        Returns:
+            item_indices int32 [<= k] and their scores float32, `user @ table row`.
+        """
+        refused = np.sort(refused)
+        if allowed is None:
+            return self._best_of_found(user, k, refused, None)
+        if len(allowed) <= max(MOST_SCORED_AT_ONCE, k):
+            return self._choose(user, k, allowed, refused)[0]
+        if len(allowed) <= self._most_copied:
+            scores = (self._copies.of(allowed) @ user)[: len(allowed)]
+            return _choose_scored(k, allowed, scores, refused)[0]
+        if len(allowed) < GROUPED_SHARE * len(self._table):
+            return self._best_of_grouped(user, k, refused, allowed)
+        return self._best_of_found(user, k, refused, allowed)
+
+    def verify(
+        self,
+        users: FloatArray,
+        wanted: Sequence[IndexArray],
+        refused: Sequence[IndexArray],
+    ) -> float:
+        """Share of known best items that are found: the check before a bundle may serve.
+
+        Args:
+            users: float32 [Q, D].
+            wanted: for each user, the best items by exact scoring.
+            refused: for each user, what was left out then.
+
+        Raises:
+            BundleError: it is less than LEAST_GOLDEN_RECALL.
+        """
+        n_found = n_wanted = 0
+        for user, best, without in zip(users, wanted, refused, strict=True):
+            found, _ = self.best(user, len(best), without, None)
+            n_found += len(np.intersect1d(found, best))
+            n_wanted += len(best)
+        recall = n_found / max(1, n_wanted)
+        if recall < LEAST_GOLDEN_RECALL:
+            raise BundleError(
+                f"{files.RETRIEVER}: finds {recall:.3f} of the golden requests' items, "
+                f"{LEAST_GOLDEN_RECALL} are needed"
+            )
+        return recall
+
+    def _best_of_found(
+        self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray | None
+    ) -> Best:
+        """Search the whole catalogue so deep that k of what is found is permitted."""
+        share = 1.0 if allowed is None else len(allowed) / len(self._table)
+        always = (self._always_rows @ user)[: len(self._always)]
+        # What was seen is often among the best. Half as many as are asked for are reckoned with.
+        n_better, wide = min(k // 2, len(refused)), False
+        if allowed is None and self._look_best(user, k, refused, always):
+            scores = always.copy()
+            scores[are_members(self._always, refused)] = REFUSED
+            n_better, wide = self._count_better(user, refused, kth_best(scores, k)), True
+        depth = int((k + n_better) / share)
+        while (probe := self._probe(depth, wide)) is not None:
+            found = self._index.search(user, probe)
+            best, reached = self._choose_found(user, k, found, always, refused, allowed)
+            if len(best[0]) == k and reached <= probe.depth:
+                return best
+            least = best[1][-1] if len(best[0]) == k else REFUSED
+            n_better = self._count_better(user, refused, least)
+            depth, wide = max(reached, int((k + n_better) / share)), True
+            if depth <= probe.depth:
+                depth = 4 * probe.depth
+        if allowed is None:
+            return self._best_of_all(user, k, refused)
+        return self._best_of_grouped(user, k, refused, allowed)
+
+    def _look_best(self, user: FloatArray, k: int, refused: IndexArray, always: FloatArray) -> bool:
+        """Whether many refused items are among the best, by a few of them.
+
+        Else a narrow search for what little it costs tells whether it was enough.
+        """
+        if len(refused) < MANY_REFUSED or len(always) < k + GOOD_ONES:
+            return False
+        some = refused[:: len(refused) // SAMPLED_REFUSED]
+        good = kth_best(always, k + GOOD_ONES)
+        return int(np.count_nonzero(self._score(user, some) >= good)) >= TELLING_ROWS
+
+    def _count_better(self, user: FloatArray, refused: IndexArray, least: np.float32) -> int:
+        """How many refused items are no worse than the k-th best that is known to be permitted.
+
+        The k-th best of all that is permitted can lie no deeper than k and so many.
+        """
+        if least == REFUSED:
+            return len(refused)
+        return int(np.count_nonzero(self._score(user, refused) >= least))
+
+    def _probe(self, depth: int, wide: bool) -> Probe | None:
+        """What finds the `depth` best items; None, that deep was not measured.
+
+        Args:
+            depth: of the whole catalogue.
+            wide: most of them are refused. They may be what earlier searches found, so that what
+                those missed is wanted now.
+        """
+        thorough = _narrowest(self._info.thorough, depth) if wide else None
+        return thorough or _narrowest(self._info.probes, depth)
+
+    def _choose_found(
+        self,
+        user: FloatArray,
+        k: int,
+        found: IndexArray,
+        always: FloatArray,
+        refused: IndexArray,
+        allowed: IndexArray | None,
+    ) -> tuple[Best, int]:
+        """The k best of what was found and what is always scored; how many are no worse.
+
+        Args:
+            found: sorted.
+            always: scores of what is always scored.
+        """
+        scores = self._score(user, found)
+        permitted = _are_permitted(found, refused, allowed)
+        items, permitted_scores = found[permitted], scores[permitted]
+        # Of what is always scored, only that needs a further look which beats what was found.
+        near = np.flatnonzero(always >= kth_best(permitted_scores, k))
+        if len(near):
+            others = self._always[near]
+            permitted = _are_permitted(others, refused, allowed)
+            items = np.concatenate([items, others[permitted]])
+            permitted_scores = np.concatenate([permitted_scores, always[near[permitted]]])
+        best = best_of(k, items, permitted_scores)
+        if not len(best[0]):
+            return best, 0
+        least = best[1][-1]
+        return best, int(np.count_nonzero(scores >= least) + np.count_nonzero(always >= least))
+
+    def _best_of_grouped(
+        self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray
+    ) -> Best:
+        """Score the allowed items of the best lists."""
+        n_indexed = self._count_indexed(allowed)
+        if not n_indexed:
+            return self._choose(user, k, allowed, refused)[0]
+        grouping, outliers = self._groupings.of(allowed[:n_indexed])
+        fresh = allowed[n_indexed:]
+        share = n_indexed / self._n_indexed
+        wanted = k + int(min(k // 2, len(refused)) * share)
+        while (probe := _narrowest(self._info.probes, int(wanted / share))) is not None:
+            # Where the user's lists hold few of the items, others are looked into: as many items
+            # are scored as if the filter had nothing to do with the lists.
+            n_rows = max(n_indexed * probe.lists // self._info.n_lists, 2 * wanted)
+            gathered = grouping.gather(self._index.rank(user, probe)[1], probe.lists, n_rows)
+            pool = np.sort(np.concatenate([gathered, outliers, fresh]))
+            # numpy's own `unique` takes a hash table, and ten times as long.
+            pool = pool[np.diff(pool, prepend=0) > 0]
+            best, reached = self._choose(user, k, pool, refused)
+            if len(gathered) == n_indexed:
+                return best
+            if len(best[0]) < k:
+                wanted *= 4
+                continue
+            # A filter that the user's taste runs against has its best items far down.
+            depth = self._estimate_depth(user, best[1][-1])
+            if reached <= wanted and depth <= 2 * probe.depth:
+                return best
+            wanted = max(reached, int(depth * share))
+        return self._choose(user, k, allowed, refused)[0]
+
+    def _estimate_depth(self, user: FloatArray, score: np.float32) -> int:
+        """About how many items of the catalogue score better; 0, too few to tell."""
+        above = int(np.count_nonzero(self._sample @ user > score))
+        return above * self._n_indexed // len(self._sample) if above >= TELLING_ROWS else 0
+
+    def _best_of_all(self, user: FloatArray, k: int, refused: IndexArray) -> Best:
+        scores = self._table @ user
+        block(scores, refused)
+        items = top_k(scores, k)
+        return items, scores[items]
+
+    def _choose(
+        self,
+        user: FloatArray,
+        k: int,
+        pool: IndexArray,
+        refused: IndexArray,
+    ) -> tuple[Best, int]:
+        """The k best of a pool, scored exactly; see `_choose_scored`."""
+        return _choose_scored(k, pool, self._score(user, pool), refused)
+
+    def _score(self, user: FloatArray, items: IndexArray) -> FloatArray:
+        """`user @ row` of each item."""
+        scores: FloatArray = self._copy_rows(items) @ user
+        return scores[: len(items)]
+
+    def _copy_rows(self, items: IndexArray) -> FloatArray:
+        """Rows of the table next to each other, and up to three of zeros behind them.
+
+        The product sums a last row or two in another order than four rows at once, and equal rows
+        must score equally wherever they stand: so there are always four.
+        """
+        padded = np.zeros(-(-len(items) // 4) * 4, dtype=np.int32)
+        padded[: len(items)] = items
+        rows: FloatArray = self._table.take(padded, axis=0)
+        return rows
+
+    def _group(self, allowed: IndexArray) -> tuple[Grouping, IndexArray]:
+        """The items by list, and those that are always scored."""
+        cut = max(0, len(allowed) - LONGEST_ROWS)
+        longest = allowed[np.argpartition(self._lengths[allowed], cut)[cut:]]
+        loners = self._loners[are_members(self._loners, allowed)]
+        grouping = Grouping.of(allowed, self._index.places, self._info.n_lists)
+        return grouping, np.union1d(longest, loners)
+
+    def _count_indexed(self, allowed: IndexArray) -> int:
+        """How many of these sorted items, all in front, are in the index."""
+        return int(np.searchsorted(allowed, self._n_indexed, side="right"))
+
+
+def _measure(table: FloatArray) -> FloatArray:
+    """Length of each row, float32 [N+1]."""
+    lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", table, table))
+    return lengths
+
+
+def _narrowest(probes: Sequence[Probe], depth: int) -> Probe | None:
+    """The first that finds the `depth` best items; None, that deep was not measured."""
+    place = bisect_left(probes, depth, key=lambda probe: probe.depth)
+    return probes[place] if place < len(probes) else None
+
+
+def _are_permitted(items: IndexArray, refused: IndexArray, allowed: IndexArray | None) -> Mask:
+    """Which items may be returned; all are sorted."""
+    permitted = ~are_members(items, refused)
+    if allowed is not None:
+        permitted &= are_members(items, allowed)
+    return permitted
+
+
+def _choose_scored(
+    k: int, pool: IndexArray, scores: FloatArray, refused: IndexArray
+) -> tuple[Best, int]:
+    """The k best of a pool, and how many of the pool are no worse than the last of these.
+
+    Args:
+        k: at least 1.
+        pool: item_indices, sorted.
+        scores: of the pool.
+        refused: sorted.
+    """
+    permitted = scores
+    if len(refused):
+        permitted = scores.copy()
+        permitted[are_members(pool, refused)] = REFUSED
+    places = top_k(permitted, k)
+    best = scores[places]
+    reached = int(np.count_nonzero(scores >= best[-1])) if len(best) else len(pool)
+    return (pool[places], best), reached

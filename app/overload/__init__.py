@@ -1,0 +1,1 @@
+"""When work may run: admission, an estimate of demand, batching."""

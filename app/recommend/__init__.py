@@ -1,0 +1,1 @@
+"""The recommend pipeline and its steps."""

@@ -1,0 +1,295 @@
+"""Activation, refusal, rollback, fresh items, overload: what happens to a running service."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import shutil
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.model.model import load_model
+from model_store.bundle import Bundle, BundleWriter
+from model_store.embedded import EmbeddedStore
+from model_store.errors import BundleError
+from model_store.publication import FreshItem, publish, publish_fresh
+from model_store.registry import Registry
+from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for
+from tests.made_bundle import Catalogue, make_bundle, make_catalogue
+
+
+@pytest.fixture
+def http(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+) -> Iterator[TestClient]:
+    publish_and_activate(made_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder)) as http:
+        yield http
+
+
+@pytest.fixture
+def second(client: redis.Redis, folder: Path, tmp_path: Path) -> str:
+    bundle = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
+    return publish(bundle, folder / "bundles", client).version
+
+
+def version_of(http: TestClient) -> str:
+    response = http.post("/recommend", json={"user_id": "u1"})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert answer["served_by"] == "model"
+    assert response.headers["X-Model-Version"] == answer["model_version"]
+    return str(answer["model_version"])
+
+
+def activate(http: TestClient, version: str) -> Any:
+    return http.post(f"/admin/models/{version}/activate", headers=AS_ADMIN)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_activate_and_roll_back(http: TestClient, second: str, client: redis.Redis) -> None:
+    assert version_of(http) == "made-1"
+    assert activate(http, second).json() == {"active": "made-2", "previous": "made-1"}
+    assert version_of(http) == "made-2"
+    assert Registry(client).active() == "made-2"
+    listed = http.get("/admin/models", headers=AS_ADMIN).json()
+    assert listed["active"] == "made-2"
+    assert [(m["version"], m["state"], m["active"]) for m in listed["models"]] == [
+        ("made-1", "published", False),
+        ("made-2", "serving", True),
+    ]
+    back = http.post("/admin/models/rollback", headers=AS_ADMIN)
+    assert back.json() == {"active": "made-1", "previous": "made-2"}
+    assert version_of(http) == "made-1"
+    assert http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 409
+
+
+def test_the_model_that_was_left_is_let_go(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path, second: str
+) -> None:
+    publish_and_activate(made_bundle, folder, store.url)
+    app = create_app(settings_for(store.url, folder))
+    with TestClient(app) as http:
+        version_of(http)
+        old = weakref.ref(app.state.service.models.current)
+        activate(http, second)
+        gc.collect()
+        assert old() is None
+
+
+def test_a_bundle_that_fails_is_refused_and_the_running_version_stays(
+    http: TestClient, client: redis.Redis, folder: Path, tmp_path: Path, second: str
+) -> None:
+    lying = make_bundle(tmp_path / "lying", version="lying", flip_golden=True)
+    publish(lying, folder / "bundles", client)
+    response = activate(http, "lying")
+    assert response.status_code == 424
+    assert "golden request 0" in response.json()["detail"]
+
+    table = folder / "bundles" / second / "item_table.npy"
+    content = bytearray(table.read_bytes())
+    content[-1] ^= 1
+    table.unlink()
+    table.write_bytes(content)
+    response = activate(http, second)
+    assert response.status_code == 424
+    assert "item_table.npy: sha256 differs" in response.json()["detail"]
+
+    response = activate(http, "never-published")
+    assert response.status_code == 404
+    assert "'never-published' is not published" in response.json()["detail"]
+    assert version_of(http) == "made-1"
+    assert Registry(client).active() == "made-1"
+
+
+def _corrupt_table(folder: Path) -> None:
+    table = np.load(folder / "item_table.npy")
+    table[5, 2] = np.nan
+    np.save(folder / "item_table.npy", table)
+
+
+def _corrupt_golden(folder: Path) -> None:
+    golden = json.loads((folder / "golden.json").read_bytes())
+    golden[1]["scores"][0] += 0.01
+    (folder / "golden.json").write_text(json.dumps(golden))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "model.onnx").write_bytes(b"no graph"), "not a usable graph"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "not a tokenizer"),
+        (_corrupt_table, "holds NaN or infinity"),
+        (_corrupt_golden, "golden request 1: scores differ by 0.01"),
+    ],
+)
+def test_a_bundle_that_is_whole_but_wrong_says_why(
+    made_bundle: Bundle, tmp_path: Path, change: Callable[[Path], object], said: str
+) -> None:
+    with BundleWriter(tmp_path / "wrong") as writer:
+        for name in made_bundle.manifest.files:
+            (writer._partial / name).write_bytes((made_bundle.folder / name).read_bytes())
+        change(writer._partial)
+        fields = made_bundle.manifest.model_dump(exclude={"files", "version", "schema_version"})
+        wrong = writer.finish(version="wrong", **fields)
+    with pytest.raises(BundleError, match=re.escape(said)):
+        load_model(wrong)
+
+
+def test_what_the_command_line_activates_is_followed(
+    http: TestClient, client: redis.Redis, second: str
+) -> None:
+    Registry(client).activate(second)
+    wait_for(lambda: version_of(http) == second)
+    Registry(client).rollback()
+    wait_for(lambda: version_of(http) == "made-1")
+
+
+def test_an_active_version_that_cannot_be_loaded_is_said_once(
+    http: TestClient,
+    client: redis.Redis,
+    folder: Path,
+    second: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.rmtree(folder / "bundles" / second)
+    Registry(client).activate(second)
+    wait_for(lambda: second in http.get("/health/ready").json()["refused"])
+    assert version_of(http) == "made-1"
+    time.sleep(0.3)
+    assert sum("can't be loaded" in record.message for record in caplog.records) == 1
+    states = {
+        m["version"]: m["state"]
+        for m in http.get("/admin/models", headers=AS_ADMIN).json()["models"]
+    }
+    assert states[second].startswith("refused: ")
+    Registry(client).rollback()
+    wait_for(lambda: http.get("/health/ready").json()["refused"] == {})
+
+
+def test_a_start_with_an_unusable_active_version_serves_the_last_good_one(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    settings = settings_for(store.url, folder)
+    good = publish_and_activate(made_bundle, folder, store.url)
+    with serving(settings) as http:
+        assert http.get("/health/ready").json()["version"] == good
+    broken = make_bundle(tmp_path / "broken", version="broken-1", flip_golden=True)
+    publish_and_activate(broken, folder, store.url)
+    with serving(settings) as http:
+        for _ in range(2):  # also after the watcher has looked again
+            ready = http.get("/health/ready").json()
+            assert ready["version"] == good
+            assert "golden" in ready["refused"]["broken-1"]
+            time.sleep(0.2)
+        assert Registry(client).active() == "broken-1"  # the operator's choice is not undone
+
+
+def test_not_ready_until_a_version_is_active(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+) -> None:
+    with serving(settings_for(store.url, folder)) as http:
+        for response in (http.get("/health/ready"), http.post("/recommend", json={"history": []})):
+            assert response.status_code == 503
+            assert response.headers["content-type"] == "application/problem+json"
+            assert "no version is active" in response.json()["detail"]
+        assert http.get("/health/live").status_code == 200
+        publish_and_activate(made_bundle, folder, store.url)
+        wait_for(lambda: http.get("/health/ready").status_code == 200)
+        assert version_of(http) == "made-1"
+
+
+def test_closed_admin_endpoints(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+) -> None:
+    publish_and_activate(made_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder, admin_token=None)) as http:
+        for headers in ({}, AS_ADMIN):
+            response = http.get("/admin/models", headers=headers)
+            assert response.status_code == 403
+            assert "closed" in response.json()["detail"]
+
+
+def test_fresh_items_become_recommendable(
+    http: TestClient, client: redis.Redis, catalogue: Catalogue, store: EmbeddedStore, folder: Path
+) -> None:
+    before = http.post("/recommend", json={"user_id": "u1", "k": 60}).json()["items"]
+    http.post("/events", json={"user_id": "early", "item_id": "new film"})
+    twin = catalogue.knowledge[3]
+    fresh = [
+        FreshItem(
+            "new film", twin, {"title": "New Film", "genres": ["comedy"], "year": "?", "other": 1}
+        ),
+        FreshItem("bare", catalogue.knowledge[4], {}),
+    ]
+    client.rpush("lt:v:made-1:fresh", "without a vector")
+    assert publish_fresh(fresh, client, encoder="made") == {"made-1": 2}
+    wait_for(lambda: http.get("/health/ready").json()["fresh_items"] == 2)
+    assert http.get("/health/ready").json()["items"] == 62
+
+    def check(http: TestClient) -> None:
+        after = http.post("/recommend", json={"user_id": "u1", "k": 62}).json()["items"]
+        ids = [item["item_id"] for item in after]
+        assert {"new film", "bare"} <= set(ids)
+        # The others keep their order and their scores: nothing is displaced by index.
+        assert [i["item_id"] for i in before] == [i for i in ids if i not in {"new film", "bare"}]
+        history = catalogue.histories["u1"]
+        row = np.append(twin, 1).astype(np.float32) @ catalogue.projection
+        weights = 0.8 ** np.arange(len(history) - 1, -1, -1)
+        user = (catalogue.table[history] * weights[:, None]).sum(0) / weights.sum()
+        [score] = [item["score"] for item in after if item["item_id"] == "new film"]
+        assert score == pytest.approx(float(user @ row), abs=1e-4)
+
+        found = http.post(
+            "/recommend",
+            json={"history": ["new film"], "k": 5, "exclude_seen": False, "fields": ["title"],
+                  "candidates": ["new film"], "filters": {"genres": {"any": ["comedy"]}}},
+        ).json()  # fmt: skip
+        assert found["served_by"] == "model"
+        assert found["degraded"] == []
+        assert found["items"][0]["fields"] == {"title": "New Film"}
+        # An event about it that came before it did counts now.
+        early = http.post("/recommend", json={"user_id": "early"}).json()
+        assert early["served_by"] == "model"
+        assert early["degraded"] == []
+        assert http.get("/items/new film/similar").status_code == 200
+        known = http.post("/recommend", json={"interests": "comedy", "k": 62}).json()["items"]
+        assert "new film" in [item["item_id"] for item in known]
+
+    check(http)
+    with serving(settings_for(store.url, folder)) as another:
+        assert another.get("/health/ready").json()["fresh_items"] == 2
+        check(another)
+
+
+def test_past_the_limit_requests_are_refused_at_once(
+    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+) -> None:
+    publish_and_activate(made_bundle, folder, store.url)
+    app = create_app(settings_for(store.url, folder, max_in_flight=1))
+    with TestClient(app) as http:
+        app.state.service.admission.enter()  # as while another one is being answered
+        response = http.post("/recommend", json={"history": []})
+        assert response.status_code == 429
+        assert response.headers["Retry-After"] == "1"
+        assert response.headers["content-type"] == "application/problem+json"
+        assert http.get("/health/ready").status_code == 200
+        assert "longtail_overload_total 1.0" in http.get("/metrics").text
+        app.state.service.admission.leave()
+        assert http.post("/recommend", json={"history": []}).status_code == 200

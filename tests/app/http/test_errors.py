@@ -1,0 +1,166 @@
+"""What callers get wrong: problems that name it, and never a 5xx."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from app.http.requests import MAX_BODY_BYTES, Event, RecommendRequest
+from tests.app.conftest import AS_ADMIN
+
+PATHS = ("/recommend", "/recommend/batch", "/events")
+law = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def check_problem(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["status"] == status
+    assert document["request_id"] == response.headers["X-Request-ID"]
+    assert document["type"]
+    assert document["title"]
+    assert document["detail"]
+    assert "Traceback" not in response.text
+    return document
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "value"),
+    [
+        ({"history": [], "k": 0}, "k", 0),
+        ({"history": [], "k": 1001}, "k", 1001),
+        ({"history": [], "k": "10"}, "k", "10"),
+        ({"history": [], "k": 10**30}, "k", str(10**30)),
+        ({"history": [], "diversity": 1.5}, "diversity", 1.5),
+        ({"history": ["a", 7]}, "history[1]", 7),
+        ({"history": ["x" * 513]}, "history[0]", "x" * 200 + "…"),
+        ({"history": [], "deadline_ms": 0}, "deadline_ms", 0),
+        ({"history": [], "rerank": "maybe"}, "rerank", "maybe"),
+        ({"history": [], "kk": 3}, "kk", 3),
+        ({"history": [], "fields": ["title", "nope"]}, "fields[1]", "nope"),
+        ({"history": [], "filters": {"nope": {"any": ["a"]}}}, "filters.nope", "nope"),
+        ({"history": [], "filters": {"year": {"any": ["a"]}}}, "filters.year.any", '["a"]'),
+        ({"history": [], "filters": {"year": {"gte": "a"}}}, "filters.year.gte", "a"),
+        ({"history": [], "filters": {"year": {}}}, "filters.year", "{}"),
+        ({"user_id": ""}, "user_id", ""),
+        ({}, "body", None),
+        ({"interests": "x" * 2001}, "interests", "x" * 200 + "…"),
+    ],
+)
+def test_the_field_and_the_value_are_named(
+    http: TestClient, request_: dict[str, Any], field: str, value: Any
+) -> None:
+    document = check_problem(http.post("/recommend", json=request_), 422)
+    assert document["errors"][0]["field"] == field
+    assert document["errors"][0]["value"] == value
+    assert field in document["detail"]
+
+
+def test_limits_on_lists(http: TestClient) -> None:
+    for field in ("history", "candidates", "exclude"):
+        body = {"history": ["i1"], field: ["i2"] * 10_000}
+        assert http.post("/recommend", json=body).status_code == 200
+        body[field] = ["i2"] * 10_001
+        document = check_problem(http.post("/recommend", json=body), 422)
+        assert document["errors"][0]["field"] == field
+    many = {"requests": [{"history": []}] * 257}
+    document = check_problem(http.post("/recommend/batch", json=many), 422)
+    assert document["errors"][0]["field"] == "requests"
+
+
+def test_what_is_wrong_in_a_batch_is_named_with_its_place(http: TestClient) -> None:
+    good = {"history": ["i1"]}
+    for bad, field in (
+        ({"history": [], "k": 0}, "requests[2].k"),
+        ({"history": [], "filters": {"nope": {"any": ["a"]}}}, "requests[2].filters.nope"),
+    ):
+        body = {"requests": [good, good, bad]}
+        document = check_problem(http.post("/recommend/batch", json=body), 422)
+        assert document["errors"][0]["field"] == field
+        alone = check_problem(http.post("/recommend/batch", json={"requests": [bad]}), 422)
+        assert alone["errors"][0]["field"] == field.replace("[2]", "[0]")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"17",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"history": [NaN]}',
+        b'{"history": ["\\ud800"]}',
+        b'{"history": [], "diversity": NaN}',
+        b'{"history": [], "diversity": 1e999}',
+        b'{"requests": [null]}',
+        b'{"events": {}}',
+        b"[" * 100_000,
+        b'{"history":' * 5_000,
+    ],
+)
+def test_a_malformed_body_is_the_callers_fault(http: TestClient, path: str, body: bytes) -> None:
+    check_problem(http.post(path, content=body), 422)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+names = st.sampled_from([*RecommendRequest.model_fields, *Event.model_fields, "events", "requests"])
+
+
+@law
+@given(path=st.sampled_from(PATHS), body=st.dictionaries(names, json_values, max_size=6))
+def test_no_json_makes_a_5xx(http: TestClient, path: str, body: dict[str, Any]) -> None:
+    response = http.post(path, content=json.dumps(body))
+    assert response.status_code in {200, 422}
+    if response.status_code == 422:
+        check_problem(response, 422)
+
+
+@law
+@given(path=st.sampled_from(PATHS), body=st.binary(max_size=60))
+def test_no_bytes_make_a_5xx(http: TestClient, path: str, body: bytes) -> None:
+    check_problem(http.post(path, content=body), 422)
+
+
+def test_a_body_that_is_too_long(http: TestClient) -> None:
+    body = b'{"history": [], "interests": "' + b" " * MAX_BODY_BYTES + b'"}'
+    document = check_problem(http.post("/recommend", content=body), 413)
+    assert str(MAX_BODY_BYTES) in document["detail"]
+    chunks = iter([b" " * 1024] * 2100)
+    check_problem(http.post("/recommend", content=chunks), 413)
+
+
+def test_unknown_paths_and_methods(http: TestClient) -> None:
+    assert "/nowhere" in check_problem(http.get("/nowhere"), 404)["detail"]
+    response = http.get("/recommend")
+    check_problem(response, 405)
+    assert response.headers["Allow"] == "POST"
+    check_problem(http.put("/health/ready"), 405)
+    check_problem(http.get("/items/i1/similar?k=0"), 422)
+    assert check_problem(http.get("/items/i1/similar?k=x"), 422)["errors"][0]["value"] == "x"
+    check_problem(http.get("/items/i1/similar?fields=nope"), 422)
+
+
+def test_the_admin_token(http: TestClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}):
+        response = http.get("/admin/models", headers=headers)
+        check_problem(response, 401)
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        check_problem(http.post("/admin/models/rollback", headers=headers), 401)
+        check_problem(http.post("/admin/models/made-1/activate", headers=headers), 401)
+    assert http.get("/admin/models", headers=AS_ADMIN).status_code == 200

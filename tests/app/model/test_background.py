@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from app.model.background import LONGEST_PAUSE_S, LOWEST_PRIORITY, give_way, run_beside
+
+pytestmark = pytest.mark.alone
+
+
+def work_for(seconds: float) -> None:
+    """By the thread's own clock: where others want the core too, it is not working all the time."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def timed_pause_s() -> float:
+    work_for(0.01)
+    started = time.perf_counter()
+    give_way()
+    return time.perf_counter() - started
+
+
+def test_work_beside_pauses_for_longer_than_it_takes() -> None:
+    assert 0.02 < asyncio.run(run_beside(timed_pause_s)) < 2 * LONGEST_PAUSE_S
+
+
+def test_other_work_does_not_pause() -> None:
+    assert timed_pause_s() < 0.005
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities are per thread on Linux only")
+def test_it_has_the_lowest_priority_and_nobody_else() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = priority()
+    assert asyncio.run(run_beside(priority)) == LOWEST_PRIORITY
+    assert priority() == before
+
+
+def test_who_is_called_off_does_not_wait_for_the_work() -> None:
+    async def call_off() -> float:
+        task = asyncio.create_task(run_beside(lambda: time.sleep(0.5)))
+        await asyncio.sleep(0.05)
+        started = time.perf_counter()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.perf_counter() - started
+
+    assert asyncio.run(call_off()) < 0.2
+
+
+def test_what_goes_wrong_is_told() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(run_beside(fail))

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import uvicorn
+
+from app.main import create_app
+from app.overload.admission import CALM_S, LEAST_AT_ONCE, PATIENCE_S, Admission
+from app.overload.demand import FIRST_COST_S, MEMORY_S, SAMPLE_ANSWERS
+from app.serve import server_config
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from tests.app.conftest import publish_and_activate, settings_for
+
+
+def answer(admission: Admission, count: int, cost_s: float, waiting: int = 0) -> None:
+    """So many answers that each take some time of the processor, while others wait."""
+    for _ in range(waiting):
+        admission.enter()
+    for _ in range(count):
+        admission.enter()
+        work(cost_s)
+        admission.leave()
+    for _ in range(waiting):
+        admission.leave()
+
+
+def work(cost_s: float) -> None:
+    until = time.thread_time() + cost_s
+    while time.thread_time() < until:
+        pass
+
+
+@pytest.mark.alone
+def test_dear_answers_leave_room_for_fewer() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    first = admission.limit
+    answer(admission, SAMPLE_ANSWERS * 4, 0.0001, waiting=first)
+    many = admission.limit
+    assert many > first
+    answer(admission, SAMPLE_ANSWERS * 4, 0.002, waiting=many)
+    assert LEAST_AT_ONCE <= admission.limit < first
+
+
+def test_idleness_teaches_nothing() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    before = admission.limit
+    for _ in range(before):
+        admission.enter()
+    for _ in range(SAMPLE_ANSWERS):
+        admission.enter()
+        time.sleep(0.001)
+        admission.leave()
+    assert admission.limit == before
+
+
+@pytest.mark.alone
+def test_answers_with_little_to_do_teach_nothing() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    before = admission.limit
+    answer(admission, SAMPLE_ANSWERS * 2, 0.002)
+    assert admission.limit == before
+
+
+def test_a_burst_is_taken_in() -> None:
+    admission = Admission(max_wait_s=1e-6, max_in_flight=1_000)
+    for _ in range(20 * LEAST_AT_ONCE):
+        assert not admission.refuses()
+        admission.enter()
+
+
+def test_a_guess_is_no_reason_to_refuse() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    for _ in range(50 * int(1 / FIRST_COST_S)):
+        admission.refuses()
+    for _ in range(admission.limit + 1):
+        assert not admission.refuses()
+        admission.enter()
+
+
+@pytest.mark.alone
+def test_what_came_before_anything_was_measured_is_not_held_against_anybody() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    for _ in range(25):
+        for _ in range(100):
+            admission.refuses()
+        answer(admission, SAMPLE_ANSWERS, 0.0)
+        time.sleep(0.01)
+    time.sleep(3 * MEMORY_S)
+    answer(admission, SAMPLE_ANSWERS * 2, 0.0005, waiting=admission.limit)
+    for _ in range(2 * admission.limit):
+        assert not admission.refuses()
+        admission.enter()
+
+
+@pytest.mark.alone
+def test_what_piled_up_in_a_pause_is_taken_in() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
+    # At half of the capacity, 250 a second: those of a pause come all at once.
+    for _ in range(6):
+        for _ in range(20):
+            assert not admission.refuses()
+            admission.enter()
+        for _ in range(20):
+            work(0.002)
+            admission.leave()
+        time.sleep(0.04)
+
+
+@pytest.mark.alone
+def test_more_than_can_be_answered_is_refused_before_long() -> None:
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
+    begun_s = time.perf_counter()
+    n_answered = n_refused = 0
+    while not n_refused and time.perf_counter() - begun_s < PATIENCE_S:
+        for _ in range(5):  # five come while one is answered
+            if admission.refuses():
+                n_refused += 1
+            else:
+                admission.enter()
+        work(0.002)
+        admission.leave()
+        n_answered += 1
+    assert n_refused
+    assert time.perf_counter() - begun_s < 0.5 * PATIENCE_S
+    assert n_answered > LEAST_AT_ONCE
+
+
+def test_a_queue_that_stays_is_cut_until_it_is_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience_s = 0.2
+    monkeypatch.setattr("app.overload.admission.PATIENCE_S", patience_s)
+    admission = Admission(max_wait_s=1e-6, max_in_flight=100)
+    for _ in range(LEAST_AT_ONCE + 2):
+        admission.enter()
+    assert not admission.refuses()
+    time.sleep(patience_s + 0.01)
+    assert admission.refuses()
+    admission.leave()
+    assert admission.refuses()  # still above the limit
+    for _ in range(2):
+        admission.leave()
+    assert not admission.refuses()
+    admission.enter()
+    assert admission.refuses()  # no new burst so soon after
+    time.sleep(CALM_S + 0.01)
+    admission.leave()
+    admission.enter()
+    assert not admission.refuses()
+
+
+def test_the_upper_bound_holds_in_a_burst() -> None:
+    admission = Admission(max_wait_s=1.0, max_in_flight=3)
+    for _ in range(3):
+        assert not admission.refuses()
+        admission.enter()
+    assert admission.refuses()
+    admission.leave()
+    assert not admission.refuses()
+
+
+@pytest.fixture
+def service(
+    store: EmbeddedStore, made_bundle: Bundle, folder: Path, client: redis.Redis
+) -> Iterator[tuple[int, Admission]]:
+    """A real server that can hold one request; its port, and what decides."""
+    publish_and_activate(made_bundle, folder, store.url)
+    settings = settings_for(store.url, folder, max_in_flight=1)
+    app = create_app(settings)
+    server = uvicorn.Server(server_config(app, settings))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listener.getsockname()[1], app.state.service.admission
+        server.should_exit = True
+        thread.join()
+
+
+def talk(port: int, *requests: bytes) -> list[tuple[int, dict[str, str], dict[str, object]]]:
+    """Status, headers and document of each answer, all on one connection."""
+    answers = []
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"".join(requests))
+        stream = connection.makefile("rb")
+        for _ in requests:
+            status = int(stream.readline().split()[1])
+            headers = {}
+            while line := stream.readline().strip().decode():
+                name, _, value = line.partition(": ")
+                headers[name.lower()] = value
+            body = stream.read(int(headers["content-length"]))
+            answers.append((status, headers, json.loads(body)))
+    return answers
+
+
+def test_a_refusal_is_whole_and_the_connection_goes_on(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    [(status, headers, document)] = talk(port, request("/recommend"))
+    assert status == 429
+    assert headers["retry-after"] == "1"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-request-id"] == document["request_id"] == "mine"
+    assert document["status"] == 429
+    [(ready, _, _)] = talk(port, b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert ready == 200
+    admission.leave()
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        [(status, _, document)] = talk(port, request("/recommend"))
+    assert status == 200
+    assert admission.in_flight == 0
+
+
+def test_a_refused_connection_can_ask_again(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        for expected in (429, 429, 200):
+            if expected == 200:
+                admission.leave()
+            connection.sendall(request("/recommend"))
+            assert int(connection.recv(65536).split()[1]) == expected
+
+
+def test_who_wants_to_part_is_let_go(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request("/recommend", b"Connection: close\r\n"))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"connection: close" in answer
+    admission.leave()
+
+
+def test_pipelined_requests_are_all_answered(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    answers = talk(port, *[request("/recommend")] * 4)
+    assert [status for status, _, _ in answers] == [200] * 4
+    assert admission.in_flight == 0
+
+
+def test_refusals_are_counted(service: tuple[int, Admission]) -> None:
+    port, admission = service
+    admission.enter()
+    asked_wrongly = b"GET /recommend HTTP/1.1\r\nHost: x\r\n\r\n"
+    talk(port, request("/recommend"), asked_wrongly, request("/recommend?a=b"))
+    admission.leave()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        metrics = answer.read().decode()
+    assert "longtail_overload_total 3.0" in metrics
+    for route, n in (("/recommend", 2), ("other", 1)):
+        counted = f'longtail_requests_total{{route="{route}",served_by="",status="429"}} {n}.0'
+        assert counted in metrics
+    assert 'longtail_request_seconds_count{route="/recommend"}' not in metrics
+
+
+def request(path: str, more: bytes = b"") -> bytes:
+    body = b'{"history": []}'
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n"
+    return head.encode() + more + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def exchange(port: int, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_an_answer_without_a_body_leaves_too(service: tuple[int, Admission]) -> None:
+    asked = b"HEAD /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert exchange(service[0], asked).startswith(b"HTTP/1.1 405 ")
+
+
+def test_what_is_no_http_is_told_so(service: tuple[int, Admission]) -> None:
+    assert exchange(service[0], b"hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_who_asks_before_sending_a_body_is_answered(service: tuple[int, Admission]) -> None:
+    head, body = request("/recommend", b"Expect: 100-continue\r\n").split(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", service[0]), timeout=5) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from app.model.inference import CALL_COST_POSITIONS, group_by_length
+from app.overload.batching import MOST_TOGETHER, MOST_TURNS, Batcher
+
+
+class Doubling:
+    """Doubles numbers, and remembers what it was given together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __call__(self, asked: Sequence[int], context: str) -> list[int]:
+        self.batches.append(list(asked))
+        if -1 in asked:
+            raise ValueError(f"-1 in {context}")
+        return [2 * one for one in asked]
+
+
+def run(*asked: tuple[int, str]) -> tuple[list[int | BaseException], list[list[int]]]:
+    doubling = Doubling()
+
+    async def ask_all() -> list[int | BaseException]:
+        batcher = Batcher(doubling, lambda: 2)
+
+        async def ask(one: int, context: str) -> int:
+            [answer] = await batcher.ask([one], context)
+            return answer
+
+        return await asyncio.gather(*(ask(*one) for one in asked), return_exceptions=True)
+
+    return asyncio.run(ask_all()), doubling.batches
+
+
+def test_one_alone_is_answered_at_once() -> None:
+    assert run((4, "a")) == ([8], [[4]])
+
+
+def test_those_of_one_turn_are_answered_together() -> None:
+    answers, batches = run((1, "a"), (2, "a"), (3, "a"))
+    assert answers == [2, 4, 6]
+    assert batches == [[1, 2, 3]]
+
+
+def test_another_context_is_another_batch() -> None:
+    answers, batches = run((1, "a"), (2, "b"), (3, "b"))
+    assert answers == [2, 4, 6]
+    assert batches == [[1], [2, 3]]
+
+
+def test_a_batch_has_a_largest_size() -> None:
+    count = 2 * MOST_TOGETHER + 1
+    answers, batches = run(*((one, "a") for one in range(count)))
+    assert answers == [2 * one for one in range(count)]
+    assert [len(batch) for batch in batches] == [MOST_TOGETHER, MOST_TOGETHER, 1]
+
+
+def test_what_fails_fails_alone() -> None:
+    answers, batches = run((1, "a"), (-1, "a"), (3, "a"))
+    assert (answers[0], answers[2]) == (2, 6)
+    assert isinstance(answers[1], ValueError)
+    assert batches[0] == [1, -1, 3]
+
+
+def test_one_whose_caller_has_gone_is_left_out() -> None:
+    doubling = Doubling()
+
+    async def leave() -> list[int]:
+        batcher = Batcher(doubling, lambda: 2)
+        gone, stays = (asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2))
+        asyncio.get_running_loop().call_soon(gone.cancel)
+        await asyncio.sleep(0)
+        return list(await stays)
+
+    assert asyncio.run(leave()) == [4]
+    assert doubling.batches == [[2]]
+
+
+def test_nothing_is_computed_where_all_callers_have_gone() -> None:
+    doubling = Doubling()
+
+    async def leave() -> None:
+        batcher = Batcher(doubling, lambda: 2)
+        gone = [asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2)]
+        for task in gone:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        for _ in range(MOST_TURNS + 3):
+            await asyncio.sleep(0)
+        assert all(task.cancelled() for task in gone)
+
+    asyncio.run(leave())
+    assert doubling.batches == []
+
+
+def test_who_is_alone_needs_no_further_turn() -> None:
+    doubling = Doubling()
+
+    async def ask() -> list[int]:
+        coroutine = Batcher(doubling, lambda: 1).ask([1, 2], "a")
+        with pytest.raises(StopIteration) as done:
+            coroutine.send(None)
+        return list(done.value.value)
+
+    assert asyncio.run(ask()) == [2, 4]
+
+
+def run_with_turns_between(n_turns: int) -> list[list[int]]:
+    """What is answered together where eight are under way and half come so many turns later."""
+    doubling = Doubling()
+
+    async def ask_all() -> None:
+        batcher = Batcher(doubling, lambda: 8)
+
+        async def ask(one: int, after_turns: int) -> None:
+            for _ in range(after_turns):
+                await asyncio.sleep(0)
+            await batcher.ask([one], "a")
+
+        await asyncio.gather(*(ask(one, n_turns * (one % 2)) for one in range(6)))
+
+    asyncio.run(ask_all())
+    return doubling.batches
+
+
+def test_a_small_part_of_what_is_under_way_waits_for_the_others() -> None:
+    assert run_with_turns_between(MOST_TURNS) == [[0, 2, 4, 1, 3, 5]]
+
+
+def test_nobody_waits_for_long() -> None:
+    assert run_with_turns_between(MOST_TURNS + 2) == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_the_loop_turns_between_batches() -> None:
+    """Else what is read from a socket meanwhile, a refusal too, would wait for one batch more."""
+    seen: list[str] = []
+
+    def answer(asked: Sequence[int], context: str) -> list[int]:
+        seen.append("batch")
+        return list(asked)
+
+    async def ask_all() -> None:
+        batcher = Batcher(answer, lambda: 2 * MOST_TOGETHER)
+        asked = [batcher.ask([one], "a") for one in range(2 * MOST_TOGETHER)]
+        asking = asyncio.gather(*asked)
+        while not asking.done():
+            seen.append("turn")
+            await asyncio.sleep(0)
+
+    asyncio.run(ask_all())
+    first, second = (place for place, what in enumerate(seen) if what == "batch")
+    assert seen[first:second].count("turn") == MOST_TURNS + 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grouping_keeps_all_and_pads_little(seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(0, 200, 40).tolist()
+    groups = group_by_length(lengths)
+    assert sorted(place for group in groups for place in group) == list(range(40))
+    for group in groups:
+        longest = max(lengths[place] for place in group)
+        assert sum(longest - lengths[place] for place in group) <= CALL_COST_POSITIONS
+    # A group more would not have paid.
+    for group, following in pairwise(groups):
+        longest = max(lengths[place] for place in group)
+        joined = [*group, following[0]]
+        assert sum(longest - lengths[place] for place in joined) > CALL_COST_POSITIONS
+
+
+def test_equal_lengths_are_one_group() -> None:
+    assert group_by_length([7, 7, 7]) == [[0, 1, 2]]
+    assert group_by_length([]) == []
