@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-ROOMS := app model_store offline loadtest tests longtail.py
+PACKAGES := app model_store offline loadtest tests longtail.py
 # Files of tests side by side, so that what a file's tests share is made once.
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 
@@ -38,14 +38,14 @@ test-fast: install ## without the tests marked slow
 	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
 
 check: install ## lint, format, types, import rules
-	$(BIN)/ruff check $(ROOMS)
-	$(BIN)/ruff format --check $(ROOMS)
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: install ## format and mend what a tool can mend
-	$(BIN)/ruff check --fix $(ROOMS)
-	$(BIN)/ruff format $(ROOMS)
+	$(BIN)/ruff check --fix $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)
 
 bench: install ## the serving benchmark; its last line is one JSON document
 	@QUICK=$(QUICK) $(BIN)/python -m loadtest.bench --out loadtest/results/bench$(if $(filter-out 0,$(QUICK)),-quick).json

@@ -10,7 +10,7 @@ from importlib import import_module, metadata
 
 from model_store.errors import LongtailError
 
-ROOMS = ("offline.cli", "app.cli", "loadtest.cli")
+PACKAGES = ("offline.cli", "app.cli", "loadtest.cli")
 """Modules with `register(subparsers)`; they import what is heavy only when a command runs."""
 
 
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=metadata.version("longtail"))
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in ROOMS:
+    for room in PACKAGES:
         try:
             module = import_module(room)
         except ModuleNotFoundError as error:

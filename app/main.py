@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.http.admin_routes import admin_router
-from app.http.middleware import REQUEST_ID, Endpoint, Gate, unexpected
+from app.http.middleware import REQUEST_ID, Endpoint, Middleware, unexpected
 from app.http.openapi import openapi_document
 from app.http.problems import Problem, field_path, from_validation, shorten
 from app.http.routes import hot_endpoints, public_router
@@ -34,7 +34,7 @@ class LongtailApp(FastAPI):
 
     def __init__(self, service: Service, hot: dict[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
-        self.gate = Gate(
+        self.outermost = Middleware(
             super().__call__,
             {("POST", path): endpoint for path, endpoint in hot.items()},
             service.metrics,
@@ -43,7 +43,7 @@ class LongtailApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await self.gate(scope, receive, send)
+        await self.outermost(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -87,7 +87,7 @@ def app_from_environment() -> FastAPI:
         ConfigError: a setting is wrong.
     """
     settings = read_settings()
-    configure_logging(settings)
+    configure_logging(settings.log_level)
     _end_with_parent()
     return create_app(settings)
 

@@ -46,7 +46,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
         LongtailError: a setting is wrong, the port is taken, the store or the bundle is unusable.
     """
     settings = read_settings(host=host, port=port, workers=workers)
-    configure_logging(settings)
+    configure_logging(settings.log_level)
     for line in describe_unknown_variables():
         log.warning("%s", line)
     _use_one_thread_a_worker()

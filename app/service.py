@@ -75,7 +75,7 @@ class Service:
         """
         model = self.models.current
         if model is None:
-            reasons = "; ".join(f"{v}: {why}" for v, why in self.models.refused.items())
+            reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())
             raise Problem(
                 503,
                 f"no model is loaded ({reasons or 'no version is active'})",

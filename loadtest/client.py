@@ -278,7 +278,7 @@ class Load:
         """Connections that are free again, after waiting for the first at most `wait_s`."""
         # The selector's own wait is in whole milliseconds; select's is not.
         if not select.select([self._selector], [], [], wait_s)[0]:
-            yield from self._overdue(under_way, sample)
+            yield from self._timeouts(under_way, sample)
             return
         for key, _ in self._selector.select(0):
             connection: Connection = key.data
@@ -298,7 +298,7 @@ class Load:
                 self._record(connection, sample, status, fault)
                 yield connection
 
-    def _overdue(self, under_way: set[Connection], sample: Sample) -> Iterator[Connection]:
+    def _timeouts(self, under_way: set[Connection], sample: Sample) -> Iterator[Connection]:
         now_s = time.perf_counter()
         for connection in [c for c in under_way if now_s - c.sent_s > ANSWER_TIMEOUT_S]:
             under_way.remove(connection)

@@ -34,7 +34,7 @@ class Visitor(PacedUser):
 
     def _visit(self) -> Iterator[str]:
         """Recommend, pick, and again; yields the name of each step after its request."""
-        if self.draws.chance(SHARE_OF_KNOWN_USERS) and self.run_of.workload.user_ids:
+        if self.draws.happens_with(SHARE_OF_KNOWN_USERS) and self.run_of.workload.user_ids:
             self._recommend(self.draws.user_id(), [])
             yield "known user"
             return
@@ -47,7 +47,7 @@ class Visitor(PacedUser):
             if self._send_event(user_id, item_id):
                 picked.append(item_id)
             yield "event"
-            if self.draws.chance(SHARE_OF_COMPARISONS):
+            if self.draws.happens_with(SHARE_OF_COMPARISONS):
                 self._compare(item_id)
                 yield "similar"
 

@@ -100,7 +100,7 @@ class Draws:
         history = self._rng.choice(self._workload.histories)
         return list(history[: self._rng.randint(1, len(history))])
 
-    def chance(self, share: float) -> bool:
+    def happens_with(self, share: float) -> bool:
         """True in a share of the draws."""
         return self._rng.random() < share
 

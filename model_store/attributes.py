@@ -16,7 +16,7 @@ AttributeKind = Literal["text", "list", "number"]
 AttributeValue = str | list[str] | int | float | None
 
 # A column with more different values than this hardly repeats itself: titles, descriptions.
-_MOST_SHARED = 65_536
+_MAX_SHARED = 65_536
 
 
 def _fits(kind: AttributeKind, value: object) -> bool:
@@ -39,7 +39,7 @@ def _share(values: list[AttributeValue]) -> list[AttributeValue]:
             values[place] = known.setdefault(value, value)
         elif isinstance(value, list):
             values[place] = known.setdefault(tuple(value), value)
-        if len(known) > _MOST_SHARED:
+        if len(known) > _MAX_SHARED:
             break
     return values
 

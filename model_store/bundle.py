@@ -31,8 +31,8 @@ KNOWLEDGE_VECTORS = "knowledge_vectors.npy"
 FRESH_PROJECTION = "fresh_projection.npy"
 RETRIEVER = "retriever.faiss"
 RETRIEVER_LISTS = "retriever_lists.bin"
-RETRIEVER_PLACES = "retriever_places.npy"
-RETRIEVER_LONERS = "retriever_loners.npy"
+RETRIEVER_LIST_IDS = "retriever_list_ids.npy"
+RETRIEVER_OUTLIERS = "retriever_outliers.npy"
 USER_IDS = "user_ids.json"
 USER_OFFSETS = "user_offsets.npy"
 USER_ITEMS = "user_items.npy"
@@ -43,7 +43,7 @@ GOLDEN = "golden.json"
 REPORT = "report.json"
 
 REQUIRED = (MODEL, ITEM_TABLE, ITEM_IDS, ATTRIBUTES, POPULARITY, GOLDEN)
-RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_PLACES, RETRIEVER_LONERS)
+RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_LIST_IDS, RETRIEVER_OUTLIERS)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 
 
@@ -113,9 +113,9 @@ class Bundle:
             expected[KNOWLEDGE_VECTORS] = (rows, vector_size)
             expected[FRESH_PROJECTION] = (vector_size + 1, size)
         if self.manifest.retriever:
-            expected[RETRIEVER_PLACES] = (rows,)
-            if n_loners := self.manifest.retriever.n_loners:
-                expected[RETRIEVER_LONERS] = (n_loners,)
+            expected[RETRIEVER_LIST_IDS] = (rows,)
+            if n_outliers := self.manifest.retriever.n_outliers:
+                expected[RETRIEVER_OUTLIERS] = (n_outliers,)
         for name, shape in expected.items():
             if (array := self._array(name)).shape != shape:
                 raise BundleError(f"{self.folder / name}: shape {array.shape}, expected {shape}")
@@ -177,17 +177,17 @@ class Bundle:
         return self._array(FRESH_PROJECTION) if self.has(FRESH_PROJECTION) else None
 
     @cached_property
-    def retriever_places(self) -> npt.NDArray[np.uint16] | None:
+    def retriever_list_ids(self) -> npt.NDArray[np.uint16] | None:
         """uint16 [N+1], the retriever's list that each item is in; None without a retriever."""
-        return self._array(RETRIEVER_PLACES) if self.has(RETRIEVER_PLACES) else None
+        return self._array(RETRIEVER_LIST_IDS) if self.has(RETRIEVER_LIST_IDS) else None
 
     @cached_property
-    def retriever_loners(self) -> npt.NDArray[np.int32]:
-        """int32 [n_loners], sorted item_indices that are in none of the retriever's lists."""
+    def retriever_outliers(self) -> npt.NDArray[np.int32]:
+        """int32 [n_outliers], sorted item_indices that are in none of the retriever's lists."""
         info = self.manifest.retriever
-        if info is None or not info.n_loners:
+        if info is None or not info.n_outliers:
             return np.empty(0, dtype=np.int32)
-        return self._array(RETRIEVER_LONERS)
+        return self._array(RETRIEVER_OUTLIERS)
 
     @cached_property
     def golden(self) -> tuple[GoldenRequest, ...]:
@@ -256,10 +256,10 @@ class Bundle:
 
 
 def _retriever_files(info: RetrieverInfo | None) -> tuple[str, ...]:
-    """What must be there; bundles of before there were loners lack the last."""
+    """What must be there; an index without outliers has no file of them."""
     if info is None:
         return ()
-    return RETRIEVER_FILES if info.n_loners else RETRIEVER_FILES[:-1]
+    return RETRIEVER_FILES if info.n_outliers else RETRIEVER_FILES[:-1]
 
 
 class BundleWriter:

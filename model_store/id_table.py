@@ -23,9 +23,9 @@ Flags = npt.NDArray[np.bool_]
 WORD_BYTES = 8
 # Ids are looked at by the word. What is kept of one of which so many bytes are the id's own:
 OWN_BYTES = np.array([(1 << (8 * n)) - 1 for n in range(WORD_BYTES + 1)], dtype=np.uint64)
-MOST_BYTES = 64
+MAX_BYTES = 64
 # An id that finds its bucket full is left to the dictionary: among ids that hash well, none.
-MOST_IN_BUCKET = 16
+MAX_IN_BUCKET = 16
 # The constants of splitmix64 (Steele, Lea and Flood, 2014).
 GOLDEN, MIX, SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
 
@@ -89,7 +89,7 @@ class IdTable:
         layout = Layout.of(ids) if ids else None
         if layout is None:
             return None
-        fitting = np.flatnonzero(layout.lengths <= MOST_BYTES)
+        fitting = np.flatnonzero(layout.lengths <= MAX_BYTES)
         begins, lengths = layout.begins[fitting], layout.lengths[fitting]
         n_words = -(-int(lengths.max(initial=1)) // WORD_BYTES)
         hashes = _hash(lengths, _words(layout.text, begins, lengths, n_words))
@@ -102,7 +102,7 @@ class IdTable:
         counts = np.bincount(_first_bits(hashes, n_bits), minlength=1 << n_bits)
         buckets = np.zeros((1 << n_bits) + 1, dtype=np.int32)
         np.cumsum(counts, out=buckets[1:])
-        width = int(np.clip(counts.max(), 1, MOST_IN_BUCKET))
+        width = int(np.clip(counts.max(), 1, MAX_IN_BUCKET))
         # The last bucket is read as if it were full; 0 is nobody's item_index.
         hashes = np.concatenate([hashes, np.zeros(width, dtype=np.uint64)])
         indices = np.concatenate([indices, np.zeros(width, dtype=np.int32)])

@@ -13,8 +13,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 
-def measure_spreads(
-    lengths: Floats, places: npt.NDArray[np.uint16], centres: Floats, n_lists: int
+def measure_list_stds(
+    lengths: Floats, list_ids: npt.NDArray[np.uint16], centres: Floats, n_lists: int
 ) -> Floats:
     """How far from its centre each list's items lie: float32 [n_lists], 0 for an empty list.
 
@@ -26,14 +26,16 @@ def measure_spreads(
         places: uint16 [M], the list of each.
         centres: float32 [n_lists, D].
     """
-    counts = np.maximum(1, np.bincount(places, minlength=n_lists))
-    squares = np.bincount(places, weights=np.square(lengths, dtype=np.float64), minlength=n_lists)
+    counts = np.maximum(1, np.bincount(list_ids, minlength=n_lists))
+    squares = np.bincount(list_ids, weights=np.square(lengths, dtype=np.float64), minlength=n_lists)
     rest = squares / counts - np.einsum("nd,nd->n", centres, centres)
-    spreads: Floats = np.sqrt(np.maximum(0, rest) / centres.shape[1]).astype(np.float32)
-    return spreads
+    list_stds: Floats = np.sqrt(np.maximum(0, rest) / centres.shape[1]).astype(np.float32)
+    return list_stds
 
 
-def credit(centre_scores: Floats, user: Floats, spreads: Floats, reach: float) -> Floats:
+def rank_lists(
+    centre_scores: Floats, user: Floats, list_stds: Floats, spread_weight: float
+) -> Floats:
     """What lists are ranked by: float32 [n_lists].
 
     Args:
@@ -42,7 +44,7 @@ def credit(centre_scores: Floats, user: Floats, spreads: Floats, reach: float) -
         spreads: float32 [n_lists], see `measure_spreads`.
         reach: so many standard deviations of the items' scores around their centre's.
     """
-    if reach == 0:
+    if spread_weight == 0:
         return centre_scores
-    ranked: Floats = centre_scores + np.float32(reach * np.linalg.norm(user)) * spreads
+    ranked: Floats = centre_scores + np.float32(spread_weight * np.linalg.norm(user)) * list_stds
     return ranked

@@ -1,7 +1,8 @@
-"""What a bundle says about itself: `manifest.json`, schema version 1."""
+"""What a bundle states about itself: `manifest.json`, schema version 2."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from model_store.errors import BundleError
 from model_store.files import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -88,7 +89,9 @@ class Probe(_Frozen):
 
     depth: int = Field(gt=0, description="for the `depth` best items of the whole catalogue …")
     lists: int = Field(gt=0, description="… this many of its lists are looked into")
-    reach: float = Field(0.0, ge=0, description="… wide ones before narrow ones, this much")
+    spread_weight: float = Field(
+        0.0, ge=0, description="… ranked by centre score plus this many list_stds"
+    )
     rescored: int = Field(gt=0, description="… and this many candidates scored exactly")
     recall: float = Field(ge=0, le=1, description="share of those `depth` items then found")
 
@@ -99,14 +102,14 @@ class RetrieverInfo(_Frozen):
     kind: Literal["ivf_pq_fast_scan"] = "ivf_pq_fast_scan"
     n_lists: int = Field(gt=0, description="clusters of items")
     code_bytes: int = Field(gt=0, description="of one item's code")
-    n_loners: int = Field(0, ge=0, description="items in none of them, which are always scored")
+    n_outliers: int = Field(0, ge=0, description="items in none of them, which are always scored")
     probes: tuple[Probe, ...] = Field(min_length=1, description="by rising depth")
-    thorough: tuple[Probe, ...] = Field(
-        (), description="the same where all of the depth but ten is refused, and had been found"
+    wide_probes: tuple[Probe, ...] = Field(
+        (), description="the same where all but ten of the depth were found before and are excluded"
     )
     n_queries: int = Field(gt=0, description="user vectors that recall was measured on")
 
-    @field_validator("probes", "thorough")
+    @field_validator("probes", "wide_probes")
     @classmethod
     def _depths_rise(cls, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
         depths = [probe.depth for probe in probes]
@@ -118,7 +121,10 @@ class RetrieverInfo(_Frozen):
 class Manifest(_Frozen):
     """Everything needed to check, load and trace a bundle."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    kind: Literal["sequential"] = Field(
+        "sequential", description="what answers: a network over a user's history"
+    )
     version: str
     created_at: str
     model: ModelInfo
@@ -157,10 +163,31 @@ class Manifest(_Frozen):
             BundleError: no manifest there, another schema version, or a field is wrong.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            document = json.loads(path.read_bytes())
         except OSError as error:
             raise BundleError(f"{path.parent}: no bundle here ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{path}: not readable JSON ({error})") from error
+        try:
+            return cls.model_validate_json(json.dumps(_upgraded(document, path)))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "file"
             raise BundleError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _upgraded(document: Any, path: Path) -> Any:
+    """The document as the present schema has it.
+
+    Raises:
+        BundleError: it is of a schema that can't be brought up to the present one.
+    """
+    if not isinstance(document, dict) or document.get("schema_version") != 1:
+        return document
+    if document.get("retriever") is not None:
+        # The files of a retriever have other names since.
+        raise BundleError(
+            f"{path}: schema version 1 with a retriever can't be read any more; "
+            "run `longtail build` again"
+        )
+    return {**document, "schema_version": SCHEMA_VERSION, "kind": "sequential"}

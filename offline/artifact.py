@@ -25,7 +25,7 @@ from model_store.errors import ConfigError, InputError
 from model_store.files import hash_file, write_atomically
 
 MANIFEST = "stage.json"
-_ROOM = Path(__file__).parent
+_PACKAGE = Path(__file__).parent
 # Code, prompts, and the knowledge that comes along.
 _DECIDING = {".py", ".txt", ".gz"}
 
@@ -75,13 +75,13 @@ class Artifact:
 
 
 def run_stage(
-    stage: Stage, root: Path, produce: Produce, say: Callable[[str], None] = print
+    stage: Stage, root: Path, produce: Produce, log: Callable[[str], None] = print
 ) -> Artifact:
     """The stage's artifact: the one at `root/<name>` if it is still true, else a new one."""
     place, fingerprint = root / stage.name, stage.fingerprint()
     known = _read(place)
     if known and known.fingerprint == fingerprint:
-        say(f"{stage.name}: unchanged")
+        log(f"{stage.name}: unchanged")
         return known
     partial = root / f".{stage.name}.partial"
     begun = partial / "begun"
@@ -89,14 +89,14 @@ def run_stage(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         write_atomically(begun, fingerprint.encode())
-    say(f"{stage.name}: running")
+    log(f"{stage.name}: running")
     started_s = time.perf_counter()
     facts = dict(produce(partial))
     facts["seconds"] = round(time.perf_counter() - started_s, 2)
     _seal(partial, fingerprint, facts)
     _move(partial, place)
     shown = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "seconds")
-    say(f"{stage.name}: done in {facts['seconds']:.1f} s{': ' + shown if shown else ''}")
+    log(f"{stage.name}: done in {facts['seconds']:.1f} s{': ' + shown if shown else ''}")
     return Artifact(place, fingerprint, facts)
 
 
@@ -143,13 +143,13 @@ def hash_sources(sources: Sequence[str]) -> str:
     """
     digest = hashlib.sha256()
     for source in sorted(sources):
-        path = _ROOM / source
+        path = _PACKAGE / source
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         if not path.exists():
             raise FileNotFoundError(f"{path}: a stage names this source, but it is not there")
         for file in files:
             if file.suffix in _DECIDING:
-                digest.update(str(file.relative_to(_ROOM)).encode())
+                digest.update(str(file.relative_to(_PACKAGE)).encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()
 

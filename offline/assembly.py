@@ -43,7 +43,7 @@ def write_bundle(
     folder: Path,
     parts: BundleParts,
     configuration: Mapping[str, Any],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Path:
     """Write the bundle into `folder`, unless the one there is made of the same parts.
 
@@ -51,7 +51,7 @@ def write_bundle(
         BundleError: the parts don't make a whole bundle.
     """
     if _is_current(folder, parts):
-        say(f"bundle: unchanged, {folder}")
+        log(f"bundle: unchanged, {folder}")
         return folder
     fresh = folder.with_name(f".{folder.name}.next")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -62,7 +62,7 @@ def write_bundle(
         bundle = writer.finish(version=version, **_described(parts, configuration))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
-    say(f"bundle: {bundle.version}, {len(bundle.manifest.files)} files, {folder}")
+    log(f"bundle: {bundle.version}, {len(bundle.manifest.files)} files, {folder}")
     return folder
 
 

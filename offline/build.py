@@ -25,7 +25,7 @@ from offline.knowledge.config import KnowledgeConfig
 from offline.recipe import Recipe
 from offline.stage_files import read_catalogue, read_json, read_vectors, write_json
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 SplitName = Literal["leave_one_out", "global_time"]
 N_PARITY_TEXTS = 64
 CHECKPOINT = "checkpoint"
@@ -40,7 +40,7 @@ TUNING_SOURCES = (
     *("data/interactions.py", "data/split.py"),
     *("encoding/config.py", "encoding/item_vectors.py", "encoding/sentence_encoder.py"),
     "evaluate/metrics.py",
-    *("recommender/batches.py", "recommender/chance.py", "recommender/checkpoint.py"),
+    *("recommender/batches.py", "recommender/seeds.py", "recommender/checkpoint.py"),
     *("recommender/optimizer.py", "recommender/recommender.py"),
 )
 EVALUATION_SOURCES = ("evaluate", *TRAINING_SOURCES)
@@ -68,7 +68,7 @@ class Build:
     split: SplitName = "leave_one_out"
     refit: bool = False
     regenerate: bool = False
-    say: Say = print
+    log: Log = print
 
     def run(self) -> Path:
         """Bring every stage up to date and answer the bundle's folder.
@@ -100,7 +100,7 @@ class Build:
                     "split": self.split,
                     "refit": self.refit,
                 },
-                say=self.say,
+                log=self.log,
             )
 
     @property
@@ -120,7 +120,7 @@ class Build:
         produce: Callable[[Path], Facts],
     ) -> Artifact:
         """Run one stage, or take what it left last time."""
-        return run_stage(Stage(name, sources, config, inputs), self.root, produce, self.say)
+        return run_stage(Stage(name, sources, config, inputs), self.root, produce, self.log)
 
     def read_data(self) -> Artifact:
         """Read, check, number and split the interactions."""
@@ -130,8 +130,8 @@ class Build:
             from offline.data.split import SPLITS
 
             dataset = read_dataset(self.source.interactions, self.source.items)
-            for line in dataset.complaints.lines():
-                self.say(f"  {line}")
+            for line in dataset.issues.lines():
+                self.log(f"  {line}")
             dataset.save(folder)
             interactions = dataset.interactions
             split = SPLITS[self.split](interactions)
@@ -162,7 +162,7 @@ class Build:
             write_json(folder / "item_texts.json", texts)
             write_json(folder / "knowledge.json", knowledge)
             write_json(folder / "report.json", report.to_json())
-            facts = {"texts": report.n_texts, "shipped": report.from_shipped}
+            facts = {"texts": report.n_texts, "bundled": report.from_bundled}
             return facts | {"cached": report.from_cache, "generated": report.generated}
 
         settings = config.model_dump() | {"regenerate": self.regenerate}

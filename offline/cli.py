@@ -201,7 +201,7 @@ def _run_build(arguments: argparse.Namespace) -> int:
 
     from model_store.errors import ConfigError
     from offline.build import Build
-    from offline.declaration import describe_first
+    from offline.config_file import describe_first
     from offline.inputs import find_source
     from offline.recipe import read_recipe
 
@@ -219,7 +219,7 @@ def _run_build(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         refit=arguments.refit,
         regenerate=arguments.regenerate,
-        say=_say,
+        log=_print_line,
     )
     build.run()
     return 0
@@ -240,7 +240,7 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         arguments.out or Path("builds") / f"benchmark-{Path(arguments.grid).stem}",
         arguments.results,
         only=arguments.only,
-        say=_say,
+        log=_print_line,
     )
     return 0
 
@@ -253,7 +253,7 @@ def _run_pretrain_encoder(arguments: argparse.Namespace) -> int:
     config = read_settings(arguments.settings, epochs=arguments.epochs, seed=arguments.seed)
     sources = [find_source(place, None, None) for place in arguments.data]
     encoder = arguments.encoder or DEFAULT_ENCODER
-    pretrain_encoder(sources, encoder, config, arguments.out, say=_say)
+    pretrain_encoder(sources, encoder, config, arguments.out, log=_print_line)
     return 0
 
 
@@ -261,11 +261,11 @@ def _run_publish(arguments: argparse.Namespace) -> int:
     from offline.publish import publish_bundle, publish_fresh_items
 
     if arguments.bundle:
-        publish_bundle(arguments.bundle, activate=arguments.activate, say=_say)
+        publish_bundle(arguments.bundle, activate=arguments.activate, log=_print_line)
     else:
-        publish_fresh_items(arguments.fresh_items, say=_say)
+        publish_fresh_items(arguments.fresh_items, log=_print_line)
     return 0
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)

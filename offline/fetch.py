@@ -134,13 +134,13 @@ def _download_wheel(package: str, version: str, downloads: Path) -> Path:
         ) as pip,
     ):
         try:
-            complaint = _watch(pip, partial, progress)
+            issue = _watch(pip, partial, progress)
         except BaseException:
             pip.kill()
             raise
     wheels = sorted(downloads.glob("*.whl"))
     if pip.returncode or not wheels:
-        raise FetchError(f"pip can't download {package}=={version}: {complaint}")
+        raise FetchError(f"pip can't download {package}=={version}: {issue}")
     return wheels[0]
 
 

@@ -15,7 +15,7 @@ from model_store.publication import FreshItem, bundles_folder, publish_fresh
 from model_store.registry import Registry
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue
-from offline.data.complaints import Complaints
+from offline.data.issues import Issues
 from offline.data.sources import open_items
 from offline.encoding.item_vectors import encode_items
 from offline.encoding.onnx_export import OnnxTextEncoder
@@ -27,7 +27,7 @@ LIST_MARK = "|"
 
 
 def add_fresh_items(
-    items: Path, client: redis.Redis, say: Callable[[str], None] = print
+    items: Path, client: redis.Redis, log: Callable[[str], None] = print
 ) -> dict[str, int]:
     """Read a catalogue file and give its items to the active version and its kin.
 
@@ -50,7 +50,7 @@ def add_fresh_items(
     if described is None or not described.has_graph:
         raise InputError(f"version {version!r} has no text encoder, so it can't take fresh items")
     recipe = Recipe.model_validate(bundle.manifest.configuration["recipe"])
-    ids, attributes = _read_items(items, bundle.attributes, say)
+    ids, attributes = _read_items(items, bundle.attributes, log)
     texts = item_texts(attributes, ids)
     kind = bundle.manifest.configuration["item_kind"]
     config = recipe.knowledge.model_copy(update={"item_kind": kind})
@@ -65,17 +65,17 @@ def add_fresh_items(
 
 
 def _read_items(
-    path: Path, known: ItemAttributes, say: Callable[[str], None]
+    path: Path, known: ItemAttributes, log: Callable[[str], None]
 ) -> tuple[IdMap, ItemAttributes]:
-    source, complaints = open_items(path), Complaints()
-    catalogue = read_catalogue(source.table, source.columns, complaints)
-    for line in complaints.lines():
-        say(f"  {line}")
+    source, issues = open_items(path), Issues()
+    catalogue = read_catalogue(source.table, source.columns, issues)
+    for line in issues.lines():
+        log(f"  {line}")
     fitted: list[Attribute] = []
     for name in catalogue.attributes.names:
         attribute, target = catalogue.attributes.get(name), known.get(name)
         if attribute is None or target is None:
-            say(f"  {path}: column {name!r} is no attribute of the active version and is left out")
+            log(f"  {path}: column {name!r} is no attribute of the active version and is left out")
             continue
         fitted.append(_fitted(attribute, target, path))
     return IdMap(catalogue.item_ids), ItemAttributes(fitted, len(catalogue.item_ids))

@@ -14,7 +14,7 @@ from model_store.registry import Registry
 from model_store.store import connect
 from offline.progress import Progress
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class _ProgressLines:
@@ -33,7 +33,7 @@ class _ProgressLines:
         self._done[what] = done
 
 
-def publish_bundle(folder: Path, *, activate: bool, say: Say = print) -> str:
+def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
     """Publish a bundle and, if asked, make it the active version; answers its version.
 
     Raises:
@@ -45,14 +45,14 @@ def publish_bundle(folder: Path, *, activate: bool, say: Say = print) -> str:
         client = connect(url)
         with ExitStack() as stack:
             record = publish(source, bundles_folder(), client, _ProgressLines(stack))
-        say(f"published {record.version}: {record.n_items} items, {record.n_users} users")
+        log(f"published {record.version}: {record.n_items} items, {record.n_users} users")
         if activate:
             before = Registry(client).activate(record.version)
-            say(f"active: {record.version} (before: {before or 'none'})")
+            log(f"active: {record.version} (before: {before or 'none'})")
         return record.version
 
 
-def publish_fresh_items(items: Path, say: Say = print) -> dict[str, int]:
+def publish_fresh_items(items: Path, log: Log = print) -> dict[str, int]:
     """Give a catalogue file's items to the published versions; answers how many were new to each.
 
     Raises:
@@ -62,7 +62,7 @@ def publish_fresh_items(items: Path, say: Say = print) -> dict[str, int]:
     from offline.fresh_items import add_fresh_items
 
     with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as url:
-        added = add_fresh_items(items, connect(url), say)
+        added = add_fresh_items(items, connect(url), log)
     for version, count in added.items():
-        say(f"{version}: {count} fresh items")
+        log(f"{version}: {count} fresh items")
     return added

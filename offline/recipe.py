@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from offline.behaviour.config import BehaviourConfig
-from offline.declaration import declared_names, read_declaration
+from offline.config_file import config_names, read_config_file
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.knowledge.config import KnowledgeConfig
@@ -51,9 +51,9 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         ConfigError: there is no such recipe, or a key or value in it is wrong.
     """
-    return read_declaration("recipe", Recipe, name, RECIPES)
+    return read_config_file("recipe", Recipe, name, RECIPES)
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with the project."""
-    return declared_names(RECIPES)
+    return config_names(RECIPES)

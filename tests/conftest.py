@@ -12,7 +12,7 @@ import redis
 
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
-from tests.turns import Turns
+from tests.machine_lock import MachineLock
 
 # Before anything loads torch, and for child processes too: the order of sums depends on the number
 # of threads, and tiny models lose more by waiting for threads than they gain.
@@ -22,20 +22,20 @@ os.environ["OMP_NUM_THREADS"] = "1"
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
 
-TURNS = pytest.StashKey[Turns]()
+MACHINE_LOCK = pytest.StashKey[MachineLock]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Of pytest-xdist's workers; a run in one process needs no turns.
     if worker := getattr(config, "workerinput", None):
-        config.stash[TURNS] = turns = Turns(worker["testrunuid"])
+        config.stash[MACHINE_LOCK] = turns = MachineLock(worker["testrunuid"])
         config.add_cleanup(turns.close)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Around a test and all its fixtures, those of its module and session too."""
-    turns = item.config.stash.get(TURNS, None)
+    turns = item.config.stash.get(MACHINE_LOCK, None)
     if turns is None:
         return (yield)
     with turns.take(alone=item.get_closest_marker("alone") is not None):

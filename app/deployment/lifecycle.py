@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.deployment.fresh_items import with_fresh_items
-from app.model.background import run_beside, undisturbed
+from app.model.background import gc_paused, run_background
 from app.model.inference import Provider
 from app.model.model import Model, load_model
 from app.settings import Settings
@@ -39,7 +39,7 @@ class Models:
 
     def __init__(self, settings: Settings, url: str, store: FeatureStore, metrics: Metrics) -> None:
         self.current: Model | None = None
-        self.refused: dict[str, str] = {}
+        self.rejected: dict[str, str] = {}
         self._bundles_dir = settings.bundles_dir
         self._provider = settings.execution_provider
         self._registry = Registry(connect(url))
@@ -62,7 +62,7 @@ class Models:
         """
         await asyncio.to_thread(self._registry.get, version)
         async with self._changing:
-            return await self._take(version, lambda: self._in_registry(version))
+            return await self._load_and_swap(version, lambda: self._in_registry(version))
 
     async def rollback(self) -> tuple[str, str | None]:
         """Back to the version that was active before; answers it and the one that was left.
@@ -83,7 +83,7 @@ class Models:
                 raise RegistryError(f"{rolled_to} was activated meanwhile; look before going on")
 
         async with self._changing:
-            await self._take(version, record)
+            await self._load_and_swap(version, record)
         return version, left
 
     async def records(self) -> tuple[str | None, list[ModelRecord]]:
@@ -113,11 +113,11 @@ class Models:
     async def _fall_back(self) -> None:
         """Take the version that answered last here; the operator's choice stays in the registry."""
         version = self._last_active()
-        if version is None or version in self.refused:
+        if version is None or version in self.rejected:
             return
         try:
             async with self._changing:
-                await self._take(version, None)
+                await self._load_and_swap(version, None)
         except LongtailError as error:
             log.error("version %s, which answered last, can't be loaded: %s", version, error)
         else:
@@ -128,9 +128,9 @@ class Models:
 
         One that fails to load is logged once and kept in `refused`; the current model stays.
         """
-        if version in self.refused:
+        if version in self.rejected:
             return
-        self.refused.clear()
+        self.rejected.clear()
         if self.current and self.current.version == version:
             return
         try:
@@ -138,9 +138,9 @@ class Models:
                 # While this waited an operator may have activated another one: without a second
                 # look the service would go back and forth between the two.
                 if await self._is_active(version):
-                    await self._take(version, None)
+                    await self._load_and_swap(version, None)
         except LongtailError as error:
-            self.refused[version] = str(error)
+            self.rejected[version] = str(error)
             log.error("version %s is active but can't be loaded: %s", version, error)
 
     async def add_fresh_items(self, model: Model, new_ids: list[bytes]) -> None:
@@ -152,23 +152,25 @@ class Models:
         async with self._changing:
             if self.current is not model:
                 return
-            with undisturbed():
+            with gc_paused():
                 grown = await with_fresh_items(model, self._store, new_ids)
-            self._flip(grown)
+            self._swap(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
     # --- how -----------------------------------------------------------------------------
 
-    async def _take(self, version: str, record: Callable[[], Awaitable[T]] | None) -> T | None:
+    async def _load_and_swap(
+        self, version: str, record: Callable[[], Awaitable[T]] | None
+    ) -> T | None:
         """Load, record if asked to, flip; the caller holds the lock."""
         model = self.current
         if model is None or model.version != version:
-            with undisturbed():
+            with gc_paused():
                 model = await self._load(version)
         result = await record() if record else None
-        self.refused.pop(version, None)
+        self.rejected.pop(version, None)
         if model is not self.current:
-            self._flip(model)
+            self._swap(model)
             await asyncio.to_thread(self._remember_active, version)
         return result
 
@@ -189,14 +191,14 @@ class Models:
             return _open(folder, version, self._provider)
 
         # Nobody is disturbed before the first model is there.
-        model = await (run_beside(open_it) if self.current else asyncio.to_thread(open_it))
+        model = await (run_background(open_it) if self.current else asyncio.to_thread(open_it))
         try:
             [fresh_ids] = await self._store.call([("LRANGE", keys.fresh_key(version), 0, -1)])
             return await with_fresh_items(model, self._store, fresh_ids) if fresh_ids else model
         except StoreError:
             return model  # the watcher adds them when the store is back
 
-    def _flip(self, model: Model) -> None:
+    def _swap(self, model: Model) -> None:
         previous = self.current
         self.current = model
         # What was loaded lives long: the garbage collector need not walk it in every request.
@@ -204,7 +206,7 @@ class Models:
         # Nor look for cycles at every seven hundredth object: a request makes some and leaves none.
         gc.set_threshold(*GC_THRESHOLDS)
         if previous is None or previous.version != model.version:
-            self._metrics.flips.inc()
+            self._metrics.swaps.inc()
             self._metrics.model.labels(model.version).set(1)
             if previous is not None:
                 self._metrics.model.labels(previous.version).set(0)

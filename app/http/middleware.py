@@ -43,7 +43,7 @@ _UNLIMITED = ("/health", "/metrics", "/admin")
 _UNLIMITED_URLS = tuple(path.encode() for path in _UNLIMITED)
 
 
-class Gate:
+class Middleware:
     """Outermost ASGI application.
 
     Args:
@@ -66,7 +66,7 @@ class Gate:
         self._admission = admission
         self._id_prefix = secrets.token_hex(6)
         self._ids = count(1)
-        self._refused = Counter[tuple[bytes, bytes]]()  # by method and URL
+        self._rejected = Counter[tuple[bytes, bytes]]()  # by method and URL
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other scopes (lifespan) are passed on."""
@@ -78,8 +78,8 @@ class Gate:
         path: str = scope["path"]
         shortcut = self._shortcuts.get((scope["method"], path))
         if ANNOUNCED not in scope:
-            if not path.startswith(_UNLIMITED) and self._admission.refuses():
-                await self._refuse(scope, receive, send)
+            if not path.startswith(_UNLIMITED) and self._admission.rejects():
+                await self._reject(scope, receive, send)
                 return
             self._admission.enter()
         try:
@@ -93,22 +93,22 @@ class Gate:
         finally:
             self._admission.leave()
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = _overload().response(scope[REQUEST_ID])
         response.raw_headers.append((b"x-request-id", scope[REQUEST_ID].encode()))
         await response(scope, receive, send)
-        self._metrics.turned_away(self._route(scope["method"], scope["path"]), 1)
+        self._metrics.rejected_by_overload(self._route(scope["method"], scope["path"]), 1)
 
-    def refuses(self, url: bytes) -> bool:
+    def rejects(self, url: bytes) -> bool:
         """Whether the request that came for this URL is one too many; to be asked once for each."""
-        return not url.startswith(_UNLIMITED_URLS) and self._admission.refuses()
+        return not url.startswith(_UNLIMITED_URLS) and self._admission.rejects()
 
     def announce(self, scope: HTTPScope) -> None:
         """Count a request that is sure to come."""
         scope[ANNOUNCED] = True  # type: ignore[literal-required]
         self._admission.enter()
 
-    def refusal(
+    def rejection(
         self,
         method: bytes,
         url: bytes,
@@ -123,23 +123,23 @@ class Gate:
             more: to be sent beside the answer's own.
         """
         request_id = self._choose_request_id(headers).encode()
-        if not self._refused:
-            asyncio.get_running_loop().call_soon(self._count_refusals)
-        self._refused[method, url] += 1
-        body = request_id.join(_REFUSAL_BODY)
+        if not self._rejected:
+            asyncio.get_running_loop().call_soon(self._count_rejections)
+        self._rejected[method, url] += 1
+        body = request_id.join(_REJECTION_BODY)
         lines = [
-            _REFUSAL_HEAD,
+            _REJECTION_HEAD,
             *(b"%s: %s" % pair for pair in more),
             b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (request_id, len(body)),
         ]
         return b"\r\n".join(lines) + body
 
-    def _count_refusals(self) -> None:
+    def _count_rejections(self) -> None:
         """Count those of one turn of the loop together: one by one is a fifth of what they cost."""
-        for (method, url), n in self._refused.items():
+        for (method, url), n in self._rejected.items():
             path = url.partition(b"?")[0].decode("latin-1")
-            self._metrics.turned_away(self._route(method.decode("latin-1"), path), n)
-        self._refused.clear()
+            self._metrics.rejected_by_overload(self._route(method.decode("latin-1"), path), n)
+        self._rejected.clear()
 
     def _route(self, method: str, path: str) -> str:
         return path if (method, path) in self._shortcuts else "other"
@@ -211,7 +211,7 @@ def _overload() -> Problem:
     return Problem(429, detail, headers={"Retry-After": "1"})
 
 
-def _prepare_refusal() -> tuple[bytes, list[bytes]]:
+def _prepare_rejection() -> tuple[bytes, list[bytes]]:
     """Status and headers of a refusal, and its body in two parts with the request's id between."""
     place = "request-id"
     response = _overload().response(place)
@@ -225,7 +225,7 @@ def _prepare_refusal() -> tuple[bytes, list[bytes]]:
 
 
 # Most of what an overloaded service says is this.
-_REFUSAL_HEAD, _REFUSAL_BODY = _prepare_refusal()
+_REJECTION_HEAD, _REJECTION_BODY = _prepare_rejection()
 
 
 async def read_body(request: Request) -> bytes:

@@ -108,7 +108,7 @@ class Ready(BaseModel):
     store: Literal["up", "away"]
     items: int
     fresh_items: int
-    refused: dict[str, str] = Field(description="Versions that failed to load, with the reason.")
+    rejected: dict[str, str] = Field(description="Versions that failed to load, with the reason.")
 
 
 class ModelState(BaseModel):

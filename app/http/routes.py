@@ -19,13 +19,13 @@ from app.http.problems import Problem
 from app.http.requests import BatchRequest, Event, EventsRequest, RecommendRequest
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
-from app.model.ranking import REFUSED, block, top_k
+from app.model.ranking import EXCLUDED, mask, top_k
 from app.recommend.pipeline import check_fields, recommend
 from app.service import Service
 from model_store import codecs
 
 # A product with more rows than this takes so long that others would notice.
-MOST_ROWS_ON_LOOP = 100_000
+MAX_ROWS_ON_LOOP = 100_000
 
 
 class JsonResponse(JSONResponse):
@@ -118,8 +118,8 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
 def find_similar(model: Model, index: int, k: int) -> tuple[IndexArray, FloatArray]:
     """The k items whose vectors' directions are nearest to an item's, and the cosines."""
     scores = model.table @ model.table[index] / (model.lengths * model.lengths[index])
-    scores[index] = REFUSED
-    block(scores)
+    scores[index] = EXCLUDED
+    mask(scores)
     best = top_k(scores, k)
     return best, scores[best]
 
@@ -175,7 +175,7 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             raise Problem(404, f"item_id {item_id[:200]!r} is unknown")
         names = [name for part in fields or () for name in part.split(",") if name]
         check_fields(names, model)
-        if len(model.table) > MOST_ROWS_ON_LOOP:
+        if len(model.table) > MAX_ROWS_ON_LOOP:
             best, scores = await asyncio.to_thread(find_similar, model, index, k)
         else:
             best, scores = find_similar(model, index, k)
@@ -209,7 +209,7 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
                 "store": "up" if service.store.is_up else "away",
                 "items": len(model.ids),
                 "fresh_items": model.n_fresh,
-                "refused": service.models.refused,
+                "rejected": service.models.rejected,
             }
         )
 

@@ -29,7 +29,7 @@ LOWEST_PRIORITY = 19
 _thread = threading.local()
 
 
-async def run_beside(work: Callable[[], Result]) -> Result:
+async def run_background(work: Callable[[], Result]) -> Result:
     """The result of some work that gives way to requests, from a thread of its own.
 
     A thread can lower its priority and not raise it again, so each is used once.
@@ -42,7 +42,7 @@ async def run_beside(work: Callable[[], Result]) -> Result:
         threads.shutdown(wait=False)
 
 
-def give_way() -> None:
+def yield_cpu() -> None:
     """Pause, in a thread of `run_beside`; elsewhere do nothing. To be called between steps."""
     cpu_since_s: float | None = getattr(_thread, "cpu_since_s", None)
     if cpu_since_s is not None:
@@ -52,7 +52,7 @@ def give_way() -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Other threads get the interpreter ten times as soon, and no garbage is collected.
 
     The collector would walk half-made catalogues again and again. One at a time.

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from app.model.arrays import FloatArray, IndexArray
-from app.model.grouping import Places
+from app.model.grouping import ListIds
 from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
-from model_store.lists import credit, measure_spreads
+from model_store.lists import measure_list_stds, rank_lists
 from model_store.manifest import Probe, RetrieverInfo
 
 # Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
@@ -42,13 +42,15 @@ class CandidateIndex:
         self,
         index: Any,
         n_lists: int,
-        places: Places,
+        list_ids: ListIds,
         listed: npt.NDArray[np.bool_],
         lengths: FloatArray,
     ) -> None:
-        self._index, self.n_lists, self.places = index, n_lists, places
+        self._index, self.n_lists, self.list_ids = index, n_lists, list_ids
         self._centres: FloatArray = index.quantizer.reconstruct_n(0, n_lists)
-        self._spreads = measure_spreads(lengths[listed], places[listed], self._centres, n_lists)
+        self._list_stds = measure_list_stds(
+            lengths[listed], list_ids[listed], self._centres, n_lists
+        )
 
     @classmethod
     def open(cls, bundle: Bundle, info: RetrieverInfo, lengths: FloatArray) -> CandidateIndex:
@@ -58,24 +60,24 @@ class CandidateIndex:
             BundleError: it can't be read, or is not one over this bundle's items.
         """
         # A memory map answers slower than the plain array over the same pages.
-        places: Places = np.asarray(bundle.retriever_places)
-        if places.dtype != np.uint16 or int(places[1:].max()) >= info.n_lists:
+        list_ids: ListIds = np.asarray(bundle.retriever_list_ids)
+        if list_ids.dtype != np.uint16 or int(list_ids[1:].max()) >= info.n_lists:
             raise BundleError(
-                f"{bundle.folder / files.RETRIEVER_PLACES}: {places.dtype} up to "
-                f"{places[1:].max()}, expected uint16 below {info.n_lists}"
+                f"{bundle.folder / files.RETRIEVER_LIST_IDS}: {list_ids.dtype} up to "
+                f"{list_ids[1:].max()}, expected uint16 below {info.n_lists}"
             )
-        listed = _find_listed(bundle, len(places))
+        listed = _find_listed(bundle, len(list_ids))
         index = _read_index(bundle, info, int(listed.sum()))
-        lists = _map_lists(bundle, info, places[listed])
+        lists = _map_lists(bundle, info, list_ids[listed])
         index.replace_invlists(lists, True)
         lists.this.disown()
         index.implem = _ONE_QUERY
-        return cls(index, info.n_lists, places, listed, lengths)
+        return cls(index, info.n_lists, list_ids, listed, lengths)
 
     def rank(self, user: FloatArray, probe: Probe) -> tuple[FloatArray, FloatArray]:
         """Scores of the lists' centres, and what the lists are ranked by: float32 [n_lists]."""
         scores: FloatArray = self._centres @ user
-        return scores, credit(scores, user, self._spreads, probe.reach)
+        return scores, rank_lists(scores, user, self._list_stds, probe.spread_weight)
 
     def search(self, user: FloatArray, probe: Probe) -> IndexArray:
         """Sorted candidates for a user vector, float32 [D]: as many as the probe has rescored."""
@@ -110,15 +112,15 @@ class CandidateIndex:
 
 def _find_listed(bundle: Bundle, n_rows: int) -> npt.NDArray[np.bool_]:
     """Which items are in a list: bool [N+1]."""
-    loners = bundle.retriever_loners
-    if len(loners) and (loners.dtype != np.int32 or loners[0] < 1 or loners[-1] >= n_rows):
+    outliers = bundle.retriever_outliers
+    if len(outliers) and (outliers.dtype != np.int32 or outliers[0] < 1 or outliers[-1] >= n_rows):
         raise BundleError(
-            f"{bundle.folder / files.RETRIEVER_LONERS}: {loners.dtype} from {loners[0]} to "
-            f"{loners[-1]}, expected int32 from 1 to {n_rows - 1}"
+            f"{bundle.folder / files.RETRIEVER_OUTLIERS}: {outliers.dtype} from {outliers[0]} to "
+            f"{outliers[-1]}, expected int32 from 1 to {n_rows - 1}"
         )
     listed = np.ones(n_rows, dtype=np.bool_)
     listed[0] = False
-    listed[loners] = False
+    listed[outliers] = False
     return listed
 
 
@@ -150,7 +152,7 @@ def _read_index(bundle: Bundle, info: RetrieverInfo, n_listed: int) -> Any:
     return index
 
 
-def _map_lists(bundle: Bundle, info: RetrieverInfo, places: Places) -> Any:
+def _map_lists(bundle: Bundle, info: RetrieverInfo, list_ids: ListIds) -> Any:
     """The lists as faiss reads them where they lie, every worker the same pages.
 
     faiss itself would copy lists of 4-bit codes into each process's memory. Its lists on disk know
@@ -159,7 +161,7 @@ def _map_lists(bundle: Bundle, info: RetrieverInfo, places: Places) -> Any:
     import faiss
 
     path = bundle.folder / files.RETRIEVER_LISTS
-    sizes = np.bincount(places, minlength=info.n_lists)
+    sizes = np.bincount(list_ids, minlength=info.n_lists)
     capacities = -(-sizes // _BLOCK_ITEMS) * _BLOCK_ITEMS
     ends = np.cumsum(capacities * (info.code_bytes + _ID_BYTES))
     if (found := path.stat().st_size) != ends[-1]:

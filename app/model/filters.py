@@ -11,7 +11,7 @@ import numpy.typing as npt
 from app.http.problems import Problem, invalid
 from app.http.requests import Filter
 from app.model.arrays import NO_ITEMS, IndexArray
-from app.model.background import give_way
+from app.model.background import yield_cpu
 from model_store.attributes import Attribute, ItemAttributes
 
 NAMES_SHOWN = 20
@@ -109,7 +109,7 @@ class FilterIndex:
             assert attribute is not None  # noqa: S101 - it is one of its own names
             kind = NumberColumn if attribute.kind == "number" else TextPostings
             self._columns[name] = kind(attribute)
-            give_way()
+            yield_cpu()
 
     def matching(self, filters: Mapping[str, Filter]) -> IndexArray:
         """Sorted item_indices of the items that pass every rule.
@@ -132,12 +132,12 @@ class FilterIndex:
         if column is None:
             raise self._unknown(name)
         if isinstance(column, NumberColumn):
-            self._refuse_parts(name, "number", any=rule.any, all=rule.all, none=rule.none)
+            self._reject_parts(name, "number", any=rule.any, all=rule.all, none=rule.none)
             clauses.inside.append(column.between(rule.gte, rule.lte))
             return
-        self._refuse_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
+        self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
         if column.kind == "text":
-            self._refuse_parts(name, column.kind, all=rule.all)
+            self._reject_parts(name, column.kind, all=rule.all)
         if rule.any is not None:
             clauses.inside.append(column.having_any(rule.any))
         clauses.inside.extend(column.having(value) for value in rule.all or ())
@@ -158,7 +158,7 @@ class FilterIndex:
         known = {known: column.kind for known, column in self._columns.items()}
         return invalid(f"filters.{name}", name, f"unknown attribute; {describe_names(known)}")
 
-    def _refuse_parts(self, name: str, kind: str, **parts: object) -> None:
+    def _reject_parts(self, name: str, kind: str, **parts: object) -> None:
         fitting = {"number": "gte, lte", "text": "any, none", "list": "any, all, none"}[kind]
         for part, value in parts.items():
             if value is not None:

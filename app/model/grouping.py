@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from app.model.arrays import FloatArray, IndexArray
 
-Places = npt.NDArray[np.uint16]
+ListIds = npt.NDArray[np.uint16]
 T = TypeVar("T")
 _Key = tuple[int, int, int, int]
 
@@ -31,9 +31,9 @@ class Grouping:
     starts: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, allowed: IndexArray, places: Places, n_lists: int) -> Grouping:
+    def of(cls, allowed: IndexArray, list_ids: ListIds, n_lists: int) -> Grouping:
         """Group sorted items; `places` is uint16 [N+1], the list of each item."""
-        lists = places[allowed]
+        lists = list_ids[allowed]
         # Sorting 16-bit numbers stably is a radix sort.
         order = np.argsort(lists, kind="stable")
         starts = np.zeros(n_lists + 1, dtype=np.int64)
@@ -67,11 +67,11 @@ class RecentSets(Generic[T]):
 
     Args:
         make: from sorted item_indices; what takes time.
-        most_items: in all sets that are kept.
+        max_items: in all sets that are kept.
     """
 
-    def __init__(self, make: Callable[[IndexArray], T], most_items: int) -> None:
-        self._make, self._most_items = make, most_items
+    def __init__(self, make: Callable[[IndexArray], T], max_items: int) -> None:
+        self._make, self._max_items = make, max_items
         self._kept: OrderedDict[_Key, tuple[IndexArray, T]] = OrderedDict()
         self._lock = Lock()
         self.n_items = 0
@@ -87,7 +87,7 @@ class RecentSets(Generic[T]):
         if kept is not None and np.array_equal(kept[0], allowed):
             return kept[1]
         made = self._make(allowed)
-        if len(allowed) <= self._most_items:
+        if len(allowed) <= self._max_items:
             # A copy: the caller's array may change, or be a view of something much larger.
             with self._lock:
                 self._keep(key, allowed.copy(), made)
@@ -98,6 +98,6 @@ class RecentSets(Generic[T]):
             self.n_items -= len(self._kept.pop(key)[0])
         self._kept[key] = (allowed, made)
         self.n_items += len(allowed)
-        while self.n_items > self._most_items:
+        while self.n_items > self._max_items:
             _, (oldest, _) = self._kept.popitem(last=False)
             self.n_items -= len(oldest)

@@ -13,12 +13,12 @@ from functools import cached_property
 import numpy as np
 
 from app.model.arrays import FloatArray, IndexArray
-from app.model.background import give_way
+from app.model.background import yield_cpu
 from app.model.filters import FilterIndex
 from app.model.inference import Provider, SequenceModel, TextEncoder, open_session
 from app.model.knowledge import Knowledge
 from app.model.popularity import Popularity
-from app.model.ranking import block, top_k
+from app.model.ranking import mask, top_k
 from app.model.retrieval import Retriever
 from model_store import bundle as files
 from model_store.attributes import ItemAttributes
@@ -110,7 +110,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         ConfigError: the provider that is wanted isn't there.
         BundleError: something in it can't be used, or it doesn't give its golden answers.
     """
-    give_way()
+    yield_cpu()
     session = open_session(bundle.folder / files.MODEL, provider)
     table = bundle.item_table
     if not _is_finite(table):
@@ -119,7 +119,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     if bundle.has(files.TEXT_ENCODER) and bundle.knowledge_vectors is not None:
         encoder = TextEncoder(bundle.folder / files.TEXT_ENCODER, bundle.folder / files.TOKENIZER)
         knowledge = Knowledge(encoder, bundle.knowledge_vectors)
-    give_way()
+    yield_cpu()
     model = Model(
         version=bundle.version,
         ids=bundle.item_ids.with_table(),
@@ -154,7 +154,7 @@ def replay_golden(model: Model, bundle: Bundle) -> None:
         return
     for number, (golden, history) in enumerate(zip(bundle.golden, histories, strict=True)):
         [scores] = _infer(model.sequence.scores, [history], number)
-        block(scores, history)
+        mask(scores, history)
         best = top_k(scores, golden.k)
         found = tuple(model.ids.id_of(int(index)) for index in best)
         if found != golden.item_ids:
@@ -162,7 +162,7 @@ def replay_golden(model: Model, bundle: Bundle) -> None:
                 f"golden request {number}: answers {list(found)}, expected {list(golden.item_ids)}"
             )
         _compare_scores(number, golden, scores[best])
-        give_way()
+        yield_cpu()
 
 
 def _replay_with_retriever(
@@ -181,7 +181,7 @@ def _replay_with_retriever(
         _compare_scores(number, golden, model.table[items] @ user)
         users.append(user)
         wanted.append(items)
-        give_way()
+        yield_cpu()
     retriever.verify(np.stack(users), wanted, histories)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from app.model.arrays import FloatArray, IndexArray
-from app.model.ranking import block, top_k
+from app.model.ranking import mask, top_k
 
 
 class Popularity:
@@ -31,16 +31,16 @@ class Popularity:
         return max(1.0, float(self.counts.sum()))
 
     def best(
-        self, k: int, refused: IndexArray, allowed: IndexArray | None
+        self, k: int, excluded: IndexArray, allowed: IndexArray | None
     ) -> tuple[IndexArray, FloatArray]:
         """The k most popular items and their counts; see `Retriever.best`."""
         if allowed is None:
             # Of so many at least k are left, or there are no more.
-            first = self.order[: k + len(refused)]
-            items = first[~np.isin(first, refused)][:k]
+            first = self.order[: k + len(excluded)]
+            items = first[~np.isin(first, excluded)][:k]
             return items, self.counts[items]
         counts = self.counts.copy()
-        block(counts, refused)
+        mask(counts, excluded)
         items = top_k(counts, k, allowed)
         return items, counts[items]
 

@@ -13,14 +13,14 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Best: TypeAlias = tuple[IndexArray, FloatArray]
 """Items, best first, and their scores."""
 
-REFUSED = np.float32(-np.inf)
+EXCLUDED = np.float32(-np.inf)
 
 
-def block(scores: FloatArray, *blocked: IndexArray) -> None:
+def mask(scores: FloatArray, *blocked: IndexArray) -> None:
     """Put refused items (and padding) below every other, in place; `scores` is [N+1]."""
-    scores[0] = REFUSED
+    scores[0] = EXCLUDED
     for items in blocked:
-        scores[items] = REFUSED
+        scores[items] = EXCLUDED
 
 
 def top_k(scores: FloatArray, k: int, allowed: IndexArray | None = None) -> IndexArray:
@@ -32,7 +32,7 @@ def top_k(scores: FloatArray, k: int, allowed: IndexArray | None = None) -> Inde
         allowed: sorted item_indices to choose among; None means all.
     """
     pool = scores if allowed is None else scores[allowed]
-    threshold = REFUSED
+    threshold = EXCLUDED
     if k < len(pool):
         threshold = np.partition(pool, len(pool) - k)[len(pool) - k]
         # All that tie with the last one take part, so that the tie is broken by index below
@@ -42,15 +42,15 @@ def top_k(scores: FloatArray, k: int, allowed: IndexArray | None = None) -> Inde
         near = np.arange(len(pool))
     # `near` ascends, so a stable sort leaves ties in index order.
     best = near[np.argsort(-pool[near], kind="stable")[:k]]
-    if threshold == REFUSED:
-        best = best[pool[best] > REFUSED]
+    if threshold == EXCLUDED:
+        best = best[pool[best] > EXCLUDED]
     return (best if allowed is None else allowed[best]).astype(np.int32)
 
 
 def kth_best(scores: FloatArray, k: int) -> np.float32:
     """The k-th largest score; -inf where there are fewer."""
     if len(scores) < k:
-        return REFUSED
+        return EXCLUDED
     found: np.float32 = np.partition(scores, len(scores) - k)[len(scores) - k]
     return found
 

@@ -16,7 +16,7 @@ import numpy as np
 from app.model.arrays import FloatArray, IndexArray
 from app.model.candidates import CandidateIndex
 from app.model.grouping import Grouping, RecentSets
-from app.model.ranking import REFUSED, Best, Mask, are_members, best_of, block, kth_best, top_k
+from app.model.ranking import EXCLUDED, Best, Mask, are_members, best_of, kth_best, mask, top_k
 from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
@@ -24,14 +24,14 @@ from model_store.manifest import Probe, RetrieverInfo
 
 # Share of the golden requests' items that must be found again. Below what was measured at the
 # build by more than the chance of some two hundred items explains.
-LEAST_GOLDEN_RECALL = 0.95
+MIN_GOLDEN_RECALL = 0.95
 # So few allowed items are scored without further ado.
-MOST_SCORED_AT_ONCE = 1_000
+MAX_SCORED_AT_ONCE = 1_000
 # Rows of larger sets are copied next to each other, which makes scoring them again four times as
 # fast; so large a set, and so much for all that are kept.
-MOST_COPIED_BYTES, MOST_COPIES_BYTES = 6 * 1024**2, 64 * 1024**2
+MAX_COPIED_BYTES, MAX_COPIES_BYTES = 6 * 1024**2, 64 * 1024**2
 # Of still larger sets, the items in the best lists are scored. Items in all sets that are kept.
-MOST_GROUPED_ITEMS = 4_000_000
+MAX_GROUPED_ITEMS = 4_000_000
 # Above this share of the catalogue, what is found without a filter is filtered.
 GROUPED_SHARE = 0.2
 # Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
@@ -39,7 +39,7 @@ GROUPED_SHARE = 0.2
 SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
 # Of so many refused items some are scored, and where several of these are better than so many of
 # the items that are always scored, all are: to tell how deep to search. Fewer are come across.
-MANY_REFUSED, SAMPLED_REFUSED, GOOD_ONES = 300, 64, 40
+MANY_EXCLUDED, SAMPLED_EXCLUDED, GOOD_ONES = 300, 64, 40
 # Of a filter's items, so many with the longest rows are always scored: they can score well from
 # lists that don't, and a filter may let through just these lists.
 LONGEST_ROWS = 2_048
@@ -53,7 +53,7 @@ class Retriever:
         info: the manifest's.
         table: float32 [N'+1, D] with N' >= N; rows behind N are always scored.
         lengths: float32 [N+1], of the indexed rows.
-        loners: sorted item_indices that are in none of the index's lists.
+        outliers: sorted item_indices that are in none of the index's lists.
     """
 
     def __init__(
@@ -62,18 +62,18 @@ class Retriever:
         info: RetrieverInfo,
         table: FloatArray,
         lengths: FloatArray,
-        loners: IndexArray,
+        outliers: IndexArray,
     ) -> None:
-        self._index, self._info, self._lengths, self._loners = index, info, lengths, loners
+        self._index, self._info, self._lengths, self._outliers = index, info, lengths, outliers
         self._table = np.asarray(table)
         self._n_indexed = len(lengths) - 1
         row_bytes = self._table.itemsize * self._table.shape[1]
-        self._most_copied = MOST_COPIED_BYTES // row_bytes
-        self._copies = RecentSets(self._copy_rows, MOST_COPIES_BYTES // row_bytes)
-        self._groupings = RecentSets(self._group, MOST_GROUPED_ITEMS)
+        self._max_copied = MAX_COPIED_BYTES // row_bytes
+        self._copies = RecentSets(self._copy_rows, MAX_COPIES_BYTES // row_bytes)
+        self._groupings = RecentSets(self._group, MAX_GROUPED_ITEMS)
         self._sample: FloatArray = self._table[1 :: -(-self._n_indexed // SAMPLED_ROWS)].copy()
         fresh = np.arange(self._n_indexed + 1, len(self._table), dtype=np.int32)
-        self._always: IndexArray = np.concatenate([loners, fresh])
+        self._always: IndexArray = np.concatenate([outliers, fresh])
         self._always_rows = self._copy_rows(self._always)
 
     @classmethod
@@ -92,14 +92,14 @@ class Retriever:
             return None
         lengths = _measure(np.asarray(table)[: bundle.manifest.n_items + 1])
         index = CandidateIndex.open(bundle, info, lengths)
-        return cls(index, info, table, lengths, np.asarray(bundle.retriever_loners))
+        return cls(index, info, table, lengths, np.asarray(bundle.retriever_outliers))
 
     def with_table(self, table: FloatArray) -> Retriever:
         """The same index over a table with other rows behind the indexed ones."""
-        return Retriever(self._index, self._info, table, self._lengths, self._loners)
+        return Retriever(self._index, self._info, table, self._lengths, self._outliers)
 
     def best(
-        self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray | None
+        self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
     ) -> Best:
         """The k best items, best first, ties to the lower item_index; fewer only if there are.
 
@@ -112,23 +112,23 @@ class Retriever:
         Returns:
             item_indices int32 [<= k] and their scores float32, `user @ table row`.
         """
-        refused = np.sort(refused)
+        excluded = np.sort(excluded)
         if allowed is None:
-            return self._best_of_found(user, k, refused, None)
-        if len(allowed) <= max(MOST_SCORED_AT_ONCE, k):
-            return self._choose(user, k, allowed, refused)[0]
-        if len(allowed) <= self._most_copied:
+            return self._best_of_found(user, k, excluded, None)
+        if len(allowed) <= max(MAX_SCORED_AT_ONCE, k):
+            return self._choose(user, k, allowed, excluded)[0]
+        if len(allowed) <= self._max_copied:
             scores = (self._copies.of(allowed) @ user)[: len(allowed)]
-            return _choose_scored(k, allowed, scores, refused)[0]
+            return _choose_scored(k, allowed, scores, excluded)[0]
         if len(allowed) < GROUPED_SHARE * len(self._table):
-            return self._best_of_grouped(user, k, refused, allowed)
-        return self._best_of_found(user, k, refused, allowed)
+            return self._best_of_grouped(user, k, excluded, allowed)
+        return self._best_of_found(user, k, excluded, allowed)
 
     def verify(
         self,
         users: FloatArray,
         wanted: Sequence[IndexArray],
-        refused: Sequence[IndexArray],
+        excluded: Sequence[IndexArray],
     ) -> float:
         """Share of known best items that are found: the check before a bundle may serve.
 
@@ -141,64 +141,66 @@ class Retriever:
             BundleError: it is less than LEAST_GOLDEN_RECALL.
         """
         n_found = n_wanted = 0
-        for user, best, without in zip(users, wanted, refused, strict=True):
+        for user, best, without in zip(users, wanted, excluded, strict=True):
             found, _ = self.best(user, len(best), without, None)
             n_found += len(np.intersect1d(found, best))
             n_wanted += len(best)
         recall = n_found / max(1, n_wanted)
-        if recall < LEAST_GOLDEN_RECALL:
+        if recall < MIN_GOLDEN_RECALL:
             raise BundleError(
                 f"{files.RETRIEVER}: finds {recall:.3f} of the golden requests' items, "
-                f"{LEAST_GOLDEN_RECALL} are needed"
+                f"{MIN_GOLDEN_RECALL} are needed"
             )
         return recall
 
     def _best_of_found(
-        self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray | None
+        self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
     ) -> Best:
         """Search the whole catalogue so deep that k of what is found is permitted."""
         share = 1.0 if allowed is None else len(allowed) / len(self._table)
         always = (self._always_rows @ user)[: len(self._always)]
         # What was seen is often among the best. Half as many as are asked for are reckoned with.
-        n_better, wide = min(k // 2, len(refused)), False
-        if allowed is None and self._look_best(user, k, refused, always):
+        n_better, wide = min(k // 2, len(excluded)), False
+        if allowed is None and self._look_best(user, k, excluded, always):
             scores = always.copy()
-            scores[are_members(self._always, refused)] = REFUSED
-            n_better, wide = self._count_better(user, refused, kth_best(scores, k)), True
+            scores[are_members(self._always, excluded)] = EXCLUDED
+            n_better, wide = self._count_better(user, excluded, kth_best(scores, k)), True
         depth = int((k + n_better) / share)
         while (probe := self._probe(depth, wide)) is not None:
             found = self._index.search(user, probe)
-            best, reached = self._choose_found(user, k, found, always, refused, allowed)
+            best, reached = self._choose_found(user, k, found, always, excluded, allowed)
             if len(best[0]) == k and reached <= probe.depth:
                 return best
-            least = best[1][-1] if len(best[0]) == k else REFUSED
-            n_better = self._count_better(user, refused, least)
+            least = best[1][-1] if len(best[0]) == k else EXCLUDED
+            n_better = self._count_better(user, excluded, least)
             depth, wide = max(reached, int((k + n_better) / share)), True
             if depth <= probe.depth:
                 depth = 4 * probe.depth
         if allowed is None:
-            return self._best_of_all(user, k, refused)
-        return self._best_of_grouped(user, k, refused, allowed)
+            return self._best_of_all(user, k, excluded)
+        return self._best_of_grouped(user, k, excluded, allowed)
 
-    def _look_best(self, user: FloatArray, k: int, refused: IndexArray, always: FloatArray) -> bool:
+    def _look_best(
+        self, user: FloatArray, k: int, excluded: IndexArray, always: FloatArray
+    ) -> bool:
         """Whether many refused items are among the best, by a few of them.
 
         Else a narrow search for what little it costs tells whether it was enough.
         """
-        if len(refused) < MANY_REFUSED or len(always) < k + GOOD_ONES:
+        if len(excluded) < MANY_EXCLUDED or len(always) < k + GOOD_ONES:
             return False
-        some = refused[:: len(refused) // SAMPLED_REFUSED]
+        some = excluded[:: len(excluded) // SAMPLED_EXCLUDED]
         good = kth_best(always, k + GOOD_ONES)
         return int(np.count_nonzero(self._score(user, some) >= good)) >= TELLING_ROWS
 
-    def _count_better(self, user: FloatArray, refused: IndexArray, least: np.float32) -> int:
+    def _count_better(self, user: FloatArray, excluded: IndexArray, least: np.float32) -> int:
         """How many refused items are no worse than the k-th best that is known to be permitted.
 
         The k-th best of all that is permitted can lie no deeper than k and so many.
         """
-        if least == REFUSED:
-            return len(refused)
-        return int(np.count_nonzero(self._score(user, refused) >= least))
+        if least == EXCLUDED:
+            return len(excluded)
+        return int(np.count_nonzero(self._score(user, excluded) >= least))
 
     def _probe(self, depth: int, wide: bool) -> Probe | None:
         """What finds the `depth` best items; None, that deep was not measured.
@@ -208,8 +210,8 @@ class Retriever:
             wide: most of them are refused. They may be what earlier searches found, so that what
                 those missed is wanted now.
         """
-        thorough = _narrowest(self._info.thorough, depth) if wide else None
-        return thorough or _narrowest(self._info.probes, depth)
+        wide_probes = _narrowest(self._info.wide_probes, depth) if wide else None
+        return wide_probes or _narrowest(self._info.probes, depth)
 
     def _choose_found(
         self,
@@ -217,7 +219,7 @@ class Retriever:
         k: int,
         found: IndexArray,
         always: FloatArray,
-        refused: IndexArray,
+        excluded: IndexArray,
         allowed: IndexArray | None,
     ) -> tuple[Best, int]:
         """The k best of what was found and what is always scored; how many are no worse.
@@ -227,13 +229,13 @@ class Retriever:
             always: scores of what is always scored.
         """
         scores = self._score(user, found)
-        permitted = _are_permitted(found, refused, allowed)
+        permitted = _are_permitted(found, excluded, allowed)
         items, permitted_scores = found[permitted], scores[permitted]
         # Of what is always scored, only that needs a further look which beats what was found.
         near = np.flatnonzero(always >= kth_best(permitted_scores, k))
         if len(near):
             others = self._always[near]
-            permitted = _are_permitted(others, refused, allowed)
+            permitted = _are_permitted(others, excluded, allowed)
             items = np.concatenate([items, others[permitted]])
             permitted_scores = np.concatenate([permitted_scores, always[near[permitted]]])
         best = best_of(k, items, permitted_scores)
@@ -243,16 +245,16 @@ class Retriever:
         return best, int(np.count_nonzero(scores >= least) + np.count_nonzero(always >= least))
 
     def _best_of_grouped(
-        self, user: FloatArray, k: int, refused: IndexArray, allowed: IndexArray
+        self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray
     ) -> Best:
         """Score the allowed items of the best lists."""
         n_indexed = self._count_indexed(allowed)
         if not n_indexed:
-            return self._choose(user, k, allowed, refused)[0]
+            return self._choose(user, k, allowed, excluded)[0]
         grouping, outliers = self._groupings.of(allowed[:n_indexed])
         fresh = allowed[n_indexed:]
         share = n_indexed / self._n_indexed
-        wanted = k + int(min(k // 2, len(refused)) * share)
+        wanted = k + int(min(k // 2, len(excluded)) * share)
         while (probe := _narrowest(self._info.probes, int(wanted / share))) is not None:
             # Where the user's lists hold few of the items, others are looked into: as many items
             # are scored as if the filter had nothing to do with the lists.
@@ -261,7 +263,7 @@ class Retriever:
             pool = np.sort(np.concatenate([gathered, outliers, fresh]))
             # numpy's own `unique` takes a hash table, and ten times as long.
             pool = pool[np.diff(pool, prepend=0) > 0]
-            best, reached = self._choose(user, k, pool, refused)
+            best, reached = self._choose(user, k, pool, excluded)
             if len(gathered) == n_indexed:
                 return best
             if len(best[0]) < k:
@@ -272,16 +274,16 @@ class Retriever:
             if reached <= wanted and depth <= 2 * probe.depth:
                 return best
             wanted = max(reached, int(depth * share))
-        return self._choose(user, k, allowed, refused)[0]
+        return self._choose(user, k, allowed, excluded)[0]
 
     def _estimate_depth(self, user: FloatArray, score: np.float32) -> int:
         """About how many items of the catalogue score better; 0, too few to tell."""
         above = int(np.count_nonzero(self._sample @ user > score))
         return above * self._n_indexed // len(self._sample) if above >= TELLING_ROWS else 0
 
-    def _best_of_all(self, user: FloatArray, k: int, refused: IndexArray) -> Best:
+    def _best_of_all(self, user: FloatArray, k: int, excluded: IndexArray) -> Best:
         scores = self._table @ user
-        block(scores, refused)
+        mask(scores, excluded)
         items = top_k(scores, k)
         return items, scores[items]
 
@@ -290,10 +292,10 @@ class Retriever:
         user: FloatArray,
         k: int,
         pool: IndexArray,
-        refused: IndexArray,
+        excluded: IndexArray,
     ) -> tuple[Best, int]:
         """The k best of a pool, scored exactly; see `_choose_scored`."""
-        return _choose_scored(k, pool, self._score(user, pool), refused)
+        return _choose_scored(k, pool, self._score(user, pool), excluded)
 
     def _score(self, user: FloatArray, items: IndexArray) -> FloatArray:
         """`user @ row` of each item."""
@@ -315,9 +317,9 @@ class Retriever:
         """The items by list, and those that are always scored."""
         cut = max(0, len(allowed) - LONGEST_ROWS)
         longest = allowed[np.argpartition(self._lengths[allowed], cut)[cut:]]
-        loners = self._loners[are_members(self._loners, allowed)]
-        grouping = Grouping.of(allowed, self._index.places, self._info.n_lists)
-        return grouping, np.union1d(longest, loners)
+        outliers = self._outliers[are_members(self._outliers, allowed)]
+        grouping = Grouping.of(allowed, self._index.list_ids, self._info.n_lists)
+        return grouping, np.union1d(longest, outliers)
 
     def _count_indexed(self, allowed: IndexArray) -> int:
         """How many of these sorted items, all in front, are in the index."""
@@ -336,16 +338,16 @@ def _narrowest(probes: Sequence[Probe], depth: int) -> Probe | None:
     return probes[place] if place < len(probes) else None
 
 
-def _are_permitted(items: IndexArray, refused: IndexArray, allowed: IndexArray | None) -> Mask:
+def _are_permitted(items: IndexArray, excluded: IndexArray, allowed: IndexArray | None) -> Mask:
     """Which items may be returned; all are sorted."""
-    permitted = ~are_members(items, refused)
+    permitted = ~are_members(items, excluded)
     if allowed is not None:
         permitted &= are_members(items, allowed)
     return permitted
 
 
 def _choose_scored(
-    k: int, pool: IndexArray, scores: FloatArray, refused: IndexArray
+    k: int, pool: IndexArray, scores: FloatArray, excluded: IndexArray
 ) -> tuple[Best, int]:
     """The k best of a pool, and how many of the pool are no worse than the last of these.
 
@@ -356,9 +358,9 @@ def _choose_scored(
         refused: sorted.
     """
     permitted = scores
-    if len(refused):
+    if len(excluded):
         permitted = scores.copy()
-        permitted[are_members(pool, refused)] = REFUSED
+        permitted[are_members(pool, excluded)] = EXCLUDED
     places = top_k(permitted, k)
     best = scores[places]
     reached = int(np.count_nonzero(scores >= best[-1])) if len(best) else len(pool)

@@ -17,7 +17,7 @@ import time
 from app.overload.demand import Demand
 
 # However dear an answer is, so many are taken in: a handful at once is no overload.
-LEAST_AT_ONCE = 8
+MIN_AT_ONCE = 8
 # Longer than this no burst takes to be worked off, whatever the demand is reckoned to be. A machine
 # that others share can be slow for a second or two.
 PATIENCE_S = 3.0
@@ -40,9 +40,9 @@ class Admission:
         self.in_flight = 0
         self.limit = self._find_limit()
         self._above_since_s: float | None = None
-        self._refused_at_s = -CALM_S
+        self._rejected_at_s = -CALM_S
 
-    def refuses(self) -> bool:
+    def rejects(self) -> bool:
         """Whether the request that came is one too many; if so, it must not `enter`."""
         self._demand.came()
         if self.in_flight < self.limit:
@@ -52,12 +52,12 @@ class Admission:
             self._above_since_s = now_s
         is_overload = (
             self.in_flight >= self._max_in_flight
-            or now_s - self._refused_at_s < CALM_S
+            or now_s - self._rejected_at_s < CALM_S
             or now_s - self._above_since_s > PATIENCE_S
             or self._demand.share() > 1
         )
         if is_overload:
-            self._refused_at_s = now_s
+            self._rejected_at_s = now_s
         return is_overload
 
     def count(self) -> int:
@@ -78,4 +78,4 @@ class Admission:
 
     def _find_limit(self) -> int:
         fitting = int(self._max_wait_s / self._demand.cost_s)
-        return min(self._max_in_flight, max(LEAST_AT_ONCE, fitting))
+        return min(self._max_in_flight, max(MIN_AT_ONCE, fitting))

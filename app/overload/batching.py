@@ -24,12 +24,12 @@ Answer = TypeVar("Answer")
 Context = TypeVar("Context")
 
 # Beyond this a batch saves next to nothing, and the first in it would wait for the last.
-MOST_TOGETHER = 16
+MAX_TOGETHER = 16
 # A batch waits for so many more turns while it holds less than this share of what is under way:
 # the others' histories are about to arrive, and one call for all costs less than two. A batch that
 # follows another waits as well: in one turn the answers are sent, in the next begin the requests
 # that take their places.
-MOST_TURNS = 2
+MAX_EXTRA_ITERATIONS = 2
 ENOUGH_SHARE = 0.5
 
 
@@ -48,7 +48,7 @@ class Batcher(Generic[Asked, Context, Answer]):
     ) -> None:
         self._answer = answer
         self._count_under_way = count_under_way
-        self._n_turns = 0
+        self._n_iterations = 0
         self._follows = False
         self._waiting: deque[tuple[Asked, Context, asyncio.Future[Answer]]] = deque()
 
@@ -66,14 +66,14 @@ class Batcher(Generic[Asked, Context, Answer]):
 
     def _run(self) -> None:
         """Answer one batch, or leave it to a later turn."""
-        if self._is_worth_a_turn():
-            self._n_turns += 1
+        if self._is_worth_waiting():
+            self._n_iterations += 1
             asyncio.get_running_loop().call_soon(self._run)
             return
-        self._n_turns = 0
+        self._n_iterations = 0
         context = self._waiting[0][1]
         batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
-        while self._waiting and self._waiting[0][1] is context and len(batch) < MOST_TOGETHER:
+        while self._waiting and self._waiting[0][1] is context and len(batch) < MAX_TOGETHER:
             asked, _, future = self._waiting.popleft()
             if not future.done():  # its caller may have gone
                 batch.append((asked, future))
@@ -91,10 +91,10 @@ class Batcher(Generic[Asked, Context, Answer]):
         for (_, future), answer in zip(batch, answers, strict=True):
             future.set_result(answer)
 
-    def _is_worth_a_turn(self) -> bool:
-        if self._n_turns >= MOST_TURNS:
+    def _is_worth_waiting(self) -> bool:
+        if self._n_iterations >= MAX_EXTRA_ITERATIONS:
             return False
-        enough = min(MOST_TOGETHER, ENOUGH_SHARE * self._count_under_way())
+        enough = min(MAX_TOGETHER, ENOUGH_SHARE * self._count_under_way())
         return self._follows or len(self._waiting) < enough
 
     def _run_one_by_one(

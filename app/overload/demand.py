@@ -18,7 +18,7 @@ MEMORY_S = 1.0
 STEP_S = 0.005
 # Of more than this, as a share of the capacity, the rest is not remembered: after an overload it
 # would only make the next second look like one.
-MOST_REMEMBERED = 1.5
+MAX_REMEMBERED = 1.5
 # A guess before anything was measured.
 FIRST_COST_S = 0.0005
 # The capacity is what was reached lately (as in BBR: Cardwell and others, 2016): where a machine is
@@ -38,7 +38,7 @@ class Demand:
     def __init__(self) -> None:
         self.cost_s = FIRST_COST_S
         """What an answer costs now, while many wait, seconds."""
-        self._least_cost_s: float | None = None
+        self._min_cost_s: float | None = None
         self._n_came, self._recent = 0, 0.0
         self._faded_s = perf_counter()
         self._n_answers = self._n_waiting = 0
@@ -54,7 +54,7 @@ class Demand:
         0 as long as nothing was measured: a guess is no reason to refuse anybody.
         """
         self._fade()
-        return (self._recent + self._n_came) / MEMORY_S * (self._least_cost_s or 0.0)
+        return (self._recent + self._n_came) / MEMORY_S * (self._min_cost_s or 0.0)
 
     def answered(self, n_waiting: int, limit: int) -> bool:
         """An answer was given while so many, itself included, were waiting; whether costs changed.
@@ -83,16 +83,16 @@ class Demand:
         if elapsed_s < STEP_S:
             return
         self._recent = self._recent * math.exp(-elapsed_s / MEMORY_S) + self._n_came
-        if self._least_cost_s:
-            self._recent = min(self._recent, MOST_REMEMBERED * MEMORY_S / self._least_cost_s)
+        if self._min_cost_s:
+            self._recent = min(self._recent, MAX_REMEMBERED * MEMORY_S / self._min_cost_s)
         self._n_came, self._faded_s = 0, now_s
 
     def _learn(self, cost_s: float, elapsed_s: float) -> None:
         self.cost_s += SMOOTHING * (cost_s - self.cost_s)
-        least_s = self._least_cost_s
-        if least_s is None:
-            self._least_cost_s = cost_s
-        elif cost_s < least_s:
-            self._least_cost_s = least_s + SMOOTHING * (cost_s - least_s)
+        min_s = self._min_cost_s
+        if min_s is None:
+            self._min_cost_s = cost_s
+        elif cost_s < min_s:
+            self._min_cost_s = min_s + SMOOTHING * (cost_s - min_s)
         else:
-            self._least_cost_s = least_s + min(1, elapsed_s / FORGET_S) * (cost_s - least_s)
+            self._min_cost_s = min_s + min(1, elapsed_s / FORGET_S) * (cost_s - min_s)

@@ -6,13 +6,13 @@ import numpy as np
 
 from app.model.arrays import FloatArray
 
-LEAST_POOL = 100
-MOST_POOL_BEYOND_K = 1_000
+MIN_POOL = 100
+MAX_POOL_BEYOND_K = 1_000
 
 
 def pool_size(k: int) -> int:
     """How many of the best items diversity chooses from; bounded, as the cost is k times this."""
-    return max(LEAST_POOL, min(10 * k, k + MOST_POOL_BEYOND_K))
+    return max(MIN_POOL, min(10 * k, k + MAX_POOL_BEYOND_K))
 
 
 def diversify(scores: FloatArray, vectors: FloatArray, k: int, diversity: float) -> list[int]:

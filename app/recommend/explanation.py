@@ -9,8 +9,8 @@ import numpy as np
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 
-MOST_PAST_ITEMS = 50
-MOST_REASONS = 3
+MAX_PAST_ITEMS = 50
+MAX_REASONS = 3
 
 
 def explain_by_history(
@@ -26,7 +26,7 @@ def explain_by_history(
         chosen: [K] item_indices.
         scores: [K] their scores with the whole history.
     """
-    past = _distinct(history[-min(MOST_PAST_ITEMS, model.sequence.max_length) :])
+    past = _distinct(history[-min(MAX_PAST_ITEMS, model.sequence.max_length) :])
     if len(past) > 1:
         without = [history[history != item] for item in past]
         users = np.stack(model.sequence.user_vectors(without))
@@ -36,7 +36,7 @@ def explain_by_history(
         contributions = scores[None, :]
     explanations = []
     for column in contributions.T:
-        order = np.argsort(-column, kind="stable")[:MOST_REASONS]
+        order = np.argsort(-column, kind="stable")[:MAX_REASONS]
         reasons = [
             _reason(model, int(past[place]), float(column[place]))
             for place in order

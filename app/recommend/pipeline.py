@@ -20,7 +20,7 @@ from app.http.responses import ServedBy
 from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.filters import describe_names
 from app.model.model import Model
-from app.model.ranking import block, top_k
+from app.model.ranking import mask, top_k
 from app.overload.batching import Batcher
 from app.recommend.diversity import diversify, pool_size
 from app.recommend.explanation import (
@@ -32,10 +32,10 @@ from app.store.feature_store import FeatureStore
 from app.store.history import History
 
 # Work that takes longer than some milliseconds leaves the event loop to others.
-MOST_ROWS_ON_LOOP = 8
-MOST_DIVERSE_ON_LOOP = 100
+MAX_ROWS_ON_LOOP = 8
+MAX_DIVERSE_ON_LOOP = 100
 # Scores of a batch are held at once: this many numbers, 64 MiB.
-MOST_SCORES = 16 * 1024 * 1024
+MAX_SCORES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -181,17 +181,17 @@ async def add_histories(plans: Sequence[Plan], model: Model, store: FeatureStore
 
 def is_heavy(plans: Sequence[Plan]) -> bool:
     """Whether the work is better done beside the event loop."""
-    return len(plans) > MOST_ROWS_ON_LOOP or any(
+    return len(plans) > MAX_ROWS_ON_LOOP or any(
         plan.request.explain
         or plan.request.interests is not None
-        or (plan.request.diversity > 0 and plan.request.k > MOST_DIVERSE_ON_LOOP)
+        or (plan.request.diversity > 0 and plan.request.k > MAX_DIVERSE_ON_LOOP)
         for plan in plans
     )
 
 
 def choose(plans: Sequence[Plan], model: Model) -> list[Choice]:
     """Infer, select and explain for all plans."""
-    rows_at_once = max(1, MOST_SCORES // len(model.table))
+    rows_at_once = max(1, MAX_SCORES // len(model.table))
     choices: list[Choice] = []
     for start in range(0, len(plans), rows_at_once):
         part = plans[start : start + rows_at_once]
@@ -229,11 +229,11 @@ def infer(plans: Sequence[Plan], model: Model) -> list[FloatArray]:
 def select(plan: Plan, inferred: FloatArray, model: Model) -> Choice:
     """The k best allowed items, diversified and explained if asked; changes `inferred`."""
     request, history = plan.request, plan.history.items
-    refused = plan.excluded
+    excluded = plan.excluded
     if request.exclude_seen and len(history):
-        refused = np.concatenate([refused, history]) if len(refused) else history
+        excluded = np.concatenate([excluded, history]) if len(excluded) else history
     k = pool_size(request.k) if request.diversity > 0 else request.k
-    items, scores = find_best(plan, inferred, k, refused, model)
+    items, scores = find_best(plan, inferred, k, excluded, model)
     if request.diversity > 0:
         chosen = diversify(scores, model.table[items], request.k, request.diversity)
         items, scores = items[chosen], scores[chosen]
@@ -244,15 +244,15 @@ def select(plan: Plan, inferred: FloatArray, model: Model) -> Choice:
 
 
 def find_best(
-    plan: Plan, inferred: FloatArray, k: int, refused: IndexArray, model: Model
+    plan: Plan, inferred: FloatArray, k: int, excluded: IndexArray, model: Model
 ) -> tuple[IndexArray, FloatArray]:
     """The k best of what the plan allows, best first, and their scores; changes `inferred`."""
     stage = plan.served_by(model)
     if stage == "popular":
-        return model.popularity.best(k, refused, plan.allowed)
+        return model.popularity.best(k, excluded, plan.allowed)
     if stage == "model" and model.retriever:
-        return model.retriever.best(inferred, k, refused, plan.allowed)
-    block(inferred, refused)
+        return model.retriever.best(inferred, k, excluded, plan.allowed)
+    mask(inferred, excluded)
     items = top_k(inferred, k, plan.allowed)
     return items, inferred[items]
 

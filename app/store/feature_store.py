@@ -17,7 +17,7 @@ from app.model.model import Model
 from app.store.connection import Address, Command, StoreConnection, open_connection
 from app.store.history import History, merge
 from app.store.journal import Journal
-from app.store.timeouts import Overdue, Replies
+from app.store.timeouts import Replies, Timeouts
 from model_store import keys
 from model_store.codecs import Event, decode_event, decode_user, encode_event
 from model_store.errors import StoreAway, StoreError
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 0.25
 # How long the probe of a store that was away may take; requests don't wait for it.
 PROBE_TIMEOUT_S = 1.0
-ONE_TURN_S = 0.001
+ONE_ITERATION_S = 0.001
 
 UserEvent = tuple[str, Event]
 
@@ -58,7 +58,7 @@ class FeatureStore:
         self._journal = journal
         self._connection: StoreConnection | None = None
         self._connecting: asyncio.Task[StoreConnection] | None = None
-        self._overdue = Overdue[StoreConnection](timeout_s, self._look_once_more)
+        self._timeouts = Timeouts[StoreConnection](timeout_s, self._look_once_more)
         self._retry_at = 0.0
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._remembered_users = remembered_users
@@ -205,7 +205,7 @@ class FeatureStore:
             connection = await self._connect()
         future = connection.call(commands)
         if timeout_s is None:
-            self._overdue.watch(future, connection)
+            self._timeouts.watch(future, connection)
             replies = await future
         else:
             loop = asyncio.get_running_loop()
@@ -223,7 +223,7 @@ class FeatureStore:
         # A loop that was held up runs its timers before it reads its sockets: the reply may lie
         # there, and a slow loop is not a store that is away. One more turn tells.
         loop = asyncio.get_running_loop()
-        loop.call_later(ONE_TURN_S, self._give_up, future, connection, limit)
+        loop.call_later(ONE_ITERATION_S, self._give_up, future, connection, limit)
 
     def _give_up(self, future: Replies, connection: StoreConnection, limit: float) -> None:
         if future.done():

@@ -15,7 +15,7 @@ Replies: TypeAlias = "asyncio.Future[list[Any]]"
 Connection = TypeVar("Connection")
 
 
-class Overdue(Generic[Connection]):
+class Timeouts(Generic[Connection]):
     """Watches calls that share one limit.
 
     Args:

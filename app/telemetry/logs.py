@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from app.settings import Settings
 
-
-def configure_logging(settings: Settings) -> None:
+def configure_logging(level: str) -> None:
     """Log from the set level upwards; uvicorn's chatter about its own life only when debugging."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    logging.getLogger().setLevel(settings.log_level.upper())
-    if settings.log_level != "debug":
+    logging.getLogger().setLevel(level.upper())
+    if level != "debug":
         logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -59,11 +59,11 @@ class Metrics:
             ("where",),
             registry=registry,
         )
-        self.refused = Counter(
+        self.rejected = Counter(
             "longtail_overload", "Requests refused with 429 because of load.", registry=registry
         )
-        self.flips = Counter(
-            "longtail_model_flips", "Times another model took over.", registry=registry
+        self.swaps = Counter(
+            "longtail_model_swaps", "Times another model took over.", registry=registry
         )
         self.store_up = Gauge(
             "longtail_store_up",
@@ -99,10 +99,10 @@ class Metrics:
             histogram = self._seconds[route] = self.seconds.labels(route)
         histogram.observe(seconds)
 
-    def turned_away(self, route: str, n: int) -> None:
+    def rejected_by_overload(self, route: str, n: int) -> None:
         """Count refused requests. Timed they would make the answers of an overload look fast."""
         self._count(route, 429, "").inc(n)
-        self.refused.inc(n)
+        self.rejected.inc(n)
 
     def _count(self, route: str, status: int, served_by: str) -> Counter:
         """Children are kept, as looking them up costs more."""

@@ -1,7 +1,7 @@
-"""The bundles that a benchmark serves: one that is given, or made ones, kept for the next time.
+"""The bundles that a benchmark serves: one that is given, or synthetic ones, kept for later runs.
 
-Made bundles come from `python -m offline.made`, run as a child: this room knows the offline path
-by its command only, and a bundle by its plain files.
+Synthetic bundles come from `python -m offline.synthetic`, run as a child process: this package
+knows the offline path by its command only, and a bundle by its plain files.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ DISK_BYTES_PER_ITEM = 1_000
 MEMORY_BYTES_PER_ITEM = 1_500
 MEMORY_BYTES_FREE = 2 * 1024**3
 
-MAKER = "offline.made"
+MAKER = "offline.synthetic"
 # What a made bundle follows from: with other makers it is made anew.
-MAKERS = ("offline/made*.py", "offline/made/*.py", "offline/export/*.py")
+MAKERS = ("offline/synthetic*.py", "offline/synthetic/*.py", "offline/export/*.py")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from loadtest.bench.figures import HEADING, figures_of, format_row
 from loadtest.bench.measured_server import MeasuredServer, expect_items
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.recall import Judge, Question
-from loadtest.bench.rig import COSTLY_CONNECTIONS, Rig, check_answers, say
+from loadtest.bench.rig import COSTLY_CONNECTIONS, Rig, check_answers, print_line
 from loadtest.children import Child
 from loadtest.memory import pss_bytes_of, rss_bytes_of
 from loadtest.workload import read_histories
@@ -27,7 +27,7 @@ N_GOLDEN = 20
 def run(rig: Rig, n_items: int) -> dict[str, Any]:
     """One catalogue's figures under its size, or why this machine leaves it out."""
     if (reason := rig.made.why_not(n_items)) is not None:
-        say(f"  left out: {reason}")
+        print_line(f"  left out: {reason}")
         return {"catalogue": {str(n_items): {"left_out": reason}}, "failed": 0}
     bundle = rig.made.get(n_items, trained=True)
     files = BundleFiles(bundle)
@@ -54,7 +54,7 @@ def _judge(
     """The bodies of each kind of request, and the recall of their answers."""
     attribute, value, allowed = files.find_filter(FILTER_SHARE)
     filters = {attribute: {"any": [value]}}
-    say(
+    print_line(
         f"  recall, {attribute} {value!r} leaves {len(allowed):,} of {len(files.table) - 1:,} items"
     )
     histories = read_histories(files.folder, user_ids[: rig.plan.n_recall_histories])

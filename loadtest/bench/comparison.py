@@ -17,7 +17,7 @@ from loadtest.bench.figures import (
 )
 from loadtest.bench.measured_server import MeasuredServer, expect_items
 from loadtest.bench.plan import HISTORY_LENGTH, K
-from loadtest.bench.rig import Rig, check_answers, python, say
+from loadtest.bench.rig import Rig, check_answers, print_line, python
 from loadtest.children import Child
 from loadtest.client import Load, encode_post
 
@@ -38,7 +38,7 @@ def run(rig: Rig) -> dict[str, Any]:
         with rig.measuring():
             rig.take_turns((echo, service), rig.plan.rounds)
             for rate_rps in rig.plan.rates_rps:
-                say(f"  open loop, {rate_rps} rps for {rig.plan.open_loop_s:g} s each")
+                print_line(f"  open loop, {rate_rps} rps for {rig.plan.open_loop_s:g} s each")
                 # The echo's tail is the machine's: no service here can have a shorter one.
                 for server in (echo, service):
                     server.keep_pace(rate_rps, rig.plan.open_loop_s)

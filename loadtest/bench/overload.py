@@ -19,7 +19,7 @@ from loadtest.bench.measured_server import (
     expect_items_or_refusal,
 )
 from loadtest.bench.plan import HISTORY_LENGTH, K
-from loadtest.bench.rig import Rig, check_answers, say
+from loadtest.bench.rig import Rig, check_answers, print_line
 from loadtest.bench.watch import CpuWatch, MemoryWatch
 from loadtest.client import Load, Sample
 from loadtest.pacing import Arrivals
@@ -28,7 +28,7 @@ STEADY_SHARE = 0.7  # of the capacity
 OVERLOAD_FACTOR = 3.0
 N_CONNECTIONS = 512  # more than the service takes at once, or it would never have to refuse
 GIVE_UP_S = 1.0  # a caller that finds no free connection for so long goes away
-REFUSED = 429
+EXCLUDED = 429
 LEAD_SHARE = 0.2  # of the first steady phase: hundreds of connections being opened isn't steady
 STEADY_CONNECTIONS = 64
 
@@ -72,7 +72,7 @@ def run(rig: Rig) -> dict[str, Any]:
         with rig.measuring():
             capacity_rps = measure_capacity(rig, server)
             phases = Phases(capacity_rps, rig.plan.steady_s, rig.plan.overload_s)
-            say(
+            print_line(
                 f"  {capacity_rps:.0f} rps is the capacity; {OVERLOAD_FACTOR:g} times as much "
                 f"for {phases.overload_s:g} s"
             )
@@ -84,7 +84,7 @@ def run(rig: Rig) -> dict[str, Any]:
                     give_up_s=GIVE_UP_S,
                 )
     for fault, count in sample.faults.items():
-        say(f"  {count} × {fault}")
+        print_line(f"  {count} × {fault}")
     figures = summarise(phases, sample)
     add_cpu_shares(figures, phases, sample, cpu)
     if rss := memory.summary():
@@ -109,7 +109,7 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
     during = (starts_s >= steady_end_s) & (starts_s < over_end_s)
     after = starts_s >= over_end_s
     connected = sample.had_connection
-    accepted, refused = during & (statuses == 200), during & (statuses == REFUSED)
+    accepted, refused = during & (statuses == 200), during & (statuses == EXCLUDED)
     n_due = int(during.sum()) + sample.n_given_up
     steady = percentiles_ms(sample.latencies_ms[before])
     figures: dict[str, Any] = {
@@ -126,8 +126,8 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
         "found_no_connection": int((during & ~connected).sum()),
         "wait_for_connection": percentiles_ms(sample.lateness_ms[during & ~connected]),
         "client_cpu_share": round(sample.client_cpu_share, 3),
-        "refused_before": int(((statuses == REFUSED) & (starts_s < steady_end_s)).sum()),
-        "refused_after": int(((statuses == REFUSED) & after).sum()),
+        "refused_before": int(((statuses == EXCLUDED) & (starts_s < steady_end_s)).sum()),
+        "refused_after": int(((statuses == EXCLUDED) & after).sum()),
         "failed": sample.n_failed,
         "recovery": _describe_recovery(sample, after, over_end_s),
     }

@@ -126,7 +126,7 @@ class Rig:
                 server.saturate(n_connections, self.plan.saturated_s)
                 server.ask_one_by_one(self.plan.single_s)
             found = ", ".join(f"{server.rps[-1]:.0f}" for server in servers)
-            say(f"  round {number + 1} of {rounds}: {found} rps")
+            print_line(f"  round {number + 1} of {rounds}: {found} rps")
 
 
 def choose_cores() -> tuple[int | None, int | None]:
@@ -166,6 +166,6 @@ def longtail() -> list[str]:
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "longtail"]
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """A line of progress."""
     print(line, file=sys.stderr, flush=True)

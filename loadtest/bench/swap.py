@@ -18,14 +18,14 @@ from loadtest.bench.measured_server import (
     expect_items_or_refusal,
 )
 from loadtest.bench.overload import (
+    EXCLUDED,
     LEAD_SHARE,
-    REFUSED,
     STEADY_CONNECTIONS,
     STEADY_SHARE,
     measure_capacity,
 )
 from loadtest.bench.plan import HISTORY_LENGTH, K
-from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, say
+from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, print_line
 from loadtest.bench.watch import Timetable
 from loadtest.client import Load, Sample
 from loadtest.errors import TargetError
@@ -50,10 +50,10 @@ def run(rig: Rig) -> dict[str, Any]:
         server = MeasuredServer.asked(child, bodies, expect_items(K))
         with rig.measuring():
             rate_rps = STEADY_SHARE * measure_capacity(rig, server)
-            say(f"  {rig.plan.n_swaps} swaps at {rate_rps:.0f} rps")
+            print_line(f"  {rig.plan.n_swaps} swaps at {rate_rps:.0f} rps")
             swaps, sample = _swap_under_load(rig, server, bundles, token, rate_rps)
     for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
-        say(f"  {fault}")
+        print_line(f"  {fault}")
     failed = server.n_failed + sample.n_failed + len(swaps.faults)
     lead_s = LEAD_SHARE * rig.plan.steady_s
     return {"swap": summarise(swaps, sample, rate_rps, lead_s), "failed": failed}
@@ -106,7 +106,7 @@ def summarise(
     during = np.zeros(len(sample.latencies), dtype=np.bool_)
     for begin_s, end_s in windows:
         during |= (sample.starts_s >= begin_s) & (sample.starts_s < end_s)
-    refused = np.asarray(sample.statuses) == REFUSED
+    refused = np.asarray(sample.statuses) == EXCLUDED
     steady = ~during & ~refused & (sample.starts_s >= lead_s)
     n_refused_during = int((during & refused).sum())
     during &= ~refused

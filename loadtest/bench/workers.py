@@ -13,7 +13,7 @@ from loadtest.bench.bundles import BundleFiles
 from loadtest.bench.catalogue import split_processes
 from loadtest.bench.measured_server import MeasuredServer, expect_items
 from loadtest.bench.plan import HISTORY_LENGTH, K
-from loadtest.bench.rig import Rig, check_answers, say
+from loadtest.bench.rig import Rig, check_answers, print_line
 from loadtest.children import Child
 from loadtest.errors import TargetError
 from loadtest.memory import mapped_pss_bytes_of, pss_bytes_of, rss_bytes_of
@@ -30,7 +30,7 @@ def run(rig: Rig) -> dict[str, Any]:
     """The same with one worker and with two, not pinned: all cores are the servers' and ours."""
     n_items = rig.plan.largest_items
     if (reason := rig.made.why_not(n_items)) is not None:
-        say(f"  left out: {reason}")
+        print_line(f"  left out: {reason}")
         return {"workers": {"left_out": reason}, "failed": 0}
     files = BundleFiles(rig.made.get(n_items, trained=True))
     user_ids, _ = rig.users(files.folder, HISTORY_LENGTH)
@@ -44,7 +44,7 @@ def run(rig: Rig) -> dict[str, Any]:
             check_answers(child.address, bodies)
             server = MeasuredServer.asked(child, bodies, expect_items(K))
             found[str(n)] = _measure(rig, server)
-            say(f"  {n} worker{'s' * (n > 1)}: {found[str(n)]['rps']:.0f} rps")
+            print_line(f"  {n} worker{'s' * (n > 1)}: {found[str(n)]['rps']:.0f} rps")
         failed += server.n_failed + found[str(n)]["metrics_off_by"]
     return {"workers": found, "failed": failed}
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from model_store.errors import ConfigError
 from offline.artifact import Facts, Stage, hash_inputs, locked, run_stage
 from offline.behaviour.config import PretrainingConfig
-from offline.declaration import describe_first
+from offline.config_file import describe_first
 from offline.inputs import Source
 from offline.stage_files import write_json
 
@@ -25,7 +25,7 @@ SOURCES = (
     "data",
     *("encoding/config.py", "encoding/sentence_encoder.py"),
     "item_text.py",
-    *("recommender/batches.py", "recommender/chance.py", "recommender/checkpoint.py"),
+    *("recommender/batches.py", "recommender/seeds.py", "recommender/checkpoint.py"),
     "recommender/optimizer.py",
 )
 CHECKPOINT = "checkpoint.safetensors"
@@ -54,7 +54,7 @@ def pretrain_encoder(
     encoder: str,
     config: PretrainingConfig,
     root: Path,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Tune an encoder on the training parts of data sets, or take what was made of them before.
 
@@ -78,11 +78,11 @@ def pretrain_encoder(
     stage = Stage(STAGE, SOURCES, config_facts, inputs)
 
     def produce(folder: Path) -> Facts:
-        return _pretrain(sources, encoder, config, folder, say)
+        return _pretrain(sources, encoder, config, folder, log)
 
     with locked(root):
-        made = run_stage(stage, root, produce, say)
-    say(f"encoder: {made.folder}")
+        made = run_stage(stage, root, produce, log)
+    log(f"encoder: {made.folder}")
     return made.folder
 
 
@@ -91,14 +91,14 @@ def _pretrain(
     encoder: str,
     config: PretrainingConfig,
     folder: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Facts:
     from offline.behaviour.pretraining import Pretraining
     from offline.behaviour.tuning import Tuning
     from offline.cache import cache_folder
     from offline.encoding.sentence_encoder import SentenceEncoder
 
-    domains = [_read_domain(source, say) for source in sources]
+    domains = [_read_domain(source, log) for source in sources]
     sentence_encoder = SentenceEncoder(encoder, cache_folder(), config.device)
     task = Pretraining(sentence_encoder, domains, config)
     checkpoint = folder / CHECKPOINT
@@ -110,14 +110,14 @@ def _pretrain(
     return {"domains": len(domains), "loss": round(record.epochs[-1].loss or 0.0, 4)}
 
 
-def _read_domain(source: Source, say: Callable[[str], None]) -> Domain:
+def _read_domain(source: Source, log: Callable[[str], None]) -> Domain:
     from offline.behaviour.pretraining import Domain
     from offline.data.dataset import read_dataset
     from offline.data.split import leave_one_out
     from offline.item_text import item_texts
 
     dataset = read_dataset(source.interactions, source.items)
-    for line in dataset.complaints.lines():
-        say(f"  {line}")
+    for line in dataset.issues.lines():
+        log(f"  {line}")
     texts = item_texts(dataset.attributes, dataset.interactions.item_ids)
     return Domain(texts, leave_one_out(dataset.interactions))

@@ -16,7 +16,6 @@ from torch import Tensor
 from model_store.errors import InputError
 from offline.behaviour.config import TuningConfig
 from offline.progress import Progress
-from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import (
     gather_tensors,
     load_checkpoint,
@@ -24,6 +23,7 @@ from offline.recommender.checkpoint import (
     save_checkpoint,
 )
 from offline.recommender.optimizer import new_optimizer
+from offline.recommender.seeds import seeded
 
 Batch = TypeVar("Batch")
 

@@ -20,7 +20,7 @@ from model_store.errors import InputError, LongtailError
 from model_store.files import save_array
 from offline.artifact import Artifact, Facts
 from offline.benchmark.grid import DataChoice, Entry, Grid
-from offline.build import TRAINING_SOURCES, Build, Say
+from offline.build import TRAINING_SOURCES, Build, Log
 from offline.data.split import Cases, Split
 from offline.inputs import Source
 from offline.progress import Progress
@@ -67,7 +67,7 @@ class GridRun:
     choice: DataChoice
     source: Source
     root: Path
-    say: Say = print
+    log: Log = print
     failures: list[str] = field(default_factory=list)
 
     def split(self) -> tuple[Split, int]:
@@ -77,7 +77,7 @@ class GridRun:
             InputError: the files can't be used, or of them nothing can be held out.
         """
         try:
-            data = replace(self._any_build(), say=self.say).read_data()
+            data = replace(self._any_build(), log=self.log).read_data()
         except InputError as error:
             raise InputError(f"data {self.choice.name!r}: {error}") from error
         return Split.load(data.path("split")), len(read_catalogue(data)[0])
@@ -99,16 +99,16 @@ class GridRun:
         ]
         for number, (seed, entry) in enumerate(chosen, start=1):
             name = f"{self.choice.name}: {entry.name}, seed {seed}"
-            self.say(f"{name} ({number} of {len(chosen)})")
+            self.log(f"{name} ({number} of {len(chosen)})")
             try:
                 yield self._train(entry, seed)
             except LongtailError as error:
                 self.failures.append(f"{name}: {error}")
-                self.say(f"  failed: {error}")
+                self.log(f"  failed: {error}")
 
     def _build(self, entry: Entry, seed: int, root: Path) -> Build:
         recipe = self.grid.recipe_of(self.choice, entry, seed)
-        return Build(self.source, recipe, root, say=lambda _: None)
+        return Build(self.source, recipe, root, log=lambda _: None)
 
     def _any_build(self) -> Build:
         """A build for what all entries have in common."""
@@ -122,7 +122,7 @@ class GridRun:
         tuning = replace(shared, root=self.root / _tuning_folder(shared))
         vectors = build.encode_items(knowledge, tuning.tune_encoder(data, knowledge))
         place = self.root / entry.slug / f"seed-{seed}"
-        build = replace(shared, root=place, say=lambda line: self.say(f"  {line}"))
+        build = replace(shared, root=place, log=lambda line: self.log(f"  {line}"))
         trained = build.train(data, vectors)
         ranked = build.stage(
             "ranks",

@@ -33,7 +33,7 @@ def benchmark(
     results: Path,
     *,
     only: str | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Run every cell that isn't finished; as they come, write the tables of what is.
 
@@ -61,13 +61,13 @@ def benchmark(
     with locked(root):
         document, failures = _begin(grid, name), []
         for choice in grid.data:
-            run = GridRun(grid, choice, sources[choice.name], root / choice.name, say)
+            run = GridRun(grid, choice, sources[choice.name], root / choice.name, log)
             for figures in _figures_of(run, only):
                 document["data"][choice.name] = figures
                 _write(document, results, Path(name).stem)
             failures += run.failures
     if only is None:
-        say(f"{results / Path(name).stem}.md")
+        log(f"{results / Path(name).stem}.md")
     if failures:
         raise InputError(f"{len(failures)} could not be trained, the first: {failures[0]}")
 
@@ -87,7 +87,7 @@ def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
     for cell in run.cells(only):
         cells.append(cell)
         if cell.seed is not None:
-            run.say(f"{run.choice.name}: {_headline(cell)}")
+            run.log(f"{run.choice.name}: {_headline(cell)}")
         if only is None and time.monotonic() - written_s > _WRITE_EVERY_S:
             yield describe()
             written_s = time.monotonic()

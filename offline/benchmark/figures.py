@@ -132,7 +132,7 @@ def spread_of(values: Float64) -> Spread:
     """That of the mean of [seeds, users], where both were drawn; of one seed, over users alone.
 
     The two parts add: what users differ by, averaged over seeds, and what seeds differ by, which
-    counts the chance within a cell twice. As seeds are few, the interval is Student's with the
+    counts the probability within a cell twice. As seeds are few, the interval is Student's with the
     degrees of freedom of Welch and Satterthwaite: near the normal one where users are what
     differs, and twice as wide where three seeds are.
     """
@@ -180,9 +180,9 @@ def _expect(n_ahead: int, n_others: int) -> tuple[float, float]:
         if rest > n_others - n_ahead:
             continue
         draws = _log_choose(n_ahead, before) + _log_choose(n_others - n_ahead, rest)
-        chance = float(np.exp(draws - all_draws))
-        hit += chance
-        gain += chance / np.log2(2.0 + before)
+        probability = float(np.exp(draws - all_draws))
+        hit += probability
+        gain += probability / np.log2(2.0 + before)
     return hit, gain
 
 

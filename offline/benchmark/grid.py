@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model_store.errors import ConfigError
-from offline.declaration import declared_names, describe_first, read_declaration
+from offline.config_file import config_names, describe_first, read_config_file
 from offline.encoding.config import missing_folder
 from offline.recipe import Recipe, read_recipe
 
@@ -160,7 +160,7 @@ def read_grid(name: str) -> Grid:
     Raises:
         ConfigError: there is no such grid, or something in it is wrong.
     """
-    return read_declaration("grid", Grid, name, GRIDS)
+    return read_config_file("grid", Grid, name, GRIDS)
 
 
 def name_of(grid: Grid, given: str) -> str:
@@ -172,4 +172,4 @@ def name_of(grid: Grid, given: str) -> str:
 
 def grid_names() -> list[str]:
     """The grids that come with the project."""
-    return declared_names(GRIDS)
+    return config_names(GRIDS)

@@ -1,4 +1,4 @@
-"""A data set as the offline path uses it: interactions, what is known of the items, complaints."""
+"""A data set as the offline path uses it: interactions, what is known of the items, issues."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from model_store.attributes import ItemAttributes
 from model_store.errors import BundleError, InputError
 from model_store.id_map import IdMap
 from offline.data.catalogue import Catalogue, read_catalogue
-from offline.data.complaints import MAX_EXAMPLES, ComplaintKind, Complaints
 from offline.data.interaction_rows import InteractionRows, read_interaction_rows
 from offline.data.interactions import Interactions
+from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.sources import open_sources
 
 
@@ -23,13 +23,13 @@ class Dataset:
 
     interactions: Interactions
     attributes: ItemAttributes
-    complaints: Complaints
+    issues: Issues
 
     def save(self, folder: Path) -> None:
         """Write as `.npy` and `.json` files."""
         self.interactions.save(folder)
         self.attributes.save(folder / "attributes.json")
-        self.complaints.save(folder / "complaints.json")
+        self.issues.save(folder / "issues.json")
 
     @classmethod
     def load(cls, folder: Path) -> Dataset:
@@ -42,9 +42,7 @@ class Dataset:
             attributes = ItemAttributes.load(folder / "attributes.json")
         except BundleError as error:
             raise InputError(str(error)) from error
-        return cls(
-            Interactions.load(folder), attributes, Complaints.load(folder / "complaints.json")
-        )
+        return cls(Interactions.load(folder), attributes, Issues.load(folder / "issues.json"))
 
 
 def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
@@ -58,17 +56,17 @@ def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
         InputError: a file can't be used, in one line that says why.
     """
     interactions_source, items_source = open_sources(interactions, items)
-    complaints = Complaints()
+    issues = Issues()
     catalogue = Catalogue([], ItemAttributes([], n_items=0))
     if items_source is not None:
-        catalogue = read_catalogue(items_source.table, items_source.columns, complaints)
+        catalogue = read_catalogue(items_source.table, items_source.columns, issues)
     table = interactions_source.table
-    rows = read_interaction_rows(table, interactions_source.columns, complaints)
+    rows = read_interaction_rows(table, interactions_source.columns, issues)
 
     catalogued = set(catalogue.item_ids)
     unseen = [item_id for item_id in rows.item_ids if item_id not in catalogued]
     if items_source is not None:
-        _complain_of_unseen(rows, unseen, table.path.name, complaints)
+        _complain_of_unseen(rows, unseen, table.path.name, issues)
     item_ids = IdMap([*catalogue.item_ids, *unseen])
     item_index, _ = item_ids.indices(rows.item_ids)
     return Dataset(
@@ -81,12 +79,12 @@ def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
             rows.ratings,
         ),
         catalogue.attributes.extended([{} for _ in unseen]),
-        complaints,
+        issues,
     )
 
 
 def _complain_of_unseen(
-    rows: InteractionRows, unseen: list[str], file: str, complaints: Complaints
+    rows: InteractionRows, unseen: list[str], file: str, issues: Issues
 ) -> None:
     """Interactions with items that the catalogue lacks are kept, and said to be so."""
     numbers = {item_id: number for number, item_id in enumerate(rows.item_ids)}
@@ -94,4 +92,4 @@ def _complain_of_unseen(
     is_unseen[[numbers[item_id] for item_id in unseen]] = True
     n_interactions = int(is_unseen[rows.items].sum())
     examples = [f"item {item_id[:60]!r}" for item_id in unseen[:MAX_EXAMPLES]]
-    complaints.add(file, ComplaintKind.ITEM_NOT_IN_CATALOGUE, n_interactions, examples)
+    issues.add(file, IssueKind.ITEM_NOT_IN_CATALOGUE, n_interactions, examples)

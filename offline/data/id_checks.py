@@ -6,29 +6,29 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from offline.data.complaints import MAX_EXAMPLES, ComplaintKind, Complaints
+from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.tables import Table
 
 MAX_ID_CHARACTERS = 512
 SHOWN_CHARACTERS = 40
 
-Reason = tuple[ComplaintKind, pl.Expr, str]
-"""A complaint, which rows it is about, and the column whose value is shown ("" for none)."""
+Reason = tuple[IssueKind, pl.Expr, str]
+"""A issue, which rows it is about, and the column whose value is shown ("" for none)."""
 
 
-def id_reasons(column: str, missing: ComplaintKind) -> list[Reason]:
+def id_reasons(column: str, missing: IssueKind) -> list[Reason]:
     """Why an id in a column of text can't be used."""
     value = pl.col(column)
     return [
         # Blank is what a person would call empty; such an id could not be typed into a request.
         (missing, value.is_null() | (value.str.strip_chars() == ""), ""),
-        (ComplaintKind.CONTROL_CHARACTER, value.str.contains(r"\p{Cc}"), column),
-        (ComplaintKind.LONG_ID, value.str.len_chars() > MAX_ID_CHARACTERS, column),
+        (IssueKind.CONTROL_CHARACTER, value.str.contains(r"\p{Cc}"), column),
+        (IssueKind.LONG_ID, value.str.len_chars() > MAX_ID_CHARACTERS, column),
     ]
 
 
 def drop_bad_rows(
-    frame: pl.DataFrame, reasons: Sequence[Reason], table: Table, complaints: Complaints
+    frame: pl.DataFrame, reasons: Sequence[Reason], table: Table, issues: Issues
 ) -> pl.DataFrame:
     """Rows that no reason speaks against; the others are complained of under the first that does.
 
@@ -38,7 +38,7 @@ def drop_bad_rows(
         is_bad = frame.select(speaks_against.fill_null(value=False)).to_series()
         if is_bad.any():
             bad = frame.filter(is_bad)
-            complaints.add(table.path.name, kind, bad.height, _examples(bad, shown, table))
+            issues.add(table.path.name, kind, bad.height, _examples(bad, shown, table))
             frame = frame.filter(~is_bad)
     return frame
 

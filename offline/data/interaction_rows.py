@@ -19,8 +19,8 @@ from offline.data.columns import (
     as_numbers,
     as_unix_s,
 )
-from offline.data.complaints import MAX_EXAMPLES, ComplaintKind, Complaints
 from offline.data.id_checks import Reason, drop_bad_rows, id_reasons
+from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.tables import Batch, Table
 
 
@@ -50,7 +50,7 @@ class _Numbering:
 
 
 def read_interaction_rows(
-    table: Table, columns: Mapping[str, str], complaints: Complaints
+    table: Table, columns: Mapping[str, str], issues: Issues
 ) -> InteractionRows:
     """Read all rows; `columns` are the table's names for user_id, item_id, timestamp and rating.
 
@@ -60,9 +60,9 @@ def read_interaction_rows(
     user_numbering, item_numbering = _Numbering(), _Numbering()
     parts = []
     n_rows = 0
-    for batch in table.batches(list(columns.values()), complaints):
+    for batch in table.batches(list(columns.values()), issues):
         n_rows += batch.frame.height
-        good = _drop_bad(_parse(batch, columns), RATING in columns, table, complaints)
+        good = _drop_bad(_parse(batch, columns), RATING in columns, table, issues)
         parts.append(
             good.with_columns(
                 user_numbering.encode(good[USER_ID]), item_numbering.encode(good[ITEM_ID])
@@ -70,8 +70,8 @@ def read_interaction_rows(
         )
     rows = pl.concat(parts) if parts else pl.DataFrame()
     if rows.is_empty():
-        raise _unusable(table, n_rows, complaints)
-    rows = _drop_repeated(rows, user_numbering, item_numbering, table, complaints)
+        raise _unusable(table, n_rows, issues)
+    rows = _drop_repeated(rows, user_numbering, item_numbering, table, issues)
     return InteractionRows(
         user_ids=list(user_numbering.numbers),
         item_ids=list(item_numbering.numbers),
@@ -100,22 +100,20 @@ def _parse(batch: Batch, columns: Mapping[str, str]) -> pl.DataFrame:
     return pl.DataFrame(parsed)
 
 
-def _drop_bad(
-    frame: pl.DataFrame, has_ratings: bool, table: Table, complaints: Complaints
-) -> pl.DataFrame:
+def _drop_bad(frame: pl.DataFrame, has_ratings: bool, table: Table, issues: Issues) -> pl.DataFrame:
     time, given_time = pl.col(TIMESTAMP), pl.col("given timestamp")
     is_blank = given_time.is_null() | (given_time.str.strip_chars() == "")
     reasons: list[Reason] = [
-        *id_reasons(USER_ID, ComplaintKind.MISSING_USER),
-        *id_reasons(ITEM_ID, ComplaintKind.MISSING_ITEM),
-        (ComplaintKind.MISSING_TIMESTAMP, is_blank, ""),
-        (ComplaintKind.BAD_TIMESTAMP, time.is_null(), "given timestamp"),
+        *id_reasons(USER_ID, IssueKind.MISSING_USER),
+        *id_reasons(ITEM_ID, IssueKind.MISSING_ITEM),
+        (IssueKind.MISSING_TIMESTAMP, is_blank, ""),
+        (IssueKind.BAD_TIMESTAMP, time.is_null(), "given timestamp"),
     ]
     if has_ratings:
         is_bad = pl.col(RATING).is_null() | ~pl.col(RATING).is_finite()
-        reasons.append((ComplaintKind.BAD_RATING, is_bad, "given rating"))
+        reasons.append((IssueKind.BAD_RATING, is_bad, "given rating"))
     kept = [USER_ID, ITEM_ID, TIMESTAMP, *([RATING] if has_ratings else []), "place"]
-    return drop_bad_rows(frame, reasons, table, complaints).select(kept)
+    return drop_bad_rows(frame, reasons, table, issues).select(kept)
 
 
 def _drop_repeated(
@@ -123,7 +121,7 @@ def _drop_repeated(
     user_numbering: _Numbering,
     item_numbering: _Numbering,
     table: Table,
-    complaints: Complaints,
+    issues: Issues,
 ) -> pl.DataFrame:
     """The first of the rows with the same user, item and timestamp."""
     is_first = rows.select(pl.struct(USER_ID, ITEM_ID, TIMESTAMP).is_first_distinct()).to_series()
@@ -136,13 +134,13 @@ def _drop_repeated(
         f"item {item_ids[row[ITEM_ID]]!r}"
         for row in repeated.head(MAX_EXAMPLES).rows(named=True)
     ]
-    kind = ComplaintKind.REPEATED_INTERACTION
-    complaints.add(table.path.name, kind, repeated.height, examples)
+    kind = IssueKind.REPEATED_INTERACTION
+    issues.add(table.path.name, kind, repeated.height, examples)
     return rows.filter(is_first)
 
 
-def _unusable(table: Table, n_rows: int, complaints: Complaints) -> InputError:
-    own = complaints.about(table.path.name)
+def _unusable(table: Table, n_rows: int, issues: Issues) -> InputError:
+    own = issues.about(table.path.name)
     if not n_rows and not own:
         return InputError(f"{table.path}: has no rows")
     return InputError(f"{table.path}: none of its rows can be used: {own}")

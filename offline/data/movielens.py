@@ -47,7 +47,7 @@ def open_movies_dat(path: Path) -> ReshapedTable:
 
 def open_u_item(path: Path) -> ReshapedTable:
     """Open `u.item`; dates and addresses in it are left out, as in RecBole's form of it."""
-    names = _genres_beside(path)
+    names = _genres_of_folder(path)
     columns = ("item_id", "title", "released", "released on video", "address", *names)
     inner = open_headless(path, columns, "|", ENCODINGS)
     flags = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in names]
@@ -119,10 +119,10 @@ def fetch_movielens_100k(cache: Path) -> Path:
         return home
 
 
-def _genres_beside(path: Path) -> tuple[str, ...]:
+def _genres_of_folder(path: Path) -> tuple[str, ...]:
     """Genre names of the `u.genre` beside a `u.item`, or the published ones."""
-    beside = path.with_name("u.genre")
-    if not beside.is_file():
+    genre_file = path.with_name("u.genre")
+    if not genre_file.is_file():
         return GENRES_100K
-    lines = beside.read_text(encoding="latin-1").splitlines()
+    lines = genre_file.read_text(encoding="latin-1").splitlines()
     return tuple(line.split("|")[0] for line in lines if line.strip())

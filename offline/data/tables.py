@@ -15,7 +15,7 @@ from typing import Protocol
 import polars as pl
 
 from model_store.errors import InputError
-from offline.data.complaints import Complaints
+from offline.data.issues import Issues
 from offline.progress import Progress
 
 BATCH_ROWS = 500_000
@@ -47,7 +47,7 @@ class Table(Protocol):
     def schema(self) -> dict[str, pl.DataType]:
         """Columns in file order and their types; String for all of a text's."""
 
-    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:
         """Rows with these columns, in file order; rows that can't be taken apart are complained of.
 
         Raises:
@@ -73,7 +73,7 @@ class ParquetTable:
                 f"{path}: not a readable Parquet file ({first_line(error)})"
             ) from error
 
-    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:  # noqa: ARG002 - Parquet has no rows that can't be taken apart
+    def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:  # noqa: ARG002 - Parquet has no rows that can't be taken apart
         """Rows with these columns, in file order."""
         scan = pl.scan_parquet(self.path, glob=False)
         try:
@@ -109,9 +109,9 @@ class ReshapedTable:
         """What places count."""
         return self.inner.place_name
 
-    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:
         """Rows with these columns, in file order."""
-        for batch in self.inner.batches(list(self.inner.schema), complaints):
+        for batch in self.inner.batches(list(self.inner.schema), issues):
             yield Batch(self.reshape(batch.frame).select(columns), batch.places)
 
 

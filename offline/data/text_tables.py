@@ -17,7 +17,7 @@ from typing import BinaryIO
 import polars as pl
 
 from model_store.errors import InputError
-from offline.data.complaints import ComplaintKind, Complaints
+from offline.data.issues import IssueKind, Issues
 from offline.data.tables import Batch, first_line, progress_on
 
 SEPARATORS = (",", ";", "\t")
@@ -46,7 +46,7 @@ class TextTable:
         """Columns in file order; all are text."""
         return dict.fromkeys(self.columns, pl.String())
 
-    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:
         """Rows with these columns, in file order; blank lines are no rows.
 
         Raises:
@@ -59,14 +59,14 @@ class TextTable:
             progress_on(self.path, self.path.stat().st_size, "B") as progress,
         ):
             done_bytes = skip_bom(file)
-            for batch in read(file, positions, complaints):
+            for batch in read(file, positions, issues):
                 yield batch
                 if progress:
                     progress.advance(file.tell() - done_bytes)
                     done_bytes = file.tell()
 
     def _plain_batches(
-        self, file: BinaryIO, positions: Sequence[int], complaints: Complaints
+        self, file: BinaryIO, positions: Sequence[int], issues: Issues
     ) -> Iterator[Batch]:
         first_place = 1
         for block in _whole_lines(file):
@@ -77,18 +77,16 @@ class TextTable:
             next_place = first_place + lines.height
             if self.has_header and first_place == 1:
                 lines = lines.slice(1)
-            yield self._split_lines(lines, positions, complaints)
+            yield self._split_lines(lines, positions, issues)
             first_place = next_place
 
-    def _split_lines(
-        self, lines: pl.DataFrame, positions: Sequence[int], complaints: Complaints
-    ) -> Batch:
+    def _split_lines(self, lines: pl.DataFrame, positions: Sequence[int], issues: Issues) -> Batch:
         text = pl.col("text")
         lines = lines.with_columns(text.str.strip_suffix("\r")).filter(text.str.len_bytes() > 0)
         n_separators = text.str.count_matches(self.separator, literal=True)
         is_whole = n_separators == len(self.columns) - 1
         broken = lines.filter(~is_whole).select("place", n_separators + 1)
-        self._complain_of_field_counts(broken.rows(), complaints)
+        self._complain_of_field_counts(broken.rows(), issues)
         lines = lines.filter(is_whole)
         fields = lines["text"].str.split_exact(self.separator, len(self.columns) - 1).struct
         frame = pl.DataFrame(
@@ -98,13 +96,13 @@ class TextTable:
         return Batch(frame, lines["place"])
 
     def _quoted_batches(
-        self, file: BinaryIO, positions: Sequence[int], complaints: Complaints
+        self, file: BinaryIO, positions: Sequence[int], issues: Issues
     ) -> Iterator[Batch]:
         places: list[int] = []
         rows: list[list[str]] = []
-        for place, row in self._quoted_rows(file, complaints):
+        for place, row in self._quoted_rows(file, issues):
             if len(row) != len(self.columns):
-                self._complain_of_field_counts([(place, len(row))], complaints)
+                self._complain_of_field_counts([(place, len(row))], issues)
                 continue
             places.append(place)
             rows.append(row)
@@ -113,9 +111,7 @@ class TextTable:
                 places, rows = [], []
         yield self._batch_of(rows, places, positions)
 
-    def _quoted_rows(
-        self, file: BinaryIO, complaints: Complaints
-    ) -> Iterator[tuple[int, list[str]]]:
+    def _quoted_rows(self, file: BinaryIO, issues: Issues) -> Iterator[tuple[int, list[str]]]:
         lines = (self._decode(line, place) for place, line in enumerate(file, start=1))
         reader = csv.reader(lines, delimiter=self.separator, strict=True)
         while True:
@@ -129,7 +125,7 @@ class TextTable:
                     raise InputError(
                         f"{self.path}: line {place}: a quote is opened and never closed"
                     ) from error
-                complaints.add(self.path.name, ComplaintKind.BAD_QUOTE, 1, [f"line {place}"])
+                issues.add(self.path.name, IssueKind.BAD_QUOTE, 1, [f"line {place}"])
                 continue
             if row and not (self.has_header and place == 1):
                 yield place, row
@@ -143,13 +139,11 @@ class TextTable:
         )
         return Batch(frame, pl.Series("place", places, dtype=pl.UInt32))
 
-    def _complain_of_field_counts(
-        self, broken: Sequence[tuple[int, int]], complaints: Complaints
-    ) -> None:
+    def _complain_of_field_counts(self, broken: Sequence[tuple[int, int]], issues: Issues) -> None:
         examples = [
             f"line {place}: {n} fields instead of {len(self.columns)}" for place, n in broken[:3]
         ]
-        complaints.add(self.path.name, ComplaintKind.FIELD_COUNT, len(broken), examples)
+        issues.add(self.path.name, IssueKind.FIELD_COUNT, len(broken), examples)
 
     def _decode(self, block: bytes, first_place: int) -> str:
         try:

@@ -54,9 +54,9 @@ def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
         if before["phase"] != after["phase"]:
             axes.axvline(before["number"] + 0.5, color="tab:gray", linestyle=":")
     if epochs[0]["ndcg"] is not None:
-        beside = axes.twinx()
-        beside.plot(numbers, [epoch["ndcg"] for epoch in epochs], color="tab:blue")
-        beside.set_ylabel("validation NDCG@10", color="tab:blue")
+        right_axis = axes.twinx()
+        right_axis.plot(numbers, [epoch["ndcg"] for epoch in epochs], color="tab:blue")
+        right_axis.set_ylabel("validation NDCG@10", color="tab:blue")
     _save(figure, path)
 
 

@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from model_store.lists import credit
+from model_store.lists import rank_lists
 from model_store.manifest import Probe
 from offline.progress import Progress
 
@@ -25,16 +25,16 @@ Ranks = npt.NDArray[np.int64]
 NEEDED_RECALL = 0.995
 """Of each probe on the vectors it is chosen by; leaves room for other vectors to reach .99."""
 DEPTHS = (10, 15, 20, 30, 50, 70, 100, 150, 200, 500, 1_000, 2_000, 5_000, 10_000)
-THOROUGH_DEPTHS = (20, 30, 60, 110, 250, 550, 1_010, 1_100, 1_250, 2_200, 5_500)
+WIDE_DEPTHS = (20, 30, 60, 110, 250, 550, 1_010, 1_100, 1_250, 2_200, 5_500)
 # Deep down there are so many items to each query that fewer queries will do.
 _SHALLOW, _DEEP_QUERIES = 1_250, 100
 # Shares of the wanted items whose lists are looked into, and credits for spread to choose among.
 _LISTS_RECALLS = (0.9955, 0.997, 0.9985, 0.9995, 1.0)
-_REACHES = (0.0, 1.0, 2.0, 3.0, 4.0)
+_SPREAD_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
 # What each takes, in ns (measured at a million items, one core): to open a list, to scan a code,
 # and to bring up a candidate, fetch its row and score it.
 _LIST_NS, _CODE_NS, _CANDIDATE_NS = 180.0, 3.6, 200.0
-_MOST_RESCORED = 16
+_MAX_RESCORED = 16
 # What is left of a depth after the best found of it were refused.
 _LEFT = 10
 _CHUNK_ROWS = 1 << 17
@@ -54,11 +54,11 @@ class Lists:
     index: Any
     places: npt.NDArray[np.uint16]
     listed: npt.NDArray[np.bool_]
-    spreads: Vectors
+    list_stds: Vectors
 
 
 @dataclass(frozen=True)
-class _Sighting:
+class _Observation:
     """Where the best items of some users come up; rows are users, columns items, best first.
 
     Attributes:
@@ -78,7 +78,9 @@ class _Sighting:
 
     def found_by(self, probe: Probe) -> npt.NDArray[np.bool_]:
         """Which of the items a probe finds."""
-        seen = (self.code_places < probe.rescored) & (self.list_places[probe.reach] < probe.lists)
+        seen = (self.code_places < probe.rescored) & (
+            self.list_places[probe.spread_weight] < probe.lists
+        )
         return seen | (self.code_places < 0)
 
 
@@ -96,24 +98,27 @@ def measure_probes(
     """
     n_items = len(table) - 1
     probes: list[Probe] = []
-    thorough: list[Probe] = []
+    wide_probes: list[Probe] = []
     with Progress("measuring recall", 2, "part") as progress:
         for low, high, some in (
             (0, _SHALLOW, users),
             (_SHALLOW, n_items, users[:: -(-len(users) // _DEEP_QUERIES)]),
         ):
             plain = [depth for depth in DEPTHS if low < depth <= min(high, n_items // 10)]
-            wide = [depth for depth in THOROUGH_DEPTHS if low < depth <= min(high, n_items // 10)]
+            wide = [depth for depth in WIDE_DEPTHS if low < depth <= min(high, n_items // 10)]
             if plain or wide:
                 deepest = max(plain + wide)
                 # Of what is found first, some items are missed, and lie no deeper than this.
-                sighting = _look(lists, some, find_best(table, some, deepest + deepest // 20 + 50))
-                probes += [_cheapest(depth, _first(depth), sighting) for depth in plain]
-                thorough += [
-                    _cheapest(depth, _left(depth, probes, sighting), sighting) for depth in wide
+                observation = _look(
+                    lists, some, find_best(table, some, deepest + deepest // 20 + 50)
+                )
+                probes += [_cheapest(depth, _first(depth), observation) for depth in plain]
+                wide_probes += [
+                    _cheapest(depth, _left(depth, probes, observation), observation)
+                    for depth in wide
                 ]
             progress.advance()
-    return tuple(probes), tuple(thorough)
+    return tuple(probes), tuple(wide_probes)
 
 
 Choice = Callable[[Ranks], npt.NDArray[np.bool_]]
@@ -124,17 +129,17 @@ def _first(depth: int) -> Choice:
     return lambda items: np.broadcast_to(np.arange(items.shape[1]) < depth, items.shape)
 
 
-def _left(depth: int, probes: list[Probe], sighting: _Sighting) -> Choice:
+def _left(depth: int, probes: list[Probe], observation: _Observation) -> Choice:
     """The best after a plain search for the depth lost all it returned but the last ten places."""
-    found = sighting.found_by(next((p for p in probes if p.depth >= depth), probes[-1]))
+    found = observation.found_by(next((p for p in probes if p.depth >= depth), probes[-1]))
     refused = found & (np.cumsum(found, axis=1) <= depth - _LEFT)
     left = ~refused
     return lambda _: left & (np.cumsum(left, axis=1) <= _LEFT)
 
 
-def _look(lists: Lists, users: Vectors, best: Ranks) -> _Sighting:
+def _look(lists: Lists, users: Vectors, best: Ranks) -> _Observation:
     index, depth = lists.index, best.shape[1]
-    most = min(index.ntotal, _MOST_RESCORED * depth + 100)
+    most = min(index.ntotal, _MAX_RESCORED * depth + 100)
     code_places = np.full(best.shape, most, dtype=np.int64)
     place_of = np.full(len(lists.places), most, dtype=np.int64)
     everything = faiss.SearchParametersIVF(nprobe=index.nlist)
@@ -149,51 +154,61 @@ def _look(lists: Lists, users: Vectors, best: Ranks) -> _Sighting:
     sizes = np.bincount(lists.places[lists.listed], minlength=index.nlist)
     centres = index.quantizer.reconstruct_n(0, index.nlist)
     list_places, scanned = {}, {}
-    for reach in _REACHES:
-        ranked = np.stack([credit(centres @ user, user, lists.spreads, reach) for user in users])
+    for spread_weight in _SPREAD_WEIGHTS:
+        ranked = np.stack(
+            [rank_lists(centres @ user, user, lists.list_stds, spread_weight) for user in users]
+        )
         order = np.argsort(-ranked, axis=1, kind="stable")
         rank_of = np.empty_like(order)
         np.put_along_axis(rank_of, order, np.arange(index.nlist)[None], axis=1)
-        list_places[reach] = np.take_along_axis(
+        list_places[spread_weight] = np.take_along_axis(
             rank_of, lists.places[best].astype(np.int64), axis=1
         )
-        scanned[reach] = np.concatenate(([0.0], np.cumsum(sizes[order].mean(axis=0))))
-    return _Sighting(best, code_places, list_places, scanned, most)
+        scanned[spread_weight] = np.concatenate(([0.0], np.cumsum(sizes[order].mean(axis=0))))
+    return _Observation(best, code_places, list_places, scanned, most)
 
 
-def _cheapest(depth: int, choose: Choice, sighting: _Sighting) -> Probe:
+def _cheapest(depth: int, choose: Choice, observation: _Observation) -> Probe:
     """Of all that reach the needed recall of the wanted items, what takes least time."""
-    wanted = choose(sighting.items)
+    wanted = choose(observation.items)
     probes = [
-        _fewest_rescored(depth, reach, share, wanted, sighting)
-        for reach in sighting.list_places
+        _fewest_rescored(depth, spread_weight, share, wanted, observation)
+        for spread_weight in observation.list_places
         for share in _LISTS_RECALLS
     ]
     enough = [probe for probe in probes if probe.recall >= NEEDED_RECALL]
     if not enough:
         return max(probes, key=lambda probe: probe.recall)
-    return min(enough, key=lambda probe: _cost_ns(probe, sighting))
+    return min(enough, key=lambda probe: _cost_ns(probe, observation))
 
 
 def _fewest_rescored(
-    depth: int, reach: float, share: float, wanted: npt.NDArray[np.bool_], sighting: _Sighting
+    depth: int,
+    spread_weight: float,
+    share: float,
+    wanted: npt.NDArray[np.bool_],
+    observation: _Observation,
 ) -> Probe:
     """The fewest candidates that do, in the lists of so many of the wanted items."""
-    codes, ranks = sighting.code_places[wanted], sighting.list_places[reach][wanted]
+    codes, ranks = observation.code_places[wanted], observation.list_places[spread_weight][wanted]
     listed = ranks[codes >= 0]
     n_lists = int(np.quantile(listed, share, method="higher")) + 1 if len(listed) else 1
     # What is in none of these lists is found at no place.
-    codes = np.where((ranks < n_lists) | (codes < 0), codes, sighting.most)
+    codes = np.where((ranks < n_lists) | (codes < 0), codes, observation.most)
     last = int(np.quantile(codes, NEEDED_RECALL, method="higher"))
-    rescored = min(max(depth + 16, last + 1), sighting.most)
+    rescored = min(max(depth + 16, last + 1), observation.most)
     recall = float(np.mean(codes < rescored))
     return Probe(
-        depth=depth, lists=n_lists, reach=reach, rescored=rescored, recall=round(recall, 5)
+        depth=depth,
+        lists=n_lists,
+        spread_weight=spread_weight,
+        rescored=rescored,
+        recall=round(recall, 5),
     )
 
 
-def _cost_ns(probe: Probe, sighting: _Sighting) -> float:
-    n_codes = float(sighting.scanned[probe.reach][probe.lists])
+def _cost_ns(probe: Probe, observation: _Observation) -> float:
+    n_codes = float(observation.scanned[probe.spread_weight][probe.lists])
     return probe.lists * _LIST_NS + n_codes * _CODE_NS + probe.rescored * _CANDIDATE_NS
 
 

@@ -26,23 +26,23 @@ import numpy.typing as npt
 from model_store import bundle as files
 from model_store.errors import InputError
 from model_store.files import save_array, write_atomically
-from model_store.lists import measure_spreads
+from model_store.lists import measure_list_stds
 from model_store.manifest import RetrieverInfo
 from offline.export.probes import Lists, measure_probes
 from offline.progress import Progress
 
 Vectors = npt.NDArray[np.float32]
 
-_MOST_QUERIES = 500
+_MAX_QUERIES = 500
 _FEWEST_ITEMS = 1_000
-_MOST_LISTS = 1 << 13  # every item is compared with every centre once: at 10M items minutes
+_MAX_LISTS = 1 << 13  # every item is compared with every centre once: at 10M items minutes
 _SAMPLES_PER_LIST = 40
 _ITERATIONS = 10
 _CHUNK_ROWS = 1 << 17
 _BLOCK_ITEMS = 32
 # Rows that are always scored, and no more than this share of a small catalogue. Four times as many
 # halve the search for a thousand, but a service finds them out of the cache: .3 ms a request.
-_LONER_BYTES, _LONER_SHARE = 1 * 1024**2, 1 / 50
+_OUTLIER_BYTES, _OUTLIER_SHARE = 1 * 1024**2, 1 / 50
 
 
 @dataclass(frozen=True)
@@ -84,27 +84,27 @@ def build_retriever(
     index = _train(table, n_lists, size)
     _add(index, table)
     _rank_by_inner_product(index)
-    places = _find_places(index, n_items)
-    loners = _take_loners(index, table, places)
+    list_ids = _find_list_ids(index, n_items)
+    outliers = _take_outliers(index, table, list_ids)
     _write_lists(index, folder)
-    save_array(folder / files.RETRIEVER_PLACES, places)
-    save_array(folder / files.RETRIEVER_LONERS, loners)
-    users = _some(users, _MOST_QUERIES, size.seed)
-    probes, thorough = measure_probes(_describe(index, table, places, loners), table, users)
+    save_array(folder / files.RETRIEVER_LIST_IDS, list_ids)
+    save_array(folder / files.RETRIEVER_OUTLIERS, outliers)
+    users = _some(users, _MAX_QUERIES, size.seed)
+    probes, wide_probes = measure_probes(_describe(index, table, list_ids, outliers), table, users)
     _write_index(index, folder)
     return RetrieverInfo(
         n_lists=n_lists,
         code_bytes=index.code_size,
-        n_loners=len(loners),
+        n_outliers=len(outliers),
         probes=probes,
-        thorough=thorough,
+        wide_probes=wide_probes,
         n_queries=len(users),
     )
 
 
 def suit_lists(n_items: int) -> int:
     """About four times the root of the number of items, as a power of two."""
-    return min(_MOST_LISTS, 1 << round(math.log2(4 * math.sqrt(n_items))))
+    return min(_MAX_LISTS, 1 << round(math.log2(4 * math.sqrt(n_items))))
 
 
 def _some(rows: Vectors, count: int, seed: int) -> Vectors:
@@ -167,12 +167,12 @@ def _rank_by_inner_product(index: Any) -> None:
     quantizer.this.disown()
 
 
-def _find_places(index: Any, n_items: int) -> npt.NDArray[np.uint16]:
+def _find_list_ids(index: Any, n_items: int) -> npt.NDArray[np.uint16]:
     """The list of each item: uint16 [N+1]."""
-    places = np.zeros(n_items + 1, dtype=np.uint16)
+    list_ids = np.zeros(n_items + 1, dtype=np.uint16)
     for number, size in _sizes(index):
-        places[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
-    return places
+        list_ids[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
+    return list_ids
 
 
 def _sizes(index: Any) -> Iterator[tuple[int, int]]:
@@ -182,34 +182,34 @@ def _sizes(index: Any) -> Iterator[tuple[int, int]]:
             yield number, size
 
 
-def _take_loners(
-    index: Any, table: Vectors, places: npt.NDArray[np.uint16]
+def _take_outliers(
+    index: Any, table: Vectors, list_ids: npt.NDArray[np.uint16]
 ) -> npt.NDArray[np.int32]:
     """Remove the items farthest from their centres from the lists: sorted item_indices."""
     n_items, dimension = len(table) - 1, table.shape[1]
-    count = min(_LONER_BYTES // (4 * dimension), int(n_items * _LONER_SHARE))
+    count = min(_OUTLIER_BYTES // (4 * dimension), int(n_items * _OUTLIER_SHARE))
     centres = index.quantizer.reconstruct_n(0, index.nlist)
     distances = np.zeros(n_items + 1, dtype=np.float32)
     for start in range(1, len(table), _CHUNK_ROWS):
         rows = np.asarray(table[start : start + _CHUNK_ROWS])
-        rest = rows - centres[places[start : start + len(rows)]]
+        rest = rows - centres[list_ids[start : start + len(rows)]]
         distances[start : start + len(rows)] = np.einsum("nd,nd->n", rest, rest)
     farthest = np.argpartition(distances, len(distances) - count)[len(distances) - count :]
-    loners = np.sort(farthest).astype(np.int32)
-    index.remove_ids(loners.astype(np.int64))
-    return loners
+    outliers = np.sort(farthest).astype(np.int32)
+    index.remove_ids(outliers.astype(np.int64))
+    return outliers
 
 
 def _describe(
-    index: Any, table: Vectors, places: npt.NDArray[np.uint16], loners: npt.NDArray[np.int32]
+    index: Any, table: Vectors, list_ids: npt.NDArray[np.uint16], outliers: npt.NDArray[np.int32]
 ) -> Lists:
-    listed = np.ones(len(places), dtype=np.bool_)
+    listed = np.ones(len(list_ids), dtype=np.bool_)
     listed[0] = False
-    listed[loners] = False
+    listed[outliers] = False
     lengths = np.sqrt(np.einsum("nd,nd->n", table, table))
     centres = index.quantizer.reconstruct_n(0, index.nlist)
-    spreads = measure_spreads(lengths[listed], places[listed], centres, index.nlist)
-    return Lists(index, places, listed, spreads)
+    list_stds = measure_list_stds(lengths[listed], list_ids[listed], centres, index.nlist)
+    return Lists(index, list_ids, listed, list_stds)
 
 
 def _write_lists(index: Any, folder: Path) -> None:

@@ -6,7 +6,7 @@ language_model.py      the interface of a model
 local_model.py         … in this process, through transformers
 endpoint_model.py      … behind an OpenAI-compatible endpoint
 flaws.py               what is wrong with an answer, and the cut at its last full sentence
-answers.py             answers on disk: the resumable cache and the shipped, read-only layer
+answers.py             answers on disk: the resumable cache and the bundled, read-only layer
 generation.py          the loop over all items
 report.py              what happened, counted
 """

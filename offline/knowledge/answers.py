@@ -1,4 +1,4 @@
-"""Answers on disk, one JSON object a line: the cache of this machine and the shipped layer.
+"""Answers on disk, one JSON object a line: the cache of this machine and the bundled layer.
 
     {"key": "9f3c…", "knowledge": "This film appeals to …", "flaw": null, "attempts": 1}
 
@@ -23,7 +23,7 @@ from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.flaws import Flaw
 from offline.knowledge.prompt import PromptTemplate
 
-SHIPPED = Path(__file__).parent / "shipped"
+BUNDLED = Path(__file__).parent / "bundled"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def read_answers(path: Path) -> dict[str, StoredAnswer]:
     return answers
 
 
-def read_shipped(folder: Path = SHIPPED) -> dict[str, StoredAnswer]:
+def read_bundled(folder: Path = BUNDLED) -> dict[str, StoredAnswer]:
     """The answers that came with the code, of all files in `folder`."""
     answers: dict[str, StoredAnswer] = {}
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):

@@ -13,7 +13,7 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 class KnowledgeConfig(BaseModel):
     """Settings of the knowledge stage; frozen, and unknown names are refused.
 
-    The defaults are those that the shipped knowledge of MovieLens-100K was made with.
+    The defaults are those that the bundled knowledge of MovieLens-100K was made with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

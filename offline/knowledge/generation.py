@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from offline.knowledge.answers import (
-    SHIPPED,
+    BUNDLED,
     AnswerLog,
     StoredAnswer,
     answer_key,
     read_answers,
-    read_shipped,
+    read_bundled,
 )
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.flaws import find_flaw, trim_to_sentence
@@ -41,12 +41,12 @@ def generate_knowledge(
     cache: Path,
     *,
     regenerate: bool = False,
-    shipped: Path = SHIPPED,
+    bundled: Path = BUNDLED,
     open_model: OpenModel = open_language_model,
 ) -> tuple[list[str], KnowledgeReport]:
     """Write what the model knows about each item; the result is aligned with `item_texts`.
 
-    Equal texts are asked about once. What is shipped or in `cache` under the same model, prompt,
+    Equal texts are asked about once. What is bundled or in `cache` under the same model, prompt,
     settings and text is taken from there; the model is only loaded if something is missing. An
     item whose answers all stay degenerate gets "" and is counted in the report.
 
@@ -54,9 +54,9 @@ def generate_knowledge(
         item_texts: what is known of each item, as `offline.item_text` writes it.
         config: which model, how it is asked.
         cache: the cache folder; answers are kept in `knowledge/` under it.
-        regenerate: pass over the shipped answers; those this machine made are still taken, so that
+        regenerate: pass over the bundled answers; those this machine made are still taken, so that
             a regeneration that was killed resumes (delete the cache file to have them anew, too).
-        shipped: folder of the read-only layer.
+        bundled: folder of the read-only layer.
         open_model: how the model is opened; only called if something is missing.
 
     Raises:
@@ -71,11 +71,11 @@ def generate_knowledge(
     report.n_texts = len(texts)
 
     path = cache_file(config, cache)
-    found = {} if regenerate else _pick(read_shipped(shipped), texts)
-    report.from_shipped = len(found)
+    found = {} if regenerate else _pick(read_bundled(bundled), texts)
+    report.from_bundled = len(found)
     for key, answer in _pick(read_answers(path), texts).items():
         found.setdefault(key, answer)
-    report.from_cache = len(found) - report.from_shipped
+    report.from_cache = len(found) - report.from_bundled
 
     run = _Run(config, template, texts, found, report)
     if run.missing():

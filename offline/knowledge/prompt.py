@@ -59,7 +59,7 @@ def read_template(version_or_path: str) -> PromptTemplate:
     except OSError:
         known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.txt")))
         raise ConfigError(
-            f"prompt {version_or_path!r}: no file {path} (shipped versions: {known})"
+            f"prompt {version_or_path!r}: no file {path} (bundled versions: {known})"
         ) from None
     opening, found_begin, answer_begins = text.partition(BEGIN_HEADING)
     before, found_ask, ask = opening.partition(ASK_HEADING)

@@ -14,7 +14,7 @@ class KnowledgeReport:
     prompt: str
     n_items: int = 0  # items asked for
     n_texts: int = 0  # distinct item texts among them
-    from_shipped: int = 0
+    from_bundled: int = 0
     from_cache: int = 0
     generated: int = 0  # got a usable answer in this run
     trimmed: int = 0  # of those generated, cut back to their last full sentence

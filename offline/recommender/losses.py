@@ -82,11 +82,11 @@ class _SampledCrossEntropy(torch.autograd.Function):
             logits[drawn, itself[rows][drawn]] = -torch.inf
             peak = torch.maximum(logits.amax(dim=1, keepdim=True), own[rows])
             chances = logits.sub_(peak).exp_()
-            own_chance = (own[rows] - peak).exp_()
-            total = chances.sum(dim=1, keepdim=True).add_(own_chance)
+            own_generator = (own[rows] - peak).exp_()
+            total = chances.sum(dim=1, keepdim=True).add_(own_generator)
             loss += (total.log() + peak - own[rows]).sum()
             errors = chances.div_(total)
-            own_errors[rows] = own_chance / total - 1.0
+            own_errors[rows] = own_generator / total - 1.0
             torch.mm(errors, others, out=users_gradient[rows])
             others_gradient.addmm_(errors.T, chunk)
         users_gradient.addcmul_(own_errors, wanted)

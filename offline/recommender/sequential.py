@@ -21,7 +21,6 @@ from offline.evaluate.metrics import ndcg_at_k, rank_cases
 from offline.recommender.backbone import Backbone, CausalBackbone
 from offline.recommender.backbones import new_backbone
 from offline.recommender.batches import Histories, cut_windows, pad_left
-from offline.recommender.chance import seeded, stream_of
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import (
     Bert4recConfig,
@@ -37,6 +36,7 @@ from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import HiddenItem, NextItem, Objective
 from offline.recommender.phases import Phase, phases_of
 from offline.recommender.recommender import Scores, TrainingData, Vectors
+from offline.recommender.seeds import seeded, stream_of
 from offline.recommender.text_projection import project_text, whiten
 from offline.recommender.training import Trainer, TrainingRecord
 
@@ -203,14 +203,14 @@ class SequenceRecommender:
     def _new_item_encoder(self, data: TrainingData) -> ItemEncoder | EnsembleItems:
         config, texts = self.config, data.knowledge
         size = config.member_size
-        beside = start = None
+        features = start = None
         if texts is not None and config.knowledge_beside_ids:
-            beside = whiten(texts, size)
+            features = whiten(texts, size)
         if texts is not None and config.id_init == "text":
             start = project_text(texts, size, config.text_projection)
         with seeded(stream_of(self.training.seed, _IDS)):
             encoders = [
-                ItemEncoder(data.n_items, size, beside, start, config.id_std, config.ids_anchored)
+                ItemEncoder(data.n_items, size, features, start, config.id_std, config.ids_anchored)
                 for _ in range(config.members)
             ]
         return encoders[0] if config.members == 1 else EnsembleItems(encoders)

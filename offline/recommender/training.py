@@ -15,7 +15,6 @@ from torch import Tensor
 from model_store.errors import InputError
 from offline.progress import Progress
 from offline.recommender.batches import Items, batches_by_length
-from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import (
     gather_tensors,
     load_checkpoint,
@@ -28,6 +27,7 @@ from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
 from offline.recommender.optimizer import new_optimizer
 from offline.recommender.phases import Phase, PhaseName, choose_trained, phases_of
+from offline.recommender.seeds import seeded
 
 Validate = Callable[[SequenceNetwork], float]
 

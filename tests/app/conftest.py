@@ -16,7 +16,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
-from tests.made_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
 TOKEN = "a-token-for-tests"
 AS_ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -28,7 +28,7 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def made_bundle(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Bundle:
+def synthetic_bundle(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("made") / "made-1", catalogue=catalogue)
 
 
@@ -68,13 +68,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def http(
-    store: EmbeddedStore, made_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    store: EmbeddedStore, synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
     """A service for all tests of a module; those that change it make their own."""
     folder = tmp_path_factory.mktemp("service")
     client = connect(store.url)
     client.flushall()
     client.close()
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings_for(store.url, folder)) as http:
         yield http

@@ -30,7 +30,7 @@ from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import TOKEN
 from tests.app.deployment.test_lifecycle import wait_for
-from tests.made_bundle import make_bundle, make_catalogue
+from tests.synthetic_bundle import make_bundle, make_catalogue
 
 pytestmark = pytest.mark.slow
 
@@ -93,8 +93,10 @@ def serving(folder: Path, bundle: Path, *flags: str) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def running(made_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("serve"), made_bundle.folder) as running:
+def running(
+    synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("serve"), synthetic_bundle.folder) as running:
         yield running
 
 
@@ -238,8 +240,10 @@ def test_a_taken_port_is_one_clear_line(running: Running) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_two_workers_flip_together_and_count_together(made_bundle: Bundle, tmp_path: Path) -> None:
-    with serving(tmp_path, made_bundle.folder, "--workers", "2") as running:
+def test_two_workers_flip_together_and_count_together(
+    synthetic_bundle: Bundle, tmp_path: Path
+) -> None:
+    with serving(tmp_path, synthetic_bundle.folder, "--workers", "2") as running:
 
         def metric(line: str) -> float:
             text = running.ask("GET", "/metrics")[1]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.contracts.tree import ROOMS, ROOT
+from tests.contracts.tree import PACKAGES, ROOT
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -32,7 +32,7 @@ class Command:
 def documents() -> list[Path]:
     """README, docs/ and the rooms' own READMEs."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return found + [path for room in ROOMS for path in sorted((ROOT / room).rglob("README.md"))]
+    return found + [path for room in PACKAGES for path in sorted((ROOT / room).rglob("README.md"))]
 
 
 def commands() -> list[Command]:

@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from tests.contracts.markdown import Command, commands, documents, named_paths
-from tests.contracts.tree import ROOMS, ROOT, is_made, python_files
+from tests.contracts.tree import PACKAGES, ROOT, is_generated, python_files
 
 VARIABLE = re.compile(r"\bLONGTAIL_[A-Z][A-Z0-9_]*\b")
 FLAG = re.compile(r"--[a-z][a-z0-9-]*")
@@ -32,7 +32,7 @@ def known_variables() -> frozenset[str]:
     """The service's settings, and every variable that a room's code names."""
     from app.settings import PREFIX, Settings
 
-    code = "\n".join(path.read_text() for path in python_files(*ROOMS, "longtail.py"))
+    code = "\n".join(path.read_text() for path in python_files(*PACKAGES, "longtail.py"))
     return frozenset({PREFIX + name.upper() for name in Settings.model_fields} | variables_in(code))
 
 
@@ -184,6 +184,6 @@ def test_every_path_of_the_documents_exists() -> None:
     missing = [
         f"{where}: {text}"
         for where, text, path in named_paths()
-        if not is_made(path) and not path.exists()
+        if not is_generated(path) and not path.exists()
     ]
     assert missing == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.tree import ROOMS, ROOT, imports_of, python_files
+from tests.contracts.tree import PACKAGES, ROOT, imports_of, python_files
 
 IMPORT_LINTER = [
     sys.executable,
@@ -38,7 +38,7 @@ def test_the_import_rules_hold() -> None:
 
 def test_every_import_rule_breaks_when_it_is_broken(tmp_path: Path) -> None:
     """Plant one forbidden import for each rule in a copy of the tree."""
-    for room in ROOMS:
+    for room in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "bundles", "store", "results")
         shutil.copytree(ROOT / room, tmp_path / room, ignore=ignored)
     shutil.copy(ROOT / ".importlinter", tmp_path)

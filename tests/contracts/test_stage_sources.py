@@ -16,8 +16,8 @@ from offline.behaviour import command as pretraining
 from offline.benchmark import cells
 from offline.build import Build
 from offline.inputs import Source
-from offline.made import training as made_training
 from offline.recipe import read_recipe
+from offline.synthetic import training as synthetic_training
 from tests.contracts.tree import ROOT, imports_in, imports_of
 
 OFFLINE = ROOT / "offline"
@@ -114,5 +114,5 @@ def test_what_decides_a_stages_result_is_among_its_sources(stage: NamedStage) ->
 
 def test_a_made_model_is_trained_again_where_its_code_has_changed() -> None:
     # The shape is hashed by its values, so that other networks' choices don't count.
-    sources = [*made_training.SOURCES, "recommender/config.py"]
-    assert unnamed(sources, [OFFLINE / "made" / "training.py"]) == set()
+    sources = [*synthetic_training.SOURCES, "recommender/config.py"]
+    assert unnamed(sources, [OFFLINE / "synthetic" / "training.py"]) == set()

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("app", "loadtest", "model_store", "offline")
-MADE = tuple(
+PACKAGES = ("app", "loadtest", "model_store", "offline")
+GENERATED = tuple(
     ROOT / path
     for path in (
         *("build", "builds", "dist", ".venv", ".git", "loadtest/results"),
@@ -18,22 +18,22 @@ MADE = tuple(
 )
 
 
-def is_made(path: Path) -> bool:
+def is_generated(path: Path) -> bool:
     """Whether a path lies where only builds and runs write."""
-    return any(path.is_relative_to(folder) for folder in MADE)
+    return any(path.is_relative_to(folder) for folder in GENERATED)
 
 
 @cache
 def source_files() -> tuple[Path, ...]:
     """All files that are kept under version control or are about to be."""
-    folders = [ROOT / name for name in (*ROOMS, "tests", "docs", ".ci")]
+    folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", ".ci")]
     found = [path for path in ROOT.iterdir() if path.is_file()]
     found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return tuple(
         sorted(
             path
             for path in found
-            if not is_made(path) and "__pycache__" not in path.parts and path.suffix != ".pyc"
+            if not is_generated(path) and "__pycache__" not in path.parts and path.suffix != ".pyc"
         )
     )
 

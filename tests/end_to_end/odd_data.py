@@ -31,15 +31,15 @@ def user_name(number: int) -> str:
 def write_odd_data(folder: Path, seed: int = 1) -> tuple[Path, Path]:
     """interactions.csv and items.csv; each user walks the catalogue in a circle, so that there is
     something to learn."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     rows = []
     for user in range(N_USERS):
-        at = chance.randrange(N_ITEMS)
-        for step in range(chance.randint(4, 12)):
+        at = rng.randrange(N_ITEMS)
+        for step in range(rng.randint(4, 12)):
             at = (at + 1) % N_ITEMS
             rows.append([user_name(user), item_name(at), 1_700_000_000 + user * 100 + step])
     rows += rows[:10]  # repeats
-    chance.shuffle(rows)  # times out of order
+    rng.shuffle(rows)  # times out of order
     rows.insert(5, ["", item_name(1), 1_700_000_000])  # no user
     rows.insert(9, [user_name(1), item_name(2), "yesterday"])  # no time
     interactions, items = folder / "interactions.csv", folder / "items.csv"
@@ -50,6 +50,6 @@ def write_odd_data(folder: Path, seed: int = 1) -> tuple[Path, Path]:
         writer.writerow(["item_id", "title", "genres", "year"])
         for number in range(N_ITEMS):
             title = "" if number % 8 == 3 else f"toy story {number}"
-            genres = "|".join(sorted(chance.sample(GENRES, 2)))
+            genres = "|".join(sorted(rng.sample(GENRES, 2)))
             writer.writerow([item_name(number), title, genres, 1980 + number])
     return interactions, items

@@ -132,7 +132,7 @@ def test_an_encoder_starts_from_a_folder_that_is_part_of_the_fingerprint(
 
     def tune(start: Path) -> Artifact | None:
         changed = recipe.with_changes(behaviour={"start": str(start), "epochs": 1})
-        work = Build(source, changed, tmp_path / "out", say=said.append)
+        work = Build(source, changed, tmp_path / "out", log=said.append)
         data = work.read_data()
         return work.tune_encoder(data, work.generate_knowledge(data))
 

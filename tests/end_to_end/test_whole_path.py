@@ -40,11 +40,11 @@ def test_the_bundle_says_what_it_was_made_from(built: Path) -> None:
 
 
 def test_bad_rows_are_counted_and_named(built: Path) -> None:
-    complaints = json.loads((built / "data" / "complaints.json").read_text())
-    kinds = {complaint["kind"]: complaint["count"] for complaint in complaints}
+    issues = json.loads((built / "data" / "issues.json").read_text())
+    kinds = {issue["kind"]: issue["count"] for issue in issues}
     assert kinds["missing_user"] == 1
     assert any(count == 10 for count in kinds.values()), kinds  # the repeats
-    assert any("line 11" in example for c in complaints for example in c["examples"])
+    assert any("line 11" in example for c in issues for example in c["examples"])
 
 
 def test_the_model_learnt_what_was_planted(built: Path) -> None:

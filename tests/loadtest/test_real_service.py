@@ -15,7 +15,7 @@ from loadtest.bench.plan import HISTORY_LENGTH
 from loadtest.bench.rig import check_answers
 from loadtest.children import Child
 from loadtest.workload import find_users_by_length, gather_service_workload
-from tests.made_bundle import make_bundle, make_catalogue
+from tests.synthetic_bundle import make_bundle, make_catalogue
 
 pytestmark = pytest.mark.slow
 

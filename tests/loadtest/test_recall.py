@@ -17,7 +17,7 @@ from loadtest.bench.recall import Judge, Question, exact_kth_scores
 from loadtest.errors import TargetError
 from loadtest.target import Address
 from loadtest.workload import read_histories
-from tests.made_bundle import Catalogue, expected_scores, make_bundle, make_catalogue
+from tests.synthetic_bundle import Catalogue, expected_scores, make_bundle, make_catalogue
 
 Spoil = Callable[[list[tuple[str, float]]], list[tuple[str, float]]]
 

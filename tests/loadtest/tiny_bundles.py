@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadtest.bench.bundles import MadeBundles
-from tests.made_bundle import make_bundle, make_catalogue
+from tests.synthetic_bundle import make_bundle, make_catalogue
 
 N_ITEMS = 300
 

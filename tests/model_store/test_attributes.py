@@ -134,7 +134,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content):
 
 
 def test_equal_values_take_memory_once(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("model_store.attributes._MOST_SHARED", 3)
+    monkeypatch.setattr("model_store.attributes._MAX_SHARED", 3)
     columns = [
         Attribute("shelf", "text", ["front", "back", "front", None]),
         Attribute("genres", "list", [["a", "b"], ["a"], ["a", "b"], []]),

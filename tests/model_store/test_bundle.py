@@ -10,7 +10,7 @@ import pytest
 from model_store.bundle import Bundle, BundleWriter
 from model_store.errors import BundleError
 from model_store.files import hash_file, save_array
-from tests.made_bundle import make_bundle, make_catalogue
+from tests.synthetic_bundle import make_bundle, make_catalogue
 
 
 @pytest.fixture
@@ -18,9 +18,14 @@ def bundle(bundles: Path) -> Bundle:
     return make_bundle(bundles / "made-1")
 
 
+ABSENT = object()
+
+
 def edit_manifest(folder: Path, **changes: Any) -> None:
+    """Change fields of a manifest; a field that is to be ABSENT is taken out."""
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    document = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in document.items() if v is not ABSENT}))
 
 
 def replace_file(folder: Path, name: str, content: bytes) -> None:
@@ -73,7 +78,8 @@ def test_a_missing_and_a_short_file_are_named(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
+        ({"kind": "direct"}, "kind"),
         ({"version": "../evil"}, "version"),
         ({"n_items": 0}, "n_items"),
         ({"files": {"../x": {"sha256": "0" * 64, "size_bytes": 1}}}, "plain name"),
@@ -84,6 +90,19 @@ def test_a_missing_and_a_short_file_are_named(bundle: Bundle) -> None:
 def test_a_wrong_manifest_is_refused(bundle: Bundle, changes: dict[str, Any], message: str) -> None:
     edit_manifest(bundle.folder, **changes)
     with pytest.raises(BundleError, match=message):
+        Bundle.open(bundle.folder)
+
+
+def test_a_bundle_of_the_first_schema_is_read_as_sequential(bundle: Bundle) -> None:
+    edit_manifest(bundle.folder, schema_version=1, kind=ABSENT)
+    opened = Bundle.open(bundle.folder)
+    assert opened.manifest.kind == "sequential"
+    assert opened.manifest == bundle.manifest
+
+
+def test_a_retriever_of_the_first_schema_asks_for_a_new_build(bundle: Bundle) -> None:
+    edit_manifest(bundle.folder, schema_version=1, kind=ABSENT, retriever={"n_loners": 3})
+    with pytest.raises(BundleError, match=r"manifest\.json: .*run `longtail build` again"):
         Bundle.open(bundle.folder)
 
 

@@ -11,7 +11,7 @@ from model_store import id_map as id_maps
 from model_store import id_table as id_tables
 from model_store.errors import BundleError, InputError
 from model_store.id_map import IdMap
-from model_store.id_table import MOST_BYTES, IdTable
+from model_store.id_table import MAX_BYTES, IdTable
 
 ids = st.lists(st.text(min_size=1, max_size=20).filter(str.isprintable), unique=True, max_size=30)
 
@@ -78,7 +78,7 @@ def test_a_table_finds_what_the_dictionary_does(item_ids: list[str], others: lis
 
 
 def test_the_beginning_of_an_id_is_another_id() -> None:
-    long = "x" * 2 * MOST_BYTES
+    long = "x" * 2 * MAX_BYTES
     table = IdTable.of(["i1", "i10", "i100", "12345678", "1234567890", long])
     assert table is not None
     asked = ["i1", "i", "i1000", "1234567", "12345678", "123456789", "1234567890", long, ""]

@@ -14,7 +14,7 @@ from model_store.errors import InputError, StoreAway
 from model_store.publication import FreshItem, next_version, publish, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
-from tests.made_bundle import make_bundle, make_catalogue
+from tests.synthetic_bundle import make_bundle, make_catalogue
 
 
 @pytest.fixture

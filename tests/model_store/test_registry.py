@@ -93,13 +93,13 @@ def test_two_operators_at_once_leave_a_history_without_gaps(
 ) -> None:
     registry.activate("v1")
 
-    def flip() -> None:
+    def swap() -> None:
         mine = Registry(connect_like(client))
         for _ in range(30):
             mine.activate("v2")
             mine.activate("v3")
 
-    threads = [threading.Thread(target=flip) for _ in range(2)]
+    threads = [threading.Thread(target=swap) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

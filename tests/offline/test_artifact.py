@@ -116,11 +116,11 @@ def test_changed_code_changes_the_fingerprint() -> None:
         replace(STAGE, sources=["no_such_part"]).fingerprint()
 
 
-@pytest.mark.parametrize("name", ["code.py", "prompts/v1.txt", "shipped/answers.jsonl.gz"])
+@pytest.mark.parametrize("name", ["code.py", "prompts/v1.txt", "bundled/answers.jsonl.gz"])
 def test_whatever_of_a_part_decides_a_result_is_hashed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("offline.artifact._ROOM", tmp_path)
+    monkeypatch.setattr("offline.artifact._PACKAGE", tmp_path)
     changed = tmp_path / "part" / name
     changed.parent.mkdir(parents=True)
     changed.write_text("1")

@@ -11,7 +11,7 @@ from model_store.errors import InputError
 from model_store.publication import publish
 from model_store.registry import Registry
 from offline.fresh_items import add_fresh_items
-from tests.made_bundle import make_bundle
+from tests.synthetic_bundle import make_bundle
 
 
 def test_a_version_without_a_text_encoder_is_named(

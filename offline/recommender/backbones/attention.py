@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # At least so many queries are asked together; they see the keys up to the last of them.
-_LEAST_TOGETHER = 64
+_MIN_TOGETHER = 64
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -76,5 +76,5 @@ class _CausalAttention(torch.autograd.Function):
 
 def blocks_of(length: int) -> list[tuple[int, int]]:
     """Start and end of each block, of nearly one size."""
-    count = max(1, length // _LEAST_TOGETHER)
+    count = max(1, length // _MIN_TOGETHER)
     return [(length * i // count, length * (i + 1) // count) for i in range(count)]

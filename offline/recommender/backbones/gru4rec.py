@@ -12,7 +12,7 @@ from offline.recommender.config import Gru4recConfig
 from offline.recommender.dropout import ByteDropout
 
 # Closes a gate of a GRU: the sigmoid of it is 1, to the last bit.
-_SHUT = 1e4
+_CLOSED_GATE = 1e4
 
 
 class Gru4rec(CausalBackbone):
@@ -47,9 +47,9 @@ class Gru4rec(CausalBackbone):
         for layer in self.layers:
             from_items, from_state, items_bias, state_bias = layer.parameters()
             hidden = from_state.shape[1]
-            shut = torch.zeros(3 * hidden, 1, device=items.device)
-            shut[hidden : 2 * hidden] = _SHUT  # the gates' order is reset, update, new
-            weights = [torch.cat([from_items, shut], dim=1), from_state, items_bias, state_bias]
+            closed = torch.zeros(3 * hidden, 1, device=items.device)
+            closed[hidden : 2 * hidden] = _CLOSED_GATE  # the gates' order is reset, update, new
+            weights = [torch.cat([from_items, closed], dim=1), from_state, items_bias, state_bias]
             start = states.new_zeros(1, states.shape[0], hidden)
             states = torch.gru(
                 torch.cat([states, padding], dim=-1),

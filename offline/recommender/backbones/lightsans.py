@@ -12,7 +12,7 @@ from offline.recommender.config import LightsansConfig
 from offline.recommender.dropout import ByteDropout
 
 # Keeps sums of exponentials within what a float32 can tell apart.
-_MOST_WEIGHT = 10.0
+_MAX_WEIGHT = 10.0
 
 
 class Lightsans(CausalBackbone):
@@ -66,7 +66,7 @@ class InterestLayer(Block):
     def _to_interests(self, normed: Tensor, key_value: Tensor, present: Tensor) -> Tensor:
         batch, length, size = normed.shape
         # Long sums of bfloat16 would stop growing.
-        weights = self.interest(normed).float().clamp(-_MOST_WEIGHT, _MOST_WEIGHT).exp()
+        weights = self.interest(normed).float().clamp(-_MAX_WEIGHT, _MAX_WEIGHT).exp()
         weights = weights * present.unsqueeze(-1)
         pooled = (weights.unsqueeze(-1) * key_value.unsqueeze(2)).cumsum(dim=1)
         # Before the first item the sum is 0, and so is what is pooled.

@@ -25,14 +25,14 @@ from model_store.errors import BundleError
 from model_store.publication import FreshItem, publish, publish_fresh
 from model_store.registry import Registry
 from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for
-from tests.made_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
 
 @pytest.fixture
 def http(
-    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> Iterator[TestClient]:
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings_for(store.url, folder)) as http:
         yield http
 
@@ -81,9 +81,9 @@ def test_activate_and_roll_back(http: TestClient, second: str, client: redis.Red
 
 
 def test_the_model_that_was_left_is_let_go(
-    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path, second: str
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path, second: str
 ) -> None:
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     app = create_app(settings_for(store.url, folder))
     with TestClient(app) as http:
         version_of(http)
@@ -140,13 +140,15 @@ def _corrupt_golden(folder: Path) -> None:
     ],
 )
 def test_a_bundle_that_is_whole_but_wrong_says_why(
-    made_bundle: Bundle, tmp_path: Path, change: Callable[[Path], object], said: str
+    synthetic_bundle: Bundle, tmp_path: Path, change: Callable[[Path], object], said: str
 ) -> None:
     with BundleWriter(tmp_path / "wrong") as writer:
-        for name in made_bundle.manifest.files:
-            (writer._partial / name).write_bytes((made_bundle.folder / name).read_bytes())
+        for name in synthetic_bundle.manifest.files:
+            (writer._partial / name).write_bytes((synthetic_bundle.folder / name).read_bytes())
         change(writer._partial)
-        fields = made_bundle.manifest.model_dump(exclude={"files", "version", "schema_version"})
+        fields = synthetic_bundle.manifest.model_dump(
+            exclude={"files", "version", "schema_version"}
+        )
         wrong = writer.finish(version="wrong", **fields)
     with pytest.raises(BundleError, match=re.escape(said)):
         load_model(wrong)
@@ -170,7 +172,7 @@ def test_an_active_version_that_cannot_be_loaded_is_said_once(
 ) -> None:
     shutil.rmtree(folder / "bundles" / second)
     Registry(client).activate(second)
-    wait_for(lambda: second in http.get("/health/ready").json()["refused"])
+    wait_for(lambda: second in http.get("/health/ready").json()["rejected"])
     assert version_of(http) == "made-1"
     time.sleep(0.3)
     assert sum("can't be loaded" in record.message for record in caplog.records) == 1
@@ -180,14 +182,18 @@ def test_an_active_version_that_cannot_be_loaded_is_said_once(
     }
     assert states[second].startswith("refused: ")
     Registry(client).rollback()
-    wait_for(lambda: http.get("/health/ready").json()["refused"] == {})
+    wait_for(lambda: http.get("/health/ready").json()["rejected"] == {})
 
 
 def test_a_start_with_an_unusable_active_version_serves_the_last_good_one(
-    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path, tmp_path: Path
+    store: EmbeddedStore,
+    client: redis.Redis,
+    synthetic_bundle: Bundle,
+    folder: Path,
+    tmp_path: Path,
 ) -> None:
     settings = settings_for(store.url, folder)
-    good = publish_and_activate(made_bundle, folder, store.url)
+    good = publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings) as http:
         assert http.get("/health/ready").json()["version"] == good
     broken = make_bundle(tmp_path / "broken", version="broken-1", flip_golden=True)
@@ -196,13 +202,13 @@ def test_a_start_with_an_unusable_active_version_serves_the_last_good_one(
         for _ in range(2):  # also after the watcher has looked again
             ready = http.get("/health/ready").json()
             assert ready["version"] == good
-            assert "golden" in ready["refused"]["broken-1"]
+            assert "golden" in ready["rejected"]["broken-1"]
             time.sleep(0.2)
         assert Registry(client).active() == "broken-1"  # the operator's choice is not undone
 
 
 def test_not_ready_until_a_version_is_active(
-    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> None:
     with serving(settings_for(store.url, folder)) as http:
         for response in (http.get("/health/ready"), http.post("/recommend", json={"history": []})):
@@ -210,15 +216,15 @@ def test_not_ready_until_a_version_is_active(
             assert response.headers["content-type"] == "application/problem+json"
             assert "no version is active" in response.json()["detail"]
         assert http.get("/health/live").status_code == 200
-        publish_and_activate(made_bundle, folder, store.url)
+        publish_and_activate(synthetic_bundle, folder, store.url)
         wait_for(lambda: http.get("/health/ready").status_code == 200)
         assert version_of(http) == "made-1"
 
 
 def test_closed_admin_endpoints(
-    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> None:
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings_for(store.url, folder, admin_token=None)) as http:
         for headers in ({}, AS_ADMIN):
             response = http.get("/admin/models", headers=headers)
@@ -279,9 +285,9 @@ def test_fresh_items_become_recommendable(
 
 
 def test_past_the_limit_requests_are_refused_at_once(
-    store: EmbeddedStore, client: redis.Redis, made_bundle: Bundle, folder: Path
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> None:
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     app = create_app(settings_for(store.url, folder, max_in_flight=1))
     with TestClient(app) as http:
         app.state.service.admission.enter()  # as while another one is being answered

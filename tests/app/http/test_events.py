@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from model_store import keys
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
-from tests.made_bundle import Catalogue
+from tests.synthetic_bundle import Catalogue
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from app.model.arrays import FloatArray, IndexArray
 from model_store.bundle import Bundle, BundleWriter
 from model_store.manifest import RetrieverInfo
 from offline.export.retriever import RetrieverSize, build_retriever
-from tests.made_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
 SIZE = 16
 N_ITEMS = 6_000
@@ -50,7 +50,7 @@ def best_exactly(
     table: FloatArray,
     user: FloatArray,
     k: int,
-    refused: IndexArray,
+    excluded: IndexArray,
     allowed: IndexArray | None = None,
 ) -> IndexArray:
     """item_indices of the k best by scoring everything, ties to the lower."""
@@ -59,7 +59,7 @@ def best_exactly(
     permitted[1:] = allowed is None
     if allowed is not None:
         permitted[allowed] = True
-    permitted[refused] = False
+    permitted[excluded] = False
     items = np.flatnonzero(permitted)
     order = np.argsort(-scores[items], kind="stable")
     return items[order[:k]].astype(np.int32)

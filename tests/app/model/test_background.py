@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from app.model.background import LONGEST_PAUSE_S, LOWEST_PRIORITY, give_way, run_beside
+from app.model.background import LONGEST_PAUSE_S, LOWEST_PRIORITY, run_background, yield_cpu
 
 pytestmark = pytest.mark.alone
 
@@ -23,12 +23,12 @@ def work_for(seconds: float) -> None:
 def timed_pause_s() -> float:
     work_for(0.01)
     started = time.perf_counter()
-    give_way()
+    yield_cpu()
     return time.perf_counter() - started
 
 
 def test_work_beside_pauses_for_longer_than_it_takes() -> None:
-    assert 0.02 < asyncio.run(run_beside(timed_pause_s)) < 2 * LONGEST_PAUSE_S
+    assert 0.02 < asyncio.run(run_background(timed_pause_s)) < 2 * LONGEST_PAUSE_S
 
 
 def test_other_work_does_not_pause() -> None:
@@ -41,13 +41,13 @@ def test_it_has_the_lowest_priority_and_nobody_else() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = priority()
-    assert asyncio.run(run_beside(priority)) == LOWEST_PRIORITY
+    assert asyncio.run(run_background(priority)) == LOWEST_PRIORITY
     assert priority() == before
 
 
 def test_who_is_called_off_does_not_wait_for_the_work() -> None:
     async def call_off() -> float:
-        task = asyncio.create_task(run_beside(lambda: time.sleep(0.5)))
+        task = asyncio.create_task(run_background(lambda: time.sleep(0.5)))
         await asyncio.sleep(0.05)
         started = time.perf_counter()
         task.cancel()
@@ -63,4 +63,4 @@ def test_what_goes_wrong_is_told() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        asyncio.run(run_beside(fail))
+        asyncio.run(run_background(fail))

@@ -24,28 +24,28 @@ def sequence(bundle: Bundle, provider: inference.Provider) -> SequenceModel:
     return SequenceModel(session, bundle.item_table, bundle.manifest.model.max_length)
 
 
-def test_a_cuda_that_is_not_there_is_refused(made_bundle: Bundle) -> None:
+def test_a_cuda_that_is_not_there_is_refused(synthetic_bundle: Bundle) -> None:
     """The runtime goes on without it and says so in its log at most."""
-    if device_is_there(made_bundle):
+    if device_is_there(synthetic_bundle):
         pytest.skip("there is a device")
     with pytest.raises(ConfigError, match=r"PROVIDER=cuda: model\.onnx runs on"):
-        open_session(made_bundle.folder / files.MODEL, "cuda")
+        open_session(synthetic_bundle.folder / files.MODEL, "cuda")
 
 
 def test_a_driver_without_a_usable_device_is_told(
-    made_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    synthetic_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if device_is_there(made_bundle):
+    if device_is_there(synthetic_bundle):
         pytest.skip("there is a device")
     monkeypatch.setattr(inference, "_has_driver", lambda: True)
     with caplog.at_level(logging.WARNING):
-        session = open_session(made_bundle.folder / files.MODEL, "auto")
+        session = open_session(synthetic_bundle.folder / files.MODEL, "auto")
     assert session.get_providers() == [CPU]
     assert f"{CUDA} is not usable here" in caplog.text
 
 
-def test_one_output_for_all_lengths_in_their_order(made_bundle: Bundle) -> None:
-    model = sequence(made_bundle, "cpu")
+def test_one_output_for_all_lengths_in_their_order(synthetic_bundle: Bundle) -> None:
+    model = sequence(synthetic_bundle, "cpu")
     rng = np.random.default_rng(0)
     histories = [
         rng.integers(1, len(model.table), length).astype(np.int32)
@@ -58,10 +58,10 @@ def test_one_output_for_all_lengths_in_their_order(made_bundle: Bundle) -> None:
         np.testing.assert_allclose(model.table @ user, alone, atol=1e-5)
 
 
-def test_a_user_vector_costs_nothing_for_each_item(made_bundle: Bundle) -> None:
-    size = made_bundle.item_table.shape[1]
+def test_a_user_vector_costs_nothing_for_each_item(synthetic_bundle: Bundle) -> None:
+    size = synthetic_bundle.item_table.shape[1]
     large = np.ones((1_000_000, size), dtype=np.float32)
-    model = sequence(made_bundle, "cpu").with_table(large)
+    model = sequence(synthetic_bundle, "cpu").with_table(large)
     history = np.arange(1, 20, dtype=np.int32)
 
     def fastest_s(ask: Callable[[list[IndexArray]], object]) -> float:
@@ -71,11 +71,11 @@ def test_a_user_vector_costs_nothing_for_each_item(made_bundle: Bundle) -> None:
 
 
 @pytest.mark.accelerator
-def test_a_device_answers_as_the_cpu_does(made_bundle: Bundle) -> None:
-    if not device_is_there(made_bundle):
+def test_a_device_answers_as_the_cpu_does(synthetic_bundle: Bundle) -> None:
+    if not device_is_there(synthetic_bundle):
         pytest.skip("there is no CUDA device")
     history = np.arange(1, 20, dtype=np.int32)
-    on_device, on_cpu = sequence(made_bundle, "cuda"), sequence(made_bundle, "cpu")
+    on_device, on_cpu = sequence(synthetic_bundle, "cuda"), sequence(synthetic_bundle, "cpu")
     assert on_device.execution_provider == CUDA
     for ask in ("scores", "user_vectors"):
         [found], [wanted] = (getattr(model, ask)([history]) for model in (on_device, on_cpu))

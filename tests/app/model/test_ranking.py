@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model.ranking import are_members, best_of, block, kth_best, top_k
+from app.model.ranking import are_members, best_of, kth_best, mask, top_k
 from app.recommend.diversity import diversify, pool_size
 
 # Few distinct values, so that ties are common.
@@ -25,7 +25,7 @@ def test_top_k_is_the_sorted_head_with_ties_by_index(
     indices = st.sets(st.integers(1, len(scores) - 1))
     blocked, allowed = data.draw(indices), data.draw(st.none() | indices)
     array = np.array(scores, dtype=np.float32)
-    block(array, np.array(sorted(blocked), dtype=np.int32))
+    mask(array, np.array(sorted(blocked), dtype=np.int32))
     given_allowed = None if allowed is None else np.array(sorted(allowed), dtype=np.int32)
     expected = brute_force(
         scores, k, set(range(len(scores))) if allowed is None else allowed, blocked

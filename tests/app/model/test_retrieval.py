@@ -16,7 +16,7 @@ from model_store.bundle import Bundle
 from model_store.errors import BundleError
 from tests.app.model.retrieved import N_ITEMS, best_exactly, bundle_with_retriever, make_vectors
 from tests.contracts.tree import ROOT
-from tests.made_bundle import make_bundle
+from tests.synthetic_bundle import make_bundle
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +47,18 @@ def recall(
     table: FloatArray,
     users: FloatArray,
     k: int,
-    refused: IndexArray = NO_ITEMS,
+    excluded: IndexArray = NO_ITEMS,
     allowed: IndexArray | None = None,
 ) -> float:
     """Of the k best; every answer is checked to be permitted, in order, and of full length."""
     shares = []
     for user in users:
-        wanted = best_exactly(table, user, k, refused, allowed)
-        items, scores = retriever.best(user, k, refused, allowed)
+        wanted = best_exactly(table, user, k, excluded, allowed)
+        items, scores = retriever.best(user, k, excluded, allowed)
         assert items.dtype == np.int32
         assert scores.dtype == np.float32
         assert len(items) == len(wanted) == len(set(items.tolist()))
-        assert not np.isin(items, refused).any()
+        assert not np.isin(items, excluded).any()
         assert items.min(initial=1) > 0
         assert allowed is None or np.isin(items, allowed).all()
         np.testing.assert_allclose(scores, table[items] @ user, rtol=1e-5)
@@ -78,7 +78,7 @@ def test_the_best_are_found(
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets of some size are copied, or none is."""
     if request.param == "grouped":
-        monkeypatch.setattr(retrieval, "MOST_COPIED_BYTES", 0)
+        monkeypatch.setattr(retrieval, "MAX_COPIED_BYTES", 0)
         monkeypatch.setattr(retrieval, "GROUPED_SHARE", 0.3)
 
 
@@ -99,7 +99,7 @@ def test_a_filter_that_goes_with_the_lists_is_answered(
 ) -> None:
     """All allowed items lie in some of the lists, most of which no user is near."""
     retriever = retriever.with_table(bundle.item_table)
-    places = bundle.retriever_places
+    places = bundle.retriever_list_ids
     assert places is not None
     for start in (0, 20, 40):
         lists = np.arange(start, start + 14)
@@ -126,9 +126,9 @@ def test_refusing_the_very_best_leaves_the_next(
 ) -> None:
     for user in users[:16]:
         best_first = np.argsort(-(bundle.item_table[1:] @ user)) + 1
-        refused = best_first[:count].astype(np.int32)
-        refused = np.concatenate([refused[::-1], refused[:3], np.zeros(2, np.int32)])
-        assert recall(retriever, bundle.item_table, user[None], 10, refused) >= 0.8
+        excluded = best_first[:count].astype(np.int32)
+        excluded = np.concatenate([excluded[::-1], excluded[:3], np.zeros(2, np.int32)])
+        assert recall(retriever, bundle.item_table, user[None], 10, excluded) >= 0.8
 
 
 @pytest.mark.parametrize("n_shown", [10, 50, 200, 500])
@@ -163,29 +163,29 @@ def test_exclusions_filters_and_appended_items_go_together(
     fresh = users[:40] / np.linalg.norm(users[:40], axis=1, keepdims=True)
     table = np.concatenate([bundle.item_table, 3 * fresh])
     grown = retriever.with_table(table)
-    loners = bundle.retriever_loners
+    outliers = bundle.retriever_outliers
     for seed, user in enumerate(users[:6]):
         best_first = np.argsort(-(table[1:] @ user)).astype(np.int32) + 1
         some = np.union1d(random_items(2_500, seed), np.arange(N_ITEMS - 5, len(table)))
-        for refused in (
+        for excluded in (
             best_first[:n_refused],
             best_first[::2][:n_refused],
             random_items(n_refused),
         ):
-            for allowed in (None, some.astype(np.int32), np.union1d(random_items(1_200), loners)):
-                assert recall(grown, table, user[None], k, refused, allowed) >= 0.8
+            for allowed in (None, some.astype(np.int32), np.union1d(random_items(1_200), outliers)):
+                assert recall(grown, table, user[None], k, excluded, allowed) >= 0.8
 
 
-def test_a_bundle_of_before_there_were_loners_is_served(
+def test_an_index_without_outliers_is_served(
     tmp_path: Path, users: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = np.empty(0, np.int32)
-    monkeypatch.setattr("offline.export.retriever._take_loners", lambda *_: nobody)
-    bundle = bundle_with_retriever(tmp_path, thorough=())
+    monkeypatch.setattr("offline.export.retriever._take_outliers", lambda *_: nobody)
+    bundle = bundle_with_retriever(tmp_path, wide_probes=())
     files = dict(bundle.manifest.files)
-    del files["retriever_loners.npy"]
+    del files["retriever_outliers.npy"]
     bundle.manifest.model_copy(update={"files": files}).save(bundle.folder / "manifest.json")
-    (bundle.folder / "retriever_loners.npy").unlink()
+    (bundle.folder / "retriever_outliers.npy").unlink()
     bundle = Bundle.open(bundle.folder)
     retriever = Retriever.open(bundle, bundle.item_table)
     assert retriever
@@ -193,15 +193,15 @@ def test_a_bundle_of_before_there_were_loners_is_served(
     assert recall(retriever, bundle.item_table, users, 10, random_items(1_000)) >= 0.97
 
 
-@pytest.mark.parametrize("loners", [[0, 5], [5, N_ITEMS + 1]])
-def test_loners_outside_the_catalogue_are_refused(tmp_path: Path, loners: list[int]) -> None:
+@pytest.mark.parametrize("outliers", [[0, 5], [5, N_ITEMS + 1]])
+def test_outliers_outside_the_catalogue_are_refused(tmp_path: Path, outliers: list[int]) -> None:
     bundle = bundle_with_retriever(tmp_path)
     info = bundle.manifest.retriever
     assert info
-    changed = info.model_copy(update={"n_loners": 2})
-    np.save(bundle.folder / "retriever_loners.npy", np.array(loners, np.int32))
+    changed = info.model_copy(update={"n_outliers": 2})
+    np.save(bundle.folder / "retriever_outliers.npy", np.array(outliers, np.int32))
     bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"retriever": changed}))
-    with pytest.raises(BundleError, match=rf"from {loners[0]} to {loners[1]}, expected int32"):
+    with pytest.raises(BundleError, match=rf"from {outliers[0]} to {outliers[1]}, expected int32"):
         Retriever.open(bundle, bundle.item_table)
 
 
@@ -221,7 +221,7 @@ def test_appended_items_are_scored_exactly(
         np.concatenate([random_items(5_000), new[::2]]),
     ):
         assert recall(grown, table, users, 20, allowed=allowed) >= 0.96
-    assert recall(grown, table, users, 20, refused=new) >= 0.96
+    assert recall(grown, table, users, 20, excluded=new) >= 0.96
 
 
 @pytest.mark.parametrize("n_twins", [2, 3, 7, 40])
@@ -241,8 +241,8 @@ def test_the_golden_requests_decide(
 ) -> None:
     seen = [random_items(30, seed) for seed in range(len(users))]
     wanted = [
-        best_exactly(bundle.item_table, user, 10, refused)
-        for user, refused in zip(users, seen, strict=True)
+        best_exactly(bundle.item_table, user, 10, excluded)
+        for user, excluded in zip(users, seen, strict=True)
     ]
     assert retriever.verify(users, wanted, seen) >= 0.98
     with pytest.raises(BundleError, match=r"finds 0\.\d+ of the golden requests' items, 0.95 are"):
@@ -348,7 +348,7 @@ def test_recent_sets_are_told_apart_by_what_is_in_them() -> None:
         made.append(items)
         return len(made)
 
-    sets = RecentSets(make, most_items=1_000)
+    sets = RecentSets(make, max_items=1_000)
     first = np.arange(1, 301, dtype=np.int32)
     twin = first.copy()
     twin[7] = 7  # same length, ends and middle

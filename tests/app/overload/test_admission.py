@@ -13,7 +13,7 @@ import redis
 import uvicorn
 
 from app.main import create_app
-from app.overload.admission import CALM_S, LEAST_AT_ONCE, PATIENCE_S, Admission
+from app.overload.admission import CALM_S, MIN_AT_ONCE, PATIENCE_S, Admission
 from app.overload.demand import FIRST_COST_S, MEMORY_S, SAMPLE_ANSWERS
 from app.serve import server_config
 from model_store.bundle import Bundle
@@ -47,7 +47,7 @@ def test_dear_answers_leave_room_for_fewer() -> None:
     many = admission.limit
     assert many > first
     answer(admission, SAMPLE_ANSWERS * 4, 0.002, waiting=many)
-    assert LEAST_AT_ONCE <= admission.limit < first
+    assert MIN_AT_ONCE <= admission.limit < first
 
 
 def test_idleness_teaches_nothing() -> None:
@@ -72,17 +72,17 @@ def test_answers_with_little_to_do_teach_nothing() -> None:
 
 def test_a_burst_is_taken_in() -> None:
     admission = Admission(max_wait_s=1e-6, max_in_flight=1_000)
-    for _ in range(20 * LEAST_AT_ONCE):
-        assert not admission.refuses()
+    for _ in range(20 * MIN_AT_ONCE):
+        assert not admission.rejects()
         admission.enter()
 
 
 def test_a_guess_is_no_reason_to_refuse() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(50 * int(1 / FIRST_COST_S)):
-        admission.refuses()
+        admission.rejects()
     for _ in range(admission.limit + 1):
-        assert not admission.refuses()
+        assert not admission.rejects()
         admission.enter()
 
 
@@ -91,13 +91,13 @@ def test_what_came_before_anything_was_measured_is_not_held_against_anybody() ->
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(25):
         for _ in range(100):
-            admission.refuses()
+            admission.rejects()
         answer(admission, SAMPLE_ANSWERS, 0.0)
         time.sleep(0.01)
     time.sleep(3 * MEMORY_S)
     answer(admission, SAMPLE_ANSWERS * 2, 0.0005, waiting=admission.limit)
     for _ in range(2 * admission.limit):
-        assert not admission.refuses()
+        assert not admission.rejects()
         admission.enter()
 
 
@@ -108,7 +108,7 @@ def test_what_piled_up_in_a_pause_is_taken_in() -> None:
     # At half of the capacity, 250 a second: those of a pause come all at once.
     for _ in range(6):
         for _ in range(20):
-            assert not admission.refuses()
+            assert not admission.rejects()
             admission.enter()
         for _ in range(20):
             work(0.002)
@@ -124,7 +124,7 @@ def test_more_than_can_be_answered_is_refused_before_long() -> None:
     n_answered = n_refused = 0
     while not n_refused and time.perf_counter() - begun_s < PATIENCE_S:
         for _ in range(5):  # five come while one is answered
-            if admission.refuses():
+            if admission.rejects():
                 n_refused += 1
             else:
                 admission.enter()
@@ -133,47 +133,47 @@ def test_more_than_can_be_answered_is_refused_before_long() -> None:
         n_answered += 1
     assert n_refused
     assert time.perf_counter() - begun_s < 0.5 * PATIENCE_S
-    assert n_answered > LEAST_AT_ONCE
+    assert n_answered > MIN_AT_ONCE
 
 
 def test_a_queue_that_stays_is_cut_until_it_is_calm(monkeypatch: pytest.MonkeyPatch) -> None:
     patience_s = 0.2
     monkeypatch.setattr("app.overload.admission.PATIENCE_S", patience_s)
     admission = Admission(max_wait_s=1e-6, max_in_flight=100)
-    for _ in range(LEAST_AT_ONCE + 2):
+    for _ in range(MIN_AT_ONCE + 2):
         admission.enter()
-    assert not admission.refuses()
+    assert not admission.rejects()
     time.sleep(patience_s + 0.01)
-    assert admission.refuses()
+    assert admission.rejects()
     admission.leave()
-    assert admission.refuses()  # still above the limit
+    assert admission.rejects()  # still above the limit
     for _ in range(2):
         admission.leave()
-    assert not admission.refuses()
+    assert not admission.rejects()
     admission.enter()
-    assert admission.refuses()  # no new burst so soon after
+    assert admission.rejects()  # no new burst so soon after
     time.sleep(CALM_S + 0.01)
     admission.leave()
     admission.enter()
-    assert not admission.refuses()
+    assert not admission.rejects()
 
 
 def test_the_upper_bound_holds_in_a_burst() -> None:
     admission = Admission(max_wait_s=1.0, max_in_flight=3)
     for _ in range(3):
-        assert not admission.refuses()
+        assert not admission.rejects()
         admission.enter()
-    assert admission.refuses()
+    assert admission.rejects()
     admission.leave()
-    assert not admission.refuses()
+    assert not admission.rejects()
 
 
 @pytest.fixture
 def service(
-    store: EmbeddedStore, made_bundle: Bundle, folder: Path, client: redis.Redis
+    store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path, client: redis.Redis
 ) -> Iterator[tuple[int, Admission]]:
     """A real server that can hold one request; its port, and what decides."""
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     settings = settings_for(store.url, folder, max_in_flight=1)
     app = create_app(settings)
     server = uvicorn.Server(server_config(app, settings))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.model.inference import CALL_COST_POSITIONS, group_by_length
-from app.overload.batching import MOST_TOGETHER, MOST_TURNS, Batcher
+from app.overload.batching import MAX_EXTRA_ITERATIONS, MAX_TOGETHER, Batcher
 
 
 class Doubling:
@@ -56,10 +56,10 @@ def test_another_context_is_another_batch() -> None:
 
 
 def test_a_batch_has_a_largest_size() -> None:
-    count = 2 * MOST_TOGETHER + 1
+    count = 2 * MAX_TOGETHER + 1
     answers, batches = run(*((one, "a") for one in range(count)))
     assert answers == [2 * one for one in range(count)]
-    assert [len(batch) for batch in batches] == [MOST_TOGETHER, MOST_TOGETHER, 1]
+    assert [len(batch) for batch in batches] == [MAX_TOGETHER, MAX_TOGETHER, 1]
 
 
 def test_what_fails_fails_alone() -> None:
@@ -91,7 +91,7 @@ def test_nothing_is_computed_where_all_callers_have_gone() -> None:
         gone = [asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2)]
         for task in gone:
             asyncio.get_running_loop().call_soon(task.cancel)
-        for _ in range(MOST_TURNS + 3):
+        for _ in range(MAX_EXTRA_ITERATIONS + 3):
             await asyncio.sleep(0)
         assert all(task.cancelled() for task in gone)
 
@@ -130,11 +130,11 @@ def run_with_turns_between(n_turns: int) -> list[list[int]]:
 
 
 def test_a_small_part_of_what_is_under_way_waits_for_the_others() -> None:
-    assert run_with_turns_between(MOST_TURNS) == [[0, 2, 4, 1, 3, 5]]
+    assert run_with_turns_between(MAX_EXTRA_ITERATIONS) == [[0, 2, 4, 1, 3, 5]]
 
 
 def test_nobody_waits_for_long() -> None:
-    assert run_with_turns_between(MOST_TURNS + 2) == [[0, 2, 4], [1, 3, 5]]
+    assert run_with_turns_between(MAX_EXTRA_ITERATIONS + 2) == [[0, 2, 4], [1, 3, 5]]
 
 
 def test_the_loop_turns_between_batches() -> None:
@@ -146,8 +146,8 @@ def test_the_loop_turns_between_batches() -> None:
         return list(asked)
 
     async def ask_all() -> None:
-        batcher = Batcher(answer, lambda: 2 * MOST_TOGETHER)
-        asked = [batcher.ask([one], "a") for one in range(2 * MOST_TOGETHER)]
+        batcher = Batcher(answer, lambda: 2 * MAX_TOGETHER)
+        asked = [batcher.ask([one], "a") for one in range(2 * MAX_TOGETHER)]
         asking = asyncio.gather(*asked)
         while not asking.done():
             seen.append("turn")
@@ -155,7 +155,7 @@ def test_the_loop_turns_between_batches() -> None:
 
     asyncio.run(ask_all())
     first, second = (place for place, what in enumerate(seen) if what == "batch")
-    assert seen[first:second].count("turn") == MOST_TURNS + 1
+    assert seen[first:second].count("turn") == MAX_EXTRA_ITERATIONS + 1
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -16,7 +16,7 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.id_table import IdTable
 from tests.app.conftest import publish_and_activate, serving, settings_for
-from tests.made_bundle import GENRES, Catalogue, expected_scores
+from tests.synthetic_bundle import GENRES, Catalogue, expected_scores
 
 # The service is shared by all examples on purpose: nothing of a request may stay behind.
 law = settings(
@@ -251,7 +251,7 @@ def test_similar_items(http: TestClient, catalogue: Catalogue) -> None:
 def test_many_exclusions_are_looked_up_together(
     http: TestClient,
     store: EmbeddedStore,
-    made_bundle: Bundle,
+    synthetic_bundle: Bundle,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -268,7 +268,7 @@ def test_many_exclusions_are_looked_up_together(
     monkeypatch.setattr(id_map, "FEWEST_TOGETHER", 20)
     request = {"history": ["i1", "i2"], "k": 60, "exclude": [f"i{n}" for n in range(30, 90)]}
     expected = ids_of(ask(http, **request))
-    publish_and_activate(made_bundle, folder, store.url)
+    publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings_for(store.url, folder)) as quick:
         answer = ask(quick, **request)
     assert 60 in asked

@@ -22,10 +22,10 @@ from tests.app.deployment.test_lifecycle import wait_for
 
 
 @pytest.fixture
-def own_store(tmp_path: Path, made_bundle: Bundle) -> Iterator[EmbeddedStore]:
+def own_store(tmp_path: Path, synthetic_bundle: Bundle) -> Iterator[EmbeddedStore]:
     (tmp_path / "bundles").mkdir()
     with EmbeddedStore(tmp_path / "store", fsync="everysec") as store:
-        publish_and_activate(made_bundle, tmp_path, store.url)
+        publish_and_activate(synthetic_bundle, tmp_path, store.url)
         yield store
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.errors import InputError
-from offline.data.complaints import Complaint, ComplaintKind, Complaints
 from offline.data.dataset import Dataset, read_dataset
+from offline.data.issues import Issue, IssueKind, Issues
 
 
 def histories(dataset: Dataset) -> dict[str, list[str]]:
@@ -43,7 +43,7 @@ def test_odd_ids_stay_as_they_stand(tmp_path, form):
     dataset = read_dataset(path)
     assert dataset.interactions.user_ids == ODD_IDS
     assert list(dataset.interactions.item_ids.ids) == ODD_IDS[::-1]
-    assert dataset.complaints.lines() == []
+    assert dataset.issues.lines() == []
     assert dataset.interactions.ratings is None
     assert dataset.attributes.names == ()
     assert dataset.attributes.n_items == len(ODD_IDS)
@@ -67,7 +67,7 @@ def test_items_are_numbered_by_the_catalogue_then_by_first_appearance(tmp_path):
     title = dataset.attributes.get("title")
     assert title is not None
     assert title.values == ["B", "C", "A", None, None]
-    [line] = dataset.complaints.lines()
+    [line] = dataset.issues.lines()
     assert line.startswith("interactions.csv: 3 rows of items that the catalogue lacks kept")
     assert line.endswith("(item 'new2'; item 'new1'; …)")
 
@@ -96,7 +96,7 @@ def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
     assert histories(dataset) == {"u": ["a", "i" * 512, "b"]}
     assert dataset.interactions.ratings is not None
     assert dataset.interactions.ratings.tolist() == [5, 5, 3.5]
-    assert [line.removeprefix("mine.csv: ") for line in dataset.complaints.lines()] == [
+    assert [line.removeprefix("mine.csv: ") for line in dataset.issues.lines()] == [
         (
             "1 row with another number of fields than the header dropped "
             "(line 12: 3 fields instead of 4)"
@@ -118,7 +118,7 @@ def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
 def test_lines_are_right_behind_quoted_line_breaks(tmp_path):
     text = 'user_id,item_id,timestamp,note\nu,a,1,"two\nlines"\nu,b,soon,x\n'
     dataset = read_dataset(written(tmp_path, text))
-    assert dataset.complaints.lines() == [
+    assert dataset.issues.lines() == [
         "interactions.csv: 1 row with an unreadable timestamp dropped (line 4: 'soon')"
     ]
 
@@ -136,7 +136,7 @@ def test_parquet_counts_rows_and_takes_typed_columns(tmp_path):
     dataset = read_dataset(path)
     assert histories(dataset) == {"1": ["10"]}
     assert dataset.interactions.timestamps.tolist() == [86400.0]
-    assert dataset.complaints.lines() == [
+    assert dataset.issues.lines() == [
         "mine.parquet: 1 row without a user id dropped (row 2)",
         "mine.parquet: 1 row without an item id dropped (row 3)",
     ]
@@ -154,7 +154,7 @@ def test_bad_and_repeated_items_are_complained_of(tmp_path):
     assert dataset.attributes.names == ("title", "year", "tags")
     assert dataset.attributes.row(1) == {"title": "First", "year": 1995, "tags": ["x", "y"]}
     assert dataset.attributes.row(2) == {"title": None, "year": 1996, "tags": None}
-    assert dataset.complaints.lines() == [
+    assert dataset.issues.lines() == [
         "items.csv: 1 row without an item id dropped (line 4)",
         "items.csv: 1 row repeating the item id of an earlier one dropped (line 5: 'a')",
         "items.csv: 1 row without a title kept (line 3: 'b')",
@@ -190,8 +190,8 @@ def test_parquet_columns_become_attributes_of_their_kind(tmp_path):
         "stock": 0,
         "place": None,
     }
-    assert dataset.complaints.count(ComplaintKind.COLUMN_NOT_READ) == 1
-    assert dataset.complaints.lines() == [
+    assert dataset.issues.count(IssueKind.COLUMN_NOT_READ) == 1
+    assert dataset.issues.lines() == [
         (
             "items.parquet: 1 column that can't become an attribute left out "
             "('made of' of type Struct({'a': Int64}))"
@@ -281,7 +281,7 @@ def test_histories_are_a_stable_sort_of_the_file(tmp_path_factory, drawn):
     }
     assert dataset.interactions.user_ids == list(expected)
     n_repeated = len(drawn) - len(dict.fromkeys(drawn))
-    assert dataset.complaints.count(ComplaintKind.REPEATED_INTERACTION) == n_repeated
+    assert dataset.issues.count(IssueKind.REPEATED_INTERACTION) == n_repeated
 
 
 def test_a_data_set_is_read_back_as_it_was_saved(tmp_path):
@@ -295,17 +295,15 @@ def test_a_data_set_is_read_back_as_it_was_saved(tmp_path):
     loaded = Dataset.load(tmp_path / "saved")
     assert histories(loaded) == histories(saved) == {"ü": ["b", "a"]}
     assert loaded.attributes == saved.attributes
-    assert loaded.complaints == saved.complaints
-    assert loaded.complaints.lines() == saved.complaints.lines()
+    assert loaded.issues == saved.issues
+    assert loaded.issues.lines() == saved.issues.lines()
     for name in ("offsets", "items", "timestamps", "ratings"):
         before, after = getattr(saved.interactions, name), getattr(loaded.interactions, name)
         np.testing.assert_array_equal(before, after)
         assert before.dtype == after.dtype
 
 
-@pytest.mark.parametrize(
-    "name", ["items.npy", "user_ids.json", "attributes.json", "complaints.json"]
-)
+@pytest.mark.parametrize("name", ["items.npy", "user_ids.json", "attributes.json", "issues.json"])
 def test_a_damaged_saved_data_set_is_refused(tmp_path, name):
     read_dataset(written(tmp_path, GOOD)).save(tmp_path / "saved")
     (tmp_path / "saved" / name).write_bytes(b"\x93 damaged")
@@ -313,13 +311,11 @@ def test_a_damaged_saved_data_set_is_refused(tmp_path, name):
         Dataset.load(tmp_path / "saved")
 
 
-def test_complaints_keep_a_few_examples_and_count_all():
-    complaints = Complaints()
+def test_issues_keep_a_few_examples_and_count_all():
+    issues = Issues()
     for line in range(10):
-        complaints.add("f", ComplaintKind.MISSING_USER, 1, [f"line {line}"])
-    complaints.add("f", ComplaintKind.MISSING_ITEM, 0, ["never"])
-    assert list(complaints) == [
-        Complaint("f", ComplaintKind.MISSING_USER, 10, ["line 0", "line 1", "line 2"])
-    ]
-    assert complaints.count(ComplaintKind.MISSING_USER) == 10
-    assert complaints.count(ComplaintKind.MISSING_USER, "other") == 0
+        issues.add("f", IssueKind.MISSING_USER, 1, [f"line {line}"])
+    issues.add("f", IssueKind.MISSING_ITEM, 0, ["never"])
+    assert list(issues) == [Issue("f", IssueKind.MISSING_USER, 10, ["line 0", "line 1", "line 2"])]
+    assert issues.count(IssueKind.MISSING_USER) == 10
+    assert issues.count(IssueKind.MISSING_USER, "other") == 0

@@ -92,7 +92,7 @@ def test_all_forms_read_alike(tmp_path, write):
     assert interactions.timestamps.tolist() == [100, 200, 200, 50]
     assert interactions.ratings is not None
     assert interactions.ratings.tolist() == [5, 4, 1, 3]
-    assert dataset.complaints.lines() == []
+    assert dataset.issues.lines() == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_dat_files_name_their_bad_lines(tmp_path):
     ml_1m(tmp_path)
     with (tmp_path / "ratings.dat").open("a") as file:
         file.write("9::1::5\n9::1::5::never\n")
-    lines = read_dataset(tmp_path).complaints.lines()
+    lines = read_dataset(tmp_path).issues.lines()
     assert "(line 5: 3 fields instead of 4)" in lines[0]
     assert "(line 6: 'never')" in lines[1]
 

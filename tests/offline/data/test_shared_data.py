@@ -28,5 +28,5 @@ def test_counts(name, n_interactions, n_users, n_seen_items, n_items):
     assert interactions.n_users == n_users
     assert interactions.n_items == dataset.attributes.n_items == n_items
     assert len(set(interactions.items.tolist())) == n_seen_items
-    assert dataset.complaints.lines() == []
+    assert dataset.issues.lines() == []
     assert len(leave_one_out(interactions).test) == n_users

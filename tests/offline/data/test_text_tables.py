@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from model_store.errors import InputError
 from offline.data import text_tables
-from offline.data.complaints import ComplaintKind, Complaints
+from offline.data.issues import IssueKind, Issues
 from offline.data.text_tables import TextTable, open_csv, open_headless
 
 
-def read(table: TextTable, *columns: str) -> tuple[list[int], pl.DataFrame, Complaints]:
-    complaints = Complaints()
-    batches = list(table.batches(columns or table.columns, complaints))
+def read(table: TextTable, *columns: str) -> tuple[list[int], pl.DataFrame, Issues]:
+    issues = Issues()
+    batches = list(table.batches(columns or table.columns, issues))
     places = [place for batch in batches for place in batch.places.to_list()]
-    return places, pl.concat([batch.frame for batch in batches]), complaints
+    return places, pl.concat([batch.frame for batch in batches]), issues
 
 
 def written(tmp_path: Path, text: str | bytes, name: str = "t.csv") -> Path:
@@ -34,11 +34,11 @@ def test_separators_quotes_line_breaks_and_marks_are_found_out(
     rows = [["user", "item"], ["ü 1", "007"], ["2", ""]]
     lines = [separator.join(f"{quote}{field}{quote}" for field in row) for row in rows]
     table = open_csv(written(tmp_path, bom + line_break.join(lines)))
-    places, frame, complaints = read(table)
+    places, frame, issues = read(table)
     assert frame.rows() == [("ü 1", "007"), ("2", "")]
     assert frame.columns == ["user", "item"]
     assert places == [2, 3]
-    assert complaints.lines() == []
+    assert issues.lines() == []
 
 
 def test_only_wanted_columns_are_read_in_the_wanted_order(tmp_path):
@@ -48,10 +48,10 @@ def test_only_wanted_columns_are_read_in_the_wanted_order(tmp_path):
 
 def test_lines_are_counted_through_quoted_line_breaks_and_blank_lines(tmp_path):
     text = 'a,b\n1,"one\ntwo\nthree"\n\n2,x\n3\n"4","y"\n'
-    places, frame, complaints = read(open_csv(written(tmp_path, text)))
+    places, frame, issues = read(open_csv(written(tmp_path, text)))
     assert places == [2, 6, 8]
     assert frame["b"].to_list() == ["one\ntwo\nthree", "x", "y"]
-    [line] = complaints.lines()
+    [line] = issues.lines()
     assert line == (
         "t.csv: 1 row with another number of fields than the header dropped "
         "(line 7: 1 fields instead of 2)"
@@ -59,20 +59,20 @@ def test_lines_are_counted_through_quoted_line_breaks_and_blank_lines(tmp_path):
 
 
 def test_lines_are_counted_through_blank_lines_without_quotes(tmp_path):
-    places, frame, complaints = read(open_csv(written(tmp_path, "a,b\n\n1,x\n2\n3,y,z\n4,w")))
+    places, frame, issues = read(open_csv(written(tmp_path, "a,b\n\n1,x\n2\n3,y,z\n4,w")))
     assert places == [3, 6]
     assert frame["a"].to_list() == ["1", "4"]
-    assert complaints.count(ComplaintKind.FIELD_COUNT) == 2
-    assert "line 4: 1 fields" in complaints.lines()[0]
-    assert "line 5: 3 fields" in complaints.lines()[0]
+    assert issues.count(IssueKind.FIELD_COUNT) == 2
+    assert "line 4: 1 fields" in issues.lines()[0]
+    assert "line 5: 3 fields" in issues.lines()[0]
 
 
 def test_a_misplaced_quote_costs_its_row_alone(tmp_path):
     text = 'a,b\n1,"x"y\n2,"z"\n3,5" nail\n'
-    places, frame, complaints = read(open_csv(written(tmp_path, text)))
+    places, frame, issues = read(open_csv(written(tmp_path, text)))
     assert frame.rows() == [("2", "z"), ("3", '5" nail')]
     assert places == [3, 4]
-    assert complaints.lines() == ["t.csv: 1 row with a misplaced quote dropped (line 2)"]
+    assert issues.lines() == ["t.csv: 1 row with a misplaced quote dropped (line 2)"]
 
 
 def test_a_quote_that_is_never_closed_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from model_store.errors import InputError
 from model_store.files import hash_file
 from model_store.id_map import IdMap
-from model_store.lists import measure_spreads
+from model_store.lists import measure_list_stds
 from model_store.manifest import Probe, RetrieverInfo
 from offline.artifact import Artifact
 from offline.assembly import BundleParts, gather_files, read_retriever
@@ -28,7 +28,12 @@ from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
 from tests.app.model.retrieved import N_ITEMS, SIZE, make_vectors
 
-FILES = ("retriever.faiss", "retriever_lists.bin", "retriever_places.npy", "retriever_loners.npy")
+FILES = (
+    "retriever.faiss",
+    "retriever_lists.bin",
+    "retriever_list_ids.npy",
+    "retriever_outliers.npy",
+)
 Vectors = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int64]
 CHOSEN = RetrieverSize(n_lists=64)
@@ -47,15 +52,15 @@ def info(folder: Path) -> RetrieverInfo:
 def test_probes_say_what_it_takes(info: RetrieverInfo) -> None:
     assert (info.n_lists, info.code_bytes, info.n_queries) == (64, SIZE // 2, 64)
     assert [probe.depth for probe in info.probes] == [10, 15, 20, 30, 50, 70, 100, 150, 200, 500]
-    assert [probe.depth for probe in info.thorough] == [20, 30, 60, 110, 250, 550]
-    assert info.n_loners == N_ITEMS // 50
-    for probe in info.probes + info.thorough:
+    assert [probe.depth for probe in info.wide_probes] == [20, 30, 60, 110, 250, 550]
+    assert info.n_outliers == N_ITEMS // 50
+    for probe in info.probes + info.wide_probes:
         assert NEEDED_RECALL <= probe.recall <= 1
         assert probe.lists <= 64
         assert probe.depth < probe.rescored <= N_ITEMS
 
 
-@pytest.mark.parametrize("kind", ["probes", "thorough"])
+@pytest.mark.parametrize("kind", ["probes", "wide_probes"])
 def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str) -> None:
     """Counted anew with exact scores, lists and codes from the files."""
     table, users = make_vectors()
@@ -65,7 +70,7 @@ def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str)
         for user in users:
             best = np.argsort(-(table[1:] @ user), kind="stable") + 1
             wanted = best[: probe.depth]
-            if kind == "thorough":
+            if kind == "wide_probes":
                 # All that a plain search for the depth returns is refused but the last ten places.
                 plain = next((p for p in info.probes if p.depth >= probe.depth), info.probes[-1])
                 found = best[np.isin(best, search.candidates(user, plain))]
@@ -75,39 +80,39 @@ def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str)
 
 
 class Search:
-    """What the files alone find: codes of the lists that rank best, and the loners."""
+    """What the files alone find: codes of the lists that rank best, and the outliers."""
 
     def __init__(self, folder: Path) -> None:
         table, _ = make_vectors()
         index = faiss.read_index(str(folder / "retriever.faiss"))
-        places, self.loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
-        self.listed = np.setdiff1d(np.arange(1, N_ITEMS + 1), self.loners)
+        places, self.outliers = np.load(folder / FILES[2]), np.load(folder / FILES[3])
+        self.listed = np.setdiff1d(np.arange(1, N_ITEMS + 1), self.outliers)
         self.places = places[self.listed]
         self.centres = index.quantizer.reconstruct_n(0, 64)
         items = table[self.listed]
         lengths = np.linalg.norm(items, axis=1)
-        self.spreads = measure_spreads(lengths, self.places, self.centres, 64)
+        self.list_stds = measure_list_stds(lengths, self.places, self.centres, 64)
         codes = index.pq.compute_codes(items - self.centres[self.places])
         self.decoded = index.pq.decode(codes) + self.centres[self.places]
 
     def candidates(self, user: Vectors, probe: Probe) -> Items:
-        ranked = self.centres @ user + probe.reach * np.linalg.norm(user) * self.spreads
+        ranked = self.centres @ user + probe.spread_weight * np.linalg.norm(user) * self.list_stds
         near = np.argsort(-ranked)[: probe.lists]
         inside = np.flatnonzero(np.isin(self.places, near))
         order = np.argsort(-(self.decoded[inside] @ user))[: probe.rescored]
-        return np.concatenate([self.listed[inside[order]], self.loners])
+        return np.concatenate([self.listed[inside[order]], self.outliers])
 
 
-def test_loners_are_farthest_from_their_centres(info: RetrieverInfo, folder: Path) -> None:
+def test_outliers_are_farthest_from_their_centres(info: RetrieverInfo, folder: Path) -> None:
     table, _ = make_vectors()
     index = faiss.read_index(str(folder / "retriever.faiss"))
-    places, loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
-    assert loners.dtype == np.int32
-    assert len(loners) == info.n_loners == N_ITEMS - index.ntotal
-    assert (np.diff(loners) > 0).all()
+    places, outliers = np.load(folder / FILES[2]), np.load(folder / FILES[3])
+    assert outliers.dtype == np.int32
+    assert len(outliers) == info.n_outliers == N_ITEMS - index.ntotal
+    assert (np.diff(outliers) > 0).all()
     distances = np.linalg.norm(table - index.quantizer.reconstruct_n(0, 64)[places], axis=1)[1:]
-    others = np.delete(distances, loners - 1)
-    assert distances[loners - 1].min() >= others.max()
+    others = np.delete(distances, outliers - 1)
+    assert distances[outliers - 1].min() >= others.max()
 
 
 def test_every_item_is_in_one_list_near_its_centre(info: RetrieverInfo, folder: Path) -> None:
@@ -115,12 +120,12 @@ def test_every_item_is_in_one_list_near_its_centre(info: RetrieverInfo, folder: 
     index = faiss.read_index(str(folder / "retriever.faiss"))
     centres = index.quantizer.reconstruct_n(0, 64)
     distances = ((table[1:, None] - centres[None]) ** 2).sum(axis=2)
-    places, loners = np.load(folder / FILES[2]), np.load(folder / FILES[3])
+    places, outliers = np.load(folder / FILES[2]), np.load(folder / FILES[3])
     assert places.dtype == np.uint16
     assert places[0] == 0
     chosen = distances[np.arange(N_ITEMS), places[1:]]
     np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-4, atol=1e-4)
-    sizes = np.bincount(np.delete(places, loners)[1:], minlength=64)
+    sizes = np.bincount(np.delete(places, outliers)[1:], minlength=64)
     blocks = -(-sizes // 32) * 32
     assert (folder / "retriever_lists.bin").stat().st_size == (blocks * (SIZE // 2 + 8)).sum()
 

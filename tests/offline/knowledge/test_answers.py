@@ -5,17 +5,17 @@ import pytest
 
 from model_store.errors import InputError
 from offline.knowledge.answers import (
-    SHIPPED,
+    BUNDLED,
     AnswerLog,
     StoredAnswer,
     answer_key,
     read_answers,
-    read_shipped,
+    read_bundled,
 )
+from offline.knowledge.bundling import pack_answers
 from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.flaws import Flaw, find_flaw, trim_to_sentence
 from offline.knowledge.prompt import PromptTemplate, read_template
-from offline.knowledge.shipping import pack_answers
 
 FIRST = StoredAnswer("aa", "Un thé à l’ombre.", None, 1)
 SECOND = StoredAnswer("bb", "", Flaw.LOOP, 1)
@@ -60,11 +60,11 @@ def test_a_file_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert read_answers(tmp_path / "none.jsonl") == {}
 
 
-def test_a_damaged_shipped_file_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_bundled_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"{}")[:-5])
     with pytest.raises(InputError, match=r"a\.jsonl\.gz"):
-        read_shipped(tmp_path)
+        read_bundled(tmp_path)
 
 
 def test_everything_that_shapes_an_answer_is_in_its_key() -> None:
@@ -95,22 +95,22 @@ def test_what_doesnt_shape_an_answer_is_not_in_its_key() -> None:
     assert answer_key(other, TEMPLATE, "Title: A") == key
 
 
-def test_every_shipped_answer_is_sound_or_says_what_is_wrong() -> None:
-    shipped = read_shipped(SHIPPED)
-    assert len(shipped) > 1600
+def test_every_bundled_answer_is_sound_or_says_what_is_wrong() -> None:
+    bundled = read_bundled(BUNDLED)
+    assert len(bundled) > 1600
     begins = TEMPLATE.fill("", "film").answer_begins
-    for answer in shipped.values():
+    for answer in bundled.values():
         if answer.flaw is not None:
             assert answer.knowledge == ""
             continue
         assert answer.knowledge == trim_to_sentence(answer.knowledge)
         assert find_flaw(answer.knowledge, begins, "") is None
-    usable = sum(answer.flaw is None for answer in shipped.values())
-    assert usable / len(shipped) > 0.98
+    usable = sum(answer.flaw is None for answer in bundled.values())
+    assert usable / len(bundled) > 0.98
 
 
 def test_packed_answers_are_the_same_bytes_whatever_their_order(tmp_path: Path) -> None:
     pack_answers(tmp_path / "a.jsonl.gz", [FIRST, SECOND])
     pack_answers(tmp_path / "b.jsonl.gz", [SECOND, FIRST])
     assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
-    assert read_shipped(tmp_path) == {"aa": FIRST, "bb": SECOND}
+    assert read_bundled(tmp_path) == {"aa": FIRST, "bb": SECOND}

@@ -34,14 +34,14 @@ def generate(
         config,
         cache,
         regenerate=regenerate,
-        shipped=cache / "shipped",
+        bundled=cache / "bundled",
         open_model=model.open,
     )
 
 
 def ship(cache: Path, title: str, knowledge: str) -> None:
     key = answer_key(CONFIG, read_template(CONFIG.prompt), *texts_of(title))
-    with AnswerLog(cache / "shipped" / "films.jsonl") as log:
+    with AnswerLog(cache / "bundled" / "films.jsonl") as log:
         log.append([StoredAnswer(key, knowledge, None, 1)])
 
 
@@ -81,22 +81,22 @@ def test_no_items_are_no_work(tmp_path: Path) -> None:
     assert (knowledge, model.opened) == ([], 0)
 
 
-def test_shipped_answers_come_before_the_cache_and_the_model(tmp_path: Path) -> None:
+def test_bundled_answers_come_before_the_cache_and_the_model(tmp_path: Path) -> None:
     generate(["Heat"], RecitingModel(), tmp_path)
     ship(tmp_path, "Heat", "Shipped words about Heat.")
     model = RecitingModel()
     knowledge, report = generate(["Heat", "Kim"], model, tmp_path)
     assert knowledge[0] == "Shipped words about Heat."
     assert model.titles_asked() == ["Kim"]
-    assert (report.from_shipped, report.from_cache, report.generated) == (1, 0, 1)
+    assert (report.from_bundled, report.from_cache, report.generated) == (1, 0, 1)
 
 
-def test_regenerating_passes_over_what_is_shipped(tmp_path: Path) -> None:
+def test_regenerating_passes_over_what_is_bundled(tmp_path: Path) -> None:
     ship(tmp_path, "Heat", "Shipped words about Heat.")
     model = RecitingModel()
     knowledge, report = generate(["Heat"], model, tmp_path, regenerate=True)
     assert "quiet evening" in knowledge[0]
-    assert (model.titles_asked(), report.from_shipped) == (["Heat"], 0)
+    assert (model.titles_asked(), report.from_bundled) == (["Heat"], 0)
 
 
 def test_a_degenerate_answer_is_asked_for_again_in_another_way(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def slowly(prompt, sampling):
 generate_knowledge(
     texts_of(*[f"film {i}" for i in range(60)]),
     KnowledgeConfig(model="reciting", item_kind="film"),
-    cache, shipped=cache / "shipped", open_model=RecitingModel(slowly).open,
+    cache, bundled=cache / "bundled", open_model=RecitingModel(slowly).open,
 )
 """
 

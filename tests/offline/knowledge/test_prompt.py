@@ -19,7 +19,7 @@ def test_a_prompt_holds_the_template_and_the_item_text_and_nothing_else(version:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_shipped_prompt_asks_for_what_it_is_and_who_likes_it_and_why(version: str) -> None:
+def test_a_bundled_prompt_asks_for_what_it_is_and_who_likes_it_and_why(version: str) -> None:
     ask = read_template(version).fill(TOY_STORY, "film").ask
     assert TOY_STORY in ask
     for word in ("what", "film", "person", "likes", "why"):

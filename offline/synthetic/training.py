@@ -19,14 +19,14 @@ from torch import Tensor
 
 from offline.artifact import fingerprint_of, hash_sources
 from offline.cache import cache_folder
-from offline.made.model import CONFIG, MadeModel
-from offline.made.world import World
 from offline.progress import Progress
 from offline.recommender.backbones.sasrec import Sasrec
-from offline.recommender.chance import seeded
 from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.losses import sampled_cross_entropy
 from offline.recommender.negatives import Logs, Rows
+from offline.recommender.seeds import seeded
+from offline.synthetic.model import CONFIG, MadeModel
+from offline.synthetic.world import World
 
 _ID_STD = 0.02
 _BATCH_STEPS = 6_400  # interactions in a batch: many short histories, or fewer long ones
@@ -36,12 +36,12 @@ _DRAW_POWER = 0.5
 # A row is met a dozen times: it has to get somewhere in as many steps.
 _NETWORK_RATE, _TABLE_RATE = 1e-3, 2e-2
 _WARM_UP_STEPS = 50
-_FEWEST_STEPS, _MOST_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
+_FEWEST_STEPS, _MAX_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
 _CHECKPOINT_S = 60.0
 _JUDGED, _K = 500, 10
 SOURCES = (
-    *("made/model.py", "made/training.py", "made/vectors.py", "made/world.py"),
-    *("recommender/backbone.py", "recommender/chance.py", "recommender/checkpoint.py"),
+    *("synthetic/model.py", "synthetic/training.py", "synthetic/vectors.py", "synthetic/world.py"),
+    *("recommender/backbone.py", "recommender/seeds.py", "recommender/checkpoint.py"),
     *("recommender/dropout.py", "recommender/losses.py", "recommender/negatives.py"),
     *("recommender/backbones/attention.py", "recommender/backbones/rotation.py"),
     *("recommender/backbones/sasrec.py", "recommender/backbones/serving_layer.py"),
@@ -100,7 +100,7 @@ class _Training:
         self.optimizer = torch.optim.Adam(self.backbone.parameters(), lr=_NETWORK_RATE)
         self.counts = np.zeros(world.n_items + 1, dtype=np.int64)
         self.done = 0
-        self.total = min(_MOST_STEPS, max(_FEWEST_STEPS, world.n_items // _ITEMS_PER_STEP))
+        self.total = min(_MAX_STEPS, max(_FEWEST_STEPS, world.n_items // _ITEMS_PER_STEP))
         self.metrics: dict[str, float] = {}
 
     def run(self, path: Path) -> None:

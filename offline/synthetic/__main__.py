@@ -1,4 +1,4 @@
-"""`python -m offline.made`: make a bundle of N items to measure with."""
+"""`python -m offline.synthetic`: make a bundle of N items to measure with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             exact_up_to=chosen.exact_up_to,
         )
     except LongtailError as error:
-        print(f"offline.made: {error}", file=sys.stderr)
+        print(f"offline.synthetic: {error}", file=sys.stderr)
         return 1
     print(folder)
     return 0
@@ -42,33 +42,33 @@ def make(
     Raises:
         BundleError: there is something at `folder` already.
     """
-    from offline.made.bundle import MadeBundle
-    from offline.made.model import untrained_model
-    from offline.made.training import trained_model
-    from offline.made.world import MOST_DISTINCT, World
+    from offline.synthetic.bundle import MadeBundle
+    from offline.synthetic.model import untrained_model
+    from offline.synthetic.training import trained_model
+    from offline.synthetic.world import MAX_DISTINCT, World
 
     if folder.exists():
         raise BundleError(f"{folder}: there is a bundle already")
     world = World.of_size(n_items, seed)
     if not trained:
         model = untrained_model(world)
-    elif n_items <= MOST_DISTINCT:
+    elif n_items <= MAX_DISTINCT:
         model = trained_model(world)
     else:
-        model = trained_model(World.of_size(MOST_DISTINCT, seed)).repeated(world)
+        model = trained_model(World.of_size(MAX_DISTINCT, seed)).repeated(world)
     return MadeBundle(world, model, knowledge, exact_up_to).write(folder).folder
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m offline.made",
+        prog="python -m offline.synthetic",
         description="Make a complete bundle of made items, for benchmarks: users u1, u2, … with\n"
         "histories of 5, 20, 50 and 200 items in turn, attributes title, genres and shelf (one\n"
         "item in a hundred has shelf 'rare'). SASRec is trained on what made people do (minutes;\n"
         "kept in the cache); beyond a million items its rows are repeated with noise.",
         epilog="examples:\n"
-        "  python -m offline.made --items 1000000 --out builds/made-1m\n"
-        "  python -m offline.made --items 3700 --no-trained --out builds/made-small",
+        "  python -m offline.synthetic --items 1000000 --out builds/made-1m\n"
+        "  python -m offline.synthetic --items 3700 --no-trained --out builds/made-small",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--items", type=int, required=True, metavar="N", help="size of catalogue")

@@ -108,7 +108,7 @@ def make_bundle(
         writer.write("item_ids.json", made.ids.save)
         writer.write("attributes.json", made.attributes.save)
         writer.write("popularity.npy", lambda path: save_array(path, made.popularity))
-        golden = _golden(made, flip=flip_golden)
+        golden = _golden(made, swap=flip_golden)
         writer.write("golden.json", lambda path: _save_json(path, golden))
         writer.write("report.json", lambda path: _save_json(path, {}))
         _write_users(writer, made)
@@ -135,13 +135,13 @@ def _save_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
 
 
-def _golden(made: Catalogue, *, flip: bool) -> list[dict[str, object]]:
+def _golden(made: Catalogue, *, swap: bool) -> list[dict[str, object]]:
     entries: list[dict[str, object]] = []
     for history in list(made.histories.values())[:4]:
         scores = expected_scores(made.table, history)
         scores[0] = scores[history] = -np.inf
         best = np.argsort(-scores, kind="stable")[:10]
-        if flip:
+        if swap:
             best = best[::-1]
         entries.append(
             {

@@ -14,8 +14,8 @@ from model_store.files import write_atomically
 MAX_EXAMPLES = 3
 
 
-class ComplaintKind(StrEnum):
-    """Kinds of complaints; the value is how a person is told, behind a count of rows or items."""
+class IssueKind(StrEnum):
+    """Kinds of issues; the value is how a person is told, behind a count of rows or items."""
 
     MISSING_USER = "without a user id dropped"
     MISSING_ITEM = "without an item id dropped"
@@ -35,11 +35,11 @@ class ComplaintKind(StrEnum):
 
 
 @dataclass
-class Complaint:
-    """One kind of complaint about one file."""
+class Issue:
+    """One kind of issue about one file."""
 
     file: str
-    kind: ComplaintKind
+    kind: IssueKind
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ class Complaint:
     @property
     def summary(self) -> str:
         """Count, kind and examples, without the file."""
-        noun = "column" if self.kind is ComplaintKind.COLUMN_NOT_READ else "row"
+        noun = "column" if self.kind is IssueKind.COLUMN_NOT_READ else "row"
         text = f"{self.count} {noun if self.count == 1 else noun + 's'} {self.kind}"
         if not self.examples:
             return text
@@ -57,29 +57,29 @@ class Complaint:
         return f"{text} ({'; '.join([*self.examples, *more])})"
 
 
-class Complaints:
-    """All complaints about a data set, in the order in which they first came up."""
+class Issues:
+    """All issues about a data set, in the order in which they first came up."""
 
-    def __init__(self, complaints: Sequence[Complaint] = ()) -> None:
-        self._complaints = {(c.file, c.kind): c for c in complaints}
+    def __init__(self, issues: Sequence[Issue] = ()) -> None:
+        self._issues = {(c.file, c.kind): c for c in issues}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Complaints) and self._complaints == other._complaints
+        return isinstance(other, Issues) and self._issues == other._issues
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
-    def __iter__(self) -> Iterator[Complaint]:
-        return iter(self._complaints.values())
+    def __iter__(self) -> Iterator[Issue]:
+        return iter(self._issues.values())
 
-    def add(self, file: str, kind: ComplaintKind, count: int, examples: Sequence[str] = ()) -> None:
+    def add(self, file: str, kind: IssueKind, count: int, examples: Sequence[str] = ()) -> None:
         """Count `count` more; the first few examples are kept. Nothing is noted for 0."""
         if not count:
             return
-        complaint = self._complaints.setdefault((file, kind), Complaint(file, kind))
-        complaint.count += count
-        complaint.examples += examples[: MAX_EXAMPLES - len(complaint.examples)]
+        issue = self._issues.setdefault((file, kind), Issue(file, kind))
+        issue.count += count
+        issue.examples += examples[: MAX_EXAMPLES - len(issue.examples)]
 
-    def count(self, kind: ComplaintKind, file: str | None = None) -> int:
+    def count(self, kind: IssueKind, file: str | None = None) -> int:
         """How often a kind came up, in one file or in all."""
         return sum(c.count for c in self if c.kind is kind and file in (None, c.file))
 
@@ -88,8 +88,8 @@ class Complaints:
         return ", ".join(c.summary for c in self if c.file == file)
 
     def lines(self) -> list[str]:
-        """One line a complaint, for people."""
-        return [str(complaint) for complaint in self]
+        """One line a issue, for people."""
+        return [str(issue) for issue in self]
 
     def save(self, path: Path) -> None:
         """Write as a JSON list."""
@@ -97,19 +97,19 @@ class Complaints:
         write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
 
     @classmethod
-    def load(cls, path: Path) -> Complaints:
+    def load(cls, path: Path) -> Issues:
         """Read what `save` wrote.
 
         Raises:
-            InputError: the file can't be read or doesn't hold complaints.
+            InputError: the file can't be read or doesn't hold issues.
         """
         try:
             rows = json.loads(path.read_bytes())
             return cls(
                 [
-                    Complaint(
+                    Issue(
                         str(row["file"]),
-                        ComplaintKind[row["kind"].upper()],
+                        IssueKind[row["kind"].upper()],
                         int(row["count"]),
                         [str(example) for example in row["examples"]],
                     )
@@ -117,4 +117,4 @@ class Complaints:
                 ]
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{path}: not readable complaints ({error})") from error
+            raise InputError(f"{path}: not readable issues ({error})") from error

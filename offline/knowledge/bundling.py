@@ -1,7 +1,7 @@
-"""Make the knowledge that comes with the code: `python -m offline.knowledge.shipping`.
+"""Make the knowledge that comes with the code: `python -m offline.knowledge.bundling`.
 
 Asks the default model about every film of MovieLens-100K (what the cache has is taken from there,
-so a killed run goes on) and packs the answers into shipped/ml-100k.jsonl.gz. Takes half an
+so a killed run goes on) and packs the answers into bundled/ml-100k.jsonl.gz. Takes half an
 hour on two busy CPU cores.
 """
 
@@ -21,7 +21,7 @@ from offline.data.dataset import read_dataset
 from offline.data.movielens import fetch_movielens_100k
 from offline.item_text import item_texts
 from offline.knowledge.answers import (
-    SHIPPED,
+    BUNDLED,
     StoredAnswer,
     answer_key,
     answer_line,
@@ -31,24 +31,24 @@ from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.generation import cache_file, generate_knowledge
 from offline.knowledge.prompt import read_template
 
-SHIPPED_FILE = SHIPPED / "ml-100k.jsonl.gz"
-SHIPPED_CONFIG = KnowledgeConfig(item_kind="film", batch_size=32)
+BUNDLED_FILE = BUNDLED / "ml-100k.jsonl.gz"
+BUNDLED_CONFIG = KnowledgeConfig(item_kind="film", batch_size=32)
 
 
 def ship_movielens_100k(path: Path, cache: Path) -> dict[str, object]:
     """Generate what is missing, write `path`, and return the counts of this run as JSON types."""
     dataset = read_dataset(fetch_movielens_100k(cache), None)
     texts = item_texts(dataset.attributes, dataset.interactions.item_ids)
-    _, report = generate_knowledge(texts, SHIPPED_CONFIG, cache, regenerate=True)
-    answers = read_answers(cache_file(SHIPPED_CONFIG, cache))
-    template = read_template(SHIPPED_CONFIG.prompt)
-    keys = {answer_key(SHIPPED_CONFIG, template, text) for text in texts}
+    _, report = generate_knowledge(texts, BUNDLED_CONFIG, cache, regenerate=True)
+    answers = read_answers(cache_file(BUNDLED_CONFIG, cache))
+    template = read_template(BUNDLED_CONFIG.prompt)
+    keys = {answer_key(BUNDLED_CONFIG, template, text) for text in texts}
     pack_answers(path, (answers[key] for key in keys))
     return report.to_json()
 
 
 def pack_answers(path: Path, answers: Iterable[StoredAnswer]) -> None:
-    """Write a shipped file; the same answers give the same bytes, whatever their order."""
+    """Write a bundled file; the same answers give the same bytes, whatever their order."""
     lines = sorted(answer_line(answer) for answer in answers)
     write_atomically(path, gzip.compress("".join(lines).encode(), mtime=0))
 
@@ -56,10 +56,10 @@ def pack_answers(path: Path, answers: Iterable[StoredAnswer]) -> None:
 def main() -> int:
     """Run from the command line; the last line of stdout is the report as JSON."""
     argparse.ArgumentParser(
-        prog="python -m offline.knowledge.shipping", description="Make the shipped knowledge."
+        prog="python -m offline.knowledge.bundling", description="Make the bundled knowledge."
     ).parse_args()
     try:
-        report = ship_movielens_100k(SHIPPED_FILE, cache_folder())
+        report = ship_movielens_100k(BUNDLED_FILE, cache_folder())
     except LongtailError as error:
         print(error, file=sys.stderr)
         return 1

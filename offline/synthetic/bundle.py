@@ -19,10 +19,10 @@ from offline.assembly import code_revision
 from offline.export.graph import export_graph
 from offline.export.parity import Graph
 from offline.export.retriever import build_retriever
-from offline.made.catalogue import make_attributes, make_ids
-from offline.made.model import MadeModel
-from offline.made.world import Items, World, histories_of_lengths
 from offline.progress import Progress
+from offline.synthetic.catalogue import make_attributes, make_ids
+from offline.synthetic.model import MadeModel
+from offline.synthetic.world import Items, World, histories_of_lengths
 
 HISTORY_LENGTHS = (5, 20, 50, 200)
 USERS_PER_LENGTH = 250
@@ -54,8 +54,8 @@ class MadeBundle:
     @property
     def version(self) -> str:
         """Says what it is: bundles of other sizes or kinds can be published beside it."""
-        beside = "-knowledge" if self.knowledge else ""
-        return f"made-{self.world.n_items}{beside}-{self.model.name}-{self.world.seed}"
+        suffix = "-knowledge" if self.knowledge else ""
+        return f"made-{self.world.n_items}{suffix}-{self.model.name}-{self.world.seed}"
 
     @property
     def has_retriever(self) -> bool:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Turns:
+class MachineLock:
     """Locks that all workers of a run share by its name; the kernel lets go of a dead worker's."""
 
     def __init__(self, run: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 from app.model.model import load_model
 from app.model.retrieval import Retriever
 from model_store.bundle import Bundle
-from offline.made import training, world
-from offline.made.__main__ import main
-from offline.made.model import CONFIG
-from offline.made.training import trained_model
-from offline.made.vectors import repeat_rows
-from offline.made.world import World, histories_of_lengths
+from offline.synthetic import training, world
+from offline.synthetic.__main__ import main
+from offline.synthetic.model import CONFIG
+from offline.synthetic.training import trained_model
+from offline.synthetic.vectors import repeat_rows
+from offline.synthetic.world import World, histories_of_lengths
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,10 @@ def test_the_retriever_finds_the_golden_answers(bundle: Bundle) -> None:
 def test_what_cannot_be_made_is_refused(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--items", "9", "--out", "x"]) == 1
     assert main(["--items", "1500", "--out", str(bundle.folder)]) == 1
-    complaints = capsys.readouterr().err.splitlines()
-    assert complaints == [
-        "offline.made: --items 9: at least 100",
-        f"offline.made: {bundle.folder}: there is a bundle already",
+    issues = capsys.readouterr().err.splitlines()
+    assert issues == [
+        "offline.synthetic: --items 9: at least 100",
+        f"offline.synthetic: {bundle.folder}: there is a bundle already",
     ]
 
 
@@ -89,7 +89,7 @@ def test_a_history_is_as_long_as_asked_even_in_a_tiny_world() -> None:
 
 
 def test_a_larger_world_repeats_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "MOST_DISTINCT", 500)
+    monkeypatch.setattr(world, "MAX_DISTINCT", 500)
     small, large = World.of_size(500, seed=2), World.of_size(1_234, seed=2)
     assert sorted(large.item_at.tolist()) == list(range(1, 1_235))
     originals = (np.arange(1_234) % 500) + 1
@@ -158,8 +158,8 @@ def test_a_trained_model_comes_from_the_cache(
 @pytest.mark.slow
 def test_training_learns_what_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("offline.made.training._BATCH_STEPS", 1_600)
-    monkeypatch.setattr("offline.made.training._FEWEST_STEPS", 100)
+    monkeypatch.setattr("offline.synthetic.training._BATCH_STEPS", 1_600)
+    monkeypatch.setattr("offline.synthetic.training._FEWEST_STEPS", 100)
     metrics = trained_model(World.of_size(600, seed=0)).metrics
     assert metrics["hit_rate_at_10"] > 4 * metrics["popularity_hit_rate_at_10"]
     assert metrics["hit_rate_at_10"] > 0.15

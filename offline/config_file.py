@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from model_store.errors import ConfigError
 
-Declared = TypeVar("Declared", bound=BaseModel)
+Config = TypeVar("Config", bound=BaseModel)
 
 
-def read_declaration(kind: str, shape: type[Declared], name: str, folder: Path) -> Declared:
+def read_config_file(kind: str, shape: type[Config], name: str, folder: Path) -> Config:
     """A declaration by its name, or from a `.toml` file of one's own.
 
     Args:
@@ -30,7 +30,7 @@ def read_declaration(kind: str, shape: type[Declared], name: str, folder: Path) 
     try:
         return shape.model_validate(tomllib.loads(path.read_text()))
     except OSError:
-        known = ", ".join(declared_names(folder))
+        known = ", ".join(config_names(folder))
         raise ConfigError(
             f"{kind} {name!r}: there is none of this name (known: {known}; "
             "or the path of a .toml file)"
@@ -41,7 +41,7 @@ def read_declaration(kind: str, shape: type[Declared], name: str, folder: Path) 
         raise ConfigError(f"{kind} {name!r}: {describe_first(error)}") from None
 
 
-def declared_names(folder: Path) -> list[str]:
+def config_names(folder: Path) -> list[str]:
     """Names of the declarations in a folder."""
     return sorted(path.stem for path in folder.glob("*.toml"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from offline.made.world import Items, World
+from offline.synthetic.world import Items, World
 
 Vectors = npt.NDArray[np.float32]
 

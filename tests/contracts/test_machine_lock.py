@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.turns import Turns
+from tests.machine_lock import MachineLock
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def started(run: str, name: str, seen: list[str], *, alone: bool) -> Iterator[No
     """Another worker that takes one turn and notes when it had it."""
 
     def work() -> None:
-        worker = Turns(run)
+        worker = MachineLock(run)
         with worker.take(alone=alone):
             seen.append(name)
         worker.close()
@@ -37,14 +37,14 @@ def started(run: str, name: str, seen: list[str], *, alone: bool) -> Iterator[No
 
 
 def test_turns_are_taken_beside_others(run: str) -> None:
-    mine, seen = Turns(run), []
+    mine, seen = MachineLock(run), []
     with mine.take(alone=False), started(run, "other", seen, alone=False):
         assert seen == ["other"]
     mine.close()
 
 
 def test_a_turn_alone_waits_for_those_before_and_goes_before_those_after(run: str) -> None:
-    mine, seen = Turns(run), []
+    mine, seen = MachineLock(run), []
     turn = mine.take(alone=False)
     turn.__enter__()
     with started(run, "alone", seen, alone=True), started(run, "late", seen, alone=False):
@@ -55,7 +55,7 @@ def test_a_turn_alone_waits_for_those_before_and_goes_before_those_after(run: st
 
 
 def test_nobody_comes_in_beside_a_turn_alone(run: str) -> None:
-    mine, seen = Turns(run), []
+    mine, seen = MachineLock(run), []
     turn = mine.take(alone=True)
     turn.__enter__()
     with started(run, "other", seen, alone=False):

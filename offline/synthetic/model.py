@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from offline.made.vectors import clustered_vectors, expected_popularity, repeat_rows
-from offline.made.world import MOST_DISTINCT, Items, World
 from offline.recommender.backbone import Backbone
 from offline.recommender.backbones.sasrec import Sasrec
-from offline.recommender.chance import seeded
 from offline.recommender.config import SasrecConfig
+from offline.recommender.seeds import seeded
+from offline.synthetic.vectors import clustered_vectors, expected_popularity, repeat_rows
+from offline.synthetic.world import MAX_DISTINCT, Items, World
 
 Vectors = npt.NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class MadeModel:
 
     def repeated(self, world: World) -> MadeModel:
         """This model over a larger world, whose further items are like those it knows."""
-        within = World.of_size(MOST_DISTINCT, world.seed).clusters()
+        within = World.of_size(MAX_DISTINCT, world.seed).clusters()
         return replace(
             self,
             name=f"{self.name}-repeated",

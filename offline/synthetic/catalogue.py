@@ -6,7 +6,7 @@ import numpy as np
 
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.id_map import IdMap
-from offline.made.world import World
+from offline.synthetic.world import World
 
 GENRES = tuple(f"genre {letter}" for letter in "ABCDEFGHIJKLMNOPQRST")
 RARE = "rare"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 Items = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 
-MOST_DISTINCT = 1_000_000
+MAX_DISTINCT = 1_000_000
 """Items of a world up to which each is its own; in a larger one they are alike in groups."""
 _ITEMS_PER_CLUSTER = 250
 _FEWEST_CLUSTERS = 16
@@ -48,8 +48,8 @@ class World:
         Beyond a million items it is the world of a million, every item of which is there several
         times: item_index i stands for `(i - 1) % MOST_DISTINCT + 1`.
         """
-        if n_items > MOST_DISTINCT:
-            return cls.of_size(MOST_DISTINCT, seed)._repeated(n_items)
+        if n_items > MAX_DISTINCT:
+            return cls.of_size(MAX_DISTINCT, seed)._repeated(n_items)
         rng = np.random.default_rng([seed, n_items])
         n_clusters = max(_FEWEST_CLUSTERS, n_items // _ITEMS_PER_CLUSTER)
         shares = rng.lognormal(sigma=0.8, size=n_clusters)
@@ -102,13 +102,13 @@ class World:
 
     def _next_cluster(self, cluster: Ints, homes: Ints, rng: np.random.Generator) -> Ints:
         count = len(cluster)
-        chance = rng.random(count)
+        draws = rng.random(count)
         hops = rng.integers(1, _NEIGHBOURS + 1, count)
         # Neighbours lie on a ring of clusters, at distances that are not next door.
         neighbour = (cluster + hops * hops) % self.n_clusters
         home = homes[np.arange(count), rng.integers(0, _HOMES, count)]
-        after = np.where(chance < _TO_NEIGHBOUR, neighbour, cluster)
-        after = np.where(chance > 1 - _TO_HOME, home, after)
+        after = np.where(draws < _TO_NEIGHBOUR, neighbour, cluster)
+        after = np.where(draws > 1 - _TO_HOME, home, after)
         return np.where(np.diff(self.starts)[after] > 0, after, cluster)
 
 
