@@ -1,8 +1,8 @@
 """One connection to the store that carries any number of calls at once.
 
-The usual async client costs three times the CPU of this one for a look-up (docs/LOG.md). Here a
-call is: pack, write, and a future that the reply resolves; calls made while others are in flight
-share the connection, since replies come in the order of the commands.
+The usual async client costs three times the CPU of this one for a look-up (docs/log/store.md).
+Here a call is: pack, write, and a future that the reply resolves; calls made while others are in
+flight share the connection, since replies come in the order of the commands.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def known_variables() -> frozenset[str]:
 def test_there_is_documentation() -> None:
     assert [path.name for path in documents() if not path.exists()] == []
     assert (ROOT / "CHANGELOG.md").exists()
-    assert (ROOT / "docs" / "LOG.md").exists()
+    assert (ROOT / "docs" / "log" / "README.md").exists()
     assert {command.words[0] for command in COMMANDS} == {"longtail", "make", "python"}
 
 
