@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from app.settings import Settings, read_settings
+from pydantic import SecretStr
+
+from app.settings import Settings, clean_token, read_settings
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, RegistryError
@@ -66,11 +68,7 @@ def _on_registry(
 
 
 def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    token = arguments.token or (
-        settings.admin_token.get_secret_value() if settings.admin_token else None
-    )
-    if token is None:
-        raise ConfigError("--url needs the admin token: set LONGTAIL_ADMIN_TOKEN or give --token")
+    token = _admin_token(arguments.token, settings)
     base = f"{arguments.url.rstrip('/')}/admin/models"
     if arguments.action == "activate":
         return _ask("POST", f"{base}/{quote(arguments.version, safe='')}/activate", token)
@@ -86,11 +84,21 @@ def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[
     raise RegistryError(f"version {arguments.version!r} is not published")
 
 
-def _ask(method: str, url: str, token: str) -> dict[str, Any]:
+def _admin_token(given: str | None, settings: Settings) -> SecretStr:
+    try:
+        token = clean_token(given) if given else settings.admin_token
+    except ValueError as error:
+        raise ConfigError(f"--token: {error}") from None
+    if token is None:
+        raise ConfigError("--url needs the admin token: set LONGTAIL_ADMIN_TOKEN or give --token")
+    return token
+
+
+def _ask(method: str, url: str, token: SecretStr) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"--url {url!r}: starts with neither http:// nor https://")
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-        url, method=method, headers={"Authorization": f"Bearer {token}"}
+        url, method=method, headers={"Authorization": f"Bearer {token.get_secret_value()}"}
     )
     try:
         with urllib.request.urlopen(request, timeout=ACTIVATION_TIMEOUT_S) as response:  # noqa: S310

@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.http.protocol import GuardedProtocol
-from app.settings import PREFIX, Settings, describe_unknown_variables, read_settings
+from app.settings import PREFIX, Settings, describe_ignored_variables, read_settings
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import MULTIPROCESS_DIR
 from model_store.bundle import Bundle
@@ -47,7 +47,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
     """
     settings = read_settings(host=host, port=port, workers=workers)
     configure_logging(settings.log_level)
-    for line in describe_unknown_variables():
+    for line in describe_ignored_variables():
         log.warning("%s", line)
     _use_one_thread_a_worker()
     signal.signal(signal.SIGTERM, _leave)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_store.embedded import store_folder
@@ -22,6 +23,16 @@ PREFIX = "LONGTAIL_"
 
 # Variables of other rooms: known, so not warned about, but not this room's to read.
 KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA", "LONGTAIL_LLM_API_KEY"})
+
+MIN_TOKEN_CHARACTERS = 8
+# Their values are secrets.
+HIDDEN = frozenset({"admin_token"})
+
+# What Kubernetes sets in every pod for a Service whose name begins with "longtail".
+_SERVICE_VARIABLE = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
+)
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 class Settings(BaseSettings):
@@ -104,10 +115,33 @@ class Settings(BaseSettings):
 
     @field_validator("admin_token")
     @classmethod
-    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and len(token.get_secret_value()) < 8:
-            raise ValueError("has fewer than 8 characters")
-        return token
+    def _usable_token(cls, token: SecretStr | None) -> SecretStr | None:
+        cleaned = None if token is None else clean_token(token.get_secret_value())
+        if cleaned is not None and len(cleaned.get_secret_value()) < MIN_TOKEN_CHARACTERS:
+            raise ValueError(f"has fewer than {MIN_TOKEN_CHARACTERS} characters")
+        return cleaned
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_service_url(cls, given: Any) -> Any:
+        """Pass over the port that Kubernetes sets for a Service named longtail."""
+        if isinstance(given, dict) and _SERVICE_URL.fullmatch(str(given.get("port"))):
+            return {name: value for name, value in given.items() if name != "port"}
+        return given
+
+
+def clean_token(text: str) -> SecretStr | None:
+    """A token without the blanks and line breaks around it; None where nothing else is there.
+
+    Raises:
+        ValueError: it can't stand in a header.
+    """
+    token = text.strip()
+    if not token:
+        return None
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("has characters other than printable ASCII")
+    return SecretStr(token)
 
 
 def read_settings(**overrides: object) -> Settings:
@@ -122,17 +156,29 @@ def read_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
-        shown = "(hidden)" if name == "admin_token" else repr(first["input"])
+        shown = "(hidden)" if name in HIDDEN else repr(first["input"])
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{PREFIX}{name.upper()}={shown}: {reason}") from None
 
 
-def describe_unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
-    """One warning line for each LONGTAIL_ variable that nothing reads, with the nearest name."""
+def describe_ignored_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """One warning line for each LONGTAIL_ variable that nothing reads, with the nearest name.
+
+    Those that Kubernetes sets for a Service are nobody's mistake. Only one of them has the name of
+    a setting, and is named.
+    """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | KNOWN_ELSEWHERE
+    found = os.environ if environment is None else environment
     lines = []
-    for name in sorted(os.environ if environment is None else environment):
-        if name.startswith(PREFIX) and name not in known:
+    for name in sorted(name for name in found if name.startswith(PREFIX)):
+        value = found[name]
+        is_service_url = name.endswith("PORT") and _SERVICE_URL.fullmatch(value)
+        if is_service_url and name in known:
+            lines.append(
+                f"{name}={value!r} is ignored: Kubernetes sets it for a Service of this name "
+                "(enableServiceLinks: false in the pod turns that off)"
+            )
+        elif name not in known and not is_service_url and not _SERVICE_VARIABLE.fullmatch(name):
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             lines.append(f"{name} is not a setting; the nearest is {nearest[0]}")
     return lines

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import Settings, describe_unknown_variables, read_settings
+from app.settings import Settings, describe_ignored_variables, read_settings
 from model_store.errors import ConfigError
 
 
@@ -37,6 +37,55 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "long-enough" not in repr(read_settings())
 
 
+@pytest.mark.parametrize("given", ["long-enough\n", "  long-enough", "\tlong-enough \r\n"])
+def test_a_token_is_stripped(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("LONGTAIL_ADMIN_TOKEN", given)
+    token = read_settings().admin_token
+    assert token is not None
+    assert token.get_secret_value() == "long-enough"
+
+
+@pytest.mark.parametrize("given", ["", " ", "         ", "\n\n\n\n\n\n\n\n\n"])
+def test_blanks_are_no_token(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("LONGTAIL_ADMIN_TOKEN", given)
+    assert read_settings().admin_token is None
+
+
+@pytest.mark.parametrize("given", ["in two\nlines of it", "schlüssel-zum-glück", "a\x00bcdefghijk"])
+def test_a_token_that_no_header_can_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    # The environment can't hold a NUL; a flag or a file could.
+    with pytest.raises(ConfigError, match=r"^LONGTAIL_ADMIN_TOKEN=\(hidden\): .*ASCII$"):
+        read_settings(admin_token=given)
+
+
+KUBERNETES = {
+    "LONGTAIL_SERVICE_HOST": "10.96.0.12",
+    "LONGTAIL_SERVICE_PORT": "8000",
+    "LONGTAIL_SERVICE_PORT_HTTP": "8000",
+    "LONGTAIL_PORT_8000_TCP": "tcp://10.96.0.12:8000",
+    "LONGTAIL_PORT_8000_TCP_PROTO": "tcp",
+    "LONGTAIL_PORT_8000_TCP_PORT": "8000",
+    "LONGTAIL_PORT_8000_TCP_ADDR": "10.96.0.12",
+    "LONGTAIL_REDIS_SERVICE_HOST": "10.96.0.13",
+    "LONGTAIL_REDIS_PORT": "tcp://10.96.0.13:6379",
+    "LONGTAIL_REDIS_PORT_6379_TCP_ADDR": "10.96.0.13",
+}
+
+
+def test_variables_that_kubernetes_makes_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"LONGTAIL_PORT": "tcp://10.96.0.12:8000", **KUBERNETES}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings().port == 8000
+    assert read_settings(port=8002).port == 8002
+    assert describe_ignored_variables(KUBERNETES) == []
+    [line] = describe_ignored_variables(given)
+    assert line.startswith("LONGTAIL_PORT='tcp://10.96.0.12:8000' is ignored: Kubernetes")
+    assert describe_ignored_variables({"LONGTAIL_PORT": "8000"}) == []
+
+
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTAIL_PORT", "8001")
     assert read_settings(port=None).port == 8001
@@ -44,7 +93,7 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_unknown_variable_is_named_with_the_nearest() -> None:
-    lines = describe_unknown_variables({"LONGTAIL_WORKER": "1", "LONGTAIL_CACHE_DIR": "", "A": ""})
+    lines = describe_ignored_variables({"LONGTAIL_WORKER": "1", "LONGTAIL_CACHE_DIR": "", "A": ""})
     assert lines == ["LONGTAIL_WORKER is not a setting; the nearest is LONGTAIL_WORKERS"]
 
 
