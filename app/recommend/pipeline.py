@@ -28,6 +28,7 @@ from app.recommend.explanation import (
     explain_by_popularity,
     explain_by_similarity,
 )
+from app.store.deadline import Deadline
 from app.store.feature_store import FeatureStore
 from app.store.history import History
 
@@ -165,12 +166,16 @@ async def add_histories(plans: Sequence[Plan], model: Model, store: FeatureStore
             stored.append(plan)
     if stored:
         user_ids = [plan.request.user_id or "" for plan in stored]
-        deadlines = [p.request.deadline_ms for p in stored if p.request.deadline_ms is not None]
-        timeout_s = min(deadlines) / 1e3 if deadlines else None
-        histories, complete = await store.read_histories(user_ids, model, timeout_s)
+        deadlines = [
+            None
+            if plan.request.deadline_ms is None
+            else Deadline.after_ms(plan.request.deadline_ms)
+            for plan in stored
+        ]
+        histories = await store.read_histories(user_ids, model.version, model.ids, deadlines)
         for plan, history in zip(stored, histories, strict=True):
             plan.history = history
-            if not complete:
+            if not history.is_complete:
                 plan.degraded.append("features")
     for plan in plans:
         if plan.history.n_unknown:

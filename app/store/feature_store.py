@@ -10,17 +10,18 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from app.model.model import Model
 from app.store.connection import Address, Command, StoreConnection, open_connection
+from app.store.deadline import Deadline
 from app.store.history import History, merge
 from app.store.journal import Journal
 from app.store.timeouts import Replies, Timeouts
 from model_store import keys
 from model_store.codecs import Event, decode_event, decode_user, encode_event
 from model_store.errors import StoreAway, StoreError
+from model_store.id_map import IdMap
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +43,9 @@ class _Remembered:
     entries: list[bytes]
     history: History
 
-    def is_for(self, model: Model) -> bool:
-        """Whether the item indices are this model's; fresh items only ever add to them."""
-        return self.version == model.version and self.n_items == len(model.ids)
+    def is_for(self, version: str, ids: IdMap) -> bool:
+        """Whether the item indices are this version's; fresh items only ever add to them."""
+        return self.version == version and self.n_items == len(ids)
 
 
 class FeatureStore:
@@ -78,75 +79,111 @@ class FeatureStore:
     # --- user features -------------------------------------------------------------------
 
     async def read_histories(
-        self, user_ids: Sequence[str], model: Model, timeout_s: float | None = None
-    ) -> tuple[list[History], bool]:
-        """Histories of users in the model's item indices, and whether they are up to date.
+        self,
+        user_ids: Sequence[str],
+        version: str,
+        ids: IdMap,
+        deadlines: Sequence[Deadline | None] | None = None,
+    ) -> list[History]:
+        """Histories of users in a version's item indices, in the order of the users.
 
-        One round trip for all. While the store is away: what was last read of each user, with
-        the events this process has journaled since; the answer is then marked as not up to date.
+        One round trip for all. Where the store can't be read, or not by a user's own deadline,
+        the history is what was last read of that user, with the events this process has
+        journaled since, and is marked as not complete.
+
+        Args:
+            user_ids: whose histories.
+            version: its features are read.
+            ids: its item indices.
+            deadlines: one for each user; None sets no limit but the store's own.
         """
-        commands: list[Command] = []
-        for user_id in user_ids:
-            commands.append(("GET", keys.user_key(model.version, user_id)))
-            commands.append(("LRANGE", keys.events_key(user_id), 0, -1))
+        late: set[int] = set()
         try:
-            replies = await self.call(commands, timeout_s)
+            replies = await self._ask_for_users(user_ids, version, deadlines, late)
         except StoreError:
-            return [self._recall(user_id, model) for user_id in user_ids], False
+            return [self._recall(user_id, version, ids) for user_id in user_ids]
         histories = []
-        complete = True
-        for user_id, blob, entries in zip(user_ids, replies[::2], replies[1::2], strict=True):
+        for place, user_id in enumerate(user_ids):
+            if place in late:
+                histories.append(self._recall(user_id, version, ids))
+                continue
+            blob, entries = replies[2 * place : 2 * place + 2]
             try:
-                histories.append(self._history(user_id, blob, entries, model))
+                histories.append(self._history(user_id, blob, entries, version, ids))
             except StoreError as error:
                 log.warning("user %r: %s", user_id, error)
-                histories.append(History())
-                complete = False
-        return histories, complete
+                histories.append(History(is_complete=False))
+        return histories
+
+    async def _ask_for_users(
+        self,
+        user_ids: Sequence[str],
+        version: str,
+        deadlines: Sequence[Deadline | None] | None,
+        late: set[int],
+    ) -> list[Any]:
+        """Blob and events of each user; adds to `late` whose deadline passed before they came."""
+        limits = [
+            self._timeout_s if deadline is None else deadline.shorten(self._timeout_s)
+            for deadline in deadlines or [None] * len(user_ids)
+        ]
+        longest = max(limits)
+        if longest <= 0:
+            raise StoreAway("the deadline has passed")
+        commands: list[Command] = []
+        for user_id in user_ids:
+            commands.append(("GET", keys.user_key(version, user_id)))
+            commands.append(("LRANGE", keys.events_key(user_id), 0, -1))
+        loop = asyncio.get_running_loop()
+        # As with the longest limit: a loop that was held up looks at its sockets once more.
+        timers = [
+            loop.call_later(limit, loop.call_later, ONE_ITERATION_S, late.add, place)
+            for place, limit in enumerate(limits)
+            if limit < longest
+        ]
+        try:
+            return await self.call(commands, longest if longest < self._timeout_s else None)
+        finally:
+            for timer in timers:
+                timer.cancel()
 
     def _history(
-        self, user_id: str, blob: bytes | None, entries: list[bytes], model: Model
+        self, user_id: str, blob: bytes | None, entries: list[bytes], version: str, ids: IdMap
     ) -> History:
         """What the replies say, made anew only where they differ from the last ones."""
         last = self._remembered.get(user_id)
         waiting = self._journal.of_user(user_id)
         if (
             last is not None
-            and last.is_for(model)
+            and last.is_for(version, ids)
             and last.blob == blob
             and last.entries == entries
             and not waiting
         ):
             self._remembered.move_to_end(user_id)
             return last.history
-        history = _decode(blob, entries, waiting, model)
+        history = _decode(blob, entries, waiting, ids)
         if not waiting:
-            self._remember(user_id, blob, entries, history, model)
+            self._remember(user_id, _Remembered(version, len(ids), blob, entries, history))
         return history
 
-    def _remember(
-        self,
-        user_id: str,
-        blob: bytes | None,
-        entries: list[bytes],
-        history: History,
-        model: Model,
-    ) -> None:
-        self._remembered[user_id] = _Remembered(
-            model.version, len(model.ids), blob, entries, history
-        )
+    def _remember(self, user_id: str, remembered: _Remembered) -> None:
+        self._remembered[user_id] = remembered
         self._remembered.move_to_end(user_id)
         if len(self._remembered) > self._remembered_users:
             self._remembered.popitem(last=False)
 
-    def _recall(self, user_id: str, model: Model) -> History:
+    def _recall(self, user_id: str, version: str, ids: IdMap) -> History:
+        """What was last read of a user, and what has been journaled since."""
         last = self._remembered.get(user_id)
         waiting = self._journal.of_user(user_id)
         if last is None:
-            return _decode(None, [], waiting, model)
-        # Item indices of another version mean other items; its events are by item id.
-        blob = last.blob if last.version == model.version else None
-        return _decode(blob, last.entries, waiting, model)
+            history = _decode(None, [], waiting, ids)
+        else:
+            # Item indices of another version mean other items; its events are by item id.
+            blob = last.blob if last.version == version else None
+            history = _decode(blob, last.entries, waiting, ids)
+        return replace(history, is_complete=False)
 
     # --- events --------------------------------------------------------------------------
 
@@ -202,7 +239,7 @@ class FeatureStore:
         """
         connection = self._connection
         if connection is None or not connection.is_open:
-            connection = await self._connect()
+            connection = await self._connect(timeout_s)
         future = connection.call(commands)
         if timeout_s is None:
             self._timeouts.watch(future, connection)
@@ -233,7 +270,7 @@ class FeatureStore:
             connection.close()
             self._retry_at = asyncio.get_running_loop().time() + RETRY_AFTER_S
 
-    async def _connect(self) -> StoreConnection:
+    async def _connect(self, timeout_s: float | None) -> StoreConnection:
         """The connection that is being made, or a new one if it is time to try again."""
         loop = asyncio.get_running_loop()
         if self._connecting is None:
@@ -245,7 +282,10 @@ class FeatureStore:
             self._connecting.add_done_callback(self._connected)
         elif self._retry_at > 0:
             raise StoreAway("the store is away, and somebody is asking already")
-        waited, _ = await asyncio.wait([self._connecting], timeout=self._timeout_s)
+        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        waited, _ = await asyncio.wait([self._connecting], timeout=limit)
+        if not waited and limit < self._timeout_s:
+            raise StoreAway("the store does not answer by the deadline")
         if not waited:
             self._retry_at = loop.time() + RETRY_AFTER_S
             raise StoreAway("the store does not answer")
@@ -267,7 +307,7 @@ class FeatureStore:
 
 
 def _decode(
-    blob: bytes | None, entries: Sequence[bytes], waiting: Sequence[Event], model: Model
+    blob: bytes | None, entries: Sequence[bytes], waiting: Sequence[Event], ids: IdMap
 ) -> History:
     base = decode_user(blob) if blob else None
-    return merge(base, [*map(decode_event, entries), *waiting], model.ids)
+    return merge(base, [*map(decode_event, entries), *waiting], ids)

@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from app.model.arrays import NO_ITEMS, IndexArray
 from model_store.codecs import Event, UserHistory
 from model_store.id_map import IdMap
+
+NO_ITEMS: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
+NO_ITEMS.setflags(write=False)
 
 
 @dataclass(frozen=True)
 class History:
     """Known items, oldest to newest, int32 [L]; and how many others there were."""
 
-    items: IndexArray = field(default_factory=lambda: NO_ITEMS)
+    items: npt.NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     n_unknown: int = 0
+    is_complete: bool = True
+    """False where the store could not be read, in time or at all: something may be missing."""
 
 
 def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> History:

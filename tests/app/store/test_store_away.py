@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,22 @@ def kill(store: EmbeddedStore) -> None:
     assert store.pid is not None
     os.kill(store.pid, signal.SIGKILL)
     store.stop()
+
+
+@contextmanager
+def stopped(store: EmbeddedStore, for_s: float | None = None) -> Iterator[None]:
+    """The store hangs inside this block, or for a time that begins with it."""
+    assert store.pid is not None
+    os.kill(store.pid, signal.SIGSTOP)
+    timer = threading.Timer(for_s or 60, os.kill, (store.pid, signal.SIGCONT))
+    timer.start()
+    try:
+        yield
+    finally:
+        if for_s is None:
+            timer.cancel()
+            os.kill(store.pid, signal.SIGCONT)
+        timer.join()
 
 
 def ask(http: TestClient, **request: Any) -> dict[str, Any]:
@@ -130,6 +148,33 @@ def test_a_deadline_shorter_than_the_timeout_bounds_the_wait(
             os.kill(own_store.pid, signal.SIGCONT)
         # It was this caller's impatience: for others the store never counted as away.
         assert ask(http, user_id="u1")["degraded"] == []
+
+
+def test_a_deadline_longer_than_the_timeout_lengthens_nothing(
+    own_store: EmbeddedStore, tmp_path: Path
+) -> None:
+    with serving(settings_for(own_store.url, tmp_path, store_timeout_ms=50)) as http:
+        with stopped(own_store):
+            started = time.perf_counter()
+            answer = ask(http, user_id="u1", deadline_ms=5_000)
+            assert time.perf_counter() - started < 2.5
+        assert answer["degraded"] == ["features"]
+
+
+def test_each_entry_of_a_batch_has_its_own_deadline(
+    own_store: EmbeddedStore, tmp_path: Path
+) -> None:
+    requests = [
+        {"user_id": "u1", "deadline_ms": 20},
+        {"user_id": "u2"},
+        {"user_id": "u3", "deadline_ms": 10_000},
+    ]
+    with serving(settings_for(own_store.url, tmp_path)) as http:  # a timeout of 5 s
+        with stopped(own_store, for_s=0.3):
+            response = http.post("/recommend/batch", json={"requests": requests})
+        answers = response.json()["responses"]
+        assert [answer["degraded"] for answer in answers] == [["features"], [], []]
+        assert [answer["served_by"] for answer in answers] == ["popular", "model", "model"]
 
 
 def test_starting_without_the_store_serves_the_last_active_version(
