@@ -22,11 +22,19 @@ from starlette.types import Receive, Scope, Send
 from app.http.admin_routes import admin_router
 from app.http.middleware import REQUEST_ID, Endpoint, Middleware, unexpected
 from app.http.openapi import openapi_document
-from app.http.problems import Problem, field_path, from_validation, shorten
+from app.http.problems import (
+    STATUS_OF,
+    Problem,
+    field_path,
+    from_error,
+    from_validation,
+    shorten,
+)
 from app.http.routes import hot_endpoints, public_router
 from app.service import Service
 from app.settings import Settings, read_settings
 from app.telemetry.logs import configure_logging
+from model_store.errors import LongtailError
 
 
 class LongtailApp(FastAPI):
@@ -112,6 +120,12 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Problem) -> Response:
         return respond(request, problem)
+
+    async def on_known_error(request: Request, error: LongtailError) -> Response:
+        return respond(request, from_error(error))
+
+    for kind in STATUS_OF:
+        app.exception_handler(kind)(on_known_error)
 
     @app.exception_handler(ValidationError)
     async def on_body(request: Request, error: ValidationError) -> Response:

@@ -8,16 +8,15 @@ from contextlib import asynccontextmanager
 
 from app.deployment.lifecycle import Models
 from app.deployment.watcher import Watcher
-from app.http.problems import Problem
 from app.model.model import Model
 from app.overload.admission import Admission
 from app.overload.batching import Batcher
-from app.recommend.pipeline import PlanBatcher, choose
+from app.recommend.pipeline import choose
 from app.settings import Settings
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
 from app.telemetry.metrics import Metrics
-from model_store.errors import ConfigError, StoreError
+from model_store.errors import ConfigError, NotReady, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,15 @@ class Service:
             timeout_s=settings.store_timeout_ms / 1e3,
             remembered_users=settings.remembered_users,
         )
-        self.models = Models(settings, settings.redis_url, self.store, self.metrics)
+        self.models = Models(
+            settings.redis_url,
+            self.store,
+            self.metrics,
+            bundles_dir=settings.bundles_dir,
+            provider=settings.execution_provider,
+        )
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
-        self.batcher: PlanBatcher = Batcher(choose, self.admission.count)
+        self.batcher = Batcher(choose, self.admission.count)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -71,14 +76,10 @@ class Service:
         """The current model, to be used for one whole request.
 
         Raises:
-            Problem: 503, none is loaded.
+            NotReady: none is loaded.
         """
         model = self.models.current
         if model is None:
             reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())
-            raise Problem(
-                503,
-                f"no model is loaded ({reasons or 'no version is active'})",
-                headers={"Retry-After": "1"},
-            )
+            raise NotReady(f"no model is loaded ({reasons or 'no version is active'})")
         return model

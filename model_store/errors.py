@@ -2,14 +2,18 @@
 
     LongtailError
     ├── InputError        a file or a value that somebody gave can't be used
+    │   └── InvalidField      a field of a request can't be used
     ├── ConfigError       a setting or a recipe is wrong
     ├── BundleError       a bundle is missing, damaged, or of another schema
     ├── RegistryError     a version is unknown, or not in a state for what was asked
+    ├── NotReady          no model is loaded that could answer
     └── StoreError        the store refused or answered nonsense
         └── StoreAway     the store can't be reached (yet, or any more)
 
 The message is one line that names the thing and the value; commands print it and exit with 1.
 """
+
+from __future__ import annotations
 
 
 class LongtailError(Exception):
@@ -18,6 +22,24 @@ class LongtailError(Exception):
 
 class InputError(LongtailError):
     """A file or a value that somebody gave can't be used."""
+
+
+class InvalidField(InputError):  # noqa: N818 - names what it is about
+    """A field of a request can't be used.
+
+    Attributes:
+        field: its path in the request, as in `filters.year.any`.
+        value: what was given.
+        message: what is wrong with it.
+    """
+
+    def __init__(self, field: str, value: object, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field, self.value, self.message = field, value, message
+
+    def within(self, place: str) -> InvalidField:
+        """The same error, named from outside: `place` comes before the field."""
+        return InvalidField(f"{place}.{self.field}", self.value, self.message)
 
 
 class ConfigError(LongtailError):
@@ -30,6 +52,10 @@ class BundleError(LongtailError):
 
 class RegistryError(LongtailError):
     """A version is unknown, or not in a state for what was asked."""
+
+
+class NotReady(LongtailError):  # noqa: N818 - reads as a state, not as a fault of the caller
+    """No model is loaded that could answer."""
 
 
 class StoreError(LongtailError):

@@ -14,7 +14,6 @@ from app.deployment.fresh_items import with_fresh_items
 from app.model.background import gc_paused, run_background
 from app.model.inference import Provider
 from app.model.model import Model, load_model
-from app.settings import Settings
 from app.store.feature_store import FeatureStore
 from app.telemetry.metrics import Metrics
 from model_store import keys
@@ -37,11 +36,19 @@ class Models:
     Readers take `current` once; nothing is locked for them. Changes go one after another.
     """
 
-    def __init__(self, settings: Settings, url: str, store: FeatureStore, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        url: str,
+        store: FeatureStore,
+        metrics: Metrics,
+        *,
+        bundles_dir: Path,
+        provider: Provider,
+    ) -> None:
         self.current: Model | None = None
         self.rejected: dict[str, str] = {}
-        self._bundles_dir = settings.bundles_dir
-        self._provider = settings.execution_provider
+        self._bundles_dir = bundles_dir
+        self._provider = provider
         self._registry = Registry(connect(url))
         self._store = store
         self._metrics = metrics

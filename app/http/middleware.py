@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.problems import Problem, from_validation
+from app.http.problems import STATUS_OF, Problem, from_error, from_validation
 from app.http.requests import MAX_BODY_BYTES
 from app.overload.admission import Admission
 from app.telemetry.metrics import Metrics
@@ -38,6 +38,7 @@ REQUEST_ID = "longtail.request_id"
 SERVED_BY = "longtail.served_by"
 ANNOUNCED = "longtail.announced"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_KNOWN_ERRORS = tuple(STATUS_OF)
 # Whoever watches or repairs an overloaded service must get through.
 _UNLIMITED = ("/health", "/metrics", "/admin")
 _UNLIMITED_URLS = tuple(path.encode() for path in _UNLIMITED)
@@ -194,6 +195,8 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
         return problem.response(request_id)
     except ValidationError as error:
         return from_validation(error).response(request_id)
+    except _KNOWN_ERRORS as error:
+        return from_error(error).response(request_id)
     except ClientDisconnect:
         raise
     except Exception:

@@ -11,9 +11,13 @@ import orjson
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from model_store.errors import InvalidField, LongtailError, NotReady
+
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 200
 SHOWN_ERRORS = 20
+# Errors of the packages below that a caller is told of; any other is a fault of the service.
+STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
 
 
 class Problem(Exception):  # noqa: N818 - named after the document it becomes
@@ -49,20 +53,18 @@ class Problem(Exception):  # noqa: N818 - named after the document it becomes
             document["errors"] = self.errors
         return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
 
-    def within(self, place: str) -> Problem:
-        """The same problem, named from outside: `place` comes before every field."""
-        errors = [{**error, "field": f"{place}.{error['field']}"} for error in self.errors]
-        return Problem(self.status, f"{place}.{self.detail}", errors=errors, headers=self.headers)
 
-
-def invalid(field: str, value: Any, message: str) -> Problem:
-    """422 about one field."""
-    shown = shorten(value)
-    return Problem(
-        422,
-        f"{field}: {message} (got {json.dumps(shown, ensure_ascii=False)})",
-        errors=[{"field": field, "value": shown, "message": message}],
-    )
+def from_error(error: LongtailError) -> Problem:
+    """The problem that an error of `STATUS_OF` is answered with."""
+    if isinstance(error, InvalidField):
+        shown = shorten(error.value)
+        return Problem(
+            422,
+            f"{error} (got {json.dumps(shown, ensure_ascii=False)})",
+            errors=[{"field": error.field, "value": shown, "message": error.message}],
+        )
+    status = STATUS_OF[type(error)]
+    return Problem(status, str(error), headers={"Retry-After": "1"} if status == 503 else None)
 
 
 def from_validation(error: ValidationError) -> Problem:

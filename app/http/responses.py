@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-ServedBy = Literal["model", "cold_start", "popular"]
+from app.recommend.query import ServedBy
 
 
 class Because(BaseModel):

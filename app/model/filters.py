@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from app.http.problems import Problem, invalid
-from app.http.requests import Filter
 from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.background import yield_cpu
 from model_store.attributes import Attribute, ItemAttributes
+from model_store.errors import InvalidField
 
 NAMES_SHOWN = 20
 # Below this share of the catalogue, sorting the items found beats passing over all items.
 SORTING_SHARE = 1 / 256
+
+
+class Rule(Protocol):
+    """A rule on one attribute; all parts that are given must hold."""
+
+    @property
+    def any(self) -> Sequence[str] | None:
+        """Has at least one of these."""
+
+    @property
+    def all(self) -> Sequence[str] | None:
+        """Has every one of these."""
+
+    @property
+    def none(self) -> Sequence[str] | None:
+        """Has not one of these."""
+
+    @property
+    def gte(self) -> float | None:
+        """At least this number."""
+
+    @property
+    def lte(self) -> float | None:
+        """At most this number."""
 
 
 class TextPostings:
@@ -111,11 +135,11 @@ class FilterIndex:
             self._columns[name] = kind(attribute)
             yield_cpu()
 
-    def matching(self, filters: Mapping[str, Filter]) -> IndexArray:
+    def matching(self, filters: Mapping[str, Rule]) -> IndexArray:
         """Sorted item_indices of the items that pass every rule.
 
         Raises:
-            Problem: 422, the attribute is unknown or of a kind the rule doesn't fit.
+            InvalidField: the attribute is unknown or of a kind the rule doesn't fit.
         """
         clauses = _Clauses()
         for name, rule in filters.items():
@@ -127,7 +151,7 @@ class FilterIndex:
             found = found[~self._members(outside)[found]]
         return found
 
-    def _add(self, clauses: _Clauses, name: str, rule: Filter) -> None:
+    def _add(self, clauses: _Clauses, name: str, rule: Rule) -> None:
         column = self._columns.get(name)
         if column is None:
             raise self._unknown(name)
@@ -154,16 +178,16 @@ class FilterIndex:
         members[items] = True
         return members
 
-    def _unknown(self, name: str) -> Problem:
+    def _unknown(self, name: str) -> InvalidField:
         known = {known: column.kind for known, column in self._columns.items()}
-        return invalid(f"filters.{name}", name, f"unknown attribute; {describe_names(known)}")
+        return InvalidField(f"filters.{name}", name, f"unknown attribute; {describe_names(known)}")
 
     def _reject_parts(self, name: str, kind: str, **parts: object) -> None:
         fitting = {"number": "gte, lte", "text": "any, none", "list": "any, all, none"}[kind]
         for part, value in parts.items():
             if value is not None:
                 known = {known: column.kind for known, column in self._columns.items()}
-                raise invalid(
+                raise InvalidField(
                     f"filters.{name}.{part}",
                     value,
                     f"attribute {name!r} is a {kind}: it takes {fitting}; {describe_names(known)}",

@@ -10,27 +10,25 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from app.http.problems import Problem, invalid
-from app.http.requests import RecommendRequest
-from app.http.responses import ServedBy
 from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.filters import describe_names
 from app.model.model import Model
 from app.model.ranking import mask, top_k
-from app.overload.batching import Batcher
 from app.recommend.diversity import diversify, pool_size
 from app.recommend.explanation import (
     explain_by_history,
     explain_by_popularity,
     explain_by_similarity,
 )
+from app.recommend.query import Query, ServedBy
 from app.store.deadline import Deadline
 from app.store.feature_store import FeatureStore
 from app.store.history import History
+from model_store.errors import InvalidField
 
 # Work that takes longer than some milliseconds leaves the event loop to others.
 MAX_ROWS_ON_LOOP = 8
@@ -43,7 +41,7 @@ MAX_SCORES = 16 * 1024 * 1024
 class Plan:
     """A checked request, on its way to an answer."""
 
-    request: RecommendRequest
+    request: Query
     allowed: IndexArray | None
     excluded: IndexArray
     degraded: list[str]
@@ -66,11 +64,15 @@ class Choice:
     explanations: list[dict[str, Any]] | None
 
 
-PlanBatcher = Batcher[Plan, Model, Choice]
+class PlanBatcher(Protocol):
+    """Joins plans of this moment, and has them answered together."""
+
+    async def ask(self, asked: Sequence[Plan], context: Model) -> Sequence[Choice]:
+        """Choices in the order of the plans."""
 
 
 async def recommend(
-    requests: Sequence[RecommendRequest],
+    requests: Sequence[Query],
     model: Model,
     store: FeatureStore,
     batcher: PlanBatcher,
@@ -87,7 +89,7 @@ async def recommend(
         in_batch: name the place of a request that is wrong.
 
     Raises:
-        Problem: 422, a request names an attribute that the catalogue doesn't have.
+        InvalidField: a request names an attribute that the catalogue doesn't have.
     """
     started = perf_counter()
     plans = make_plans(requests, model, in_batch=in_batch)
@@ -111,24 +113,24 @@ async def recommend(
     return answers
 
 
-def make_plans(requests: Sequence[RecommendRequest], model: Model, *, in_batch: bool) -> list[Plan]:
+def make_plans(requests: Sequence[Query], model: Model, *, in_batch: bool) -> list[Plan]:
     """A plan for each request; what is wrong with one of a batch is named with its place."""
     plans: list[Plan] = []
     for request in requests:
         try:
             plans.append(make_plan(request, model))
-        except Problem as problem:
+        except InvalidField as error:
             if not in_batch:
                 raise
-            raise problem.within(f"requests[{len(plans)}]") from None
+            raise error.within(f"requests[{len(plans)}]") from None
     return plans
 
 
-def make_plan(request: RecommendRequest, model: Model) -> Plan:
+def make_plan(request: Query, model: Model) -> Plan:
     """What the request allows and excludes, in item indices.
 
     Raises:
-        Problem: 422, an attribute is unknown or of a kind that a filter doesn't fit.
+        InvalidField: an attribute is unknown or of a kind that a filter doesn't fit.
     """
     degraded: list[str] = []
     if request.fields:
@@ -149,11 +151,12 @@ def make_plan(request: RecommendRequest, model: Model) -> Plan:
 
 
 def check_fields(fields: Sequence[str], model: Model) -> None:
-    """Raise a 422 naming the first field that is no attribute."""
+    """Raise InvalidField for the first field that is no attribute."""
     for place, name in enumerate(fields):
         if model.attributes.get(name) is None:
             known = model.attribute_kinds
-            raise invalid(f"fields[{place}]", name, f"unknown attribute; {describe_names(known)}")
+            message = f"unknown attribute; {describe_names(known)}"
+            raise InvalidField(f"fields[{place}]", name, message)
 
 
 async def add_histories(plans: Sequence[Plan], model: Model, store: FeatureStore) -> None:

@@ -1,16 +1,18 @@
-"""Which room may import what."""
+"""Which package may import what."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.tree import PACKAGES, ROOT, imports_of, python_files
+from tests.contracts.tree import PACKAGES, ROOT, imports_of, is_generated, python_files
 
 IMPORT_LINTER = [
     sys.executable,
@@ -36,29 +38,69 @@ def test_the_import_rules_hold() -> None:
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-1_000:]
 
 
-def test_every_import_rule_breaks_when_it_is_broken(tmp_path: Path) -> None:
-    """Plant one forbidden import for each rule in a copy of the tree."""
-    for room in PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__", "bundles", "store", "results")
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=ignored)
+# The packages of the service from the lowest up; cli starts one of those next to each other.
+LAYERS = (
+    *("telemetry", "store", "model", "deployment", "recommend", "overload", "service"),
+    *("http", "main", "serve", "cli"),
+)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the tree to plant forbidden imports in."""
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if is_generated(Path(folder) / name)]
+
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / ".importlinter", tmp_path)
+    return tmp_path
+
+
+def verdicts_of(done: subprocess.CompletedProcess[str]) -> dict[str, bool]:
+    """Whether each contract was kept, by its name."""
+    found = re.findall(r"^(.+) (KEPT|BROKEN)(?: \(.*\))?$", done.stdout, flags=re.MULTILINE)
+    return {name: verdict == "KEPT" for name, verdict in found}
+
+
+def test_every_import_rule_breaks_when_it_is_broken(copied: Path) -> None:
+    """Plant one forbidden import for each rule."""
     plants = {
-        "app/planted.py": "import faiss\nimport onnxruntime\nimport redis\n"
-        "import torch\nimport offline.fetch\n",
+        "app/model/planted.py": "import faiss\nimport onnxruntime\nimport redis\n"
+        "import torch\nimport offline.fetch\nimport app.main\n",
         "loadtest/planted.py": "import model_store.keys\n",
         "model_store/planted.py": "import fastapi\n",
         "offline/planted.py": "import app.main\n",
     }
     for path, content in plants.items():
-        (tmp_path / path).write_text(content)
-    done = lint_imports(tmp_path)
+        (copied / path).write_text(content)
+    done = lint_imports(copied)
     assert done.returncode == 1, done.stderr
-    verdicts = [line for line in done.stdout.splitlines() if line.endswith(("KEPT", "BROKEN"))]
-    verdicts += [
-        line for line in done.stdout.splitlines() if "KEPT (" in line or "BROKEN (" in line
-    ]
+    verdicts = verdicts_of(done)
     assert len(verdicts) == (ROOT / ".importlinter").read_text().count("[importlinter:contract:")
-    assert [line for line in verdicts if "KEPT" in line] == []
+    assert [name for name, kept in verdicts.items() if kept] == []
+
+
+def test_no_package_of_the_service_knows_the_one_above_it(copied: Path) -> None:
+    """Plant an import of the next higher package in each."""
+    expected = []
+    for lower, upper in pairwise(LAYERS):
+        folder = copied / "app" / lower
+        path = folder / "planted.py" if folder.is_dir() else folder.with_suffix(".py")
+        with path.open("a") as file:
+            file.write(f"\nimport app.{upper}\n")
+        expected.append(f"app.{lower} is not allowed to import app.{upper}")
+    done = lint_imports(copied)
+    assert done.returncode == 1, done.stderr
+    assert [line for line in expected if line not in done.stdout] == []
+
+
+def test_a_new_package_of_the_service_must_be_given_its_layer(copied: Path) -> None:
+    (copied / "app" / "planted.py").touch()
+    done = lint_imports(copied)
+    assert done.returncode == 1, done.stderr
+    assert "planted" in done.stdout
 
 
 def test_starting_the_service_loads_no_torch() -> None:
@@ -92,19 +134,20 @@ def test_only_candidates_use_faiss() -> None:
     assert importers_of("faiss") == {"app/model/candidates.py"}
 
 
-def test_redis_is_known_to_the_feature_store_only() -> None:
-    """Its connection is a module of its own, and nobody else opens one."""
-    behind = {"app/store/feature_store.py", "app/store/connection.py"}
+def test_only_the_store_uses_redis() -> None:
     found = importers_of("redis", "hiredis")
     assert found
-    assert found <= behind
+    assert {str(Path(path).parent) for path in found} == {"app/store"}
+
+
+def test_only_the_store_opens_connections() -> None:
     openers = {
         str(path.relative_to(ROOT))
         for path in python_files("app")
         for module, name in imports_of(path)
         if module == "app.store.connection" and name != "Command"
     }
-    assert openers <= behind
+    assert {str(Path(path).parent) for path in openers} == {"app/store"}
 
 
 @pytest.mark.parametrize("command", [["--help"], ["build", "--help"], ["models", "list", "--help"]])

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.problems import Problem
 from app.http.requests import Filter
 from app.model.filters import FilterIndex
 from model_store.attributes import Attribute, ItemAttributes
+from model_store.errors import InvalidField
 
 texts = st.sampled_from(["a", "b", "c"])
 some_texts = st.none() | st.lists(texts | st.just("unknown"), min_size=1, max_size=3)
@@ -99,8 +99,7 @@ def test_a_filter_that_does_not_fit_is_named(
         ],
         1,
     )
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(InvalidField) as caught:
         FilterIndex(attributes).matching(filters)
-    assert caught.value.status == 422
-    assert caught.value.errors[0]["field"] == field
-    assert said in caught.value.detail
+    assert caught.value.field == field
+    assert said in caught.value.message

@@ -1,0 +1,69 @@
+"""What the pipeline asks of a request, whatever it came by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from app.model.filters import Rule
+
+ServedBy: TypeAlias = Literal["model", "cold_start", "popular"]
+"""Which source an answer's items came from."""
+
+Rerank: TypeAlias = Literal["auto", "never", "always"]
+
+
+class Query(Protocol):
+    """What should this person see next? One of user_id, history and interests is given."""
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose stored history is used."""
+
+    @property
+    def history(self) -> Sequence[str] | None:
+        """Item ids, oldest first, in place of the stored history."""
+
+    @property
+    def k(self) -> int:
+        """How many items are wanted; at least 1."""
+
+    @property
+    def exclude(self) -> Sequence[str] | None:
+        """Item ids never to be returned."""
+
+    @property
+    def candidates(self) -> Sequence[str] | None:
+        """Item ids to choose among; None means all."""
+
+    @property
+    def filters(self) -> Mapping[str, Rule] | None:
+        """Rules by attribute name; all must hold."""
+
+    @property
+    def exclude_seen(self) -> bool:
+        """Whether items of the history are left out."""
+
+    @property
+    def diversity(self) -> float:
+        """0 is plain ranking, 1 looks only at how different the items are."""
+
+    @property
+    def rerank(self) -> Rerank:
+        """Whether a language model may rerank."""
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """Bounds waiting, in milliseconds from the request's arrival."""
+
+    @property
+    def explain(self) -> bool:
+        """Whether each item comes with the reasons for it."""
+
+    @property
+    def interests(self) -> str | None:
+        """Free text about a person, for one without a history."""
+
+    @property
+    def fields(self) -> Sequence[str] | None:
+        """Item attributes to be returned with each item."""
