@@ -6,7 +6,7 @@ samples.py             histories and what came next, out of the training part
 layers.py              which layers are tuned
 history_encoder.py     histories to vectors
     lower_layers.py        what lies below the tuned layers, computed once
-tuning.py              epochs, the best one, checkpoints that resume exactly
+tuning.py              epochs, patience and learning rate, for the trainer
 finetuning.py          FT1 and FT2: the next item among all items
 pretraining.py         PT: masked words, and the next item among those of the batch
     masking.py             which tokens are hidden, and the head that guesses them

@@ -25,8 +25,7 @@ SOURCES = (
     "data",
     *("encoding/config.py", "encoding/sentence_encoder.py"),
     "item_text.py",
-    *("recommender/batches.py", "recommender/seeds.py", "recommender/checkpoint.py"),
-    "recommender/optimizer.py",
+    *("training", "metrics.py"),
 )
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -94,18 +93,19 @@ def _pretrain(
     log: Callable[[str], None],
 ) -> Facts:
     from offline.behaviour.pretraining import Pretraining
-    from offline.behaviour.tuning import Tuning
+    from offline.behaviour.tuning import plan_tuning
     from offline.cache import cache_folder
     from offline.encoding.sentence_encoder import SentenceEncoder
+    from offline.training.trainer import Trainer
 
     domains = [_read_domain(source, log) for source in sources]
     sentence_encoder = SentenceEncoder(encoder, cache_folder(), config.device)
     task = Pretraining(sentence_encoder, domains, config)
     checkpoint = folder / CHECKPOINT
-    tuning = Tuning("pretraining the encoder", task, config, config.epochs, checkpoint)
-    record = tuning.run()
+    plan = plan_tuning(config, patience=config.epochs)
+    record = Trainer("pretraining the encoder", task, plan, checkpoint).run()
     sentence_encoder.save(folder)
-    write_json(folder / "record.json", record.to_json())
+    write_json(folder / "record.json", record.to_dict())
     checkpoint.unlink()
     return {"domains": len(domains), "loss": round(record.epochs[-1].loss or 0.0, 4)}
 

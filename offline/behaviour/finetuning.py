@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from offline.behaviour.config import TuningConfig
 from offline.behaviour.history_encoder import HistoryEncoder
 from offline.behaviour.samples import Samples, draw_samples, histories_of, newest
+from offline.data.histories import Histories
 from offline.data.split import Split
-from offline.evaluate.metrics import ndcg_at_k, rank_cases
-from offline.recommender.batches import Histories, batches_by_length
-from offline.recommender.recommender import Scores
-
-Rows = npt.NDArray[np.int64]
+from offline.metrics import Scores, ndcg_at_k, rank_cases
+from offline.training.batches import Rows, batches_by_length
 
 
 class NextItem:
@@ -49,6 +46,9 @@ class NextItem:
         # An item that nobody chose in training was not refused either; column 0 is padding.
         self._never_chosen = torch.from_numpy(counts == 0).to(encoder.device)
 
+    def begin(self, phase: str) -> None:
+        """The encoder's configuration says which layers have gradients, from the beginning."""
+
     def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
         """Rows of the epoch's samples, those of like length together."""
         if self.item_vectors is None:  # an epoch that follows a resumed one
@@ -60,7 +60,7 @@ class NextItem:
         lengths = self.module.texts.lengths(self._samples.histories)
         return list(batches_by_length(lengths, config.batch_size, rng))
 
-    def loss(self, batch: Rows) -> Tensor:
+    def loss(self, batch: Rows, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
         """Cross-entropy over all items but the history's own, mean over the targets."""
         if self._samples is None or self.item_vectors is None:
             raise RuntimeError("batches() comes before loss()")

@@ -21,7 +21,7 @@ from offline.behaviour.masking import TokenMask, WordHead
 from offline.behaviour.samples import draw_samples
 from offline.data.split import Split
 from offline.encoding.sentence_encoder import SentenceEncoder
-from offline.recommender.batches import batches_by_length
+from offline.training.batches import batches_by_length
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ class Pretraining:
         head.requires_grad_(bool(config.mlm_weight))
         self.module = PretrainedParts(encoder.pooled, head)
 
+    def begin(self, phase: str) -> None:
+        """The encoder's configuration says which layers have gradients, from the beginning."""
+
     def batches(self, rng: np.random.Generator) -> Sequence[Pairs]:
         """Pairs of all domains in chance order: of each distinct history one target."""
         batches = [
@@ -90,7 +93,7 @@ class Pretraining:
             for rows in batches_by_length(lengths, config.batch_size, rng)
         ]
 
-    def loss(self, batch: Pairs) -> Tensor:
+    def loss(self, batch: Pairs, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
         """The contrastive loss, and that of hidden words with its weight."""
         encoder = self._encoders[batch.domain]
         distinct, column = np.unique(batch.targets, return_inverse=True)

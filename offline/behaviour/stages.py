@@ -10,10 +10,12 @@ from model_store.errors import ConfigError
 from offline.behaviour.config import BehaviourConfig
 from offline.behaviour.finetuning import NextItem
 from offline.behaviour.history_encoder import HistoryEncoder
-from offline.behaviour.tuning import Tuning, TuningRecord
+from offline.behaviour.tuning import plan_tuning
 from offline.cache import cache_folder
 from offline.data.split import Split
 from offline.encoding.sentence_encoder import SentenceEncoder
+from offline.training.record import TrainingRecord
+from offline.training.trainer import Trainer
 
 ENCODER_CONFIG = "config.json"
 
@@ -24,7 +26,7 @@ def tune_on_behaviour(
     config: BehaviourConfig,
     encoder: str,
     folder: Path,
-) -> dict[str, TuningRecord]:
+) -> dict[str, TrainingRecord]:
     """Tune an encoder on the training part of a data set, each stage into `folder/<stage>`.
 
     Args:
@@ -43,7 +45,7 @@ def tune_on_behaviour(
         InputError: nobody has two interactions to learn from, or the loss diverged.
     """
     name = start_of(config, encoder)
-    records: dict[str, TuningRecord] = {}
+    records: dict[str, TrainingRecord] = {}
     fixed = None
     for stage in config.stages:
         place, checkpoint = folder / stage, folder / f"{stage}.safetensors"
@@ -53,8 +55,8 @@ def tune_on_behaviour(
             fixed = histories.encode_items()
         task = NextItem(histories, split, config, fixed)
         label = f"tuning the encoder, {stage}"
-        tuning = Tuning(label, task, config, config.patience, checkpoint)
-        records[stage] = tuning.run()
+        trainer = Trainer(label, task, plan_tuning(config, config.patience), checkpoint)
+        records[stage] = trainer.run()
         sentence_encoder.save(place)
         name = str(place)
     for stage in config.stages:
@@ -75,7 +77,7 @@ def start_of(config: BehaviourConfig, encoder: str) -> str:
     return config.start
 
 
-def describe(records: dict[str, TuningRecord]) -> dict[str, Any]:
+def describe(records: dict[str, TrainingRecord]) -> dict[str, Any]:
     """Each stage's best epoch and, where there are cases, validation NDCG@10 then and before."""
     facts: dict[str, Any] = {}
     for stage, record in records.items():

@@ -191,7 +191,7 @@ def _rank_baselines(data: Artifact, parts: Sequence[str], folder: Path) -> Facts
 
 
 def _save_ranks(model: Recommender, split: Split, parts: Sequence[str], folder: Path) -> None:
-    from offline.evaluate.metrics import rank_cases
+    from offline.metrics import rank_cases
 
     cases: dict[str, Cases] = {part: getattr(split, part) for part in parts}
     with Progress("ranking cases", sum(map(len, cases.values())), "case") as progress:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from offline.data.split import Cases
 from offline.evaluate.figures import tail_cases
-from offline.evaluate.metrics import Ranks, gains, hits
+from offline.metrics import Ranks, gains, hits
 
 K = 10
 NEGATIVES = 100

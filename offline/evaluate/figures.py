@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offline.data.split import Cases
-from offline.evaluate.metrics import (
+from offline.metrics import (
     Ranking,
     coverage_at_k,
     gains,

@@ -13,9 +13,9 @@ from model_store.files import save_array, write_atomically
 from offline.data.split import Split
 from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain
 from offline.evaluate.hardware import describe_hardware
-from offline.evaluate.metrics import Ranking, rank_cases
 from offline.evaluate.page import render_page
 from offline.evaluate.plots import plot_by_length, plot_training
+from offline.metrics import Ranking, rank_cases
 from offline.progress import Progress
 from offline.recommender.recommender import Recommender, TrainingData
 

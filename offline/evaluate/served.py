@@ -11,7 +11,7 @@ import numpy as np
 from model_store.errors import InputError
 from model_store.id_map import IdMap
 from offline.data.split import Cases, Int32
-from offline.evaluate.metrics import hit_rate_at_k, ndcg_at_k
+from offline.metrics import hit_rate_at_k, ndcg_at_k
 from offline.progress import track
 
 _BEYOND = np.iinfo(np.int64).max

@@ -15,12 +15,12 @@ from model_store.errors import InputError
 from model_store.files import save_array, write_atomically
 from model_store.id_map import IdMap
 from model_store.manifest import RetrieverInfo
+from offline.data.histories import Histories, Items, pad_left
 from offline.export.config import RetrievalConfig
 from offline.export.graph import export_graph
 from offline.export.parity import Graph, Parity, check_parity
 from offline.export.retriever import build_retriever
 from offline.progress import Progress
-from offline.recommender.batches import Histories, Items, pad_left
 from offline.recommender.recommender import Vectors, rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 

@@ -12,10 +12,11 @@ import torch
 from torch.nn import functional as F
 
 from model_store.errors import LongtailError
+from offline.data.histories import Histories, Items, pad_left, pad_right
 from offline.export.graph import HISTORY, ITEM_TABLE, SCORES
+from offline.metrics import Scores
 from offline.recommender.backbone import Backbone
-from offline.recommender.batches import Histories, Items, pad_left, pad_right
-from offline.recommender.recommender import Scores, Vectors
+from offline.recommender.recommender import Vectors
 from offline.recommender.sequential import SequenceRecommender
 
 TOLERANCE = 1e-4

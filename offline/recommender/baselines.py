@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from model_store.errors import InputError
 from model_store.files import save_array
-from offline.recommender.batches import Histories
-from offline.recommender.recommender import Scores, TrainingData
+from offline.data.histories import Histories
+from offline.metrics import Scores
+from offline.recommender.recommender import TrainingData
 
 Number = TypeVar("Number", bound=np.generic)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from offline.recommender.batches import Items, pad_right
+from offline.data.histories import Items, pad_right
 from offline.recommender.criterion import as_tensor
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from offline.data.histories import Items
 from offline.recommender.backbone import Backbone
-from offline.recommender.batches import Items
 from offline.recommender.item_encoder import ItemEncoder
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective

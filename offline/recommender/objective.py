@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from offline.data.histories import Items, pad_right
 from offline.recommender.backbones.bert4rec import Bert4rec
-from offline.recommender.batches import Items, pad_right
 from offline.recommender.config import Bert4recConfig
 from offline.recommender.criterion import Criterion, as_tensor
 from offline.recommender.network import SequenceNetwork

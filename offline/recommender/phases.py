@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
 from offline.recommender.config import IdTraining, TrainingConfig
 from offline.recommender.item_encoder import ItemEncoder
+from offline.training.trainer import Phase
 
 PhaseName = Literal["all", "frozen", "ids"]
 
@@ -19,20 +19,6 @@ _PHASES: dict[IdTraining, tuple[PhaseName, ...]] = {
     "further-all": ("frozen", "all"),
     "further-ids": ("frozen", "ids"),
 }
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of a training.
-
-    Attributes:
-        name: what is trained: all; frozen, all but the id embeddings; ids, these alone. A
-            projection of [id ; knowledge] goes with the network, not with the ids.
-        epochs: at most.
-    """
-
-    name: PhaseName
-    epochs: int
 
 
 def phases_of(config: TrainingConfig, epochs: Sequence[int] | None = None) -> tuple[Phase, ...]:
@@ -47,9 +33,15 @@ def phases_of(config: TrainingConfig, epochs: Sequence[int] | None = None) -> tu
     return tuple(Phase(name, number) for name, number in zip(names, given, strict=False))
 
 
-def choose_trained(network: nn.Module, phase: Phase) -> None:
-    """Let a phase's parameters have gradients, and no others."""
+def choose_trained(network: nn.Module, phase: str) -> None:
+    """Let a phase's parameters have gradients, and no others.
+
+    Args:
+        network: whose parameters they are.
+        phase: all; frozen, all but the id embeddings; ids, these alone. A projection of
+            [id ; knowledge] goes with the network, not with the ids.
+    """
     ids = {id(part.ids) for part in network.modules() if isinstance(part, ItemEncoder)}
     for parameter in network.parameters():
         of_ids = id(parameter) in ids
-        parameter.requires_grad_(phase.name == "all" or of_ids == (phase.name == "ids"))
+        parameter.requires_grad_(phase == "all" or of_ids == (phase == "ids"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -11,13 +10,12 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from offline.data.histories import Histories
 from offline.data.interactions import Interactions
 from offline.data.split import Cases, Split
-from offline.recommender.batches import Histories
+from offline.metrics import Score, Scores
 
-Scores = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float32]
-Score = Callable[[Histories], Scores]
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from torch.nn import functional as F
 from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
 from offline.artifact import fingerprint_of
+from offline.data.histories import Histories, cut_windows, pad_left
 from offline.data.split import Cases
-from offline.evaluate.metrics import ndcg_at_k, rank_cases
+from offline.metrics import Scores, ndcg_at_k, rank_cases
 from offline.recommender.backbone import Backbone, CausalBackbone
 from offline.recommender.backbones import new_backbone
-from offline.recommender.batches import Histories, cut_windows, pad_left
-from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import (
     Bert4recConfig,
     RecommenderConfig,
@@ -34,11 +33,14 @@ from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 from offline.recommender.item_encoder import ItemEncoder
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import HiddenItem, NextItem, Objective
-from offline.recommender.phases import Phase, phases_of
-from offline.recommender.recommender import Scores, TrainingData, Vectors
-from offline.recommender.seeds import seeded, stream_of
+from offline.recommender.phases import phases_of
+from offline.recommender.recommender import TrainingData, Vectors
 from offline.recommender.text_projection import project_text, whiten
-from offline.recommender.training import Trainer, TrainingRecord
+from offline.recommender.training import SequenceTraining, plan_training
+from offline.training.checkpoint import load_checkpoint, save_checkpoint
+from offline.training.record import TrainingRecord
+from offline.training.seeds import seeded, stream_of
+from offline.training.trainer import Phase, Trainer
 
 _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
@@ -95,15 +97,19 @@ class SequenceRecommender:
             self._adopt(network, data, regression)
             return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
 
-        self.record = Trainer(
+        task = SequenceTraining(
             network,
             objective,
             cut_windows(data.sequences, self.config.max_length),
-            self.training,
+            self.training.batch_size,
             partial(validate, cases=data.validation) if data.validation is not None else None,
+        )
+        self.record = Trainer(
+            "training",
+            task,
+            plan_training(self.training, phases),
             folder / _CHECKPOINT if folder is not None else None,
             self._fingerprint(data, phases),
-            phases,
         ).run()
         self._adopt(network.cpu(), data, regression)
         return self

@@ -12,9 +12,9 @@ import torch
 from offline.recommender.backbone import Backbone
 from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.config import SasrecConfig
-from offline.recommender.seeds import seeded
 from offline.synthetic.vectors import clustered_vectors, expected_popularity, repeat_rows
 from offline.synthetic.world import MAX_DISTINCT, Items, World
+from offline.training.seeds import seeded
 
 Vectors = npt.NDArray[np.float32]
 

@@ -21,12 +21,12 @@ from offline.artifact import fingerprint_of, hash_sources
 from offline.cache import cache_folder
 from offline.progress import Progress
 from offline.recommender.backbones.sasrec import Sasrec
-from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.losses import sampled_cross_entropy
 from offline.recommender.negatives import Logs, Rows
-from offline.recommender.seeds import seeded
 from offline.synthetic.model import CONFIG, MadeModel
 from offline.synthetic.world import World
+from offline.training.checkpoint import load_checkpoint, save_checkpoint
+from offline.training.seeds import seeded
 
 _ID_STD = 0.02
 _BATCH_STEPS = 6_400  # interactions in a batch: many short histories, or fewer long ones
@@ -41,7 +41,7 @@ _CHECKPOINT_S = 60.0
 _JUDGED, _K = 500, 10
 SOURCES = (
     *("synthetic/model.py", "synthetic/training.py", "synthetic/vectors.py", "synthetic/world.py"),
-    *("recommender/backbone.py", "recommender/seeds.py", "recommender/checkpoint.py"),
+    *("recommender/backbone.py", "training/seeds.py", "training/checkpoint.py"),
     *("recommender/dropout.py", "recommender/losses.py", "recommender/negatives.py"),
     *("recommender/backbones/attention.py", "recommender/backbones/rotation.py"),
     *("recommender/backbones/sasrec.py", "recommender/backbones/serving_layer.py"),

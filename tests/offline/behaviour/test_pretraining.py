@@ -15,8 +15,9 @@ from model_store.errors import ConfigError
 from offline.behaviour.config import PretrainingConfig
 from offline.behaviour.masking import TokenMask, WordHead
 from offline.behaviour.pretraining import Domain, Pairs, Pretraining
-from offline.behaviour.tuning import Tuning
+from offline.behaviour.tuning import plan_tuning
 from offline.encoding.sentence_encoder import SentenceEncoder
+from offline.training.trainer import Trainer
 from tests.offline.behaviour.world import (
     ITEM_TEXTS,
     N_THEMES,
@@ -88,7 +89,7 @@ def test_the_contrast_is_with_the_other_next_items_of_the_batch(start: Path) -> 
     task = make_task(start, mlm_weight=0.0, dropout=0.0)
     histories = np.array([[1], [2], [3]], np.int32)
     targets = np.array([2, 5, 5], np.int32)
-    loss = task.loss(Pairs(0, histories, targets))
+    loss = task.loss(Pairs(0, histories, targets), np.random.default_rng(0))
     encoder = open_encoder(start)
     vectors = encoder.encode(ITEM_TEXTS)
     logits = vectors[[0, 1, 2]] @ vectors[[1, 4]].T / 0.05
@@ -109,12 +110,10 @@ def test_a_batch_is_of_one_domain_and_an_epoch_of_all(start: Path) -> None:
 
 
 @pytest.mark.parametrize("layers", ["all", (2,)])
-def test_the_loss_falls_and_only_the_chosen_layers_change(
-    start: Path, tmp_path: Path, layers: Any
-) -> None:
+def test_the_loss_falls_and_only_the_chosen_layers_change(start: Path, layers: Any) -> None:
     task = make_task(start, learning_rate=2e-3, epochs=3, layers=layers, mlm_weight=0.5)
     before = {name: p.detach().clone() for name, p in task.module.pooled.named_parameters()}
-    record = Tuning("pretraining", task, task._config, 9, tmp_path / "c.safetensors").run()
+    record = Trainer("pretraining", task, plan_tuning(task._config, patience=9)).run()
     assert record.best_epoch == 3
     changed = {
         name
@@ -141,7 +140,7 @@ def test_a_resumed_pretraining_equals_one_in_one_go(
         # Of different lengths, so that what a batch holds decides how it is padded.
         texts = [" ".join([text] * (1 + place % 5)) for place, text in enumerate(ITEM_TEXTS)]
         task = Pretraining(open_encoder(start), [Domain(texts, make_split(0))], config)
-        record = Tuning("pretraining", task, config, 3, tmp_path / name).run()
+        record = Trainer("pretraining", task, plan_tuning(config, 3), tmp_path / name).run()
         return [epoch.loss for epoch in record.epochs], task.module.pooled.state_dict()
 
     losses, whole = run("whole")

@@ -16,9 +16,11 @@ from offline.behaviour.config import BehaviourConfig
 from offline.behaviour.finetuning import NextItem
 from offline.behaviour.history_encoder import HistoryEncoder
 from offline.behaviour.stages import describe, start_of, tune_on_behaviour
-from offline.behaviour.tuning import TunedEpoch, Tuning, TuningRecord
+from offline.behaviour.tuning import plan_tuning
 from offline.data.split import Cases, Split
 from offline.encoding.sentence_encoder import SentenceEncoder
+from offline.training.record import Epoch, TrainingRecord
+from offline.training.trainer import Trainer
 from tests.offline.behaviour.world import ITEM_TEXTS, N_ITEMS, make_encoder, make_split
 
 QUICK: dict[str, Any] = {
@@ -35,7 +37,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_encoder(tmp_path_factory.mktemp("encoder"))
 
 
-def tune(start: Path, folder: Path, split: Split | None = None, **choices: Any) -> TuningRecord:
+def tune(start: Path, folder: Path, split: Split | None = None, **choices: Any) -> TrainingRecord:
     config = BehaviourConfig(**QUICK | choices)
     records = tune_on_behaviour(ITEM_TEXTS, split or make_split(), config, str(start), folder)
     return records["ft1"]
@@ -172,21 +174,22 @@ def test_items_of_the_history_and_never_chosen_ones_are_no_negatives(start: Path
     assert task._samples is not None
     assert task.item_vectors is not None
     own = int(task._samples.histories[batch[0], 0])
-    before = task.loss(batch)
+    before = task.loss(batch, rng)
     for item, counts in ((own, False), (N_ITEMS, False), (own % N_ITEMS + 1, True)):
         task.item_vectors[item] *= -3.0
-        assert bool(task.loss(batch) != before) == counts
+        assert bool(task.loss(batch, rng) != before) == counts
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_it() -> None:
-    record = TuningRecord()
-    kept = [record.add(TunedEpoch(n, 1.0, x, 0.0, 0.0)) for n, x in enumerate([0.1, 0.3, 0.2, 0.3])]
+    record = TrainingRecord()
+    epochs = [Epoch(n, 1.0, x, 0.0, 0.0, "tuning") for n, x in enumerate([0.1, 0.3, 0.2, 0.3])]
+    kept = [record.add(epoch) for epoch in epochs]
     assert kept == [True, True, False, False]
     assert (record.best_epoch, record.best_ndcg) == (1, 0.3)
     assert not record.finished(9, 3)
     assert record.finished(9, 2)
     assert record.finished(3, 9)
-    assert TuningRecord.from_json(record.to_json()) == record
+    assert TrainingRecord.from_dict(record.to_dict()) == record
 
 
 def test_an_encoder_that_only_gets_worse_stays_as_it_was(start: Path, tmp_path: Path) -> None:
@@ -210,15 +213,15 @@ def test_without_cases_all_epochs_are_run_and_the_last_is_kept(start: Path, tmp_
 
 def test_a_loss_that_diverges_is_one_line(start: Path, tmp_path: Path) -> None:
     class Diverging(NextItem):
-        def loss(self, batch: Any) -> torch.Tensor:
-            return super().loss(batch) * float("inf")
+        def loss(self, batch: Any, rng: np.random.Generator) -> torch.Tensor:
+            return super().loss(batch, rng) * float("inf")
 
     config = BehaviourConfig(**QUICK)
     histories = HistoryEncoder(SentenceEncoder(str(start), start, "cpu"), ITEM_TEXTS, config)
     task = Diverging(histories, make_split(), config)
-    tuning = Tuning("tuning", task, config, 1, tmp_path / "checkpoint.safetensors")
+    trainer = Trainer("tuning", task, plan_tuning(config, patience=1))
     with pytest.raises(InputError, match=r"^tuning: the loss became .* in epoch 1; try a learning"):
-        tuning.run()
+        trainer.run()
 
 
 def test_a_start_without_an_encoder_is_named(tmp_path: Path) -> None:
@@ -232,7 +235,7 @@ def test_nobody_to_learn_from_is_one_line(start: Path, tmp_path: Path) -> None:
     alone = replace(
         split, train_offsets=split.train_offsets // 7, train_items=split.train_items[:90]
     )
-    with pytest.raises(InputError, match="nobody has two"):
+    with pytest.raises(InputError, match=r"^tuning the encoder, ft1: no user has two"):
         tune(start, tmp_path, alone)
 
 

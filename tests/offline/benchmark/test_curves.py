@@ -14,7 +14,7 @@ from offline.benchmark.page import render_page
 from offline.benchmark.plots import plot_curves
 from offline.benchmark.results import describe_data
 from offline.data.split import Split
-from offline.evaluate.metrics import ndcg_at_k
+from offline.metrics import ndcg_at_k
 from tests.offline.recommender.planted import cases_of
 
 N_CASES = 60

@@ -10,9 +10,9 @@ import torch
 
 from offline.data.split import Cases, Split
 from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain, tail_cases
-from offline.evaluate.metrics import Ranking, rank_cases
 from offline.evaluate.plots import plot_training
 from offline.evaluate.report import write_report
+from offline.metrics import Ranking, rank_cases
 from offline.recommender.baselines import Markov, Popularity
 from offline.recommender.recommender import TrainingData
 from tests.offline.recommender.planted import N_ITEMS, cases_of, planted_cycle

@@ -9,7 +9,7 @@ import pytest
 
 from offline.data.dataset import read_dataset
 from offline.data.split import leave_one_out
-from offline.evaluate.metrics import hit_rate_at_k, ndcg_at_k, rank_cases
+from offline.metrics import hit_rate_at_k, ndcg_at_k, rank_cases
 from offline.recommender.baselines import Markov, Popularity
 from offline.recommender.recommender import TrainingData
 

@@ -11,12 +11,12 @@ import torch
 
 from model_store.errors import InputError
 from model_store.id_map import IdMap
+from offline.data.histories import pad_left
 from offline.export.bundle_files import ExportReport, export_model, spread_by_length
 from offline.export.graph import HISTORY, ITEM_TABLE, SCORES, USER, export_graph
 from offline.export.parity import Graph, ParityError, check_parity
 from offline.recommender.backbones import new_backbone
 from offline.recommender.backbones.sasrec import Sasrec
-from offline.recommender.batches import pad_left
 from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,

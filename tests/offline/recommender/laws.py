@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model_store.errors import InputError
-from offline.evaluate.metrics import rank_cases
+from offline.metrics import rank_cases
 from offline.recommender.recommender import Recommender, TrainingData, rank_unseen
 from tests.offline.recommender.planted import N_ITEMS, cases_of, fresh_histories, planted_cycle
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from offline.data.histories import Histories, Items
 from offline.data.split import Cases
-from offline.recommender.batches import Histories, Items
 from offline.recommender.recommender import TrainingData, Vectors
 
 N_ITEMS = 30

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from model_store.errors import ConfigError
-from offline.evaluate.metrics import hit_rate_at_k, rank_cases
-from offline.recommender.batches import Items
+from offline.data.histories import Items
+from offline.metrics import hit_rate_at_k, rank_cases
 from offline.recommender.config import (
     Bert4recConfig,
     RecommenderConfig,

@@ -10,7 +10,7 @@ def rates(**choices: object) -> list[float]:
     config = TrainingConfig(
         **{"epochs": 10, "learning_rate": 0.5, "warm_up_steps": 20, **choices}  # type: ignore[arg-type]
     )
-    return [learning_rate_at(step, 10, config) for step in range(100)]
+    return [learning_rate_at(*divmod(step, 10), 10, config=config) for step in range(100)]
 
 
 def test_it_rises_to_what_was_asked_for() -> None:

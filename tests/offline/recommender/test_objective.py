@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from offline.recommender.batches import pad_right
+from offline.data.histories import pad_right
 from offline.recommender.config import Bert4recConfig, TrainingConfig
 from offline.recommender.criterion import Criterion
 from offline.recommender.objective import HiddenItem

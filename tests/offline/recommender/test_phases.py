@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from offline.evaluate.metrics import ndcg_at_k, rank_cases
-from offline.recommender.batches import cut_windows
-from offline.recommender.checkpoint import load_checkpoint
+from offline.data.histories import cut_windows
+from offline.metrics import ndcg_at_k, rank_cases
 from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,
@@ -26,11 +25,14 @@ from offline.recommender.config import (
 )
 from offline.recommender.criterion import Criterion
 from offline.recommender.network import SequenceNetwork
-from offline.recommender.phases import Phase, phases_of
+from offline.recommender.phases import phases_of
 from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
 from offline.recommender.text_projection import project_text
-from offline.recommender.training import Epoch, Trainer, TrainingRecord
+from offline.recommender.training import SequenceTraining, plan_training
+from offline.training.checkpoint import load_checkpoint
+from offline.training.record import Epoch, TrainingRecord
+from offline.training.trainer import Phase, Trainer
 from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle
 
 SHAPE: dict[str, Any] = {
@@ -130,10 +132,10 @@ def test_a_phase_begins_with_the_best_weights_and_not_the_last(data: TrainingDat
     """With validation figures that fall after the second epoch the third one's weights go."""
     seen: list[dict[str, torch.Tensor]] = []
 
-    class Watched(Trainer):
-        def _begin(self, phase: Phase) -> None:
-            super()._begin(phase)
-            seen.append({n: t.clone() for n, t in self.network.state_dict().items()})
+    class Watched(SequenceTraining):
+        def begin(self, phase: str) -> None:
+            super().begin(phase)
+            seen.append({n: t.clone() for n, t in self.module.state_dict().items()})
 
     kept: list[dict[str, torch.Tensor]] = []
     figures = iter([0.1, 0.3, 0.2, 0.1, 0.1, 0.25])
@@ -146,8 +148,9 @@ def test_a_phase_begins_with_the_best_weights_and_not_the_last(data: TrainingDat
     network = SequenceNetwork(model._new_item_encoder(data), model._new_backbone())
     objective = model._new_objective(network.backbone, Criterion(data.counts(), model.training))
     windows = cut_windows(data.sequences, 8)
-    trainer = Watched(network, objective, windows, model.training, validate)
-    record = trainer.run()
+    task = Watched(network, objective, windows, model.training.batch_size, validate)
+    plan = plan_training(model.training, phases_of(model.training))
+    record = Trainer("training", task, plan).run()
     assert [epoch.phase for epoch in record.epochs] == ["frozen"] * 3 + ["all"] * 2
     assert all(torch.equal(seen[1][name], kept[1][name]) for name in kept[1])
     assert record.best_epoch == 2  # the second phase never reached .3

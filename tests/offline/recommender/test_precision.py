@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from model_store.id_map import IdMap
-from offline.evaluate.metrics import Ranking, rank_cases
 from offline.export.bundle_files import export_model
-from offline.recommender.checkpoint import load_checkpoint
+from offline.metrics import Ranking, rank_cases
 from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,
@@ -30,6 +29,7 @@ from offline.recommender.config import (
 )
 from offline.recommender.criterion import Criterion
 from offline.recommender.sequential import SequenceRecommender
+from offline.training.checkpoint import load_checkpoint
 from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle
 
 SHAPE: dict[str, Any] = {"embedding_size": 16, "max_length": 8, "dropout": 0.1}

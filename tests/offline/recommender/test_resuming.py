@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from model_store.errors import InputError
-from offline.recommender.checkpoint import load_checkpoint, save_checkpoint
 from offline.recommender.config import TrainingConfig
+from offline.recommender.phases import phases_of
 from offline.recommender.sequential import SequenceRecommender
-from offline.recommender.training import Trainer, TrainingRecord
+from offline.recommender.training import SequenceTraining, plan_training
+from offline.training.checkpoint import load_checkpoint, save_checkpoint
+from offline.training.record import TrainingRecord
+from offline.training.trainer import Trainer
 from tests.offline.recommender import training_child
 from tests.offline.recommender.planted import fresh_histories
 from tests.offline.recommender.training_child import EPOCHS, new_model, small_cycle
@@ -116,9 +119,10 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
     network = torch.nn.Module()
     network.items = lambda: network.weight
     network.weight = torch.nn.Parameter(torch.ones(2, 2))
-    windows = [np.array([1, 2], np.int32)]
-    trainer = Trainer(network, _Diverging(), windows, TrainingConfig(), validate=None)
-    with pytest.raises(InputError, match=r"loss became nan in epoch 1.*learning_rate"):
+    windows, config = [np.array([1, 2], np.int32)], TrainingConfig()
+    task = SequenceTraining(network, _Diverging(), windows, config.batch_size, validate=None)
+    trainer = Trainer("training", task, plan_training(config, phases_of(config)))
+    with pytest.raises(InputError, match=r"^training: the loss became nan in epoch 1; try a"):
         trainer.run()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model_store.errors import ConfigError, InputError
-from offline.evaluate.metrics import hit_rate_at_k, ndcg_at_k, rank_cases
+from offline.metrics import hit_rate_at_k, ndcg_at_k, rank_cases
 from offline.recommender.baselines import Popularity
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData

@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from model_store.errors import ConfigError
-from offline.evaluate.metrics import hit_rate_at_k, rank_cases
+from offline.metrics import hit_rate_at_k, rank_cases
 from offline.recommender.config import (
     Bert4recConfig,
     CaserConfig,

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.recommender.batches import batches_by_length, cut_windows, pad_left, pad_right
+from offline.data.histories import cut_windows, pad_left, pad_right
+from offline.training.batches import batches_by_length
 
 histories = st.lists(
     st.lists(st.integers(1, 99), max_size=12).map(lambda items: np.array(items, np.int32)),

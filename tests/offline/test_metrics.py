@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.errors import InputError
-from offline.evaluate import metrics
-from offline.evaluate.metrics import (
+from offline import metrics
+from offline.data.histories import Histories
+from offline.metrics import (
     coverage_at_k,
     hit_rate_at_k,
     mrr_at_k,
@@ -18,7 +19,6 @@ from offline.evaluate.metrics import (
     rank_targets,
     standard_error,
 )
-from offline.recommender.batches import Histories
 from tests.offline.recommender.planted import cases_of
 
 

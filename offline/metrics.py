@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.errors import InputError
+from offline.data.histories import Histories
 from offline.data.split import Cases
-from offline.recommender.batches import Histories
-from offline.recommender.recommender import Score, Scores
 
+Scores = npt.NDArray[np.float32]
+Score = Callable[[Histories], Scores]
 Ranks = npt.NDArray[np.int64]
 
 # Scores of one batch take at most this much, whatever the catalogue's size.

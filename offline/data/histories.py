@@ -1,17 +1,14 @@
-"""Histories of many lengths as padded blocks of nearly one length."""
+"""Histories of item_indices, and histories of many lengths as padded blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 Items = npt.NDArray[np.int32]
 Histories = Sequence[Items]  # item_indices, oldest → newest
-
-# Sorting by length happens within pools of this many batches: little padding, and still chance.
-_POOL_BATCHES = 16
 
 
 def pad_left(histories: Histories, max_length: int) -> npt.NDArray[np.int64]:
@@ -47,17 +44,3 @@ def cut_windows(sequences: Histories, length: int) -> list[Items]:
         for sequence in sequences
         for end in range(len(sequence), 1, -length)
     ]
-
-
-def batches_by_length(
-    lengths: npt.NDArray[np.int64], batch_size: int, rng: np.random.Generator
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Row numbers in batches, shuffled, rows of nearly one length together."""
-    order = rng.permutation(len(lengths))
-    batches = []
-    for start in range(0, len(order), batch_size * _POOL_BATCHES):
-        pool = order[start : start + batch_size * _POOL_BATCHES]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-    for position in rng.permutation(len(batches)):
-        yield batches[position]

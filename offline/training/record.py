@@ -1,0 +1,111 @@
+"""How a training went, epoch by epoch, and which epoch's weights were kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures.
+
+    Attributes:
+        number: from 1; 0 is the network as it was before training, which has no loss.
+        loss: mean training loss.
+        ndcg: validation NDCG@10, None where nothing is held out.
+        train_s: seconds of training.
+        validation_s: seconds of validation.
+        phase: what was trained.
+    """
+
+    number: int
+    loss: float | None
+    ndcg: float | None
+    train_s: float
+    validation_s: float
+    phase: str
+
+
+@dataclass
+class TrainingRecord:
+    """How a training went.
+
+    Attributes:
+        epochs: those that were run, in order, of all phases.
+        best_epoch: the number of the one whose weights were kept; 0 before any was run.
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+
+    @property
+    def best(self) -> Epoch | None:
+        """The kept epoch; None before any was run."""
+        return next((epoch for epoch in self.epochs if epoch.number == self.best_epoch), None)
+
+    @property
+    def best_ndcg(self) -> float | None:
+        """Validation NDCG@10 of the kept epoch; None where there is none."""
+        return self.best.ndcg if self.best else None
+
+    @property
+    def best_phase(self) -> str | None:
+        """Phase of the kept epoch; None before any was run."""
+        return self.best.phase if self.best else None
+
+    @property
+    def phase(self) -> str | None:
+        """Phase of the last epoch; None before any was run."""
+        return self.epochs[-1].phase if self.epochs else None
+
+    @property
+    def n_trained(self) -> int:
+        """Number of epochs of training that were run."""
+        return self.epochs[-1].number if self.epochs else 0
+
+    @property
+    def seconds(self) -> float:
+        """What all epochs took, validation included, in however many runs."""
+        return sum(epoch.train_s + epoch.validation_s for epoch in self.epochs)
+
+    def of_phase(self, phase: str) -> TrainingRecord:
+        """A record of one phase, as if it had been all: its training is numbered from 1."""
+        epochs = [epoch for epoch in self.epochs if epoch.phase == phase]
+        part, before = TrainingRecord(), max(epochs[0].number - 1, 0) if epochs else 0
+        for epoch in epochs:
+            part.add(replace(epoch, number=epoch.number - before))
+        return part
+
+    def kept_epochs(self) -> list[int]:
+        """Number of epochs that the kept weights went through, phase by phase.
+
+        A later phase began with the best of an earlier one, not with its last.
+        """
+        phases = dict.fromkeys(
+            epoch.phase for epoch in self.epochs if epoch.number <= self.best_epoch
+        )
+        return [self.of_phase(phase).best_epoch for phase in phases]
+
+    def add(self, epoch: Epoch) -> bool:
+        """Take in one more epoch; True where its weights are to be kept."""
+        best = self.best_ndcg
+        better = epoch.ndcg is None or best is None or epoch.ndcg > best
+        self.epochs.append(epoch)
+        if better:
+            self.best_epoch = epoch.number
+        return better
+
+    def finished(self, epochs: int, patience: int) -> bool:
+        """Whether `epochs` were trained, or `patience` of them without a better one."""
+        trained = self.n_trained
+        return trained >= epochs or (trained > 0 and trained - self.best_epoch >= patience)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingRecord:
+        """From what `to_dict` gave."""
+        return cls([Epoch(**epoch) for epoch in values["epochs"]], values["best_epoch"])

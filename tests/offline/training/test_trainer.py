@@ -1,0 +1,128 @@
+"""Laws of the training loop, on a module of one weight that is drawn to random targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_store.errors import InputError
+from offline.training.trainer import Phase, Plan, Trainer
+
+PHASES = (Phase("first", 3), Phase("second", 3))
+
+
+class Pull:
+    """Draws a weight towards targets that the trainer's random numbers decide."""
+
+    def __init__(self, figures: Sequence[float | None] = (), n_batches: int = 2) -> None:
+        self.module = torch.nn.Linear(1, 1)
+        torch.nn.init.zeros_(self.module.weight)
+        self.figures, self.n_batches = list(figures), n_batches
+        self.begun: list[str] = []
+        self.validated = 0
+
+    def begin(self, phase: str) -> None:
+        self.begun.append(phase)
+
+    def batches(self, rng: np.random.Generator) -> list[float]:
+        return rng.random(self.n_batches).tolist()
+
+    def loss(self, batch: float, rng: np.random.Generator) -> torch.Tensor:
+        noise = float(rng.random()) + float(torch.rand(()))
+        return (self.module.weight - batch - noise).square().sum()
+
+    def validate(self) -> float | None:
+        self.validated += 1
+        return self.figures[self.validated - 1] if self.figures else None
+
+
+class StoppedError(Exception):
+    pass
+
+
+class Stopped(Pull):
+    """Ends with an error while its n-th epoch is validated."""
+
+    def __init__(self, figures: Sequence[float | None], at: int) -> None:
+        super().__init__(figures)
+        self.at = at
+
+    def validate(self) -> float | None:
+        if self.validated == self.at:
+            raise StoppedError
+        return super().validate()
+
+
+def plan(phases: Sequence[Phase] = PHASES, **choices: object) -> Plan:
+    values = {"patience": 9, "seed": 0, "learning_rate": 0.1, "weight_decay": 0.0}
+    return Plan(phases, **{"schedule": falling, **values, **choices})  # type: ignore[arg-type]
+
+
+def falling(epoch: int, step: int, n_steps: int) -> float:
+    return 0.1 / (1 + epoch * n_steps + step)
+
+
+def weight(task: Pull) -> float:
+    return float(task.module.weight.detach())
+
+
+@pytest.mark.parametrize("validate_start", [False, True])
+@pytest.mark.parametrize("at", range(1, 6))
+def test_stopped_after_any_epoch_it_comes_to_the_same(
+    tmp_path: Path, at: int, validate_start: bool
+) -> None:
+    figures = [0.1, 0.3, 0.2, 0.25, 0.4, 0.35, 0.1]
+    whole, how = Pull(figures), plan(validate_start=validate_start)
+    wanted = Trainer("pull", whole, how).run()
+    with pytest.raises(StoppedError):
+        Trainer("pull", Stopped(figures, at), how, tmp_path / "one").run()
+    resumed = Pull(figures)
+    resumed.validated = at
+    found = Trainer("pull", resumed, how, tmp_path / "one").run()
+    assert [(e.number, e.loss, e.ndcg, e.phase) for e in found.epochs] == [
+        (e.number, e.loss, e.ndcg, e.phase) for e in wanted.epochs
+    ]
+    assert weight(resumed) == weight(whole)
+
+
+def test_a_checkpoint_with_another_fingerprint_is_ignored(tmp_path: Path) -> None:
+    Trainer("pull", Pull(), plan(), tmp_path / "one", "a").run()
+    task = Pull()
+    assert Trainer("pull", task, plan(), tmp_path / "one", "b").run().n_trained == 6
+    assert task.validated == 6
+
+
+def test_the_module_as_it_was_is_kept_where_nothing_is_better() -> None:
+    task = Pull([0.5, 0.4, 0.3, 0.2])
+    record = Trainer("pull", task, plan(PHASES[:1], validate_start=True)).run()
+    assert (record.best_epoch, record.epochs[0].loss, weight(task)) == (0, None, 0.0)
+
+
+def test_each_phase_has_its_own_patience_and_course_of_the_learning_rate() -> None:
+    epochs: list[int] = []
+
+    def schedule(epoch: int, step: int, n_steps: int) -> float:
+        epochs.append(epoch)
+        assert 0 <= step < n_steps == 2
+        return 0.1
+
+    task = Pull([0.3, 0.2, 0.1, 0.1, 0.2, 0.3])
+    record = Trainer("pull", task, plan(patience=2, schedule=schedule)).run()
+    assert task.begun == ["first", "second"]
+    assert [epoch.phase for epoch in record.epochs] == ["first"] * 3 + ["second"] * 3
+    assert epochs == [0, 0, 1, 1, 2, 2] * 2
+    assert record.best_epoch == 1
+
+
+def test_without_figures_all_epochs_are_run_and_the_last_is_kept() -> None:
+    record = Trainer("pull", Pull(), plan(patience=1)).run()
+    assert (record.n_trained, record.best_epoch, record.best_ndcg) == (6, 6, None)
+
+
+def test_nothing_to_learn_from_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"^pull: no user has two or more training interactions"):
+        Trainer("pull", Pull(n_batches=0), plan()).run()
