@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.http.admin_routes import admin_router
-from app.http.middleware import REQUEST_ID, Endpoint, Middleware, unexpected
+from app.http.middleware import Endpoint, Middleware, unexpected
 from app.http.openapi import openapi_document
 from app.http.problems import (
     STATUS_OF,
@@ -30,6 +30,7 @@ from app.http.problems import (
     from_validation,
     shorten,
 )
+from app.http.request_id import REQUEST_ID
 from app.http.routes import hot_endpoints, public_router
 from app.service import Service
 from app.settings import Settings, read_settings
@@ -47,6 +48,7 @@ class LongtailApp(FastAPI):
             {("POST", path): endpoint for path, endpoint in hot.items()},
             service.metrics,
             service.admission,
+            service.settings.receive_timeout_ms / 1e3,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

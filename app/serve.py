@@ -20,7 +20,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.http.protocol import GuardedProtocol
+from app.http.protocol import LimitedProtocol
 from app.settings import PREFIX, Settings, describe_ignored_variables, read_settings
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import MULTIPROCESS_DIR
@@ -85,7 +85,7 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         app,  # type: ignore[arg-type]
         factory=isinstance(app, str),
         workers=settings.workers,
-        http=GuardedProtocol,
+        http=LimitedProtocol,
         loop="uvloop" if sys.platform != "win32" else "auto",
         ws="none",
         lifespan="on",

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
         description="Longest wait for the store in one request; past it the answer is made "
         "without stored features and says so.",
     )
+    receive_timeout_ms: float = Field(
+        default=10_000,
+        gt=0,
+        le=600_000,
+        description="How long a request may take to arrive; past it the answer is 408, and the "
+        "connection is closed.",
+    )
     max_in_flight: int = Field(
         default=256,
         ge=1,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from app.http.openapi import problems_of
+from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
 from app.http.responses import Activated, Models, ModelState
 from app.service import Service
@@ -40,7 +41,7 @@ def admin_router(service: Service) -> APIRouter:
 
     router = APIRouter(
         prefix="/admin",
-        dependencies=[Depends(require_token)],
+        dependencies=[Depends(require_token), Depends(reject_unknown_parameters)],
         responses=problems_of(401, 403, 422, 503),
     )
 

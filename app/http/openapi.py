@@ -27,6 +27,7 @@ _MEANINGS = {
     404: "There is no such thing.",
     409: "The registry doesn't allow it now.",
     413: "The body is too long.",
+    415: "The body is compressed in a way that is not read.",
     422: "The caller got something wrong; `errors` names each field.",
     424: "The bundle failed a check; the running version stays.",
     429: "Too many requests at once; see `Retry-After`.",

@@ -40,11 +40,16 @@ class Problem(Exception):  # noqa: N818 - named after the document it becomes
         self.errors = list(errors)
         self.headers = dict(headers or {})
 
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
+
     def response(self, request_id: str) -> Response:
         """The document as a response."""
         document: dict[str, Any] = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "request_id": request_id,

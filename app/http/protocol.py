@@ -1,62 +1,269 @@
-"""HTTP as uvicorn speaks it, but requests that are one too many are refused before they cost.
+"""HTTP as uvicorn speaks it, with limits that act while the bytes arrive.
 
-A refusal from within the application costs as much as a third of an answer, and an overloaded
-service refuses most of what comes: it would spend itself on saying no. Here the request is read
-to its end and answered with prepared bytes.
+The application sees whole requests only: a request counts as one under way when its last byte is
+there, so that connections which send slowly, or nothing more, keep nobody else from an answer.
+Until then its size and its time are limited here.
+
+Requests that are one too many are answered here too, with prepared bytes. From within the
+application a rejection costs as much as a third of an answer, and an overloaded service rejects
+most of what comes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from asyncio import TimerHandle
+from typing import TYPE_CHECKING, Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.http.body import too_long
+from app.http.problems import Problem
+from app.http.requests import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from app.http.middleware import Middleware
 
+log = logging.getLogger(__name__)
 
-class GuardedProtocol(HttpToolsProtocol):
-    """One connection; `config.loaded_app` is a LongtailApp, whose gate decides."""
+MAX_URL_BYTES = 8 * 1024
+MAX_HEADER_BYTES = 32 * 1024
+MAX_HEADERS = 128
+# Requests that arrive in one piece, one behind the other without waiting for answers.
+MAX_PIPELINED = 64
+# A client that still sends would lose the answer if the connection were closed at once.
+LINGER_S = 5.0
+_UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
-    _rejecting = False
 
-    @property
-    def _middleware(self) -> Middleware:
-        return self.config.loaded_app.outermost  # type: ignore[no-any-return]
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection; `config.loaded_app` is a LongtailApp, whose middleware decides."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._middleware: Middleware = self.config.loaded_app.outermost
+        self._early = self._middleware.early_answers
+        self._body: bytes | bytearray = b""
+        self._n_held = 0  # bytes of the body that the middleware was told of
+        self._is_partial = False  # a request has begun and isn't whole
+        self._in_head = False
+        self._ended = False  # nothing that still comes is read
+        self._n_fed = 0  # bytes that the parser got last
+        self._n_later = 0  # bytes that came after the piece in which the request began
+        self._n_begun = 0  # requests that began in this piece
+        self._deadline: TimerHandle | None = None
+
+    # --- what the transport tells ----------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin; who connects and sends nothing is not waited for longer than between requests."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came: requests, or parts of one."""
+        if self._ended:
+            return
+        self._unset_keepalive_if_required()
+        self._n_begun = 0
+        self._n_later += len(data)
+        try:
+            while data:
+                data = self._feed(data)
+            self._check_progress()
+        except Problem as problem:
+            self._end(problem)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was not whole."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The service ends: who is in the middle of sending is told so."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self._is_partial and not self._ended:
+            self._end(Problem(503, "the service is ending", headers={"Retry-After": "1"}))
+        else:
+            super().shutdown()
+
+    # --- what the parser tells --------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._n_begun += 1
+        if self._n_begun > MAX_PIPELINED:
+            raise Problem(429, f"more than {MAX_PIPELINED} requests came without waiting")
+        super().on_message_begin()
+        self._is_partial = self._in_head = True
+        self._n_later = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take in a part of the URL."""
+        self.url += url
+        if len(self.url) > MAX_URL_BYTES:
+            raise Problem(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header; those behind a body are no headers of the request."""
+        if not self._in_head:
+            return
+        if len(self.headers) >= MAX_HEADERS:
+            raise Problem(431, f"there are more than {MAX_HEADERS} headers")
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the request, or remember that it is refused."""
-        middleware = self._middleware
-        # What is pipelined behind another request waits its turn; the gate looks at it then. Who
-        # asks before sending a body is answered by the application, as only that can answer 100.
-        is_plain = not self.expect_100_continue and (
-            self.cycle is None or self.cycle.response_complete
-        )
-        if is_plain and middleware.rejects(self.url):
-            self._rejecting = True
-            return
-        super().on_headers_complete()
-        if is_plain:
-            # Its task comes to run after all that arrived with it was read: it counts from now on.
-            middleware.announce(self.scope)
+        """Look at the head; the request starts when its body is there too."""
+        self._in_head = False
+        if self._n_later or self._n_fed > MAX_HEADER_BYTES:
+            self._check_headers()  # a head in one small piece is not counted
+        if self.parser.get_method() == b"CONNECT":
+            raise Problem(405, "CONNECT is not a method of this service")
+        if self.expect_100_continue and not self.parser.should_upgrade():
+            self._ask_for_body()
 
     def on_body(self, body: bytes) -> None:
-        """Take in a part of the body, or let it go by."""
-        if not self._rejecting:
-            super().on_body(body)
+        """Take in a part of the body."""
+        if len(self._body) + len(body) > MAX_BODY_BYTES:
+            raise too_long()
+        if not self._body:
+            self._body = body
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += body
 
     def on_message_complete(self) -> None:
-        """The request is whole; a refused one is answered now."""
-        if not self._rejecting:
-            super().on_message_complete()
+        """The request is whole: it starts, or is one too many."""
+        if self.parser.should_upgrade():
+            return  # read again without its wish to upgrade, which hides its body
+        body = self._body
+        self._forget()
+        # What is pipelined behind another request is looked at when that one is answered.
+        is_first = self.cycle is None or self.cycle.response_complete
+        if is_first and self._middleware.rejects(self.url):
+            self._reject()
             return
-        self._rejecting = False
+        super().on_headers_complete()  # makes the cycle and its task, which runs after this
+        self.cycle.body = body  # type: ignore[assignment]
+        super().on_message_complete()
+        if is_first:
+            # It counts from now on: its task comes to run after all that arrived with it was read.
+            self._middleware.announce(self.scope)
+
+    # --- how --------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> bytes:
+        """Give the parser bytes; what remains to be given to it, with what it had to unlearn.
+
+        Raises:
+            Problem: they are no HTTP, or over a limit.
+        """
+        self._n_fed = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade() + data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, Problem):
+                raise cause from None
+            if cause is not None and not isinstance(cause, httptools.HttpParserError):
+                log.error("a request could not be read", exc_info=cause)
+            raise Problem(400, f"this is no HTTP request: {error}") from None
+        return b""
+
+    def _check_progress(self) -> None:
+        if not self._is_partial:
+            return
+        if self._in_head and self._n_later > MAX_HEADER_BYTES:
+            raise _headers_too_long()
+        if n_new := len(self._body) - self._n_held:
+            self._n_held += n_new
+            self._middleware.hold_body(n_new)
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._middleware.receive_timeout_s, self._expire)
+
+    def _check_headers(self) -> None:
+        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
+            raise _headers_too_long()
+
+    def _ask_for_body(self) -> None:
+        """Tell who asked before sending a body that it may come."""
+        self.expect_100_continue = False
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        if int(length) > MAX_BODY_BYTES:
+            raise too_long()
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _expire(self) -> None:
+        self._deadline = None
+        if self.flow.read_paused:  # nothing is read while earlier requests are answered
+            self._check_progress()
+            return
+        limit_s = self._middleware.receive_timeout_s
+        self._end(Problem(408, f"the request was not whole after {limit_s:g} s"))
+
+    def _forget(self) -> None:
+        """Let go of a request that is whole, or given up."""
+        self._is_partial = False
+        self._body = b""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if self._n_held:
+            self._middleware.hold_body(-self._n_held)
+            self._n_held = 0
+
+    def _without_upgrade(self) -> bytes:
+        """The head of the request without its wish to upgrade, for a new parser."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version.encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(t for t in tokens if t.lower() not in _UPGRADE_HEADERS)  # noqa: PLW2901
+            if name not in _UPGRADE_HEADERS:
+                lines.append(b"%s: %s" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _reject(self) -> None:
+        """Answer that the request is one too many."""
         keeps_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         headers = [*self.server_state.default_headers]
         if not keeps_alive:
             headers.append((b"connection", b"close"))
         method = self.parser.get_method()
-        self.transport.write(self._middleware.rejection(method, self.url, self.headers, headers))
+        self.transport.write(self._early.reject(method, self.url, self.headers, headers))
         if not keeps_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _end(self, problem: Problem) -> None:
+        """Tell what is wrong with a request that is not read to its end, and close after it."""
+        self._ended = True
+        # What didn't come as far as its headers has none.
+        given = self.headers if self._is_partial else ()
+        self._forget()
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # requests before it are answered first
+            return
+        headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        self.transport.write(self._early.answer(problem, given, headers))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            LINGER_S, self.timeout_keep_alive_handler
+        )
+
+
+def _headers_too_long() -> Problem:
+    return Problem(431, f"the headers are longer than {MAX_HEADER_BYTES} bytes")

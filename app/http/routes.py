@@ -7,15 +7,18 @@ import time
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.http import responses
-from app.http.middleware import REQUEST_ID, SERVED_BY, Endpoint, read_body
+from app.http.body import read_body
+from app.http.middleware import SERVED_BY, Endpoint
 from app.http.openapi import problems_of, request_body
+from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
+from app.http.request_id import REQUEST_ID
 from app.http.requests import BatchRequest, Event, EventsRequest, RecommendRequest
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
@@ -154,13 +157,14 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             methods=["POST"],
             summary=summary,
             response_class=JsonResponse,
-            responses={200: {"model": response_model}, **problems_of(413, 422, 429, 503)},
+            responses={200: {"model": response_model}, **problems_of(413, 415, 422, 429, 503)},
             openapi_extra=request_body(request_model),
         )
 
     @router.get(
         "/items/{item_id:path}/similar",
         summary="Items near another",
+        dependencies=[Depends(reject_unknown_parameters)],
         response_class=JsonResponse,
         responses={200: {"model": responses.SimilarResponse}, **problems_of(404, 422, 429, 503)},
     )

@@ -91,9 +91,11 @@ class Metrics:
             stage: self.stage_seconds.labels(stage) for stage in ("features", "inference")
         }
 
-    def answered(self, route: str, status: int, served_by: str, seconds: float) -> None:
-        """Count and time one answer."""
+    def answered(self, route: str, status: int, served_by: str, seconds: float | None) -> None:
+        """Count one answer, and time it where it was a whole request's."""
         self._count(route, status, served_by).inc()
+        if seconds is None:
+            return
         histogram = self._seconds.get(route)
         if histogram is None:
             histogram = self._seconds[route] = self.seconds.labels(route)

@@ -156,6 +156,24 @@ def test_unknown_paths_and_methods(http: TestClient) -> None:
     check_problem(http.get("/items/i1/similar?fields=nope"), 422)
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/items/i1/similar?k=3&filters=genres", "filters"),
+        ("/items/i1/similar?K=3", "K"),
+        ("/items/i1/similar?=x", ""),
+        ("/admin/models?active=true", "active"),
+    ],
+)
+def test_a_query_parameter_that_nothing_reads_is_named(
+    http: TestClient, path: str, name: str
+) -> None:
+    document = check_problem(http.get(path, headers=AS_ADMIN), 422)
+    assert document["errors"][0]["field"] == name
+    assert document["detail"].startswith(f"{name}: is no query parameter of ")
+    assert http.get("/items/i1/similar?k=3&fields=title").status_code == 200
+
+
 def test_the_admin_token(http: TestClient) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}):
         response = http.get("/admin/models", headers=headers)
