@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,12 +12,11 @@ from app.overload.admission import Admission
 from app.overload.batching import Batcher
 from app.recommend.pipeline import choose
 from app.settings import Settings
-from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
+from app.store.state import StoreState
+from app.store.store import Store
 from app.telemetry.metrics import Metrics
-from model_store.errors import ConfigError, NotReady, StoreError
-
-log = logging.getLogger(__name__)
+from model_store.errors import ConfigError, NotReady
 
 
 class Service:
@@ -36,15 +34,16 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.journal = Journal(settings.store_dir)
-        self.store = FeatureStore(
+        self.store = Store(
             settings.redis_url,
             self.journal,
             timeout_s=settings.store_timeout_ms / 1e3,
             remembered_users=settings.remembered_users,
+            on_change=self._store_changed,
         )
         self.models = Models(
             settings.redis_url,
-            self.store,
+            self.store.versions,
             self.metrics,
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
@@ -55,22 +54,21 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open everything, and close it again at the end."""
-        watcher = Watcher(
-            self.models, self.store, self.metrics, self.settings.watch_interval_ms / 1e3
-        )
+        watcher = Watcher(self.models, self.store, self.settings.watch_interval_ms / 1e3)
         await self.models.start()
-        try:
-            # Fresh items and what an earlier process journaled are there for the first request.
-            await watcher.look()
-        except StoreError as error:
-            log.warning("starting without the store: %s", error)
+        # Fresh items and what an earlier process journaled are there for the first request.
+        await watcher.look()
         watcher.start()
         try:
             yield
         finally:
             await watcher.stop()
-            await self.store.close()
+            self.store.close()
             self.journal.close()
+
+    def _store_changed(self, state: StoreState) -> None:
+        self.metrics.store_up.set(state.reads is None)
+        self.metrics.store_writable.set(state.writes is None)
 
     def model(self) -> Model:
         """The current model, to be used for one whole request.

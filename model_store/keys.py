@@ -3,6 +3,7 @@
 lt:models                  hash     version → record (JSON)
 lt:active                  string   the active version
 lt:previous                list     versions active before, newest first
+lt:probe                   none     never there: writes are tried on it without effect
 lt:events:<user_id>        list     events, version-independent, oldest first
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
 lt:v:<version>:vectors     hash     item_id → knowledge vector
@@ -15,6 +16,7 @@ from __future__ import annotations
 MODELS = "lt:models"
 ACTIVE = "lt:active"
 PREVIOUS = "lt:previous"
+PROBE = "lt:probe"
 
 MAX_EVENTS_PER_USER = 1_000
 

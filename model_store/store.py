@@ -8,6 +8,17 @@ from contextlib import contextmanager
 import redis
 
 from model_store.errors import ConfigError, StoreAway, StoreError
+from model_store.refusals import code_of, explain
+
+_CODES: dict[type[redis.RedisError], str] = {
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.AskError: "ASK",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+}
 
 
 def connect(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
@@ -30,4 +41,13 @@ def store_errors() -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise StoreAway(f"the store can't be reached: {error}") from error
     except redis.RedisError as error:
-        raise StoreError(f"the store refused: {error}") from error
+        raise StoreError(explain(_with_code(error))) from error
+
+
+def _with_code(error: redis.RedisError) -> str:
+    """The error reply as the store sent it: the client takes the code of some away."""
+    message = str(error)
+    for kind, code in _CODES.items():
+        if isinstance(error, kind) and code_of(message) != code:
+            return f"{code} {message}"
+    return message

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.model.model import Model
-from app.store.feature_store import FeatureStore
-from model_store import keys
+from app.store.versions import StoredItem, VersionStore
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.codecs import decode_vector
 from model_store.errors import StoreError
@@ -19,12 +18,8 @@ from model_store.publication import FreshItem
 
 log = logging.getLogger(__name__)
 
-# Requests share the connection: what is read beside them comes in small pieces, and may take time.
-AT_ONCE = 200
-PATIENCE_S = 5.0
 
-
-async def with_fresh_items(model: Model, store: FeatureStore, new_ids: Sequence[bytes]) -> Model:
+async def with_fresh_items(model: Model, versions: VersionStore, new_ids: Sequence[bytes]) -> Model:
     """The model with the items whose ids are new in its version's list of fresh items.
 
     What can't be used is logged and passed over: one bad vector keeps no other item away.
@@ -32,39 +27,22 @@ async def with_fresh_items(model: Model, store: FeatureStore, new_ids: Sequence[
     Raises:
         StoreError: the store can't be read.
     """
-    vectors: list[bytes | None] = []
-    attributes: list[bytes | None] = []
-    for start in range(0, len(new_ids), AT_ONCE):
-        some = new_ids[start : start + AT_ONCE]
-        replies = await store.call(
-            [
-                ("HMGET", keys.vectors_key(model.version), *some),
-                ("HMGET", keys.attributes_key(model.version), *some),
-            ],
-            PATIENCE_S,
-        )
-        vectors += replies[0]
-        attributes += replies[1]
+    found = await versions.fresh_items(model.version, new_ids)
     # Off the loop: a large catalogue's table is copied and its filter index made anew.
-    return await asyncio.to_thread(_extend, model, new_ids, vectors, attributes)
+    return await asyncio.to_thread(_extend, model, found)
 
 
-def _extend(
-    model: Model,
-    new_ids: Sequence[bytes],
-    vectors: Sequence[bytes | None],
-    attributes: Sequence[bytes | None],
-) -> Model:
+def _extend(model: Model, found: Sequence[StoredItem]) -> Model:
     items: dict[str, FreshItem] = {}
-    for raw_id, vector, row in zip(new_ids, vectors, attributes, strict=True):
+    for stored in found:
         try:
-            item_id = raw_id.decode()
+            item_id = stored.item_id.decode()
             if item_id not in model.ids:
-                items[item_id] = _read_item(model, item_id, vector, row)
+                items[item_id] = _read_item(model, item_id, stored.vector, stored.attributes)
         except (StoreError, ValueError) as error:
-            log.warning("fresh item %r can't be used: %s", raw_id, error)
+            log.warning("fresh item %r can't be used: %s", stored.item_id, error)
     grown = model.extended(list(items.values())) if items else model
-    return replace(grown, n_fresh_read=model.n_fresh_read + len(new_ids))
+    return replace(grown, n_fresh_read=model.n_fresh_read + len(found))
 
 
 def _read_item(model: Model, item_id: str, vector: bytes | None, row: bytes | None) -> FreshItem:

@@ -14,9 +14,8 @@ from app.deployment.fresh_items import with_fresh_items
 from app.model.background import gc_paused, run_background
 from app.model.inference import Provider
 from app.model.model import Model, load_model
-from app.store.feature_store import FeatureStore
+from app.store.versions import VersionStore
 from app.telemetry.metrics import Metrics
-from model_store import keys
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, LongtailError, RegistryError, StoreError
 from model_store.files import write_atomically
@@ -39,7 +38,7 @@ class Models:
     def __init__(
         self,
         url: str,
-        store: FeatureStore,
+        versions: VersionStore,
         metrics: Metrics,
         *,
         bundles_dir: Path,
@@ -50,7 +49,7 @@ class Models:
         self._bundles_dir = bundles_dir
         self._provider = provider
         self._registry = Registry(connect(url))
-        self._store = store
+        self._versions = versions
         self._metrics = metrics
         self._changing = asyncio.Lock()
 
@@ -160,7 +159,7 @@ class Models:
             if self.current is not model:
                 return
             with gc_paused():
-                grown = await with_fresh_items(model, self._store, new_ids)
+                grown = await with_fresh_items(model, self._versions, new_ids)
             self._swap(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
@@ -183,10 +182,9 @@ class Models:
 
     async def _is_active(self, version: str) -> bool:
         try:
-            [active] = await self._store.call([("GET", keys.ACTIVE)])
+            return await self._versions.active_version() == version
         except StoreError:
             return True  # as far as is known
-        return bool(active == version.encode())
 
     async def _in_registry(self, version: str) -> str | None:
         return await asyncio.to_thread(self._registry.activate, version)
@@ -200,8 +198,8 @@ class Models:
         # Nobody is disturbed before the first model is there.
         model = await (run_background(open_it) if self.current else asyncio.to_thread(open_it))
         try:
-            [fresh_ids] = await self._store.call([("LRANGE", keys.fresh_key(version), 0, -1)])
-            return await with_fresh_items(model, self._store, fresh_ids) if fresh_ids else model
+            fresh_ids = await self._versions.fresh_ids(version)
+            return await with_fresh_items(model, self._versions, fresh_ids) if fresh_ids else model
         except StoreError:
             return model  # the watcher adds them when the store is back
 

@@ -1,67 +1,66 @@
-"""Looks at the store twice a second: which version is active, what is fresh, what to replay."""
+"""Follows the store: which version is active, what is fresh, what to replay.
+
+All workers, and the command line, agree through it without talking. Each of these is a task of
+its own: a large bundle that is being loaded, or a store that takes no writes, holds up no other.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from app.deployment.lifecycle import Models
-from app.store.connection import Command
-from app.store.feature_store import FeatureStore
-from app.telemetry.metrics import Metrics
-from model_store import keys
-from model_store.errors import StoreError
-
-log = logging.getLogger(__name__)
+from app.deployment.repeating import Repeating
+from app.store.store import Store
 
 
 class Watcher:
-    """Follows the store so that all workers, and the command line, agree without talking."""
+    """The service's tasks on the store, each repeated as long as the service runs."""
 
-    def __init__(
-        self, models: Models, store: FeatureStore, metrics: Metrics, interval_s: float
-    ) -> None:
+    def __init__(self, models: Models, store: Store, interval_s: float) -> None:
         self._models = models
         self._store = store
-        self._metrics = metrics
-        self._interval_s = interval_s
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = [
+            Repeating(what, action, interval_s, store.is_known)
+            for what, action in (
+                ("following the active version", self.follow_version),
+                ("reading fresh items", self.read_fresh_items),
+                ("replaying the journal", store.features.replay_journal),
+                ("checking the store", store.check),
+            )
+        ]
+
+    async def look(self) -> None:
+        """One round of all tasks, so that the first request finds what is there."""
+        await asyncio.gather(*(task.run_once() for task in self._tasks))
 
     def start(self) -> None:
         """Begin to watch."""
-        self._task = asyncio.get_running_loop().create_task(self._watch())
+        for task in self._tasks:
+            task.start()
 
     async def stop(self) -> None:
         """End watching."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(task.stop() for task in self._tasks))
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except StoreError as error:
-                log.debug("the watcher saw nothing: %s", error)
-            except Exception:
-                # A watcher that ends leaves the service blind; whatever it was, look again.
-                log.exception("the watcher failed and goes on")
-            self._metrics.store_up.set(self._store.is_up)
-            await asyncio.sleep(self._interval_s)
+    async def follow_version(self) -> None:
+        """Take over the version that somebody made the active one.
 
-    async def look(self) -> None:
-        """One round trip, then whatever follows from it.
+        Raises:
+            StoreError: the store can't be read.
+        """
+        active = await self._store.versions.active_version()
+        if active is not None:
+            await self._models.follow(active)
+
+    async def read_fresh_items(self) -> None:
+        """Add the fresh items that came since the last look.
 
         Raises:
             StoreError: the store can't be read.
         """
         model = self._models.current
-        commands: list[Command] = [("GET", keys.ACTIVE)]
-        if model is not None:
-            commands.append(("LRANGE", keys.fresh_key(model.version), model.n_fresh_read, -1))
-        active, *fresh = await self._store.call(commands)
-        await self._store.replay_journal()
-        if active is not None:
-            await self._models.follow(active.decode())
-        if model is not None and fresh[0] and self._models.current is model:
-            await self._models.add_fresh_items(model, fresh[0])
+        if model is None:
+            return
+        new_ids = await self._store.versions.fresh_ids(model.version, model.n_fresh_read)
+        if new_ids and self._models.current is model:
+            await self._models.add_fresh_items(model, new_ids)

@@ -105,7 +105,10 @@ class Ready(BaseModel):
     status: Literal["ready"]
     version: str
     execution_provider: str
-    store: Literal["up", "away"]
+    store: Literal["up", "read-only", "away"] = Field(
+        description="read-only: it can be read, and events wait in the journal."
+    )
+    store_reason: str | None = Field(description="Why the store is not up.")
     items: int
     fresh_items: int
     rejected: dict[str, str] = Field(description="Versions that failed to load, with the reason.")

@@ -52,7 +52,7 @@ class JsonResponse(JSONResponse):
 
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints that make up nearly all traffic, by path; all of them are POST."""
-    models, store, metrics = service.models, service.store, service.metrics
+    models, store, metrics = service.models, service.store.features, service.metrics
     batcher = service.batcher
 
     async def post_recommend(request: Request) -> Response:
@@ -210,7 +210,8 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
                 "status": "ready",
                 "version": model.version,
                 "execution_provider": model.sequence.execution_provider,
-                "store": "up" if service.store.is_up else "away",
+                "store": service.store.state.word,
+                "store_reason": service.store.state.reason,
                 "items": len(model.ids),
                 "fresh_items": model.n_fresh,
                 "rejected": service.models.rejected,

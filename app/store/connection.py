@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,19 @@ from typing import Any, cast
 import hiredis
 from redis.connection import SSLConnection, parse_url
 
+from model_store import keys
 from model_store.errors import ConfigError, StoreAway, StoreError
+from model_store.refusals import explain
 
 Command = tuple[str | bytes | int, ...]
+
+# A read, and what takes the way of every write, with all that a store may have against one, and
+# changes nothing.
+PROBES: tuple[Command, Command] = (("GET", keys.ACTIVE), ("ZADD", keys.PROBE, "XX", 0, "x"))
+
+
+class WholeStoreError(StoreError):
+    """The store as a whole refuses: it is read-only, full, wants a password, and the like."""
 
 
 @dataclass
@@ -59,7 +70,7 @@ class Address:
         if parts.get("db"):
             greeting.append(("SELECT", int(parts["db"])))
         # A server that accepts but doesn't answer (stopped, loading) is away, hence the PING.
-        greeting.append(("PING",))
+        greeting += [("PING",), *PROBES]
         tls = None
         if parts.get("connection_class") is SSLConnection:
             tls = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
@@ -84,6 +95,9 @@ class StoreConnection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self._is_retired = False
+        self.probed: Sequence[Any] = ()
+        """What the store answered to the probes when the connection was opened."""
 
     @property
     def is_open(self) -> bool:
@@ -113,6 +127,12 @@ class StoreConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(packed)
 
+    def retire(self) -> None:
+        """End the connection as soon as no call is in flight."""
+        self._is_retired = True
+        if not self._calls:
+            self.close()
+
     def close(self) -> None:
         """End the connection; calls in flight end with StoreAway."""
         if self._transport is not None:
@@ -137,6 +157,8 @@ class StoreConnection(asyncio.Protocol):
                         call.future.set_result(call.replies)
         except (hiredis.ProtocolError, IndexError):
             self.close()
+        if self._is_retired and not self._calls:
+            self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell all who wait."""
@@ -147,12 +169,19 @@ class StoreConnection(asyncio.Protocol):
                 future.set_exception(StoreAway(reason))
 
 
-async def open_connection(address: Address, timeout_s: float) -> StoreConnection:
+async def open_connection(
+    address: Address, timeout_s: float, *, answer_within_s: float
+) -> StoreConnection:
     """Connect and introduce oneself.
+
+    Args:
+        address: whose name is resolved now.
+        timeout_s: for all of it.
+        answer_within_s: a store that takes longer for an answer would fail every call.
 
     Raises:
         StoreAway: nobody answers within the time.
-        StoreError: the store refuses (a wrong password, an unknown database).
+        WholeStoreError: the store refuses (a wrong password, an unknown database).
     """
     loop = asyncio.get_running_loop()
     connection: StoreConnection | None = None
@@ -164,15 +193,42 @@ async def open_connection(address: Address, timeout_s: float) -> StoreConnection
                 _, connection = await loop.create_connection(
                     StoreConnection, address.host, address.port, ssl=address.tls
                 )
-            replies = await connection.call(address.greeting)
+            replies = await _greet(connection, address, answer_within_s)
     except (OSError, TimeoutError) as error:
         if connection is not None:
             connection.close()
         raise StoreAway(f"the store can't be reached: {error or 'no answer'}") from error
-    for reply in replies:
+    except StoreAway:
+        if connection is not None:
+            connection.close()
+        raise
+    connection.probed = replies[-2:]
+    for reply in replies[:-2]:
         if isinstance(reply, Exception):
             connection.close()
             # A store that is still reading its file back will answer soon: it is away, not wrong.
-            kind = StoreAway if str(reply).startswith("LOADING") else StoreError
-            raise kind(f"the store refused: {reply}")
+            kind = StoreAway if str(reply).startswith("LOADING") else WholeStoreError
+            raise kind(explain(str(reply)))
     return connection
+
+
+async def _greet(connection: StoreConnection, address: Address, within_s: float) -> list[Any]:
+    """Introduce oneself; what was answered.
+
+    Raises:
+        StoreAway: it took too long, and a second question did too: the first time may be this
+            process's own, which is busy when it starts.
+    """
+    started = time.monotonic()
+    replies = await connection.call(address.greeting)
+    took_s = time.monotonic() - started
+    if took_s > within_s:
+        started = time.monotonic()
+        await connection.call([("PING",)])
+        took_s = time.monotonic() - started
+    if took_s > within_s:
+        raise StoreAway(
+            f"the store answers in {took_s * 1e3:.0f} ms, "
+            f"later than LONGTAIL_STORE_TIMEOUT_MS={within_s * 1e3:g} allows"
+        )
+    return replies

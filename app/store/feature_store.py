@@ -1,8 +1,4 @@
-"""The store as the service sees it: user features, events, and what the watcher looks at.
-
-Every call is one round trip with a short limit. After a failure nobody asks again for a moment,
-then one caller does; so a store that is away costs the others nothing.
-"""
+"""User features and events, each call one round trip with a short limit."""
 
 from __future__ import annotations
 
@@ -13,22 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.store.connection import Address, Command, StoreConnection, open_connection
+from app.store.client import ONE_ITERATION_S, StoreClient
+from app.store.connection import Command
 from app.store.deadline import Deadline
 from app.store.history import History, merge
 from app.store.journal import Journal
-from app.store.timeouts import Replies, Timeouts
+from app.store.state import StoreState
 from model_store import keys
 from model_store.codecs import Event, decode_event, decode_user, encode_event
 from model_store.errors import StoreAway, StoreError
 from model_store.id_map import IdMap
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER_S = 0.25
-# How long the probe of a store that was away may take; requests don't wait for it.
-PROBE_TIMEOUT_S = 1.0
-ONE_ITERATION_S = 0.001
 
 UserEvent = tuple[str, Event]
 
@@ -49,32 +41,31 @@ class _Remembered:
 
 
 class FeatureStore:
-    """Features and events, from the store or, while it is away, from memory and journal."""
+    """Features and events, from the store or, while it is away, from memory and journal.
+
+    Args:
+        requests: for what requests wait for.
+        background: for the replay of the journal.
+        state: is told whether reads and writes work.
+        journal: takes the events that the store can't take.
+        remembered_users: whose last-read features are kept.
+    """
 
     def __init__(
-        self, url: str, journal: Journal, *, timeout_s: float, remembered_users: int
+        self,
+        requests: StoreClient,
+        background: StoreClient,
+        state: StoreState,
+        journal: Journal,
+        *,
+        remembered_users: int,
     ) -> None:
-        self._address = Address.parse(url)
-        self._timeout_s = timeout_s
+        self._requests = requests
+        self._background = background
+        self._state = state
         self._journal = journal
-        self._connection: StoreConnection | None = None
-        self._connecting: asyncio.Task[StoreConnection] | None = None
-        self._timeouts = Timeouts[StoreConnection](timeout_s, self._look_once_more)
-        self._retry_at = 0.0
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._remembered_users = remembered_users
-
-    @property
-    def is_up(self) -> bool:
-        """Whether the last that was heard of the store was good."""
-        return self._connection is not None and self._connection.is_open
-
-    async def close(self) -> None:
-        """End the connection."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self._connection is not None:
-            self._connection.close()
 
     # --- user features -------------------------------------------------------------------
 
@@ -123,8 +114,9 @@ class FeatureStore:
         late: set[int],
     ) -> list[Any]:
         """Blob and events of each user; adds to `late` whose deadline passed before they came."""
+        common = self._requests.timeout_s
         limits = [
-            self._timeout_s if deadline is None else deadline.shorten(self._timeout_s)
+            common if deadline is None else deadline.shorten(common)
             for deadline in deadlines or [None] * len(user_ids)
         ]
         longest = max(limits)
@@ -142,7 +134,7 @@ class FeatureStore:
             if limit < longest
         ]
         try:
-            return await self.call(commands, longest if longest < self._timeout_s else None)
+            return await self._requests.ask(*commands, limit_s=longest)
         finally:
             for timer in timers:
                 timer.cancel()
@@ -194,15 +186,13 @@ class FeatureStore:
             OSError: neither could be written.
         """
         try:
-            await self.push_events(events)
+            await self.push_events(events, self._requests)
         except StoreError:
             await self._journal.append(events)
             return False
         return True
 
-    async def push_events(
-        self, events: Sequence[UserEvent], timeout_s: float | None = None
-    ) -> None:
+    async def push_events(self, events: Sequence[UserEvent], client: StoreClient) -> None:
         """Append events to their users' lists in the store, oldest entries beyond the limit go.
 
         Raises:
@@ -216,7 +206,7 @@ class FeatureStore:
             key = keys.events_key(user_id)
             commands.append(("RPUSH", key, *entries))
             commands.append(("LTRIM", key, -keys.MAX_EVENTS_PER_USER, -1))
-        await self.call(commands, timeout_s)
+        await client.ask(*commands)
 
     async def replay_journal(self) -> int:
         """Write journaled events to the store; answers how many.
@@ -224,86 +214,7 @@ class FeatureStore:
         Raises:
             StoreError: the store is away again; what is left stays in the journal.
         """
-        return await self._journal.replay(lambda events: self.push_events(events, PROBE_TIMEOUT_S))
-
-    # --- calls ---------------------------------------------------------------------------
-
-    async def call(self, commands: Sequence[Command], timeout_s: float | None = None) -> list[Any]:
-        """Send commands in one round trip; their replies.
-
-        A caller's own, shorter limit doesn't make the store count as away.
-
-        Raises:
-            StoreAway: it isn't there, or didn't answer in time.
-            StoreError: it refused a command.
-        """
-        connection = self._connection
-        if connection is None or not connection.is_open:
-            connection = await self._connect(timeout_s)
-        future = connection.call(commands)
-        if timeout_s is None:
-            self._timeouts.watch(future, connection)
-            replies = await future
-        else:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(timeout_s, self._look_once_more, future, connection, timeout_s)
-            try:
-                replies = await future
-            finally:
-                timer.cancel()
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise StoreError(f"the store refused: {reply}")
-        return replies
-
-    def _look_once_more(self, future: Replies, connection: StoreConnection, limit: float) -> None:
-        # A loop that was held up runs its timers before it reads its sockets: the reply may lie
-        # there, and a slow loop is not a store that is away. One more turn tells.
-        loop = asyncio.get_running_loop()
-        loop.call_later(ONE_ITERATION_S, self._give_up, future, connection, limit)
-
-    def _give_up(self, future: Replies, connection: StoreConnection, limit: float) -> None:
-        if future.done():
-            return
-        future.set_exception(StoreAway(f"the store did not answer in {limit * 1000:.0f} ms"))
-        if limit >= self._timeout_s:
-            connection.close()
-            self._retry_at = asyncio.get_running_loop().time() + RETRY_AFTER_S
-
-    async def _connect(self, timeout_s: float | None) -> StoreConnection:
-        """The connection that is being made, or a new one if it is time to try again."""
-        loop = asyncio.get_running_loop()
-        if self._connecting is None:
-            if loop.time() < self._retry_at:
-                raise StoreAway("the store was away a moment ago")
-            self._connecting = loop.create_task(
-                open_connection(self._address, max(PROBE_TIMEOUT_S, self._timeout_s))
-            )
-            self._connecting.add_done_callback(self._connected)
-        elif self._retry_at > 0:
-            raise StoreAway("the store is away, and somebody is asking already")
-        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
-        waited, _ = await asyncio.wait([self._connecting], timeout=limit)
-        if not waited and limit < self._timeout_s:
-            raise StoreAway("the store does not answer by the deadline")
-        if not waited:
-            self._retry_at = loop.time() + RETRY_AFTER_S
-            raise StoreAway("the store does not answer")
-        return waited.pop().result()
-
-    def _connected(self, task: asyncio.Task[StoreConnection]) -> None:
-        self._connecting = None
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            if self._retry_at > 0:
-                log.info("the store is back")
-            self._connection, self._retry_at = task.result(), 0.0
-        else:
-            if self._retry_at == 0:
-                log.warning("%s", error)
-            self._retry_at = asyncio.get_running_loop().time() + RETRY_AFTER_S
+        return await self._journal.replay(lambda events: self.push_events(events, self._background))
 
 
 def _decode(

@@ -67,7 +67,13 @@ class Metrics:
         )
         self.store_up = Gauge(
             "longtail_store_up",
-            "1 while the store answers.",
+            "1 while the store can be read.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.store_writable = Gauge(
+            "longtail_store_writable",
+            "1 while the store takes writes; 0 also where it is read-only or full.",
             registry=registry,
             multiprocess_mode="livemin",
         )

@@ -4,75 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from model_store import keys
-from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.registry import Registry
 from model_store.store import connect
-from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for
+from tests.app.conftest import AS_ADMIN, serving, settings_for
 from tests.app.deployment.test_lifecycle import wait_for
-
-
-@pytest.fixture
-def own_store(tmp_path: Path, synthetic_bundle: Bundle) -> Iterator[EmbeddedStore]:
-    (tmp_path / "bundles").mkdir()
-    with EmbeddedStore(tmp_path / "store", fsync="everysec") as store:
-        publish_and_activate(synthetic_bundle, tmp_path, store.url)
-        yield store
-
-
-def kill(store: EmbeddedStore) -> None:
-    assert store.pid is not None
-    os.kill(store.pid, signal.SIGKILL)
-    store.stop()
-
-
-@contextmanager
-def stopped(store: EmbeddedStore, for_s: float | None = None) -> Iterator[None]:
-    """The store hangs inside this block, or for a time that begins with it."""
-    assert store.pid is not None
-    os.kill(store.pid, signal.SIGSTOP)
-    timer = threading.Timer(for_s or 60, os.kill, (store.pid, signal.SIGCONT))
-    timer.start()
-    try:
-        yield
-    finally:
-        if for_s is None:
-            timer.cancel()
-            os.kill(store.pid, signal.SIGCONT)
-        timer.join()
-
-
-def ask(http: TestClient, **request: Any) -> dict[str, Any]:
-    response = http.post("/recommend", json={"k": 60, **request})
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def ids_for(http: TestClient, **request: Any) -> list[str]:
-    return [item["item_id"] for item in ask(http, **request)["items"]]
-
-
-def is_up(http: TestClient) -> bool:
-    return bool(http.get("/health/ready").json()["store"] == "up")
-
-
-def send(http: TestClient, user_id: str, item_id: str) -> list[str]:
-    response = http.post("/events", json={"user_id": user_id, "item_id": item_id})
-    assert response.status_code == 200, response.text
-    degraded: list[str] = response.json()["degraded"]
-    return degraded
+from tests.app.store.conftest import ask, ids_for, is_up, kill, send, stopped
 
 
 def test_killed_and_restarted(own_store: EmbeddedStore, tmp_path: Path) -> None:

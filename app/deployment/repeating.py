@@ -1,0 +1,78 @@
+"""Something that is done again and again, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from model_store.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 30.0
+
+
+class Repeating:
+    """A task of its own for one action; trouble with it is logged when it begins and ends.
+
+    Args:
+        what: is done, for the log.
+        action: one round; may raise.
+        interval_s: pause between two rounds; grows while rounds fail by a fault of ours.
+        is_known: whether this trouble with the store is logged elsewhere.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        action: Callable[[], Awaitable[object]],
+        interval_s: float,
+        is_known: Callable[[StoreError], bool],
+    ) -> None:
+        self._what = what
+        self._action = action
+        self._interval_s = interval_s
+        self._is_known = is_known
+        self._pause_s = interval_s
+        self._n_failed = 0
+        self._is_logged = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._repeat())
+
+    async def stop(self) -> None:
+        """End, also in the middle of a round."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _repeat(self) -> None:
+        while True:
+            await self.run_once()
+            await asyncio.sleep(self._pause_s)
+
+    async def run_once(self) -> None:
+        """One round; what goes wrong is logged if it is news."""
+        try:
+            await self._action()
+        except StoreError as error:
+            self._n_failed += 1
+            self._pause_s = self._interval_s
+            # A single time is no trouble yet.
+            if self._n_failed > 1 and not self._is_logged and not self._is_known(error):
+                self._is_logged = True
+                log.warning("%s: %s", self._what, error)
+        except Exception:
+            # A task that ends leaves the service blind; whatever it was, try again.
+            self._n_failed += 1
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            if not self._is_logged:
+                self._is_logged = True
+                log.exception("%s failed and goes on", self._what)
+        else:
+            if self._is_logged:
+                log.warning("%s works again", self._what)
+            self._n_failed, self._is_logged, self._pause_s = 0, False, self._interval_s

@@ -1,0 +1,170 @@
+"""A connection to the store that is opened when needed, given up when it hangs, and made anew.
+
+Every call has a limit. After a failure nobody asks again for a moment, then one caller does; so
+a store that is away costs the others nothing. Requests and background work have a client each:
+what one of them waits for, or gives up, is nothing to the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from app.store.connection import Address, Command, StoreConnection, WholeStoreError, open_connection
+from app.store.state import StoreState, trouble_in
+from app.store.timeouts import Replies, Timeouts
+from model_store.errors import StoreAway, StoreError
+from model_store.refusals import explain
+
+RETRY_AFTER_S = 0.25
+# How long connecting may take at least; requests wait no longer for it than for an answer.
+CONNECT_TIMEOUT_S = 1.0
+ONE_ITERATION_S = 0.001
+
+
+class StoreClient:
+    """Calls with a common limit over one connection.
+
+    Args:
+        address: of the store; its name is resolved for every new connection.
+        timeout_s: the limit of a call that gives none of its own, and the longest there is. A
+            store that takes longer to answer counts as away.
+        state: is told whether the store answers; None where nobody wants to know.
+    """
+
+    def __init__(
+        self, address: Address, *, timeout_s: float, state: StoreState | None = None
+    ) -> None:
+        self.timeout_s = timeout_s
+        self._address = address
+        self._state = state
+        self._connection: StoreConnection | None = None
+        self._connecting: asyncio.Task[StoreConnection] | None = None
+        self._timeouts = Timeouts[StoreConnection](timeout_s, self._look_once_more)
+        self._retry_at = 0.0
+
+    async def call(self, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
+        """Send commands in one round trip; their replies, error replies as exceptions in place.
+
+        A caller's own, shorter limit doesn't make the store count as away.
+
+        Raises:
+            StoreAway: it isn't there, or didn't answer in time.
+        """
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = await self._connect(limit_s)
+        future = connection.call(commands)
+        if limit_s is None or limit_s >= self.timeout_s:
+            self._timeouts.watch(future, connection)
+            return await future
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(limit_s, self._look_once_more, future, connection, limit_s)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    async def ask(self, *commands: Command, limit_s: float | None = None) -> list[Any]:
+        """Send commands in one round trip; their replies.
+
+        Raises:
+            StoreAway: it isn't there, or didn't answer in time.
+            WholeStoreError: it refuses all commands of this kind.
+            StoreError: it refused this one.
+        """
+        replies = await self.call(commands, limit_s)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                kind = WholeStoreError if trouble_in(reply) else StoreError
+                raise kind(explain(str(reply)))
+        return replies
+
+    async def renew(self) -> None:
+        """Replace the connection by a new one, for which the name is resolved anew.
+
+        Calls in flight end on the old one. Where no new one can be had the old one stays.
+        """
+        old = self._connection
+        if old is None or not old.is_open or self._connecting is not None:
+            return  # the next call opens a new one anyway
+        try:
+            new = await self._open()
+        except StoreError:
+            return
+        if self._connection is not old:
+            new.close()
+            return
+        self._adopt(new)
+        old.retire()
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _look_once_more(self, future: Replies, connection: StoreConnection, limit: float) -> None:
+        # A loop that was held up runs its timers before it reads its sockets: the reply may lie
+        # there, and a slow loop is not a store that is away. One more iteration tells.
+        loop = asyncio.get_running_loop()
+        loop.call_later(ONE_ITERATION_S, self._give_up, future, connection, limit)
+
+    def _give_up(self, future: Replies, connection: StoreConnection, limit: float) -> None:
+        if future.done():
+            return
+        line = f"the store did not answer in {limit * 1000:.0f} ms"
+        future.set_exception(StoreAway(line))
+        if limit >= self.timeout_s:
+            connection.close()
+            if connection is self._connection:
+                self._is_away(line)
+
+    def _is_away(self, line: str) -> None:
+        self._retry_at = asyncio.get_running_loop().time() + RETRY_AFTER_S
+        if self._state is not None:
+            self._state.away(line)
+
+    async def _connect(self, limit_s: float | None) -> StoreConnection:
+        """The connection that is being made, or a new one if it is time to try again."""
+        loop = asyncio.get_running_loop()
+        if self._connecting is None:
+            if loop.time() < self._retry_at:
+                raise StoreAway("the store was away a moment ago")
+            self._connecting = loop.create_task(self._open())
+            self._connecting.add_done_callback(self._connected)
+        elif self._retry_at > 0:
+            raise StoreAway("the store is away, and somebody is asking already")
+        limit = self.timeout_s if limit_s is None else min(limit_s, self.timeout_s)
+        waited, _ = await asyncio.wait([self._connecting], timeout=limit)
+        if not waited:
+            if limit >= self.timeout_s:
+                # The others need not wait; why it takes so long is known when it ends.
+                self._retry_at = loop.time() + RETRY_AFTER_S
+            raise StoreAway("the store does not answer")
+        return waited.pop().result()
+
+    async def _open(self) -> StoreConnection:
+        return await open_connection(
+            self._address,
+            max(CONNECT_TIMEOUT_S, self.timeout_s),
+            answer_within_s=self.timeout_s,
+        )
+
+    def _connected(self, task: asyncio.Task[StoreConnection]) -> None:
+        self._connecting = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._retry_at = 0.0
+            self._adopt(task.result())
+        else:
+            self._is_away(str(error))
+
+    def _adopt(self, connection: StoreConnection) -> None:
+        self._connection = connection
+        if self._state is not None:
+            self._state.probed(connection.probed)

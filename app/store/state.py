@@ -1,0 +1,104 @@
+"""Whether the store can be read and written, as the last answers showed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from model_store.refusals import WHOLE_STORE, code_of, explain
+
+log = logging.getLogger(__name__)
+
+Word = Literal["up", "read-only", "away"]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why something fails: a code that stays the same while it lasts, and one line."""
+
+    code: str
+    line: str
+
+
+UNKNOWN = Trouble("", "the store has not been asked yet")
+AWAY = "AWAY"
+
+
+class StoreState:
+    """Reads and writes, each working or in trouble; every change is one line in the log.
+
+    Args:
+        on_change: called after each change, for the metrics.
+    """
+
+    def __init__(self, on_change: Callable[[StoreState], None] | None = None) -> None:
+        self.reads: Trouble | None = UNKNOWN
+        self.writes: Trouble | None = UNKNOWN
+        self._on_change = on_change
+
+    @property
+    def word(self) -> Word:
+        """The state in one word; a store that can't be read is away, whatever the reason."""
+        if self.reads is not None:
+            return "away"
+        return "up" if self.writes is None else "read-only"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not up, in one line; None where it is."""
+        trouble = self.reads or self.writes
+        return trouble.line if trouble else None
+
+    def away(self, line: str) -> None:
+        """Nobody answers."""
+        self.set(Trouble(AWAY, line), Trouble(AWAY, line))
+
+    def probed(self, replies: Sequence[Any]) -> None:
+        """A read and a write were tried; `replies` are what was answered to them."""
+        read, write = map(trouble_in, replies)
+        self.set(read, write)
+
+    def set(self, reads: Trouble | None, writes: Trouble | None) -> None:
+        """Take note of what was found out, and log it if that is news."""
+        before, was = (_code(self.reads), _code(self.writes)), self.word
+        is_first = self.reads is UNKNOWN
+        self.reads, self.writes = reads, writes
+        if (_code(reads), _code(writes)) == before:
+            return
+        if self.word == "read-only":
+            log.error("%s; reads work, events go to the journal", self.reason)
+        elif self.word == "away":
+            beginning = "STARTING WITHOUT THE STORE: " if is_first else ""
+            log.error(
+                "%s%s; histories come from memory, events go to the journal",
+                beginning,
+                self.reason,
+            )
+        elif not is_first:
+            log.warning("the store is back: reads and writes work again (it was %s)", was)
+        if self._on_change is not None:
+            self._on_change(self)
+
+    def reads_work(self) -> None:
+        """A read was answered."""
+        if self.reads is not None:
+            self.set(None, self.writes)
+
+    def writes_work(self) -> None:
+        """A write was answered."""
+        if self.writes is not None:
+            self.set(self.reads, None)
+
+
+def trouble_in(reply: Any) -> Trouble | None:
+    """What a reply says against the whole store; None where it says nothing of the kind."""
+    if not isinstance(reply, Exception):
+        return None
+    code = code_of(str(reply))
+    return Trouble(code, explain(str(reply))) if code in WHOLE_STORE else None
+
+
+def _code(trouble: Trouble | None) -> str | None:
+    return trouble.code if trouble else None

@@ -1,0 +1,83 @@
+"""The store as the service has it: two connections, and what is read and written over them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.store.client import StoreClient
+from app.store.connection import PROBES, Address, WholeStoreError
+from app.store.feature_store import FeatureStore
+from app.store.journal import Journal
+from app.store.state import StoreState
+from app.store.versions import VersionStore
+from model_store.errors import StoreAway, StoreError
+from model_store.refusals import READ_ONLY
+
+# Nobody waits for the background: a store that is far away is followed all the same.
+BACKGROUND_TIMEOUT_S = 5.0
+LONGEST_RENEWAL_PAUSE_S = 5.0
+
+
+class Store:
+    """Features and events for requests, versions and replay for the background.
+
+    Args:
+        url: of the store.
+        journal: takes the events that the store can't take.
+        timeout_s: the longest that a request waits.
+        remembered_users: whose last-read features are kept for when the store is away.
+        on_change: called after each change of the store's state.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        journal: Journal,
+        *,
+        timeout_s: float,
+        remembered_users: int,
+        on_change: Callable[[StoreState], None] | None = None,
+    ) -> None:
+        address = Address.parse(url)
+        self.state = StoreState(on_change)
+        self._requests = StoreClient(address, timeout_s=timeout_s, state=self.state)
+        self._background = StoreClient(address, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s))
+        self.features = FeatureStore(
+            self._requests, self._background, self.state, journal, remembered_users=remembered_users
+        )
+        self.versions = VersionStore(self._background)
+        self._renewal_pause_s = 0.0
+        self._renew_at_s = 0.0
+
+    async def check(self) -> None:
+        """Find out whether requests can read and write, also when there are none.
+
+        A store that has become a read-only replica is given up: its name may mean another by now.
+        """
+        try:
+            self.state.probed(await self._requests.call(PROBES))
+        except StoreAway:
+            return  # the client has taken note
+        if self.state.writes is not None and self.state.writes.code == READ_ONLY:
+            await self._renew()
+        else:
+            self._renewal_pause_s = 0.0
+
+    def is_known(self, error: StoreError) -> bool:
+        """Whether the state has told of this already: the store as a whole is in trouble."""
+        about_all = isinstance(error, StoreAway | WholeStoreError)
+        return about_all and self.state.word != "up"
+
+    async def _renew(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at_s:
+            return
+        await asyncio.gather(self._requests.renew(), self._background.renew())
+        self._renewal_pause_s = min(2 * self._renewal_pause_s + 0.25, LONGEST_RENEWAL_PAUSE_S)
+        self._renew_at_s = now + self._renewal_pause_s
+
+    def close(self) -> None:
+        """End the connections."""
+        self._requests.close()
+        self._background.close()

@@ -1,0 +1,67 @@
+"""What the store holds about versions: which one is active, and the fresh items of each.
+
+Read in the background, over a connection of its own and with limits of its own, so that neither
+waits for requests nor holds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.store.client import StoreClient
+from model_store import keys
+from model_store.errors import StoreError
+from model_store.manifest import check_version
+
+# Large replies are read in pieces, each with the client's whole limit.
+ITEMS_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """A fresh item as it lies in the store: its id, vector and attributes (JSON), unread."""
+
+    item_id: bytes
+    vector: bytes | None
+    attributes: bytes | None
+
+
+class VersionStore:
+    """Versions and their fresh items, as publishing left them.
+
+    All methods raise StoreAway when the store can't be reached, StoreError when it refuses.
+    """
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def active_version(self) -> str | None:
+        """The active version; None where none is, be it that the store is empty.
+
+        Raises:
+            StoreError: what is there can't be a version.
+        """
+        [version] = await self._client.ask(("GET", keys.ACTIVE))
+        try:
+            return check_version(version.decode()) if version else None
+        except ValueError:
+            raise StoreError(f"{keys.ACTIVE} holds {version[:40]!r}, which is no version") from None
+
+    async def fresh_ids(self, version: str, first: int = 0) -> list[bytes]:
+        """Ids of a version's fresh items in order of arrival, from place `first` on."""
+        [ids] = await self._client.ask(("LRANGE", keys.fresh_key(version), first, -1))
+        found: list[bytes] = ids
+        return found
+
+    async def fresh_items(self, version: str, ids: Sequence[bytes]) -> list[StoredItem]:
+        """Vectors and attributes of fresh items, in the order of their ids."""
+        items: list[StoredItem] = []
+        for start in range(0, len(ids), ITEMS_AT_ONCE):
+            some = ids[start : start + ITEMS_AT_ONCE]
+            vectors, attributes = await self._client.ask(
+                ("HMGET", keys.vectors_key(version), *some),
+                ("HMGET", keys.attributes_key(version), *some),
+            )
+            items += map(StoredItem, some, vectors, attributes)
+        return items

@@ -1,0 +1,47 @@
+"""Error replies of the store: what they are about, and one line that says what to do.
+
+An error reply begins with a code (`READONLY You can't write against a read only replica.`).
+"""
+
+from __future__ import annotations
+
+import re
+
+_CODE = re.compile(r"^([A-Z]{2,})\b")
+# Before Redis 7 the reason why a script failed stood inside a general error.
+_IN_SCRIPT = re.compile(r"@user_script.*?-([A-Z]{2,})\b")
+
+READ_ONLY = "READONLY"
+
+# These say something about the whole store. Any other error is about one key or one command.
+WHOLE_STORE = frozenset(
+    {
+        READ_ONLY,
+        *("OOM", "MISCONF", "NOREPLICAS", "LOADING", "BUSY", "MASTERDOWN"),
+        *("NOAUTH", "WRONGPASS", "NOPERM"),
+        *("MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN"),
+    }
+)
+
+_SETTINGS = {
+    "NOAUTH": "it wants a password: give one in LONGTAIL_REDIS_URL",
+    "WRONGPASS": "the user or password in LONGTAIL_REDIS_URL is wrong",
+    "NOPERM": "the user in LONGTAIL_REDIS_URL lacks a permission",
+    "MOVED": "LONGTAIL_REDIS_URL names one node of a cluster, which this version can't use",
+}
+
+
+def code_of(message: str) -> str:
+    """The code of an error reply; empty where it has none."""
+    found = _CODE.match(message)
+    code = found[1] if found else ""
+    if code == "ERR" and (inner := _IN_SCRIPT.search(message)):
+        return inner[1]
+    return code
+
+
+def explain(message: str) -> str:
+    """One line about an error reply, with the setting that mends it where there is one."""
+    line = " ".join(message.split())
+    setting = _SETTINGS.get(code_of(message))
+    return f"the store refused: {line}" + (f" ({setting})" if setting else "")
