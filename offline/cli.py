@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offline.recipe import Recipe
 
 _RAW = argparse.RawDescriptionHelpFormatter
 
@@ -61,10 +65,17 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         metavar="WORD",
         help="what the catalogue holds, for the language model: film, product (item)",
     )
-    build.add_argument(
+    writing = build.add_mutually_exclusive_group()
+    writing.add_argument(
+        "--generate",
+        action="store_true",
+        help="have the recipe's language model write what it knows of items for which that is "
+        "neither bundled nor cached (about a second each; without it, their own texts are used)",
+    )
+    writing.add_argument(
         "--regenerate",
         action="store_true",
-        help="have knowledge written anew that comes with the project",
+        help="as --generate, and what comes with the project is written anew, too",
     )
     build.set_defaults(run=_run_build)
 
@@ -184,7 +195,7 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
         epilog="examples:\n"
         "  longtail publish --bundle builds/mine/bundle\n"
         "  longtail publish --bundle builds/mine/bundle --activate\n"
-        "  longtail publish --fresh-items new.csv",
+        "  longtail publish --fresh-items new.csv --generate",
         formatter_class=_RAW,
     )
     what = publish.add_mutually_exclusive_group(required=True)
@@ -193,24 +204,25 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     publish.add_argument(
         "--activate", action="store_true", help="make the published bundle the active version"
     )
+    publish.add_argument(
+        "--generate",
+        action="store_true",
+        help="with --fresh-items: have the language model write what it knows of each first",
+    )
     publish.set_defaults(run=_run_publish)
 
 
 def _run_build(arguments: argparse.Namespace) -> int:
-    from pydantic import ValidationError
-
-    from model_store.errors import ConfigError
     from offline.build import Build
-    from offline.config_file import describe_first
     from offline.inputs import find_source
     from offline.recipe import read_recipe
 
     recipe = read_recipe(arguments.recipe)
     if arguments.seed is not None:
-        try:
-            recipe = recipe.with_changes(training={"seed": arguments.seed})
-        except ValidationError as error:
-            raise ConfigError(f"--seed {arguments.seed}: {describe_first(error)}") from None
+        recipe = _changed(recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed})
+    if arguments.generate or arguments.regenerate:
+        flag = "--generate" if arguments.generate else "--regenerate"
+        recipe = _changed(recipe, flag, knowledge={"generate": True})
     source = find_source(arguments.interactions, arguments.items, arguments.item_kind)
     build = Build(
         source,
@@ -223,6 +235,23 @@ def _run_build(arguments: argparse.Namespace) -> int:
     )
     build.run()
     return 0
+
+
+def _changed(recipe: Recipe, flag: str, **tables: dict[str, object]) -> Recipe:
+    """A recipe with what a flag changes in it.
+
+    Raises:
+        ConfigError: that doesn't fit the recipe.
+    """
+    from pydantic import ValidationError
+
+    from model_store.errors import ConfigError
+    from offline.config_file import describe_first
+
+    try:
+        return recipe.with_changes(**tables)
+    except ValidationError as error:
+        raise ConfigError(f"{flag}: {describe_first(error)}") from None
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> int:
@@ -258,12 +287,15 @@ def _run_pretrain_encoder(arguments: argparse.Namespace) -> int:
 
 
 def _run_publish(arguments: argparse.Namespace) -> int:
+    from model_store.errors import ConfigError
     from offline.publish import publish_bundle, publish_fresh_items
 
     if arguments.bundle:
+        if arguments.generate:
+            raise ConfigError("--generate goes with --fresh-items, not with --bundle")
         publish_bundle(arguments.bundle, activate=arguments.activate, log=_print_line)
     else:
-        publish_fresh_items(arguments.fresh_items, log=_print_line)
+        publish_fresh_items(arguments.fresh_items, generate=arguments.generate, log=_print_line)
     return 0
 
 

@@ -9,7 +9,7 @@ import redis
 
 from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.bundle import Bundle
-from model_store.errors import InputError
+from model_store.errors import ConfigError, InputError
 from model_store.id_map import IdMap
 from model_store.publication import FreshItem, bundles_folder, publish_fresh
 from model_store.registry import Registry
@@ -20,6 +20,7 @@ from offline.data.sources import open_items
 from offline.encoding.item_vectors import encode_items
 from offline.encoding.onnx_export import OnnxTextEncoder
 from offline.item_text import item_texts
+from offline.knowledge.config import NO_MODEL
 from offline.knowledge.generation import generate_knowledge
 from offline.recipe import Recipe
 
@@ -27,13 +28,24 @@ LIST_MARK = "|"
 
 
 def add_fresh_items(
-    items: Path, client: redis.Redis, log: Callable[[str], None] = print
+    items: Path,
+    client: redis.Redis,
+    *,
+    generate: bool = False,
+    log: Callable[[str], None] = print,
 ) -> dict[str, int]:
-    """Read a catalogue file and give its items to the active version and its kin.
+    """Read a catalogue file and give its items to the active version and those like it.
 
-    Knowledge is written as the active version's was, and encoded by the encoder in its bundle, so
-    that one tuned on behaviour needs to be nowhere else; every published version with the same text
-    encoder gets the items it doesn't know.
+    Texts are encoded by the encoder in the active version's bundle, so that one tuned on behaviour
+    needs to be nowhere else; every published version with the same text encoder gets the items it
+    doesn't know.
+
+    Args:
+        items: the catalogue file.
+        client: of the store.
+        generate: have the language model of the active version's recipe write what it knows of
+            each; else that is done only where the recipe says so.
+        log: told what is going on, a line at a time.
 
     Returns:
         For each such version, how many items were new to it.
@@ -41,6 +53,7 @@ def add_fresh_items(
     Raises:
         InputError: the file can't be used, an attribute doesn't fit the catalogue's, no version
             is active, or the active one has no text encoder.
+        ConfigError: `generate` with a recipe that has no language model.
     """
     version = Registry(client).active()
     if version is None:
@@ -54,6 +67,10 @@ def add_fresh_items(
     texts = item_texts(attributes, ids)
     kind = bundle.manifest.configuration["item_kind"]
     config = recipe.knowledge.model_copy(update={"item_kind": kind})
+    if generate and config.model == NO_MODEL:
+        raise ConfigError(f"--generate: the recipe of version {version!r} has no language model")
+    if generate:
+        config = config.model_copy(update={"generate": True})
     knowledge, _ = generate_knowledge(texts, config, cache_folder())
     encoder = OnnxTextEncoder.open(bundle.folder)
     vectors = encode_items(texts, knowledge, recipe.encoding, encoder)

@@ -52,17 +52,23 @@ def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
         return record.version
 
 
-def publish_fresh_items(items: Path, log: Log = print) -> dict[str, int]:
+def publish_fresh_items(items: Path, *, generate: bool = False, log: Log = print) -> dict[str, int]:
     """Give a catalogue file's items to the published versions; answers how many were new to each.
 
+    Args:
+        items: the catalogue file.
+        generate: have the active version's language model write what it knows of each first.
+        log: told what is going on, a line at a time.
+
     Raises:
+        ConfigError: nothing can be generated, since the active version's recipe has no model.
         InputError: the file can't be used, or no version is active.
         StoreAway: the store can't be reached.
     """
     from offline.fresh_items import add_fresh_items
 
     with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as url:
-        added = add_fresh_items(items, connect(url), log)
+        added = add_fresh_items(items, connect(url), generate=generate, log=log)
     for version, count in added.items():
         log(f"{version}: {count} fresh items")
     return added

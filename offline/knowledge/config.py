@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NO_MODEL = "none"
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -29,6 +29,12 @@ class KnowledgeConfig(BaseModel):
         description="OpenAI-compatible endpoint, such as http://127.0.0.1:8001/v1; "
         "its key comes from LONGTAIL_LLM_API_KEY",
     )
+    generate: bool | None = Field(
+        default=None,
+        description="have the model write what is neither bundled nor cached, which may take "
+        "hours; otherwise such items are known by their own texts. Unset: yes with an endpoint "
+        "or another model than the default",
+    )
     prompt: str = Field(
         default="v1", min_length=1, description="version of the prompt, or a .txt file of one's own"
     )
@@ -52,6 +58,19 @@ class KnowledgeConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where a model in this process runs; auto takes CUDA if present"
     )
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model is to write what is neither bundled nor cached."""
+        if self.generate is None:
+            return self.base_url is not None or self.model not in (DEFAULT_MODEL, NO_MODEL)
+        return self.generate
+
+    @model_validator(mode="after")
+    def _without_a_model_nothing_is_generated(self) -> Self:
+        if self.generate and self.model == NO_MODEL:
+            raise ValueError(f'generate = true needs a model, not "{NO_MODEL}"')
+        return self
 
     def shaping_settings(self) -> dict[str, str | int | float]:
         """The settings that shape an answer's text, and so belong to its cache key."""

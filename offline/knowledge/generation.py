@@ -47,8 +47,9 @@ def generate_knowledge(
     """Write what the model knows about each item; the result is aligned with `item_texts`.
 
     Equal texts are asked about once. What is bundled or in `cache` under the same model, prompt,
-    settings and text is taken from there; the model is only loaded if something is missing. An
-    item whose answers all stay degenerate gets "" and is counted in the report.
+    settings and text is taken from there. The model is opened only where something is missing and
+    it is to be written (`config.generates`, or `regenerate`); else such an item gets "". So does
+    one whose answers all stay degenerate. Both are counted in the report.
 
     Args:
         item_texts: what is known of each item, as `offline.item_text` writes it.
@@ -63,27 +64,48 @@ def generate_knowledge(
         ConfigError: the model or the prompt can't be read.
         EndpointError: the endpoint doesn't answer.
     """
+    run = _look_up(item_texts, config, cache, regenerate, bundled)
+    if run.asked() and (config.generates or regenerate):
+        with AnswerLog(cache_file(config, cache)) as log:
+            run.complete(open_model(config, cache), log)
+    return run.knowledge_of(item_texts), run.report
+
+
+def count_known(
+    item_texts: Sequence[str],
+    config: KnowledgeConfig,
+    cache: Path,
+    *,
+    regenerate: bool = False,
+    bundled: Path = BUNDLED,
+) -> tuple[KnowledgeReport, list[str]]:
+    """What is bundled and cached, and the texts that a model would have to be asked about.
+
+    Opens no model and writes nothing; see `generate_knowledge`.
+    """
+    run = _look_up(item_texts, config, cache, regenerate, bundled)
+    return run.report, run.asked()
+
+
+def _look_up(
+    item_texts: Sequence[str],
+    config: KnowledgeConfig,
+    cache: Path,
+    regenerate: bool,
+    bundled: Path,
+) -> _Run:
     report = KnowledgeReport(model=config.model, prompt=config.prompt, n_items=len(item_texts))
-    if config.model == NO_MODEL:
-        return [""] * len(item_texts), report
     template = read_template(config.prompt)
+    if config.model == NO_MODEL:
+        return _Run(config, template, {}, {}, report)
     texts = {answer_key(config, template, text): text for text in item_texts}
     report.n_texts = len(texts)
-
-    path = cache_file(config, cache)
     found = {} if regenerate else _pick(read_bundled(bundled), texts)
     report.from_bundled = len(found)
-    for key, answer in _pick(read_answers(path), texts).items():
+    for key, answer in _pick(read_answers(cache_file(config, cache)), texts).items():
         found.setdefault(key, answer)
     report.from_cache = len(found) - report.from_bundled
-
-    run = _Run(config, template, texts, found, report)
-    if run.missing():
-        with AnswerLog(path) as log:
-            run.complete(open_model(config, cache), log)
-    keys = [answer_key(config, template, text) for text in item_texts]
-    report.without_knowledge = dict(Counter(a.flaw for a in found.values() if a.flaw))
-    return [found[key].knowledge for key in keys], report
+    return _Run(config, template, texts, found, report)
 
 
 def cache_file(config: KnowledgeConfig, cache: Path) -> Path:
@@ -107,38 +129,48 @@ class _Run:
         self._template = template
         self._texts = texts
         self._found = found
-        self._report = report
+        self.report = report
 
-    def missing(self) -> list[str]:
-        """Keys without a usable answer that have attempts left."""
-        return [key for key in self._texts if self._attempts_left(key)]
+    def asked(self) -> list[str]:
+        """Texts without a usable answer that have attempts left."""
+        return [self._texts[key] for key in self._missing()]
+
+    def knowledge_of(self, item_texts: Sequence[str]) -> list[str]:
+        """What was found and written, aligned with the texts, "" where there is nothing."""
+        answers = self._found.values()
+        self.report.without_knowledge = dict(Counter(a.flaw for a in answers if a.flaw))
+        self.report.not_asked = len(self._texts) - len(self._found)
+        if not self._texts:
+            return [""] * len(item_texts)
+        keys = [answer_key(self._config, self._template, text) for text in item_texts]
+        return [self._found[key].knowledge if key in self._found else "" for key in keys]
 
     def complete(self, model: LanguageModel, log: AnswerLog) -> None:
         """Ask until nothing is missing: all first attempts, then all second ones, and so on."""
         started = time.perf_counter()
-        with Progress(f"knowledge from {model.name}", len(self.missing()), "items") as progress:
+        with Progress(f"knowledge from {model.name}", len(self._missing()), "items") as progress:
             for attempt in range(1, self._config.retries + 2):
-                keys = [key for key in self.missing() if self._next_attempt(key) == attempt]
+                keys = [key for key in self._missing() if self._next_attempt(key) == attempt]
                 for batch in _batches(keys, self._texts, model.prompts_at_a_time):
                     answers = self._attempt(model, batch, attempt)
                     log.append(answers)
                     self._found.update((answer.key, answer) for answer in answers)
                     done = sum(not self._attempts_left(key) for key in batch)
                     progress.advance(done, note=self._note(started))
-        self._report.seconds = round(time.perf_counter() - started, 1)
-        self._report.tokens_per_s = round(self._report.tokens / max(self._report.seconds, 1e-9), 1)
+        self.report.seconds = round(time.perf_counter() - started, 1)
+        self.report.tokens_per_s = round(self.report.tokens / max(self.report.seconds, 1e-9), 1)
 
     def _attempt(self, model: LanguageModel, keys: list[str], attempt: int) -> list[StoredAnswer]:
         prompts = [self._template.fill(self._texts[key], self._config.item_kind) for key in keys]
         answers = model.generate(prompts, _sampling(self._config, attempt, keys[0]))
-        self._report.retried += len(keys) if attempt > 1 else 0
+        self.report.retried += len(keys) if attempt > 1 else 0
         return [
             self._judge(key, prompt, answer, attempt)
             for key, prompt, answer in zip(keys, prompts, answers, strict=True)
         ]
 
     def _judge(self, key: str, prompt: Prompt, answer: Answer, attempt: int) -> StoredAnswer:
-        report = self._report
+        report = self.report
         report.tokens += answer.n_tokens
         flaw = find_flaw(answer.text, prompt.answer_begins, prompt.ask)
         if flaw is not None:
@@ -148,6 +180,10 @@ class _Run:
         report.generated += 1
         report.trimmed += knowledge != " ".join(answer.text.split())
         return StoredAnswer(key, knowledge, None, attempt)
+
+    def _missing(self) -> list[str]:
+        """Keys without a usable answer that have attempts left."""
+        return [key for key in self._texts if self._attempts_left(key)]
 
     def _next_attempt(self, key: str) -> int:
         answer = self._found.get(key)
@@ -160,7 +196,7 @@ class _Run:
         )
 
     def _note(self, started: float) -> str:
-        return f"{self._report.tokens / (time.perf_counter() - started):.0f} tokens/s"
+        return f"{self.report.tokens / (time.perf_counter() - started):.0f} tokens/s"
 
 
 def _sampling(config: KnowledgeConfig, attempt: int, first_key: str) -> Sampling:

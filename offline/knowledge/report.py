@@ -20,6 +20,7 @@ class KnowledgeReport:
     trimmed: int = 0  # of those generated, cut back to their last full sentence
     retried: int = 0  # attempts in this run after a degenerate one
     degenerate_attempts: dict[str, int] = field(default_factory=dict)  # in this run, by flaw
+    not_asked: int = 0  # neither found nor asked about: the model was not to write
     without_knowledge: dict[str, int] = field(default_factory=dict)  # in the result, by last flaw
     tokens: int = 0  # made by the model in this run
     seconds: float = 0.0  # spent generating in this run

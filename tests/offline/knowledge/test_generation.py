@@ -68,6 +68,41 @@ def test_a_second_run_asks_nothing_and_opens_no_model(tmp_path: Path) -> None:
     assert (model.opened, report.from_cache, report.generated) == (0, 2, 0)
 
 
+def test_only_what_is_found_is_known_where_nothing_is_to_be_generated(tmp_path: Path) -> None:
+    ship(tmp_path, "Heat", "Heat is for the bundled.")
+    config = CONFIG.model_copy(update={"generate": False})
+    generate(["Kim"], RecitingModel(), tmp_path)
+    model = RecitingModel()
+    knowledge, report = generate(["Heat", "Kim", "Jaws"], model, tmp_path, config)
+    assert (knowledge[0], knowledge[2]) == ("Heat is for the bundled.", "")
+    assert "Kim" in knowledge[1]
+    assert (model.opened, report.from_bundled, report.from_cache, report.not_asked) == (0, 1, 1, 1)
+    asked, _ = generate(["Heat", "Kim", "Jaws"], model, tmp_path, CONFIG)
+    assert (asked[:2], model.titles_asked()) == (knowledge[:2], ["Jaws"])
+
+
+@pytest.mark.parametrize(
+    ("choices", "generates"),
+    [
+        ({}, False),
+        ({"generate": True}, True),
+        ({"model": "none"}, False),
+        ({"model": "some/llama"}, True),
+        ({"base_url": "http://127.0.0.1:1/v1"}, True),
+        ({"model": "some/llama", "generate": False}, False),
+    ],
+)
+def test_a_model_writes_where_it_is_asked_for(choices: dict[str, object], generates: bool) -> None:
+    config = KnowledgeConfig.model_validate(choices)
+    assert config.generates is generates
+    assert KnowledgeConfig.model_validate(config.model_dump()).generates is generates
+
+
+def test_no_model_cannot_be_asked_to_write() -> None:
+    with pytest.raises(ValueError, match='generate = true needs a model, not "none"'):
+        KnowledgeConfig(model="none", generate=True)
+
+
 def test_no_model_means_no_knowledge(tmp_path: Path) -> None:
     model = RecitingModel()
     knowledge, report = generate(["Heat", "Kim"], model, tmp_path, KnowledgeConfig(model="none"))
