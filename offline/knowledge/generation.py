@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from offline.knowledge.answers import (
@@ -71,20 +72,36 @@ def generate_knowledge(
     return run.knowledge_of(item_texts), run.report
 
 
-def count_known(
+@dataclass(frozen=True)
+class Known:
+    """What is bundled and cached, and what is not.
+
+    Attributes:
+        report: counts.
+        knowledge: aligned with the items, "" where there is none.
+        missing: texts that a model would have to be asked about.
+    """
+
+    report: KnowledgeReport
+    knowledge: list[str]
+    missing: list[str]
+
+
+def find_known(
     item_texts: Sequence[str],
     config: KnowledgeConfig,
     cache: Path,
     *,
     regenerate: bool = False,
     bundled: Path = BUNDLED,
-) -> tuple[KnowledgeReport, list[str]]:
-    """What is bundled and cached, and the texts that a model would have to be asked about.
+) -> Known:
+    """What `generate_knowledge` begins with. Opens no model and writes nothing.
 
-    Opens no model and writes nothing; see `generate_knowledge`.
+    Raises:
+        ConfigError: the prompt can't be read.
     """
     run = _look_up(item_texts, config, cache, regenerate, bundled)
-    return run.report, run.asked()
+    return Known(run.report, run.knowledge_of(item_texts), run.asked())
 
 
 def _look_up(

@@ -38,6 +38,7 @@ from offline.recommender.recommender import TrainingData, Vectors
 from offline.recommender.text_projection import project_text, whiten
 from offline.recommender.training import SequenceTraining, plan_training
 from offline.training.checkpoint import load_checkpoint, save_checkpoint
+from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
 from offline.training.seeds import seeded, stream_of
 from offline.training.trainer import Phase, Trainer
@@ -86,24 +87,8 @@ class SequenceRecommender:
 
     def _train(self, data: TrainingData, folder: Path | None, phases: tuple[Phase, ...]) -> Self:
         data = data.of_share(self.training.share, self.training.seed)
-        counts = data.counts()
-        regression = FreshRegression(data.knowledge, counts > 0)
-        backbone = self._new_backbone()
-        network = SequenceNetwork(self._new_item_encoder(data), backbone, self.training.precision)
-        network.to(_device(self.training.device))
-        objective = self._new_objective(backbone, Criterion(counts, self.training))
-
-        def validate(network: SequenceNetwork, cases: Cases) -> float:
-            self._adopt(network, data, regression)
-            return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
-
-        task = SequenceTraining(
-            network,
-            objective,
-            cut_windows(data.sequences, self.config.max_length),
-            self.training.batch_size,
-            partial(validate, cases=data.validation) if data.validation is not None else None,
-        )
+        regression = FreshRegression(data.knowledge, data.counts() > 0)
+        task = self._new_task(data, regression)
         self.record = Trainer(
             "training",
             task,
@@ -111,8 +96,37 @@ class SequenceRecommender:
             folder / _CHECKPOINT if folder is not None else None,
             self._fingerprint(data, phases),
         ).run()
-        self._adopt(network.cpu(), data, regression)
+        self._adopt(task.module.cpu(), data, regression)
         return self
+
+    def measure_pace(self, data: TrainingData) -> Pace:
+        """How long an epoch of `fit` will take here, validation not counted.
+
+        Raises:
+            InputError: there is nothing to learn from.
+            ConfigError: the device asked for is not there, or the network can't be trained so.
+        """
+        data = data.of_share(self.training.share, self.training.seed)
+        task = self._new_task(data, FreshRegression(data.knowledge, data.counts() > 0))
+        return measure_pace(task, plan_training(self.training, phases_of(self.training)))
+
+    def _new_task(self, data: TrainingData, regression: FreshRegression) -> SequenceTraining:
+        backbone = self._new_backbone()
+        network = SequenceNetwork(self._new_item_encoder(data), backbone, self.training.precision)
+        network.to(_device(self.training.device))
+        objective = self._new_objective(backbone, Criterion(data.counts(), self.training))
+
+        def validate(network: SequenceNetwork, cases: Cases) -> float:
+            self._adopt(network, data, regression)
+            return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
+
+        return SequenceTraining(
+            network,
+            objective,
+            cut_windows(data.sequences, self.config.max_length),
+            self.training.batch_size,
+            partial(validate, cases=data.validation) if data.validation is not None else None,
+        )
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> SequenceRecommender:
         """A new model trained on `data` for as many epochs as the choice on validation took.

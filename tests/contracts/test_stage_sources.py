@@ -38,9 +38,9 @@ class _Listing(Build):
 
     noted: list[NamedStage] = []  # noqa: RUF012 - one list for all is what is wanted
 
-    def stage(self, name, sources, config, inputs, produce) -> Artifact:  # noqa: ARG002
-        self.noted.append(NamedStage(name, sources, [produce]))
-        return Artifact(self.root / name, "", {})
+    def run_stage(self, stage, produce) -> Artifact:
+        self.noted.append(NamedStage(stage.name, stage.sources, [produce]))
+        return Artifact(self.root / stage.name, "", {})
 
 
 def stages_of_a_build() -> list[NamedStage]:

@@ -200,6 +200,20 @@ def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
     assert "refit" in capsys.readouterr().err
 
 
+def test_a_build_says_what_it_will_take_before_it_starts(
+    workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(built, workshop.root / "reseeded")
+    assert workshop.build("reseeded", "--seed", "5") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["data: unchanged", "expected:"]
+    # Texts and vectors are there already, so training is all that there is to do.
+    assert said[2].startswith("  recommender: ")
+    assert f"{N_ITEMS:,} items, at most 25 epochs of " in said[2]
+    assert "measured on" in said[2]
+    assert said.index("recommender: running") > 2
+
+
 def test_an_unusable_file_is_refused_before_any_work(
     workshop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,11 +238,15 @@ def test_data_that_nothing_can_be_held_out_of_are_refused(
     assert "no validation cases: nobody has" in capsys.readouterr().err
 
 
-def test_a_seed_that_is_none_is_named(
+def test_a_flag_that_does_not_fit_is_named(
     workshop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert workshop.build("seeded", "--seed", "-1") == 1
     assert "--seed -1: training.seed = -1" in capsys.readouterr().err
+    command = ["build", "--interactions", str(workshop.interactions), "--recipe", "titles"]
+    out = str(workshop.root / "seeded")
+    assert longtail.main([*command, "--generate", "--out", out]) == 1
+    assert "--generate: knowledge" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def test_a_long_text_is_cut_where_the_encoder_ends(tiny_encoder: SentenceEncoder
     assert np.abs(long[0] - long[1]).max() < 1e-5
 
 
+def test_tokens_are_counted_up_to_where_a_text_is_cut(tiny_encoder: SentenceEncoder) -> None:
+    counts = tiny_encoder.count_tokens(["toy", "toy story toy", "toy " * 300])
+    assert counts.tolist() == [3, 5, POSITIONS]  # with [CLS] and [SEP]
+    assert tiny_encoder.measure_pace(TEXTS, n_texts=4) > 0
+
+
 def test_no_texts_are_no_vectors(tiny_encoder: SentenceEncoder) -> None:
     assert tiny_encoder.encode([]).shape == (0, DIMENSIONS)
 

@@ -1,0 +1,185 @@
+"""What a build will take, said before it starts: work is counted, paces are measured here and now.
+
+Three stages can take long, and only what will be run is counted. Nothing is stored: a pace of
+another day, machine or model would be worth less than a second or two of measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from offline.artifact import Artifact
+from offline.cache import cache_folder
+from offline.data.split import Split
+from offline.encoding.item_vectors import texts_to_encode
+from offline.item_text import item_texts
+from offline.knowledge.config import NO_MODEL, KnowledgeConfig
+from offline.knowledge.generation import Known, find_known
+from offline.recipe import Recipe
+from offline.stage_files import read_catalogue
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage will do, and how long that is thought to take.
+
+    Attributes:
+        stage: its name.
+        work: what there is to do, counted.
+        seconds: None where there is nothing to do that takes long.
+        basis: what the seconds come from.
+    """
+
+    stage: str
+    work: str
+    seconds: float | None = None
+    basis: str = ""
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return f"{self.stage}: {self.work}"
+        basis = f" ({self.basis})" if self.basis else ""
+        return f"{self.stage}: {self.work}; about {duration(self.seconds)}{basis}"
+
+
+def duration(seconds: float) -> str:
+    """In words, to two digits or so: 8 s, 3 min, 2 h 10 min."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def expected_costs(
+    pending: Collection[str], data: Artifact, recipe: Recipe, *, regenerate: bool
+) -> Iterator[Cost]:
+    """Costs of those of the pending stages that can take long, and of all of them together.
+
+    Args:
+        pending: names of stages that will be run.
+        data: the data stage's artifact.
+        recipe: the choices.
+        regenerate: pass over what comes with Longtail.
+
+    Raises:
+        LongtailError: in one line, what can't be used; the stage would raise it, too.
+    """
+    ids, attributes = read_catalogue(data)
+    texts, cache = item_texts(attributes, ids), cache_folder()
+    known = find_known(texts, recipe.knowledge, cache, regenerate=regenerate)
+    writes = recipe.knowledge.generates or regenerate
+    costs = []
+    if "knowledge" in pending:
+        costs.append(knowledge_cost(known, recipe.knowledge, cache, writes=writes))
+        yield costs[-1]
+    if "behaviour" in pending:
+        yield Cost("behaviour", "the text encoder is tuned; the time that takes is not estimated")
+    if "encoding" in pending:
+        costs.append(encoding_cost(texts, known, recipe, cache, writes=writes))
+        yield costs[-1]
+    if "recommender" in pending:
+        split = Split.load(data.path("split"))
+        costs.append(training_cost(split, len(ids), recipe))
+        yield costs[-1]
+    seconds = sum(cost.seconds or 0.0 for cost in costs)
+    yield Cost("together", "with what else there is to do somewhat more", seconds)
+
+
+def knowledge_cost(known: Known, config: KnowledgeConfig, cache: Path, *, writes: bool) -> Cost:
+    """What the language model will be asked for; it is opened and tried where there is anything.
+
+    Args:
+        known: what need not be asked.
+        config: which model, how it is asked.
+        cache: the cache folder.
+        writes: whether it is to write what is missing.
+
+    Raises:
+        ConfigError: the model or the prompt can't be read.
+        EndpointError: the endpoint doesn't answer.
+    """
+    from offline.knowledge.opening import open_language_model
+    from offline.knowledge.pace import measure_generation
+
+    report, n_missing = known.report, len(known.missing)
+    if config.model == NO_MODEL:
+        return Cost("knowledge", f"none; {report.n_items:,} items are known by their own texts")
+    work = (
+        f"{report.n_texts:,} items, {report.from_bundled:,} described in what comes with Longtail, "
+        f"{report.from_cache:,} in the cache"
+    )
+    if not n_missing:
+        return Cost("knowledge", work)
+    if not writes:
+        others = f"{n_missing:,} known by their own texts"
+        return Cost("knowledge", f"{work}, {others} (--generate: {config.model} describes them)")
+    pace = measure_generation(known.missing, config, open_language_model(config, cache))
+    return Cost(
+        "knowledge",
+        f"{work}, {n_missing:,} to be described by {config.model} in up to "
+        f"{n_missing * config.max_new_tokens:,} tokens",
+        n_missing * pace.item_s,
+        f"{pace.item_s:.2g} s an item, measured on {pace.n_measured}",
+    )
+
+
+def encoding_cost(
+    item_texts: Sequence[str], known: Known, recipe: Recipe, cache: Path, *, writes: bool
+) -> Cost:
+    """What the text encoder has to read; descriptions yet to be written are taken to be long.
+
+    Args:
+        item_texts: of all items.
+        known: their descriptions so far.
+        recipe: names the encoder.
+        cache: the cache folder.
+        writes: whether what is missing will be written.
+
+    Raises:
+        ConfigError: the encoder can't be found or read.
+    """
+    from offline.encoding.sentence_encoder import SentenceEncoder
+
+    texts = texts_to_encode(item_texts, known.knowledge, recipe.encoding.text)
+    texts = list(dict.fromkeys(texts))
+    encoder = SentenceEncoder(recipe.encoding.encoder, cache)
+    n_tokens = int(encoder.count_tokens(texts).sum())
+    if writes:
+        n_tokens += len(known.missing) * recipe.knowledge.max_new_tokens
+    pace = encoder.measure_pace(texts)
+    return Cost(
+        "encoding",
+        f"{len(texts):,} texts, {n_tokens:,} tokens",
+        n_tokens / pace,
+        f"{pace:,.0f} tokens/s, measured on some of them",
+    )
+
+
+def training_cost(split: Split, n_items: int, recipe: Recipe) -> Cost:
+    """What training takes if it goes through all epochs; measured with texts' vectors at random.
+
+    Raises:
+        ConfigError: the network can't be trained so here.
+    """
+    from offline.recommender.recommender import TrainingData
+    from offline.recommender.sequential import SequenceRecommender
+
+    # Whatever the encoder's size, the network sees as many features as its own.
+    size = recipe.recommender.member_size
+    vectors = np.random.default_rng(0).standard_normal((n_items + 1, size), dtype=np.float32)
+    data = TrainingData.of_split(split, n_items, vectors)
+    pace = SequenceRecommender(recipe.recommender, recipe.training).measure_pace(data)
+    n_epochs = recipe.training.epochs
+    return Cost(
+        "recommender",
+        f"{sum(map(len, data.sequences)):,} interactions, {n_items:,} items, "
+        f"at most {n_epochs} epochs of {pace.epoch_s:.2g} s",
+        n_epochs * pace.epoch_s,
+        f"measured on {pace.n_measured} steps",
+    )

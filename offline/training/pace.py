@@ -1,0 +1,59 @@
+"""How long an epoch of a training will take, measured on some of its steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from offline.training.optimizer import new_optimizer
+from offline.training.seeds import seeded
+from offline.training.trainer import Plan, Task
+
+_BUDGET_S = 1.5
+_FIRST_STEPS = 2  # not counted: memory is taken, kernels are chosen
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was measured.
+
+    Attributes:
+        epoch_s: seconds that an epoch's steps take; validation not counted.
+        n_measured: steps that this was measured on.
+    """
+
+    epoch_s: float
+    n_measured: int
+
+
+def measure_pace(task: Task[Any], plan: Plan, budget_s: float = _BUDGET_S) -> Pace:
+    """Train for some steps, at a learning rate of 0, and see how long they take.
+
+    Args:
+        task: what is to be trained; its weights stay as they are.
+        plan: how.
+        budget_s: stop after about so many seconds.
+    """
+    rng = np.random.default_rng(plan.seed)
+    task.begin(plan.phases[0].name)
+    optimizer = new_optimizer(task.module, 0.0, 0.0)
+    task.module.train()
+    batches, started, n_measured = task.batches(rng), time.perf_counter(), 0
+    with seeded(plan.seed, task.module):
+        for step, batch in enumerate(batches):
+            if step == _FIRST_STEPS:
+                started = time.perf_counter()
+            loss = task.loss(batch, rng)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            loss.item()
+            n_measured = step + 1 - _FIRST_STEPS if step >= _FIRST_STEPS else step + 1
+            if time.perf_counter() - started > budget_s:
+                break
+    task.module.eval()
+    seconds = time.perf_counter() - started
+    return Pace(len(batches) * seconds / max(1, n_measured), n_measured)
