@@ -9,8 +9,7 @@ from app.deployment.lifecycle import Models
 from app.deployment.watcher import Watcher
 from app.model.model import Model
 from app.overload.admission import Admission
-from app.overload.batching import Batcher
-from app.recommend.pipeline import choose
+from app.overload.running import Runner
 from app.settings import Settings
 from app.store.journal import Journal
 from app.store.state import StoreState
@@ -49,7 +48,7 @@ class Service:
             provider=settings.execution_provider,
         )
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
-        self.batcher = Batcher(choose, self.admission.count)
+        self.runner = Runner(self.admission.count)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -17,7 +17,10 @@ class Because(BaseModel):
     """A past item and what it added to the score."""
 
     item_id: str
-    contribution: float = Field(description="Score lost when this item is left out.")
+    contribution: float = Field(
+        description="Share of the score: what is lost without this item, and an equal part of what "
+        "is due to no single item."
+    )
     title: str | None = None
 
 
@@ -26,6 +29,10 @@ class Explanation(BaseModel):
 
     stage: ServedBy
     because: list[Because] = Field(description="At most three past items, strongest first.")
+    remainder: float | None = Field(
+        default=None,
+        description="model: the rest of the score; with the contributions it adds up to it.",
+    )
     similarity: float | None = Field(default=None, description="cold_start: to the interests.")
     share: float | None = Field(default=None, description="popular: of all interactions.")
 

@@ -23,7 +23,8 @@ from app.http.requests import BatchRequest, Event, EventsRequest, RecommendReque
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 from app.model.ranking import EXCLUDED, mask, top_k
-from app.recommend.pipeline import check_fields, recommend
+from app.recommend.pipeline import recommend
+from app.recommend.plan import check_fields
 from app.service import Service
 from model_store import codecs
 
@@ -53,12 +54,12 @@ class JsonResponse(JSONResponse):
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints that make up nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store.features, service.metrics
-    batcher = service.batcher
+    runner = service.runner
 
     async def post_recommend(request: Request) -> Response:
         asked = RecommendRequest.model_validate_json(await read_body(request))
         model = models.current or service.model()
-        [answer] = await recommend([asked], model, store, batcher)
+        [answer] = await recommend([asked], model, store, runner)
         scope = request.scope
         answer["request_id"] = scope[REQUEST_ID]
         scope[SERVED_BY] = answer["served_by"]
@@ -69,7 +70,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_batch(request: Request) -> Response:
         asked = BatchRequest.model_validate_json(await read_body(request))
         model = models.current or service.model()
-        answers = await recommend(asked.requests, model, store, batcher, in_batch=True)
+        answers = await recommend(asked.requests, model, store, runner, in_batch=True)
         for answer in answers:
             answer["request_id"] = request.scope[REQUEST_ID]
             _count(answer)

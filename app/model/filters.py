@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.background import yield_cpu
+from app.model.ranking import Mask, are_members
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.errors import InvalidField
 
 NAMES_SHOWN = 20
 # Below this share of the catalogue, sorting the items found beats passing over all items.
 SORTING_SHARE = 1 / 256
+# So many sets are intersected one after another, more by counting how many hold each item.
+FEW_SETS = 8
 
 
 class Rule(Protocol):
@@ -48,7 +50,6 @@ class TextPostings:
 
     def __init__(self, attribute: Attribute) -> None:
         self.kind = attribute.kind
-        self._n_items = len(attribute.values)
         slots: dict[str, int] = {}
         slot_of: list[int] = []
         items: list[int] = []
@@ -64,24 +65,16 @@ class TextPostings:
         self._offsets = np.concatenate(([0], np.cumsum(counts)))
         self._slots = slots
 
-    def having(self, value: str) -> IndexArray:
-        """Sorted item_indices of the items with this value."""
-        slot = self._slots.get(value)
-        if slot is None:
-            return NO_ITEMS
-        return self._items[self._offsets[slot] : self._offsets[slot + 1]]
-
-    def having_any(self, values: Iterable[str]) -> IndexArray:
-        """Sorted item_indices of the items with at least one of these values."""
-        found = [self.having(value) for value in set(values)]
-        if len(found) == 1:
-            return found[0]
-        if sum(map(len, found)) < SORTING_SHARE * self._n_items:
-            return np.unique(np.concatenate(found))
-        members = np.zeros(self._n_items + 1, dtype=np.bool_)
-        for items in found:
-            members[items] = True
-        return np.flatnonzero(members).astype(np.int32)
+    def look_up(self, values: Iterable[str]) -> tuple[list[IndexArray], list[str]]:
+        """Sorted item_indices of the items with each distinct value, and values that none has."""
+        found, unmatched = [], []
+        for value in dict.fromkeys(values):
+            slot = self._slots.get(value)
+            if slot is None:
+                unmatched.append(value)
+            else:
+                found.append(self._items[self._offsets[slot] : self._offsets[slot + 1]])
+        return found, unmatched
 
 
 class NumberColumn:
@@ -114,12 +107,27 @@ class NumberColumn:
         return np.flatnonzero(matches).astype(np.int32)
 
 
+@dataclass(frozen=True)
+class Matches:
+    """What filters let through.
+
+    Attributes:
+        items: sorted item_indices of the items that pass every rule.
+        unmatched: conditions that no item of the catalogue meets: the attribute with a value, or
+            with the side of a range ("gte" or "lte") and its number.
+    """
+
+    items: IndexArray
+    unmatched: list[tuple[str, str | tuple[str, float]]]
+
+
 @dataclass
 class _Clauses:
-    """Sets an item must be in, and sets it must not be in."""
+    """Sets an item must be in, sets it must not be in, and conditions that no item meets."""
 
     inside: list[IndexArray] = field(default_factory=list)
     outside: list[IndexArray] = field(default_factory=list)
+    unmatched: list[tuple[str, str | tuple[str, float]]] = field(default_factory=list)
 
 
 class FilterIndex:
@@ -135,48 +143,67 @@ class FilterIndex:
             self._columns[name] = kind(attribute)
             yield_cpu()
 
-    def matching(self, filters: Mapping[str, Rule]) -> IndexArray:
-        """Sorted item_indices of the items that pass every rule.
+    def match(self, filters: Mapping[str, Rule]) -> Matches:
+        """The items that pass every rule, and what no item has.
 
         Raises:
             InvalidField: the attribute is unknown or of a kind the rule doesn't fit.
         """
         clauses = _Clauses()
         for name, rule in filters.items():
-            self._add(clauses, name, rule)
-        found = self._smallest_first(clauses.inside)
-        for inside in clauses.inside[1:]:
-            found = found[self._members(inside)[found]]
-        for outside in clauses.outside:
-            found = found[~self._members(outside)[found]]
-        return found
+            column = self._columns.get(name)
+            if column is None:
+                raise self._unknown(name)
+            if isinstance(column, NumberColumn):
+                self._add_range(clauses, name, rule, column)
+            else:
+                self._add_values(clauses, name, rule, column)
+        return Matches(self._combine(clauses), clauses.unmatched)
 
-    def _add(self, clauses: _Clauses, name: str, rule: Rule) -> None:
-        column = self._columns.get(name)
-        if column is None:
-            raise self._unknown(name)
-        if isinstance(column, NumberColumn):
-            self._reject_parts(name, "number", any=rule.any, all=rule.all, none=rule.none)
-            clauses.inside.append(column.between(rule.gte, rule.lte))
-            return
+    def _add_range(self, clauses: _Clauses, name: str, rule: Rule, column: NumberColumn) -> None:
+        self._reject_parts(name, "number", any=rule.any, all=rule.all, none=rule.none)
+        found = column.between(rule.gte, rule.lte)
+        clauses.inside.append(found)
+        if not len(found):
+            sides = (("gte", rule.gte), ("lte", rule.lte))
+            clauses.unmatched += [(name, (side, at)) for side, at in sides if at is not None]
+
+    def _add_values(self, clauses: _Clauses, name: str, rule: Rule, column: TextPostings) -> None:
         self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
         if column.kind == "text":
             self._reject_parts(name, column.kind, all=rule.all)
-        if rule.any is not None:
-            clauses.inside.append(column.having_any(rule.any))
-        clauses.inside.extend(column.having(value) for value in rule.all or ())
-        clauses.outside.extend(column.having(value) for value in rule.none or ())
+        for values in (rule.any, rule.all, rule.none):
+            if values is None:
+                continue
+            found, unmatched = column.look_up(values)
+            clauses.unmatched += [(name, value) for value in unmatched]
+            if values is rule.any:
+                clauses.inside.append(_unite(found, self.n_items))
+            elif values is rule.none:
+                clauses.outside.append(_unite(found, self.n_items))
+            elif unmatched:
+                clauses.inside.append(NO_ITEMS)
+            elif len(found) <= FEW_SETS:
+                clauses.inside.extend(found)
+            else:
+                clauses.inside.append(_intersect(found))
 
-    def _smallest_first(self, inside: list[IndexArray]) -> IndexArray:
-        if not inside:
-            return np.arange(1, self.n_items + 1, dtype=np.int32)
-        inside.sort(key=len)
-        return inside[0]
+    def _combine(self, clauses: _Clauses) -> IndexArray:
+        inside = sorted(clauses.inside, key=len)
+        found = inside[0] if inside else np.arange(1, self.n_items + 1, dtype=np.int32)
+        for items in inside[1:]:
+            found = found[self._are_in(items, found)]
+        for items in clauses.outside:
+            found = found[~self._are_in(items, found)]
+        return found
 
-    def _members(self, items: IndexArray) -> npt.NDArray[np.bool_]:
+    def _are_in(self, items: IndexArray, found: IndexArray) -> Mask:
+        """Which of `found` are in `items`; both are sorted."""
+        if min(len(items), len(found)) < SORTING_SHARE * self.n_items:
+            return are_members(found, items)
         members = np.zeros(self.n_items + 1, dtype=np.bool_)
         members[items] = True
-        return members
+        return members[found]
 
     def _unknown(self, name: str) -> InvalidField:
         known = {known: column.kind for known, column in self._columns.items()}
@@ -192,6 +219,28 @@ class FilterIndex:
                     value,
                     f"attribute {name!r} is a {kind}: it takes {fitting}; {describe_names(known)}",
                 )
+
+
+def _unite(sets: Sequence[IndexArray], n_items: int) -> IndexArray:
+    """Sorted items that are in at least one of these sorted sets."""
+    if len(sets) <= 1:
+        return sets[0] if sets else NO_ITEMS
+    if sum(map(len, sets)) < SORTING_SHARE * n_items:
+        return np.unique(np.concatenate(sets))
+    members = np.zeros(n_items + 1, dtype=np.bool_)
+    for items in sets:
+        members[items] = True
+    return np.flatnonzero(members).astype(np.int32)
+
+
+def _intersect(sets: Sequence[IndexArray]) -> IndexArray:
+    """Items that are in every one of these sets; in the order of the smallest."""
+    smallest = min(sets, key=len)
+    if not len(smallest):
+        return smallest
+    counts = np.bincount(np.concatenate(sets))
+    common: IndexArray = smallest[counts[smallest] == len(sets)]
+    return common
 
 
 def describe_names(kinds: Mapping[str, str]) -> str:

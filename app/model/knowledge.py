@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unicodedata import category
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from app.model.inference import TextEncoder
 
 # Items of which nothing is known come after all others, and can still fill an answer up to k.
 NOTHING_KNOWN = np.float32(-1)
+# A query nearer to the centre than this has no direction.
+MIN_LENGTH = 1e-6
 
 
 class Knowledge:
@@ -40,12 +43,33 @@ class Knowledge:
         """The same encoder over more items."""
         return Knowledge(self.encoder, vectors)
 
-    def similarities(self, texts: Sequence[str]) -> FloatArray:
-        """Similarity of all items to each text, [B, N+1], each in -1..1."""
-        queries = self.encoder.encode(texts) - self._center
-        lengths = np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-6)
-        queries /= lengths
+    def similarities(self, texts: Sequence[str]) -> list[FloatArray | None]:
+        """Similarity of all items to each text, [N+1], each in -1..1.
+
+        None for a text that tells nothing: blank, or without a word that the encoder knows.
+        """
+        found: list[FloatArray | None] = [None] * len(texts)
+        told = [position for position, text in enumerate(texts) if _tells_something(text)]
+        if not told or not self._known.any():
+            return found
+        vectors = self.encoder.encode([texts[position] for position in told])
+        for position, row in zip(told, self._compare(vectors), strict=True):
+            found[position] = row
+        return found
+
+    def _compare(self, vectors: FloatArray) -> list[FloatArray | None]:
+        """Similarity of all items to each vector; None for a vector of no direction."""
+        queries = vectors - self._center
+        lengths = np.linalg.norm(queries, axis=1)
+        has_direction = np.any(vectors != 0, axis=1) & (lengths > MIN_LENGTH)
+        queries /= np.maximum(lengths, MIN_LENGTH)[:, None]
         similar = (queries @ self.vectors.T - (queries @ self._center)[:, None]) / self._lengths
         np.clip(similar, -1, 1, out=similar)
         similar[:, ~self._known] = NOTHING_KNOWN
-        return similar.astype(np.float32, copy=False)  # type: ignore[no-any-return]
+        rows = similar.astype(np.float32, copy=False)
+        return [row if told else None for row, told in zip(rows, has_direction, strict=True)]
+
+
+def _tells_something(text: str) -> bool:
+    """Whether a text has a letter, a digit or a symbol such as a pictograph."""
+    return any(character.isalnum() or category(character) == "So" for character in text)

@@ -1,4 +1,4 @@
-"""Why an item is in an answer: by leaving past items out and looking what its score loses."""
+"""Why an item is in an answer, in the terms of the source it comes from."""
 
 from __future__ import annotations
 
@@ -16,34 +16,57 @@ MAX_REASONS = 3
 def explain_by_history(
     model: Model, history: IndexArray, chosen: IndexArray, scores: FloatArray
 ) -> list[dict[str, Any]]:
-    """For each chosen item, the past items without which its score would be lowest.
+    """For each chosen item, the past items that its score is due to most, and the remainder.
 
-    Each of the last 50 positions' items is left out in turn, at all its places, in one batch
-    (occlusion). Contributions are score differences; items that lower the score are not named.
+    Each of the last 50 different items is left out in turn, everywhere it stands, and what lies
+    before them together; all in one batch. What the score loses is the item's own part. Own parts
+    rarely add up to the score: of two items alike, neither is missed while the other is there.
+    What is left of the score is therefore divided equally among all that were left out (the equal
+    allocation of non-separable contributions; Moulin, 1985). Contributions then add up to the
+    score however often an item stands in the history, and their order is that of the own parts.
+
+    The strongest positive ones are named; the `remainder` is what the others add up to.
 
     Args:
         history: item_indices, oldest to newest, not empty.
         chosen: [K] item_indices.
         scores: [K] their scores with the whole history.
     """
-    past = _distinct(history[-min(MAX_PAST_ITEMS, model.sequence.max_length) :])
-    if len(past) > 1:
-        without = [history[history != item] for item in past]
-        users = np.stack(model.sequence.user_vectors(without))
-        contributions = scores - users @ model.table[chosen].T
-    else:
-        # Without its only item there is no history: the whole score is due to it.
-        contributions = scores[None, :]
+    window = history[-model.sequence.max_length :]
+    past = _distinct(window)
+    without = [window[window != item] for item in past[:MAX_PAST_ITEMS]]
+    if len(past) > MAX_PAST_ITEMS:
+        without.append(window[np.isin(window, past[:MAX_PAST_ITEMS])])
+    past = past[:MAX_PAST_ITEMS]
+    contributions = _contributions(model, without, chosen, scores)[: len(past)]
     explanations = []
-    for column in contributions.T:
+    for score, column in zip(scores.tolist(), contributions.T, strict=True):
         order = np.argsort(-column, kind="stable")[:MAX_REASONS]
         reasons = [
-            _reason(model, int(past[place]), float(column[place]))
-            for place in order
-            if column[place] > 0
+            _reason(model, int(past[position]), float(column[position]))
+            for position in order
+            if column[position] > 0
         ]
-        explanations.append({"stage": "model", "because": reasons})
+        remainder = score - sum(reason["contribution"] for reason in reasons)
+        explanations.append({"stage": "model", "because": reasons, "remainder": remainder})
     return explanations
+
+
+def _contributions(
+    model: Model, without: list[IndexArray], chosen: IndexArray, scores: FloatArray
+) -> FloatArray:
+    """What each part of a history adds to the scores, [parts, K]; each column's sum is its score.
+
+    Args:
+        without: the history without each of its parts.
+    """
+    if len(without) == 1:
+        # Without its only part there is no history: the whole score is due to it.
+        return scores[None, :]
+    users = np.stack(model.sequence.user_vectors(without))
+    own: FloatArray = scores - users @ model.table[chosen].T
+    shared: FloatArray = (scores - own.sum(axis=0)) / np.float32(len(without))
+    return own + shared
 
 
 def explain_by_similarity(scores: FloatArray) -> list[dict[str, Any]]:

@@ -11,6 +11,10 @@ ServedBy: TypeAlias = Literal["model", "cold_start", "popular"]
 """Which source an answer's items came from."""
 
 Rerank: TypeAlias = Literal["auto", "never", "always"]
+"""Whether a language model may rerank; auto: for people with few interactions."""
+
+RerankOutcome: TypeAlias = Literal["skipped", "fresh", "cached", "pending", "timed_out"]
+"""What became of reranking."""
 
 
 class Query(Protocol):

@@ -28,10 +28,10 @@ def run(*asked: tuple[int, str]) -> tuple[list[int | BaseException], list[list[i
     doubling = Doubling()
 
     async def ask_all() -> list[int | BaseException]:
-        batcher = Batcher(doubling, lambda: 2)
+        batcher = Batcher(lambda: 2)
 
         async def ask(one: int, context: str) -> int:
-            [answer] = await batcher.ask([one], context)
+            [answer] = await batcher.run(doubling, [one], context)
             return answer
 
         return await asyncio.gather(*(ask(*one) for one in asked), return_exceptions=True)
@@ -73,8 +73,8 @@ def test_one_whose_caller_has_gone_is_left_out() -> None:
     doubling = Doubling()
 
     async def leave() -> list[int]:
-        batcher = Batcher(doubling, lambda: 2)
-        gone, stays = (asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2))
+        batcher = Batcher(lambda: 2)
+        gone, stays = (asyncio.create_task(batcher.run(doubling, [one], "a")) for one in (1, 2))
         asyncio.get_running_loop().call_soon(gone.cancel)
         await asyncio.sleep(0)
         return list(await stays)
@@ -87,8 +87,8 @@ def test_nothing_is_computed_where_all_callers_have_gone() -> None:
     doubling = Doubling()
 
     async def leave() -> None:
-        batcher = Batcher(doubling, lambda: 2)
-        gone = [asyncio.create_task(batcher.ask([one], "a")) for one in (1, 2)]
+        batcher = Batcher(lambda: 2)
+        gone = [asyncio.create_task(batcher.run(doubling, [one], "a")) for one in (1, 2)]
         for task in gone:
             asyncio.get_running_loop().call_soon(task.cancel)
         for _ in range(MAX_EXTRA_ITERATIONS + 3):
@@ -103,7 +103,7 @@ def test_who_is_alone_needs_no_further_turn() -> None:
     doubling = Doubling()
 
     async def ask() -> list[int]:
-        coroutine = Batcher(doubling, lambda: 1).ask([1, 2], "a")
+        coroutine = Batcher(lambda: 1).run(doubling, [1, 2], "a")
         with pytest.raises(StopIteration) as done:
             coroutine.send(None)
         return list(done.value.value)
@@ -116,12 +116,12 @@ def run_with_turns_between(n_turns: int) -> list[list[int]]:
     doubling = Doubling()
 
     async def ask_all() -> None:
-        batcher = Batcher(doubling, lambda: 8)
+        batcher = Batcher(lambda: 8)
 
         async def ask(one: int, after_turns: int) -> None:
             for _ in range(after_turns):
                 await asyncio.sleep(0)
-            await batcher.ask([one], "a")
+            await batcher.run(doubling, [one], "a")
 
         await asyncio.gather(*(ask(one, n_turns * (one % 2)) for one in range(6)))
 
@@ -146,8 +146,8 @@ def test_the_loop_turns_between_batches() -> None:
         return list(asked)
 
     async def ask_all() -> None:
-        batcher = Batcher(answer, lambda: 2 * MAX_TOGETHER)
-        asked = [batcher.ask([one], "a") for one in range(2 * MAX_TOGETHER)]
+        batcher = Batcher(lambda: 2 * MAX_TOGETHER)
+        asked = [batcher.run(answer, [one], "a") for one in range(2 * MAX_TOGETHER)]
         asking = asyncio.gather(*asked)
         while not asking.done():
             seen.append("turn")

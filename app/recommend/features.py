@@ -1,0 +1,33 @@
+"""What the store knows of the people that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.model.model import Model
+from app.recommend.plan import Plan
+from app.store.feature_store import FeatureStore
+
+
+async def add_features(plans: Sequence[Plan], model: Model, store: FeatureStore) -> None:
+    """Give each plan its stored history, unless its query came with one; one round trip for all.
+
+    Each plan waits no longer than its own deadline allows.
+    """
+    stored = [
+        plan for plan in plans if plan.query.history is None and plan.query.user_id is not None
+    ]
+    if stored:
+        histories = await store.read_histories(
+            [plan.query.user_id or "" for plan in stored],
+            model.version,
+            model.ids,
+            [plan.deadline for plan in stored],
+        )
+        for plan, history in zip(stored, histories, strict=True):
+            plan.history = history
+            if not history.is_complete:
+                plan.degraded.append("features")
+    for plan in plans:
+        if plan.history.n_unknown:
+            plan.degraded.append(f"unknown_items:{plan.history.n_unknown}")

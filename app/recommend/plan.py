@@ -1,0 +1,100 @@
+"""A request, checked against a model: what it allows, excludes and knows of the person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.model.arrays import NO_ITEMS, IndexArray
+from app.model.filters import describe_names
+from app.model.model import Model
+from app.recommend.query import Query, RerankOutcome
+from app.recommend.unmatched import describe_unmatched
+from app.store.deadline import Deadline
+from app.store.history import History
+from model_store.errors import InvalidField
+
+
+@dataclass(slots=True)
+class Plan:
+    """A checked request on its way to an answer.
+
+    Attributes:
+        allowed: sorted item_indices to choose among; None means all.
+        excluded: item_indices never to be returned, in any order.
+        deadline: counted from the request's arrival; None sets no limit.
+        degraded: what the answer is made without, in the contract's words.
+    """
+
+    query: Query
+    allowed: IndexArray | None
+    excluded: IndexArray
+    deadline: Deadline | None
+    degraded: list[str]
+    history: History = field(default_factory=History)
+    reranked: RerankOutcome = "skipped"
+
+
+def make_plans(
+    queries: Sequence[Query], model: Model, arrived_at_s: float, *, in_batch: bool
+) -> list[Plan]:
+    """A plan for each query, in their order.
+
+    Args:
+        queries: of one request.
+        model: its items and attributes are meant.
+        arrived_at_s: when the request arrived, on the monotonic clock.
+        in_batch: name the position of a query that is wrong.
+
+    Raises:
+        InvalidField: a query names an unknown attribute, or one that a filter doesn't fit.
+    """
+    plans: list[Plan] = []
+    for query in queries:
+        try:
+            plans.append(make_plan(query, model, arrived_at_s))
+        except InvalidField as error:
+            if not in_batch:
+                raise
+            raise error.within(f"requests[{len(plans)}]") from None
+    return plans
+
+
+def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:
+    """What one query allows, excludes and tells; see `make_plans`."""
+    degraded: list[str] = []
+    if query.fields:
+        check_fields(query.fields, model)
+    allowed = None
+    if query.filters:
+        matches = model.filters.match(query.filters)
+        allowed = matches.items
+        degraded.extend(describe_unmatched(matches))
+    if query.candidates is not None:
+        candidates, n_unknown = model.ids.indices(query.candidates)
+        candidates = np.unique(candidates)
+        if allowed is None:
+            allowed = candidates
+        else:
+            allowed = np.intersect1d(allowed, candidates, assume_unique=True)
+        if n_unknown:
+            degraded.append(f"unknown_candidates:{n_unknown}")
+    # An unknown item is never returned anyway, so an unknown exclusion lacks nothing.
+    excluded = model.ids.indices(query.exclude)[0] if query.exclude else NO_ITEMS
+    deadline = None
+    if query.deadline_ms is not None:
+        deadline = Deadline.after_ms(query.deadline_ms, arrived_at_s)
+    plan = Plan(query, allowed, excluded, deadline, degraded)
+    if query.history is not None:
+        plan.history = History(*model.ids.indices(query.history))
+    return plan
+
+
+def check_fields(fields: Sequence[str], model: Model) -> None:
+    """Raise InvalidField for the first field that is no attribute."""
+    for position, name in enumerate(fields):
+        if model.attributes.get(name) is None:
+            message = f"unknown attribute; {describe_names(model.attribute_kinds)}"
+            raise InvalidField(f"fields[{position}]", name, message)

@@ -1,0 +1,37 @@
+"""A choice as the contract's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.model.model import Model
+from app.recommend.selection import Choice
+
+
+def respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict[str, Any]:
+    """A JSON-ready object without its request_id."""
+    plan = choice.plan
+    ids, fields = model.ids.ids, plan.query.fields
+    indices = choice.items.tolist()
+    items: list[dict[str, Any]] = [
+        {"item_id": ids[index - 1], "rank": rank, "score": score, "explanation": None}
+        for rank, (index, score) in enumerate(
+            zip(indices, choice.scores.tolist(), strict=True), start=1
+        )
+    ]
+    if choice.explanations is not None:
+        for item, explanation in zip(items, choice.explanations, strict=True):
+            item["explanation"] = explanation
+    if fields:
+        for item, index in zip(items, indices, strict=True):
+            item["fields"] = model.attributes.row(index, fields)
+    return {
+        "request_id": None,
+        "user_id": plan.query.user_id,
+        "model_version": model.version,
+        "served_by": choice.source.name,
+        "rerank": plan.reranked,
+        "degraded": plan.degraded,
+        "items": items,
+        "timings_ms": timings_ms,
+    }

@@ -1,0 +1,49 @@
+"""How much work plans are, as far as it decides whether the event loop may do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.model.model import Model
+from app.recommend.plan import Plan
+from app.recommend.query import Query
+
+# What takes longer than a few milliseconds leaves the event loop to others.
+MAX_ROWS_ON_LOOP = 8
+MAX_DIVERSE_ON_LOOP = 100
+# Ids and values looked up, at some 150 ns each.
+MAX_LOOKUPS_ON_LOOP = 10_000
+# A filter's clause takes about as long as one look-up for so many items of the catalogue.
+ITEMS_A_LOOKUP = 150
+# Scores of so many numbers are held at once: 64 MiB.
+MAX_SCORES = 16 * 1024 * 1024
+
+
+def are_long(queries: Sequence[Query], model: Model) -> bool:
+    """Whether planning takes long: lists of ids, and filters on a large catalogue."""
+    n_lookups = 0
+    for query in queries:
+        for ids in (query.history, query.exclude, query.candidates):
+            if ids:
+                n_lookups += len(ids)
+        for rule in (query.filters or {}).values():
+            n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
+            for values in (rule.any, rule.all, rule.none):
+                n_lookups += len(values or ())
+    return n_lookups > MAX_LOOKUPS_ON_LOOP
+
+
+def are_heavy(plans: Sequence[Plan]) -> bool:
+    """Whether scoring, choosing and explaining take long."""
+    return len(plans) > MAX_ROWS_ON_LOOP or any(
+        plan.query.explain
+        or plan.query.interests is not None
+        or (plan.query.diversity > 0 and plan.query.k > MAX_DIVERSE_ON_LOOP)
+        for plan in plans
+    )
+
+
+def divide(plans: Sequence[Plan], model: Model) -> list[Sequence[Plan]]:
+    """The plans in parts whose scores fit in memory."""
+    at_once = max(1, MAX_SCORES // len(model.table))
+    return [plans[start : start + at_once] for start in range(0, len(plans), at_once)]
