@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from model_store.errors import BundleError, InputError
+from model_store.errors import InputError
 from model_store.files import write_atomically
+from model_store.reading import bundle_errors, read_json
+from model_store.texts import is_encodable
 
 AttributeKind = Literal["text", "list", "number"]
 AttributeValue = str | list[str] | int | float | None
 
+MAX_INTEGER = 2**53
+"""Larger integers are not told apart by what compares them, here or in a browser."""
 # A column with more different values than this hardly repeats itself: titles, descriptions.
 _MAX_SHARED = 65_536
 
@@ -23,12 +27,23 @@ def _fits(kind: AttributeKind, value: object) -> bool:
     if value is None:
         return True
     if kind == "text":
-        return isinstance(value, str)
+        return isinstance(value, str) and is_encodable(value)
     if kind == "list":
-        return isinstance(value, list) and all(isinstance(part, str) for part in value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, list) and all(
+            isinstance(part, str) and is_encodable(part) for part in value
+        )
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return abs(value) <= MAX_INTEGER
     # JSON has no NaN and no infinity, and no filter could answer for them.
-    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _show(value: object) -> str:
+    """A value for a message; an integer can be too long for Python to write it out."""
+    is_huge = isinstance(value, int) and value.bit_length() > 256
+    return "an integer of hundreds of digits" if is_huge else f"{value!r:.100}"
 
 
 def _share(values: list[AttributeValue]) -> list[AttributeValue]:
@@ -57,12 +72,14 @@ class Attribute:
     values: Sequence[AttributeValue]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not is_encodable(self.name):
+            raise ValueError(f"{self.name!r:.100} is no name for an attribute")
         if self.kind not in get_args(AttributeKind):
-            raise ValueError(f"attribute {self.name!r}: kind {self.kind!r} is unknown")
+            raise ValueError(f"attribute {self.name!r}: kind {self.kind!r:.100} is unknown")
         for item_index, value in enumerate(self.values, start=1):
             if not _fits(self.kind, value):
                 raise ValueError(
-                    f"attribute {self.name!r}: {value!r} at item_index {item_index} "
+                    f"attribute {self.name!r}: {_show(value)} at item_index {item_index} "
                     f"is no {self.kind}"
                 )
 
@@ -144,7 +161,7 @@ class ItemAttributes:
                 if attribute is None:
                     raise InputError(f"attribute {name!r} is not one of {list(self._attributes)}")
                 if not _fits(attribute.kind, value):
-                    raise InputError(f"attribute {name!r}: {value!r} is no {attribute.kind}")
+                    raise InputError(f"attribute {name!r}: {_show(value)} is no {attribute.kind}")
         grown = [
             Attribute(name, attribute.kind, [*attribute.values, *(row.get(name) for row in rows)])
             for name, attribute in self._attributes.items()
@@ -160,17 +177,16 @@ class ItemAttributes:
         """Read what `save` wrote.
 
         Raises:
-            BundleError: the file can't be read or doesn't hold attributes.
+            BundleUnavailable: the file can't be read now.
+            BundleError: the file doesn't hold attributes.
         """
-        try:
-            document = json.loads(path.read_bytes())
+        document = read_json(path)
+        with bundle_errors(path, "not readable item attributes"):
             attributes = [
-                Attribute(str(column["name"]), column["kind"], _share(list(column["values"])))
+                Attribute(column["name"], column["kind"], _share(list(column["values"])))
                 for column in document["attributes"]
             ]
             return cls(attributes, int(document["n_items"]))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise BundleError(f"{path}: not readable item attributes ({error})") from error
 
     def _as_json(self) -> dict[str, Any]:
         return {

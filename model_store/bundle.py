@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +13,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model_store.array_checks import (
+    MAX_COUNT,
+    MAX_WEIGHT,
+    Pause,
+    check_histories,
+    check_layout,
+    check_padding,
+    check_range,
+    check_unit_rows,
+)
 from model_store.attributes import ItemAttributes
 from model_store.codecs import UserHistory
-from model_store.errors import BundleError
-from model_store.files import hash_file
-from model_store.id_map import IdMap
-from model_store.manifest import FileEntry, Manifest, RetrieverInfo
+from model_store.errors import BundleError, BundleUnavailable
+from model_store.files import copy_file, hash_file
+from model_store.golden import GoldenRequest, read_golden
+from model_store.id_map import IdMap, read_ids
+from model_store.manifest import FileEntry, Manifest
+from model_store.onnx_file import check_graph_file
+from model_store.reading import bundle_errors, map_array, read_json
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -43,18 +55,14 @@ GOLDEN = "golden.json"
 REPORT = "report.json"
 
 REQUIRED = (MODEL, ITEM_TABLE, ITEM_IDS, ATTRIBUTES, POPULARITY, GOLDEN)
+KNOWLEDGE = (KNOWLEDGE_VECTORS, FRESH_PROJECTION)
+ENCODER = (TEXT_ENCODER, TOKENIZER)
 RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_LIST_IDS, RETRIEVER_OUTLIERS)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 
 
-@dataclass(frozen=True)
-class GoldenRequest:
-    """A request with the answer the bundle gave when it was made; seen items excluded."""
-
-    history: tuple[str, ...]
-    k: int
-    item_ids: tuple[str, ...]
-    scores: tuple[float, ...]
+def no_pause() -> None:
+    """Do nothing between two steps; a loader that gives way to requests does something."""
 
 
 @dataclass(frozen=True)
@@ -79,63 +87,122 @@ class Bundle:
         self.manifest = manifest
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
-        """Open a bundle; with `verify`, every file's size and sha256 are compared first.
+    def open(cls, folder: Path, *, verify: bool = True, pause: Pause = no_pause) -> Bundle:
+        """Open a bundle.
+
+        Files in the folder that the manifest doesn't name are never read.
+
+        Args:
+            folder: the bundle's.
+            verify: compare each file's sha256 and check all that is in them, which takes seconds
+                where a bundle is large; else only what headers and sizes tell.
+            pause: called now and then meanwhile.
 
         Raises:
-            BundleError: anything about it is missing, damaged or inconsistent.
+            BundleUnavailable: a file isn't there, or can't be read now.
+            BundleError: anything about it is damaged or inconsistent.
         """
         bundle = cls(folder, Manifest.load(folder / MANIFEST))
-        files = bundle.manifest.files
-        for name in REQUIRED + _retriever_files(bundle.manifest.retriever):
-            if name not in files:
-                raise BundleError(f"{folder}: {name} is not in the manifest")
-        for name, entry in files.items():
-            bundle._check_file(name, entry, verify=verify)
-        bundle._check_shapes()
+        bundle._check_names()
+        for name, entry in bundle.manifest.files.items():
+            bundle._check_size(name, entry)
+        if verify:
+            for name, entry in bundle.manifest.files.items():
+                bundle._check_sum(name, entry, pause)
+        bundle._check_layouts()
+        if verify:
+            bundle.check_contents(pause)
         return bundle
 
-    def _check_file(self, name: str, entry: FileEntry, *, verify: bool) -> None:
+    def _check_names(self) -> None:
+        """Whether the files that the rest of the manifest speaks of are in its list of files."""
+        manifest = self.manifest
+        has_retriever, has_outliers = False, False
+        if manifest.retriever:
+            has_retriever, has_outliers = True, manifest.retriever.n_outliers > 0
+        has_graph = manifest.encoder is not None and manifest.encoder.has_graph
+        expected = {
+            **dict.fromkeys(REQUIRED, True),
+            **dict.fromkeys(KNOWLEDGE, manifest.encoder is not None),
+            **dict.fromkeys(ENCODER, has_graph),
+            **dict.fromkeys(RETRIEVER_FILES, has_retriever),
+            **dict.fromkeys(USERS, any(map(self.has, USERS))),
+        }
+        if has_retriever and not has_outliers:
+            del expected[RETRIEVER_OUTLIERS]  # allowed, and not read
+        for name, wanted in expected.items():
+            if wanted and not self.has(name):
+                raise BundleError(f"{self.folder}: {name} is not in the manifest")
+            if self.has(name) and not wanted:
+                raise BundleError(f"{self.folder / name}: the manifest describes no such part")
+
+    def _check_size(self, name: str, entry: FileEntry) -> None:
         path = self.folder / name
-        if not path.is_file():
-            raise BundleError(f"{path}: is in the manifest but not there")
-        size_bytes = path.stat().st_size
+        with bundle_errors(path, "can't be looked at"):
+            if not path.is_file():
+                raise BundleUnavailable(f"{path}: is in the manifest but not there")
+            size_bytes = path.stat().st_size
         if size_bytes != entry.size_bytes:
             raise BundleError(f"{path}: {size_bytes} bytes, the manifest says {entry.size_bytes}")
-        if verify and hash_file(path) != entry.sha256:
+
+    def _check_sum(self, name: str, entry: FileEntry, pause: Pause) -> None:
+        path = self.folder / name
+        with bundle_errors(path, "can't be hashed"):
+            found = hash_file(path, pause)
+        if found != entry.sha256:
             raise BundleError(f"{path}: sha256 differs from the manifest's")
 
-    def _check_shapes(self) -> None:
+    def _check_layouts(self) -> None:
+        """Type and shape of each array, which its header tells."""
         rows, size = self.manifest.n_items + 1, self.manifest.model.embedding_size
-        expected: dict[str, tuple[int, ...]] = {ITEM_TABLE: (rows, size), POPULARITY: (rows,)}
+        expected: dict[str, tuple[str, tuple[int, ...]]] = {
+            ITEM_TABLE: ("<f4", (rows, size)),
+            POPULARITY: ("<f4", (rows,)),
+        }
         if self.manifest.encoder:
             vector_size = self.manifest.encoder.vector_size
-            expected[KNOWLEDGE_VECTORS] = (rows, vector_size)
-            expected[FRESH_PROJECTION] = (vector_size + 1, size)
+            expected[KNOWLEDGE_VECTORS] = ("<f4", (rows, vector_size))
+            expected[FRESH_PROJECTION] = ("<f4", (vector_size + 1, size))
         if self.manifest.retriever:
-            expected[RETRIEVER_LIST_IDS] = (rows,)
+            expected[RETRIEVER_LIST_IDS] = ("<u2", (rows,))
             if n_outliers := self.manifest.retriever.n_outliers:
-                expected[RETRIEVER_OUTLIERS] = (n_outliers,)
-        for name, shape in expected.items():
-            if (array := self._array(name)).shape != shape:
-                raise BundleError(f"{self.folder / name}: shape {array.shape}, expected {shape}")
-        if len(self.item_ids) != self.manifest.n_items:
-            raise BundleError(
-                f"{self.folder / ITEM_IDS}: {len(self.item_ids)} ids, "
-                f"the manifest says {self.manifest.n_items}"
-            )
+                expected[RETRIEVER_OUTLIERS] = ("<i4", (n_outliers,))
+        for name, (dtype, shape) in expected.items():
+            check_layout(self.folder / name, self._array(name), dtype, shape)
+
+    def check_contents(self, pause: Pause = no_pause) -> None:
+        """Check all that a request, or the replay of the golden ones, would run into.
+
+        Raises:
+            BundleUnavailable: a file can't be read now.
+            BundleError: naming the file, and what is wrong with it.
+        """
+        for name in (MODEL, TEXT_ENCODER):
+            if self.has(name):
+                with bundle_errors(self.folder / name, "not a usable graph"):
+                    check_graph_file(self.folder / name)
+                pause()
+        table, counts = self.folder / ITEM_TABLE, self.folder / POPULARITY
+        check_range(table, self.item_table, -MAX_WEIGHT, MAX_WEIGHT, pause)
+        check_padding(table, self.item_table)
+        check_range(counts, self.popularity, 0, MAX_COUNT, pause)
+        if self.knowledge_vectors is not None and self.fresh_projection is not None:
+            vectors, projection = self.folder / KNOWLEDGE_VECTORS, self.folder / FRESH_PROJECTION
+            check_range(projection, self.fresh_projection, -MAX_WEIGHT, MAX_WEIGHT, pause)
+            check_range(vectors, self.knowledge_vectors, -MAX_WEIGHT, MAX_WEIGHT, pause)
+            check_unit_rows(vectors, self.knowledge_vectors, pause)
+            check_padding(vectors, self.knowledge_vectors)
+        n_items = self.manifest.n_items
+        for name, found in ((ITEM_IDS, len(self.item_ids)), (ATTRIBUTES, self.attributes.n_items)):
+            pause()
+            if found != n_items:
+                raise BundleError(
+                    f"{self.folder / name}: {found} items, the manifest says {n_items}"
+                )
+        _ = self.golden
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        try:
-            return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{self.folder / name}: not a readable array ({error})") from error
-
-    def _json(self, name: str) -> Any:
-        try:
-            return json.loads((self.folder / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{self.folder / name}: not readable JSON ({error})") from error
+        return map_array(self.folder / name)
 
     def has(self, name: str) -> bool:
         """Whether the bundle holds this file."""
@@ -191,38 +258,34 @@ class Bundle:
 
     @cached_property
     def golden(self) -> tuple[GoldenRequest, ...]:
-        """Requests with their answers, replayed before the bundle may serve.
-
-        Raises:
-            BundleError: a golden request is malformed, or there is none.
-        """
-        try:
-            golden = tuple(
-                GoldenRequest(
-                    tuple(entry["history"]),
-                    int(entry["k"]),
-                    tuple(entry["item_ids"]),
-                    tuple(map(float, entry["scores"])),
-                )
-                for entry in self._json(GOLDEN)
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{self.folder / GOLDEN}: malformed ({error!r})") from error
-        if not golden:
-            raise BundleError(f"{self.folder / GOLDEN}: holds no golden request")
-        return golden
+        """Requests with their answers, replayed before the bundle may serve."""
+        return read_golden(self.folder / GOLDEN, self.item_ids)
 
     def histories(self) -> Histories:
-        """Every user's whole history as arrays; empty where the bundle holds no users."""
+        """Every user's whole history as arrays; empty where the bundle holds no users.
+
+        Raises:
+            BundleUnavailable: a file can't be read now.
+            BundleError: they are not histories of the bundle's items.
+        """
         if not self.has(USER_IDS):
             empty = np.zeros(0, dtype=np.int64)
             return Histories([], np.zeros(1, np.int64), empty.astype(np.int32), empty.astype(float))
-        return Histories(
-            self._json(USER_IDS),
-            self._array(USER_OFFSETS),
-            self._array(USER_ITEMS),
-            self._array(USER_TIMESTAMPS),
-        )
+        user_ids = read_ids(self.folder / USER_IDS)
+        n_users = self.manifest.n_users
+        if len(user_ids) != n_users:
+            raise BundleError(
+                f"{self.folder / USER_IDS}: {len(user_ids)} users, the manifest says {n_users}"
+            )
+        offsets, items, timestamps = (self._array(name) for name in USERS[1:])
+        for name, array, dtype, length in (
+            (USER_OFFSETS, offsets, "<i8", n_users + 1),
+            (USER_ITEMS, items, "<i4", items.size),
+            (USER_TIMESTAMPS, timestamps, "<f8", items.size),
+        ):
+            check_layout(self.folder / name, array, dtype, (length,))
+        check_histories(self.folder, offsets, items, timestamps, self.manifest.n_items)
+        return Histories(user_ids, offsets, items, timestamps)
 
     def users(self) -> Iterator[tuple[str, UserHistory]]:
         """Every user with the whole history, oldest to newest."""
@@ -239,27 +302,23 @@ class Bundle:
         """
         if not self.has(REPORT):
             raise BundleError(f"{self.folder}: holds no {REPORT}")
-        report: dict[str, Any] = self._json(REPORT)
+        report: dict[str, Any] = read_json(self.folder / REPORT)
         return report
 
     def copy_to(self, folder: Path, *, version: str | None = None) -> Bundle:
-        """Copy the bundle (hard links where the disk allows), under another version if given.
+        """Copy the bundle, under another version if given.
 
         Raises:
-            BundleError: there is something at `folder` already.
+            BundleError: there is something at `folder` already, or a file is not what the manifest
+                says; nothing stays behind then.
         """
         with BundleWriter(folder) as writer:
             for name in self.manifest.files:
                 writer.add(name, self.folder / name)
             fields = self.manifest.model_dump(exclude={"files", "version", "schema_version"})
-            return writer.finish(version=version or self.version, **fields)
-
-
-def _retriever_files(info: RetrieverInfo | None) -> tuple[str, ...]:
-    """What must be there; an index without outliers has no file of them."""
-    if info is None:
-        return ()
-    return RETRIEVER_FILES if info.n_outliers else RETRIEVER_FILES[:-1]
+            return writer.finish(
+                version=version or self.version, expected=self.manifest.files, **fields
+            )
 
 
 class BundleWriter:
@@ -288,30 +347,34 @@ class BundleWriter:
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def add(self, name: str, source: Path) -> None:
-        """Put a file in: a hard link where possible, else a copy."""
-        target = self._partial / name
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
+        """Put a copy of a file in."""
+        copy_file(source, self._partial / name)
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
         """Have a function write the file `name`."""
         write(self._partial / name)
 
-    def finish(self, *, version: str, **fields: Any) -> Bundle:
+    def finish(
+        self, *, version: str, expected: Mapping[str, FileEntry] | None = None, **fields: Any
+    ) -> Bundle:
         """Hash the files, write the manifest, check the whole and move it into place.
 
-        `fields` are the manifest's other fields.
+        Args:
+            version: of the bundle.
+            expected: what another manifest says of the files.
+            fields: the manifest's other fields.
 
         Raises:
-            BundleError: a required file is missing or shapes don't fit.
+            BundleError: a required file is missing or damaged, or is not as expected.
         """
         files = {
             path.name: FileEntry(sha256=hash_file(path), size_bytes=path.stat().st_size)
             for path in sorted(self._partial.iterdir())
         }
+        for name, entry in (expected or {}).items():
+            if files.get(name) != entry:
+                raise BundleError(f"{self.folder / name}: is not what the manifest says of it")
         Manifest(version=version, files=files, **fields).save(self._partial / MANIFEST)
-        Bundle.open(self._partial, verify=False)
+        Bundle.open(self._partial, verify=False).check_contents()
         self._partial.replace(self.folder)
         return Bundle.open(self.folder, verify=False)

@@ -4,7 +4,8 @@
     ├── InputError        a file or a value that somebody gave can't be used
     │   └── InvalidField      a field of a request can't be used
     ├── ConfigError       a setting or a recipe is wrong
-    ├── BundleError       a bundle is missing, damaged, or of another schema
+    ├── BundleError       a bundle is damaged, or of another schema
+    │   └── BundleUnavailable   it can't be read just now; it may be possible later
     ├── RegistryError     a version is unknown, or not in a state for what was asked
     ├── NotReady          no model is loaded that could answer
     └── StoreError        the store refused or answered nonsense
@@ -47,7 +48,11 @@ class ConfigError(LongtailError):
 
 
 class BundleError(LongtailError):
-    """A bundle is missing, damaged, or of a schema this version doesn't read."""
+    """A bundle is damaged, or of a schema this version doesn't read."""
+
+
+class BundleUnavailable(BundleError):  # noqa: N818 - reads as a state, as StoreAway does
+    """A bundle can't be read just now: it is not there (yet), or the disk or memory fails."""
 
 
 class RegistryError(LongtailError):

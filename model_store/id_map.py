@@ -13,6 +13,8 @@ import numpy.typing as npt
 from model_store.errors import BundleError, InputError
 from model_store.files import write_atomically
 from model_store.id_table import IdTable
+from model_store.reading import read_json
+from model_store.texts import is_encodable
 
 PADDING_INDEX = 0
 # Fewer ids at once are looked up one by one: a table takes as long for one as for a hundred.
@@ -117,12 +119,27 @@ class IdMap:
         """Read what `save` wrote.
 
         Raises:
-            BundleError: the file isn't a JSON list of texts.
+            BundleUnavailable: the file can't be read now.
+            BundleError: the file isn't a JSON list of different texts.
         """
+        ids = read_ids(path)
         try:
-            ids = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path}: not a readable id map ({error})") from error
-        if not isinstance(ids, list) or not all(isinstance(item_id, str) for item_id in ids):
-            raise BundleError(f"{path}: an id map is a JSON list of texts")
-        return cls(ids)
+            return cls(ids)
+        except InputError as error:
+            raise BundleError(f"{path}: {error}") from error
+
+
+def read_ids(path: Path) -> list[str]:
+    """A JSON list of ids, of items or users.
+
+    Raises:
+        BundleUnavailable: the file can't be read now.
+        BundleError: it holds something else, or an id that can't be sent to anybody.
+    """
+    ids = read_json(path, "a readable list of ids")
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise BundleError(f"{path}: expected a JSON list of texts")
+    for one in ids:
+        if not one or not is_encodable(one):
+            raise BundleError(f"{path}: id {one!r:.100} is empty or not Unicode text")
+    return ids

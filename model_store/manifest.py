@@ -5,14 +5,31 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from model_store.errors import BundleError
+from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import write_atomically
+from model_store.reading import bundle_errors, read_json
+from model_store.texts import shorten
 
 SCHEMA_VERSION = 2
+MAX_ITEMS = 2**31 - 2
+"""What an int32 can count, padding included."""
+MAX_LENGTH = 10_000
+"""Items that a request's history can have."""
+MAX_SIZE = 65_536
+Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -52,35 +69,62 @@ class FileEntry(_Frozen):
 class ModelInfo(_Frozen):
     """The sequence model: `model.onnx`."""
 
-    name: str
-    embedding_size: int = Field(gt=0, description="D")
-    max_length: int = Field(gt=0, description="longer histories are cut to their last max_length")
+    name: Name
+    embedding_size: int = Field(gt=0, le=MAX_SIZE, description="D")
+    max_length: int = Field(
+        gt=0, le=MAX_LENGTH, description="longer histories are cut to their last max_length"
+    )
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+    @model_validator(mode="after")
+    def _is_sequence_graph(self) -> Self:
+        expected = _sequence_tensors(self.embedding_size)
+        for given, wanted in zip((self.inputs, self.outputs), expected, strict=True):
+            if [_layout(tensor) for tensor in given] != [_layout(tensor) for tensor in wanted]:
+                raise ValueError(
+                    f"tensors {shorten(str([_layout(tensor) for tensor in given]))} are not those "
+                    f"of a sequence graph: {[_layout(tensor) for tensor in wanted]}"
+                )
+        return self
 
     @classmethod
     def of_sequence_graph(cls, name: str, embedding_size: int, max_length: int) -> ModelInfo:
         """What every exported sequence graph takes and gives; B, L and N are free."""
+        inputs, outputs = _sequence_tensors(embedding_size)
         return cls(
             name=name,
             embedding_size=embedding_size,
             max_length=max_length,
-            inputs=(
-                Tensor(name="history", dtype="int64", shape=("B", "L")),
-                Tensor(name="item_table", dtype="float32", shape=("N+1", embedding_size)),
-            ),
-            outputs=(
-                Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
-                Tensor(name="user", dtype="float32", shape=("B", embedding_size)),
-            ),
+            inputs=inputs,
+            outputs=outputs,
         )
+
+
+def _sequence_tensors(embedding_size: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs and outputs."""
+    inputs = (
+        Tensor(name="history", dtype="int64", shape=("B", "L")),
+        Tensor(name="item_table", dtype="float32", shape=("N+1", embedding_size)),
+    )
+    outputs = (
+        Tensor(name="scores", dtype="float32", shape=("B", "N+1")),
+        Tensor(name="user", dtype="float32", shape=("B", embedding_size)),
+    )
+    return inputs, outputs
+
+
+def _layout(tensor: Tensor) -> tuple[str, str, tuple[int | None, ...]]:
+    """What two tensors must have in common; a free dimension may have any name."""
+    shape = tuple(size if isinstance(size, int) else None for size in tensor.shape)
+    return tensor.name, tensor.dtype, shape
 
 
 class EncoderInfo(_Frozen):
     """The text encoder whose space the knowledge vectors live in."""
 
-    name: str
-    vector_size: int = Field(gt=0, description="K")
+    name: Name
+    vector_size: int = Field(gt=0, le=MAX_SIZE, description="K")
     has_graph: bool = Field(description="text_encoder.onnx is in the bundle")
 
 
@@ -89,7 +133,7 @@ class Probe(_Frozen):
 
     depth: int = Field(gt=0, description="for the `depth` best items of the whole catalogue …")
     lists: int = Field(gt=0, description="… this many of its lists are looked into")
-    spread_weight: float = Field(
+    spread_weight: FiniteFloat = Field(
         0.0, ge=0, description="… ranked by centre score plus this many list_stds"
     )
     rescored: int = Field(gt=0, description="… and this many candidates scored exactly")
@@ -100,8 +144,8 @@ class RetrieverInfo(_Frozen):
     """The index for catalogues too large to score every item of."""
 
     kind: Literal["ivf_pq_fast_scan"] = "ivf_pq_fast_scan"
-    n_lists: int = Field(gt=0, description="clusters of items")
-    code_bytes: int = Field(gt=0, description="of one item's code")
+    n_lists: int = Field(gt=0, le=MAX_SIZE, description="clusters of items")
+    code_bytes: int = Field(gt=0, le=MAX_SIZE, description="of one item's code")
     n_outliers: int = Field(0, ge=0, description="items in none of them, which are always scored")
     probes: tuple[Probe, ...] = Field(min_length=1, description="by rising depth")
     wide_probes: tuple[Probe, ...] = Field(
@@ -126,17 +170,17 @@ class Manifest(_Frozen):
         "sequential", description="what answers: a network over a user's history"
     )
     version: str
-    created_at: str
+    created_at: Name
     model: ModelInfo
     encoder: EncoderInfo | None
     retriever: RetrieverInfo | None = Field(None, description="none: every item is scored")
-    n_items: int = Field(gt=0)
-    n_users: int = Field(ge=0)
+    n_items: int = Field(gt=0, le=MAX_ITEMS)
+    n_users: int = Field(ge=0, le=MAX_ITEMS)
     files: dict[str, FileEntry]
-    metrics: dict[str, float]
+    metrics: dict[str, FiniteFloat]
     inputs: dict[str, str] = Field(description="sha256 of what the bundle was made from")
     configuration: dict[str, Any]
-    code_revision: str
+    code_revision: Annotated[str, StringConstraints(max_length=500)]
 
     @field_validator("version")
     @classmethod
@@ -151,6 +195,14 @@ class Manifest(_Frozen):
                 raise ValueError(f"file name {name!r} must be a plain name inside the bundle")
         return files
 
+    @model_validator(mode="after")
+    def _searches_fit(self) -> Self:
+        info = self.retriever
+        for probe in (*info.probes, *info.wide_probes) if info else ():
+            if probe.lists > info.n_lists or max(probe.depth, probe.rescored) > self.n_items:  # type: ignore[union-attr]
+                raise ValueError(f"a retriever can't search so widely: {probe!r}")
+        return self
+
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
         write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
@@ -160,20 +212,19 @@ class Manifest(_Frozen):
         """Read and check.
 
         Raises:
-            BundleError: no manifest there, another schema version, or a field is wrong.
+            BundleUnavailable: no manifest is there, or it can't be read now.
+            BundleError: it is of another schema version, or a field is wrong.
         """
-        try:
-            document = json.loads(path.read_bytes())
-        except OSError as error:
-            raise BundleError(f"{path.parent}: no bundle here ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise BundleError(f"{path}: not readable JSON ({error})") from error
-        try:
-            return cls.model_validate_json(json.dumps(_upgraded(document, path)))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "file"
-            raise BundleError(f"{path}: {where}: {first['msg']}") from error
+        if not path.exists():
+            raise BundleUnavailable(f"{path.parent}: no bundle here (there is no {path.name})")
+        document = read_json(path)
+        with bundle_errors(path, "not a manifest"):
+            try:
+                return cls.model_validate_json(json.dumps(_upgraded(document, path)))
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = ".".join(str(part) for part in first["loc"]) or "file"
+                raise BundleError(f"{path}: {shorten(where)}: {shorten(first['msg'])}") from error
 
 
 def _upgraded(document: Any, path: Path) -> Any:

@@ -7,6 +7,7 @@ there, and publishing again finishes what was begun.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from model_store import bundle as files
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.codecs import encode_user, encode_vector
-from model_store.errors import InputError
+from model_store.errors import BundleError, InputError
+from model_store.manifest import Manifest
 from model_store.registry import ModelRecord, Registry
 from model_store.store import store_errors
+
+log = logging.getLogger(__name__)
 
 _BATCH = 500
 T = TypeVar("T")
@@ -82,12 +86,15 @@ def _stay_silent(_what: str, _done: int, _total: int) -> None:
 
 def _place(source: Bundle, folder: Path) -> Bundle:
     """The bundle in the bundles folder: there already, or copied in."""
+    source.histories()  # checked before anything is written
     if source.folder.parent.resolve() == folder.resolve():
         return source
     for manifest in sorted(folder.glob(f"*/{files.MANIFEST}")):
-        placed = Bundle.open(manifest.parent, verify=False)
-        if placed.manifest.files == source.manifest.files:
-            return placed
+        try:
+            if Manifest.load(manifest).files == source.manifest.files:
+                return Bundle.open(manifest.parent)
+        except BundleError as error:
+            log.warning("passing over a broken bundle: %s", error)
     version = source.version
     if (folder / version).exists():
         version = next_version(folder, datetime.now(UTC).date())

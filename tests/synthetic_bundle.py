@@ -99,7 +99,7 @@ def make_bundle(
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
-    `flip_golden` makes golden answers that the model does not give: a bundle to be refused.
+    `flip_golden` makes golden answers that the model does not give: a bundle to be rejected.
     """
     made = catalogue or make_catalogue()
     with BundleWriter(folder) as writer:
@@ -141,13 +141,12 @@ def _golden(made: Catalogue, *, swap: bool) -> list[dict[str, object]]:
         scores = expected_scores(made.table, history)
         scores[0] = scores[history] = -np.inf
         best = np.argsort(-scores, kind="stable")[:10]
-        if swap:
-            best = best[::-1]
+        answered = best[::-1] if swap else best
         entries.append(
             {
                 "history": [made.ids.id_of(int(i)) for i in history],
                 "k": 10,
-                "item_ids": [made.ids.id_of(int(i)) for i in best],
+                "item_ids": [made.ids.id_of(int(i)) for i in answered],
                 "scores": [float(scores[i]) for i in best],
             }
         )

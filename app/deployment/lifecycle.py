@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.deployment.fresh_items import with_fresh_items
+from app.deployment.loading import load_version
 from app.model.background import gc_paused, run_background
 from app.model.inference import Provider
-from app.model.model import Model, load_model
+from app.model.model import Model
 from app.store.versions import VersionStore
 from app.telemetry.metrics import Metrics
-from model_store.bundle import Bundle
-from model_store.errors import BundleError, LongtailError, RegistryError, StoreError
+from model_store.errors import LongtailError, RegistryError, StoreError
 from model_store.files import write_atomically
 from model_store.registry import ModelRecord, Registry
 from model_store.store import connect
@@ -193,7 +193,7 @@ class Models:
         folder = await asyncio.to_thread(self._folder_of, version)
 
         def open_it() -> Model:
-            return _open(folder, version, self._provider)
+            return load_version(folder, version, self._provider)
 
         # Nobody is disturbed before the first model is there.
         model = await (run_background(open_it) if self.current else asyncio.to_thread(open_it))
@@ -241,10 +241,3 @@ class Models:
             return str(document["version"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-
-def _open(folder: Path, version: str, provider: Provider) -> Model:
-    bundle = Bundle.open(folder)
-    if bundle.version != version:
-        raise BundleError(f"{folder}: holds version {bundle.version}, not {version}")
-    return load_model(bundle, provider)

@@ -7,21 +7,25 @@ share one copy.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.model.arrays import FloatArray, IndexArray
+from app.model.background import yield_cpu
 from app.model.grouping import ListIds
 from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
 from model_store.lists import measure_list_stds, rank_lists
 from model_store.manifest import Probe, RetrieverInfo
+from model_store.reading import bundle_errors
 
 # Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
 _BLOCK_ITEMS, _ID_BYTES = 32, 8
+_LISTS_AT_ONCE = 64
 # faiss's way for one query and many results: list by list, into a reservoir. Its own choice is
 # made for many queries at once, and takes 1.7 times as long.
 _ONE_QUERY = 11
@@ -61,14 +65,13 @@ class CandidateIndex:
         """
         # A memory map answers slower than the plain array over the same pages.
         list_ids: ListIds = np.asarray(bundle.retriever_list_ids)
-        if list_ids.dtype != np.uint16 or int(list_ids[1:].max()) >= info.n_lists:
+        if (last := int(list_ids[1:].max())) >= info.n_lists:
             raise BundleError(
-                f"{bundle.folder / files.RETRIEVER_LIST_IDS}: {list_ids.dtype} up to "
-                f"{list_ids[1:].max()}, expected uint16 below {info.n_lists}"
+                f"{bundle.folder / files.RETRIEVER_LIST_IDS}: list {last}, there are {info.n_lists}"
             )
         listed = _find_listed(bundle, len(list_ids))
         index = _read_index(bundle, info, int(listed.sum()))
-        lists = _map_lists(bundle, info, list_ids[listed])
+        lists = _map_lists(bundle, info, np.flatnonzero(listed), list_ids[listed])
         index.replace_invlists(lists, True)
         lists.this.disown()
         index.implem = _ONE_QUERY
@@ -113,10 +116,12 @@ class CandidateIndex:
 def _find_listed(bundle: Bundle, n_rows: int) -> npt.NDArray[np.bool_]:
     """Which items are in a list: bool [N+1]."""
     outliers = bundle.retriever_outliers
-    if len(outliers) and (outliers.dtype != np.int32 or outliers[0] < 1 or outliers[-1] >= n_rows):
+    if len(outliers) and (
+        outliers[0] < 1 or outliers[-1] >= n_rows or np.any(np.diff(outliers) <= 0)
+    ):
         raise BundleError(
-            f"{bundle.folder / files.RETRIEVER_OUTLIERS}: {outliers.dtype} from {outliers[0]} to "
-            f"{outliers[-1]}, expected int32 from 1 to {n_rows - 1}"
+            f"{bundle.folder / files.RETRIEVER_OUTLIERS}: from {outliers[0]} to {outliers[-1]}, "
+            f"expected rising numbers from 1 to {n_rows - 1}"
         )
     listed = np.ones(n_rows, dtype=np.bool_)
     listed[0] = False
@@ -132,15 +137,17 @@ def _read_index(bundle: Bundle, info: RetrieverInfo, n_listed: int) -> Any:
     # A request is far too small to be worth dividing; the cores are better spent on other workers.
     faiss.omp_set_num_threads(1)
     path = bundle.folder / files.RETRIEVER
-    try:
+    with bundle_errors(path, "not a readable index"):
         index = faiss.read_index(str(path))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError(f"{path}: not a readable index ({reason})") from error
     if not isinstance(index, faiss.IndexIVFPQFastScan):
         raise BundleError(f"{path}: is a {type(index).__name__}, expected IndexIVFPQFastScan")
+    size = bundle.manifest.model.embedding_size
     facts = {
-        "vectors of size": (index.d, bundle.manifest.model.embedding_size),
+        "vectors of size": (index.d, size),
+        "centres": (index.quantizer.ntotal, info.n_lists),
+        "centres of size": (index.quantizer.d, size),
+        "bits a part of a code": (index.pq.nbits, 4),
+        "codes of vectors of size": (index.pq.d, size),
         "items": (index.ntotal, n_listed),
         "lists": (index.nlist, info.n_lists),
         "bytes a code": (index.code_size, info.code_bytes),
@@ -149,10 +156,16 @@ def _read_index(bundle: Bundle, info: RetrieverInfo, n_listed: int) -> Any:
     for name, (found, expected) in facts.items():
         if found != expected:
             raise BundleError(f"{path}: {name} {found}, expected {expected}")
+    centres = index.quantizer.reconstruct_n(0, info.n_lists)
+    codebook = faiss.vector_to_array(index.pq.centroids)
+    if not (np.isfinite(centres).all() and np.isfinite(codebook).all()):
+        raise BundleError(f"{path}: its centres hold NaN or infinity")
     return index
 
 
-def _map_lists(bundle: Bundle, info: RetrieverInfo, list_ids: ListIds) -> Any:
+def _map_lists(
+    bundle: Bundle, info: RetrieverInfo, listed: npt.NDArray[np.int64], list_ids: ListIds
+) -> Any:
     """The lists as faiss reads them where they lie, every worker the same pages.
 
     faiss itself would copy lists of 4-bit codes into each process's memory. Its lists on disk know
@@ -166,6 +179,7 @@ def _map_lists(bundle: Bundle, info: RetrieverInfo, list_ids: ListIds) -> Any:
     ends = np.cumsum(capacities * (info.code_bytes + _ID_BYTES))
     if (found := path.stat().st_size) != ends[-1]:
         raise BundleError(f"{path}: {found} bytes, the lists of its items take {ends[-1]}")
+    _check_ids(path, listed, list_ids, sizes, ends - capacities * _ID_BYTES)
     lists = faiss.OnDiskInvertedLists()
     lists.nlist, lists.code_size = info.n_lists, info.code_bytes
     lists.filename, lists.totsize, lists.read_only = str(path), int(ends[-1]), True
@@ -177,3 +191,30 @@ def _map_lists(bundle: Bundle, info: RetrieverInfo, list_ids: ListIds) -> Any:
     faiss.memcpy(lists.lists.data(), faiss.swig_ptr(described), described.nbytes)
     lists.do_mmap()
     return lists
+
+
+def _check_ids(
+    path: Path,
+    listed: npt.NDArray[np.int64],
+    list_ids: ListIds,
+    sizes: npt.NDArray[np.int64],
+    begins: npt.NDArray[np.int64],
+) -> None:
+    """Check that each list holds the ids of its items: others would be looked up in the table.
+
+    Args:
+        path: of the lists.
+        listed: item_indices that are in a list, rising.
+        list_ids: the list of each of them.
+        sizes: items of each list, int64 [n_lists].
+        begins: where the ids of each list begin, in bytes, int64 [n_lists].
+    """
+    content = np.memmap(path, dtype=np.uint8, mode="r")
+    # Sorting 16-bit numbers stably is a radix sort: the items of each list, rising.
+    expected = np.split(listed[np.argsort(list_ids, kind="stable")], np.cumsum(sizes)[:-1])
+    for number, (begin, items) in enumerate(zip(begins.tolist(), expected, strict=True)):
+        found = content[begin : begin + len(items) * _ID_BYTES].view("<i8")
+        if not np.array_equal(np.sort(found), items):
+            raise BundleError(f"{path}: list {number} holds other items than those it should")
+        if number % _LISTS_AT_ONCE == 0:
+            yield_cpu()

@@ -15,6 +15,8 @@ from tokenizers import Tokenizer
 
 from app.model.arrays import NO_SCORES, FloatArray, IndexArray
 from model_store.errors import BundleError, ConfigError
+from model_store.manifest import Tensor
+from model_store.reading import bundle_errors
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,12 @@ Feed: TypeAlias = Callable[[Padded], dict[str, Any]]
 MAX_TOKENS = 256
 # What a call costs besides its positions: some 60 microseconds, at 1.6 a position (D 64).
 CALL_COST_POSITIONS = 40
+_ONNX_TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
+_ENCODER_INPUTS = tuple(
+    Tensor(name=name, dtype="int64", shape=("B", "L")) for name in ("input_ids", "attention_mask")
+)
+# Words, scripts and lengths that no encoder may stumble over.
+_PROBES = ("warm up", "", "q", "Ω≈ç√ 漢字 🎬 e\u0301", "word " * (2 * MAX_TOKENS))
 
 
 def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
@@ -49,11 +57,8 @@ def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
     providers = [CPU]
     if wanted == "cuda" or (wanted == "auto" and _has_driver()):
         providers.insert(0, CUDA)
-    try:
+    with bundle_errors(path, "not a usable graph"):
         session = ort.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:
-        # onnxruntime raises a dozen types without a common base of their own.
-        raise BundleError(f"{path}: not a usable graph ({_first_line(error)})") from error
     # It goes on without a provider that it can't load, and says so in its log at most.
     found = session.get_providers()[0]
     if wanted == "cuda" and found != CUDA:
@@ -74,6 +79,43 @@ def _has_driver() -> bool:
     except OSError:
         return False
     return True
+
+
+def check_tensors(
+    path: Path,
+    session: ort.InferenceSession,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+) -> None:
+    """Check that a graph takes and gives what it should; what else it gives doesn't matter.
+
+    Raises:
+        BundleError: an input or output is missing, is one too many, or has another type or shape.
+    """
+    given = {node.name: node for node in session.get_inputs()}
+    made = {node.name: node for node in session.get_outputs()}
+    if unknown := given.keys() - {tensor.name for tensor in inputs}:
+        raise BundleError(f"{path}: the graph takes {min(unknown)!r}, which nobody gives it")
+    for role, nodes, tensors in (("input", given, inputs), ("output", made, outputs)):
+        for tensor in tensors:
+            node = nodes.get(tensor.name)
+            if node is None:
+                raise BundleError(f"{path}: the graph has no {role} {tensor.name!r}")
+            if not _fits(node, tensor):
+                raise BundleError(
+                    f"{path}: {role} {tensor.name!r} is {node.type} {node.shape}, "
+                    f"expected {tensor.dtype} {list(tensor.shape)}"
+                )
+
+
+def _fits(node: Any, tensor: Tensor) -> bool:
+    if node.type != _ONNX_TYPES[tensor.dtype] or len(node.shape) != len(tensor.shape):
+        return False
+    # A dimension of the graph that has a name, or none, takes any size.
+    return all(
+        not isinstance(found, int) or found == expected
+        for found, expected in zip(node.shape, tensor.shape, strict=True)
+    )
 
 
 class SequenceModel:
@@ -163,16 +205,31 @@ def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
 
 
 class TextEncoder:
-    """Free text into the space of the knowledge vectors."""
+    """Free text into the space of the knowledge vectors, of K numbers.
 
-    def __init__(self, graph: Path, tokenizer: Path) -> None:
+    Raises:
+        BundleError: the graph or the tokenizer can't be used, or they don't fit each other.
+    """
+
+    def __init__(self, graph: Path, tokenizer: Path, vector_size: int) -> None:
         self._session = open_session(graph)
-        try:
+        vectors = Tensor(name="vector", dtype="float32", shape=("B", vector_size))
+        check_tensors(graph, self._session, _ENCODER_INPUTS, [vectors])
+        with bundle_errors(tokenizer, "not a tokenizer"):
             self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        except Exception as error:  # the library raises bare Exception
-            raise BundleError(f"{tokenizer}: not a tokenizer ({_first_line(error)})") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(MAX_TOKENS)
+        with bundle_errors(graph, f"can't be used with {tokenizer.name}"):
+            self._probe(vector_size)
+
+    def _probe(self, vector_size: int) -> None:
+        """Encode what a request may ask for, and the last token that the tokenizer knows."""
+        last = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        vectors = [self._run(np.full((1, MAX_TOKENS), last), np.ones((1, MAX_TOKENS), np.int64))]
+        vectors += [self.encode(_PROBES), self.encode([_PROBES[0]])]
+        for found, n_texts in zip(vectors, (1, len(_PROBES), 1), strict=True):
+            if found.shape != (n_texts, vector_size) or not np.isfinite(found).all():
+                raise BundleError(f"its vectors are {found.shape}, or not finite")
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of unit length, [B, K]; zeros for a text without a single token."""
@@ -183,12 +240,11 @@ class TextEncoder:
         for row, ids in enumerate(tokens):
             input_ids[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
-        feed = {"input_ids": input_ids, "attention_mask": mask}
-        vectors = self._session.run(["vector"], feed)[0]
-        vectors = np.nan_to_num(vectors.astype(np.float32), copy=False)
+        vectors = np.nan_to_num(self._run(input_ids, mask), copy=False)
         vectors[mask.sum(axis=1) == 0] = 0
+        return vectors
+
+    def _run(self, input_ids: Padded, mask: Padded) -> FloatArray:
+        feed = {"input_ids": input_ids, "attention_mask": mask}
+        [vectors] = self._session.run(["vector"], feed)
         return vectors  # type: ignore[no-any-return]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0][:300]

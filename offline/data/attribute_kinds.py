@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from model_store.attributes import Attribute, AttributeKind, AttributeValue
+from model_store.attributes import MAX_INTEGER, Attribute, AttributeKind, AttributeValue
 from offline.data.columns import TITLE
 
 # A code with leading zeros (a zip code, a part number) is a name, not a number.
@@ -47,7 +47,7 @@ def infer_attribute(name: str, values: pl.Series) -> InferredColumn:
     if isinstance(dtype, pl.List | pl.Array):
         as_lists = values.cast(pl.List(pl.String)).to_list()
         return _column(name, "list", [_clean_parts(parts) for parts in as_lists])
-    if name != TITLE and (dtype.is_numeric() or dtype.is_decimal()):
+    if name != TITLE and (dtype.is_numeric() or dtype.is_decimal()) and _are_countable(values):
         return _column(name, "number", _whole_as_int(values.cast(_plain_number(dtype)).to_list()))
     texts = [_clean_text(text) for text in values.cast(pl.String).to_list()]
     if name == TITLE:
@@ -79,6 +79,14 @@ def _column(name: str, kind: AttributeKind, values: Sequence[AttributeValue]) ->
     return InferredColumn(Attribute(name, kind, values))
 
 
+def _are_countable(values: pl.Series) -> bool:
+    """Whether no integer is so large that it must be a name, as a 64-bit id is."""
+    if not values.dtype.is_integer():
+        return True
+    wide = values.cast(pl.Int128)
+    return not ((wide > MAX_INTEGER) | (wide < -MAX_INTEGER)).any()
+
+
 def _plain_number(dtype: pl.DataType) -> pl.DataType:
     return pl.Int128() if dtype.is_integer() else pl.Float64()
 
@@ -99,13 +107,16 @@ def _as_number(text: str) -> int | float | None:
     number = float(text)
     if not math.isfinite(number):
         return None
-    return int(text) if text.lstrip("+-").isdigit() else number
+    if not text.lstrip("+-").isdigit():
+        return number
+    # Longer runs of digits are names: as numbers, some could not be told apart.
+    return int(text) if abs(int(text)) <= MAX_INTEGER else None
 
 
 def _whole_as_int(numbers: Sequence[int | float | None]) -> list[int | float | None]:
     """Ints where every number of the column is whole: 1995.0 stands for a year that had gaps."""
     finite = [n if n is not None and math.isfinite(n) else None for n in numbers]
-    if all(n is None or n == int(n) for n in finite):
+    if all(n is None or (n == int(n) and abs(n) <= MAX_INTEGER) for n in finite):
         return [None if n is None else int(n) for n in finite]
     return list(finite)
 

@@ -133,6 +133,23 @@ def test_a_copy_under_another_version_is_whole_and_independent(bundle: Bundle) -
         bundle.copy_to(copy.folder)
 
 
+def test_a_copy_of_a_damaged_bundle_is_not_made(bundle: Bundle, bundles: Path) -> None:
+    table = bundle.folder / "item_table.npy"
+    content = bytearray(table.read_bytes())
+    content[-1] ^= 1
+    table.write_bytes(content)
+    with pytest.raises(BundleError, match=r"item_table\.npy: is not what the manifest says"):
+        bundle.copy_to(bundles / "made-2")
+    assert [path.name for path in bundles.iterdir()] == ["made-1"]
+
+
+def test_files_that_the_manifest_does_not_name_are_not_read(bundle: Bundle) -> None:
+    for name in ("popularity.npy.1", "report2.json", "weights.bin"):
+        (bundle.folder / name).symlink_to(bundle.folder / "nowhere")
+    (bundle.folder / "sub").mkdir()
+    assert Bundle.open(bundle.folder).golden
+
+
 def test_a_writer_that_fails_leaves_nothing(bundle: Bundle, bundles: Path) -> None:
     with (
         pytest.raises(BundleError, match=r"model\.onnx"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import redis
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.codecs import decode_user, decode_vector
-from model_store.errors import InputError, StoreAway
+from model_store.errors import BundleError, InputError, StoreAway
 from model_store.publication import FreshItem, next_version, publish, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
+from tests.damage import restate
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 
@@ -46,6 +48,60 @@ def test_publishing_the_same_bundle_again_changes_nothing(
     publish(source, bundles, client)
     assert publish(source, bundles, client).version == "made-1"
     assert len(Registry(client).records()) == 1
+
+
+@pytest.mark.parametrize("broken", ["no manifest", "another schema", "a damaged copy"])
+def test_a_broken_folder_beside_does_not_keep_others_from_being_published(
+    source: Bundle, bundles: Path, client: redis.Redis, broken: str
+) -> None:
+    old = source.copy_to(bundles / "a-broken-one", version="a-broken-one").folder
+    if broken == "no manifest":
+        (old / "manifest.json").write_bytes(b"nonsense")
+    elif broken == "another schema":
+        (old / "manifest.json").write_text('{"schema_version": 99}')
+    else:
+        (old / "item_table.npy").write_bytes(b"")
+    record = publish(source, bundles, client)
+    assert record.version == "made-1"
+    assert Bundle.open(bundles / "made-1")
+
+
+def test_what_is_published_does_not_change_with_the_build(
+    source: Bundle, bundles: Path, client: redis.Redis
+) -> None:
+    publish(source, bundles, client)
+    for name in source.manifest.files:
+        with (source.folder / name).open("r+b") as file:
+            file.truncate(0)
+    assert Bundle.open(bundles / "made-1").golden
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("user_items.npy", lambda items: items + 60),
+        ("user_items.npy", lambda items: items * 0),
+        ("user_items.npy", lambda items: items.astype(np.int64)),
+        ("user_offsets.npy", lambda offsets: offsets[::-1].copy()),
+        ("user_offsets.npy", lambda offsets: offsets + 1),
+        ("user_offsets.npy", lambda offsets: offsets[:-1]),
+        ("user_timestamps.npy", lambda times: times[:-1]),
+        ("user_timestamps.npy", lambda times: times * np.nan),
+    ],
+)
+def test_damaged_histories_are_found_before_anything_is_written(
+    source: Bundle,
+    bundles: Path,
+    client: redis.Redis,
+    name: str,
+    change: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    np.save(source.folder / name, change(np.load(source.folder / name)))
+    restate(source.folder)
+    with pytest.raises(BundleError, match=r"users'|user_"):
+        publish(Bundle.open(source.folder), bundles, client)
+    assert list(bundles.iterdir()) == []
+    assert client.dbsize() == 0
 
 
 def test_another_bundle_of_the_same_version_gets_the_next_free_one(

@@ -142,16 +142,17 @@ def _corrupt_golden(folder: Path) -> None:
 def test_a_bundle_that_is_whole_but_wrong_says_why(
     synthetic_bundle: Bundle, tmp_path: Path, change: Callable[[Path], object], said: str
 ) -> None:
-    with BundleWriter(tmp_path / "wrong") as writer:
+    with (
+        pytest.raises(BundleError, match=re.escape(said)),
+        BundleWriter(tmp_path / "wrong") as writer,
+    ):
         for name in synthetic_bundle.manifest.files:
             (writer._partial / name).write_bytes((synthetic_bundle.folder / name).read_bytes())
         change(writer._partial)
         fields = synthetic_bundle.manifest.model_dump(
             exclude={"files", "version", "schema_version"}
         )
-        wrong = writer.finish(version="wrong", **fields)
-    with pytest.raises(BundleError, match=re.escape(said)):
-        load_model(wrong)
+        load_model(writer.finish(version="wrong", **fields))
 
 
 def test_what_the_command_line_activates_is_followed(

@@ -201,7 +201,7 @@ def test_outliers_outside_the_catalogue_are_refused(tmp_path: Path, outliers: li
     changed = info.model_copy(update={"n_outliers": 2})
     np.save(bundle.folder / "retriever_outliers.npy", np.array(outliers, np.int32))
     bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"retriever": changed}))
-    with pytest.raises(BundleError, match=rf"from {outliers[0]} to {outliers[1]}, expected int32"):
+    with pytest.raises(BundleError, match=rf"from {outliers[0]} to {outliers[1]}, expected rising"):
         Retriever.open(bundle, bundle.item_table)
 
 
@@ -257,7 +257,7 @@ def test_without_a_retriever_in_the_manifest_there_is_none(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"n_lists": 65}, "lists 64, expected 65"), ({"code_bytes": 16}, "code 8, expected 16")],
+    [({"n_lists": 65}, "centres 64, expected 65"), ({"code_bytes": 16}, "code 8, expected 16")],
 )
 def test_an_index_that_the_manifest_does_not_fit_is_refused(
     tmp_path: Path, changes: dict[str, object], words: str

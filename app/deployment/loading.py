@@ -1,0 +1,31 @@
+"""Loading a version: from a folder to a model that has proved it can answer, or one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.model.background import yield_cpu
+from app.model.inference import Provider
+from app.model.model import Model, load_model
+from model_store.bundle import Bundle
+from model_store.errors import BundleError, ConfigError
+from model_store.reading import bundle_errors
+
+
+def load_version(folder: Path, version: str, provider: Provider) -> Model:
+    """Open the bundle in a folder, check all of it, and make it ready to answer.
+
+    Whatever a damaged bundle makes a library raise, this is where it becomes one error.
+
+    Raises:
+        BundleUnavailable: it can't be read now, and may be later: no file, the disk, memory.
+        BundleError: it can't be used, and won't be until somebody changes it.
+    """
+    with bundle_errors(folder, "can't be loaded"):
+        bundle = Bundle.open(folder, pause=yield_cpu)
+        if bundle.version != version:
+            raise BundleError(f"{folder}: holds version {bundle.version}, not {version}")
+        try:
+            return load_model(bundle, provider)
+        except ConfigError as error:
+            raise BundleError(f"{folder}: {error}") from error

@@ -1,0 +1,78 @@
+"""Golden requests: asked again whenever a bundle is loaded, they must get the same answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from model_store.errors import BundleError
+from model_store.id_map import IdMap
+from model_store.reading import bundle_errors, read_json
+
+TOLERANCE = 1e-3
+"""What scores of another processor may differ by, for each unit of a score above 1."""
+
+
+@dataclass(frozen=True)
+class GoldenRequest:
+    """A request with the answer the bundle gave when it was made; seen items excluded."""
+
+    history: tuple[str, ...]
+    k: int
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def tolerance(self) -> float:
+        """What a score may differ by."""
+        return TOLERANCE * max(1.0, *map(abs, self.scores))
+
+
+def read_golden(path: Path, item_ids: IdMap) -> tuple[GoldenRequest, ...]:
+    """The golden requests in a file.
+
+    Raises:
+        BundleUnavailable: the file can't be read now.
+        BundleError: there is none in it, or one that can't be asked.
+    """
+    document = read_json(path)
+    with bundle_errors(path, "malformed"):
+        if not isinstance(document, list) or not document:
+            raise BundleError(f"{path}: holds no golden request")
+        requests = tuple(map(_read_request, document))
+        for number, request in enumerate(requests):
+            if problem := _find_problem(request, item_ids):
+                raise BundleError(f"{path}: golden request {number}: {problem}")
+    return requests
+
+
+def _read_request(entry: Any) -> GoldenRequest:
+    return GoldenRequest(
+        tuple(entry["history"]),
+        entry["k"],
+        tuple(entry["item_ids"]),
+        tuple(map(float, entry["scores"])),
+    )
+
+
+def _find_problem(request: GoldenRequest, item_ids: IdMap) -> str | None:
+    named = (*request.history, *request.item_ids)
+    unknown = [item_id for item_id in named if item_id not in item_ids]
+    if unknown:
+        return f"{unknown[0]!r:.100} and {len(unknown) - 1} more are not in the id map"
+    if isinstance(request.k, bool) or not isinstance(request.k, int) or request.k < 1:
+        return f"k is {request.k!r:.100}, expected a number from 1"
+    if not request.k == len(request.item_ids) == len(request.scores):
+        return f"{len(request.item_ids)} items and {len(request.scores)} scores for k {request.k}"
+    if len(set(request.item_ids)) != request.k or not set(request.history).isdisjoint(
+        request.item_ids
+    ):
+        return "an item is there twice, or was seen before"
+    if not all(map(math.isfinite, request.scores)):
+        return "a score is not finite"
+    if any(later > earlier + request.tolerance for earlier, later in pairwise(request.scores)):
+        return "its scores do not fall"
+    return None

@@ -1,0 +1,58 @@
+"""Reading the files of a bundle: whatever goes wrong is one error that names the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.errors import BundleError, BundleUnavailable, LongtailError
+from model_store.texts import first_line
+
+
+@contextmanager
+def bundle_errors(path: Path, problem: str) -> Iterator[None]:
+    """Turn exceptions into ours: what may pass (no file, the disk, memory), and what can't.
+
+    Args:
+        path: what is read.
+        problem: in a few words, what is wrong with it where reading it fails for good.
+    """
+    try:
+        yield
+    except LongtailError:
+        raise
+    except (OSError, MemoryError) as error:
+        raise BundleUnavailable(f"{path}: can't be read now ({first_line(error)})") from error
+    except BaseException as error:
+        # Parsers raise whatever they run into, and a panic in Rust is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise BundleError(f"{path}: {problem} ({first_line(error)})") from error
+
+
+def read_json(path: Path, what: str = "readable JSON") -> Any:
+    """The document in a file.
+
+    Raises:
+        BundleUnavailable: the file can't be read now.
+        BundleError: it holds no JSON; `what` should be there.
+    """
+    with bundle_errors(path, f"not {what}"):
+        return json.loads(path.read_bytes())
+
+
+def map_array(path: Path) -> npt.NDArray[Any]:
+    """The array in a `.npy` file, mapped and read-only.
+
+    Raises:
+        BundleUnavailable: the file can't be read now.
+        BundleError: it holds no array, or one of Python objects.
+    """
+    with bundle_errors(path, "not a readable array"):
+        return np.lib.format.open_memmap(path, mode="r")
