@@ -1,4 +1,4 @@
-"""Whether an answer is what the contract promises; a fast wrong answer is a failure."""
+"""Checks answers against the contract; a fast wrong answer is a failure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TIMINGS_MS = ("features", "inference", "rerank", "total")
 def find_recommend_fault(
     status: int, answer: Any, *, k: int, user_id: str | None = None
 ) -> str | None:
-    """What is wrong with an answer to `POST /recommend`, None where nothing is."""
+    """The fault of an answer to `POST /recommend`, None if it has none."""
     if status != 200:
-        return describe_refusal(status, answer)
+        return describe_failure(status, answer)
     if not isinstance(answer, dict):
         return "the answer is not a JSON object"
     return (
@@ -31,21 +31,21 @@ def find_recommend_fault(
 
 
 def find_similar_fault(status: int, answer: Any) -> str | None:
-    """What is wrong with an answer to `GET /items/{item_id}/similar`, None where nothing is."""
+    """The fault of an answer to `GET /items/{item_id}/similar`, None if it has none."""
     if status != 200:
-        return describe_refusal(status, answer)
+        return describe_failure(status, answer)
     if not isinstance(answer, dict) or not answer.get("items"):
         return "the answer names no similar items"
     return find_items_fault(answer["items"], k=len(answer["items"]))
 
 
 def find_event_fault(status: int, answer: Any) -> str | None:
-    """What is wrong with an answer to `POST /events`, None where nothing is."""
-    return None if 200 <= status < 300 else describe_refusal(status, answer)
+    """The fault of an answer to `POST /events`, None if it has none."""
+    return None if 200 <= status < 300 else describe_failure(status, answer)
 
 
 def find_items_fault(items: Any, *, k: int) -> str | None:
-    """What is wrong with a ranked list of k items, None where nothing is."""
+    """The fault of a ranked list of k items, None if it has none."""
     if not isinstance(items, list) or len(items) != k:
         found = len(items) if isinstance(items, list) else "no list of"
         return f"{found} items instead of {k}"
@@ -53,7 +53,7 @@ def find_items_fault(items: Any, *, k: int) -> str | None:
         if not isinstance(item, dict) or not isinstance(item.get("item_id"), str):
             return f"item {rank} has no item_id"
         if item.get("rank", rank) != rank:
-            return f"item {rank} says it has rank {item['rank']!r}"
+            return f"item {rank} is labelled rank {item['rank']!r}"
         if not isinstance(item.get("score"), int | float):
             return f"item {rank} has no score"
     if len({item["item_id"] for item in items}) != k:
@@ -61,7 +61,7 @@ def find_items_fault(items: Any, *, k: int) -> str | None:
     return None
 
 
-def describe_refusal(status: int, answer: Any) -> str:
+def describe_failure(status: int, answer: Any) -> str:
     """One short line for an answer that isn't a success."""
     detail = ""
     if isinstance(answer, dict):

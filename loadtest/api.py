@@ -1,4 +1,4 @@
-"""One request and its answer, for the questions asked around a load test (not for the load)."""
+"""One request and its answer, for set-up and checks of a load test (not for the load)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ask_text(
 
 
 def wait_until_ready(address: Address, *, timeout_s: float = 10.0) -> dict[str, Any]:
-    """What `GET /health/ready` says once it says 200.
+    """The document of `GET /health/ready`, once it answers 200.
 
     Raises:
         TargetError: it isn't ready after `timeout_s`.
@@ -84,7 +84,7 @@ def wait_until_ready(address: Address, *, timeout_s: float = 10.0) -> dict[str, 
 
 
 def version_of(ready: Mapping[str, object]) -> str | None:
-    """The bundle version in what `/health/ready` says."""
+    """The bundle version in an answer of `/health/ready`."""
     for name in ("model_version", "version"):
         if isinstance(version := ready.get(name), str):
             return version

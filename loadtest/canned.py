@@ -1,4 +1,4 @@
-"""The cheapest server there is: the same bytes for every request. It shows the client's ceiling.
+"""A minimal server that sends the same bytes for every request. It shows the client's limit.
 
 Run as `python -m loadtest.canned --port PORT`; a child of the benchmark.
 """
@@ -14,7 +14,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
 def serve(port: int) -> None:
-    """Answer until killed; a request is whatever one `recv` brings."""
+    """Answer until killed; the bytes of one `recv` are one request."""
     listener = socket.create_server(("127.0.0.1", port), backlog=128)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Server processes that a benchmark starts, pins to a core, measures, and always ends."""
+"""Server processes that a benchmark starts, pins to a core, measures and always ends."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _LOG_LINES_SHOWN = 5
 class Child:
     """One server on a free port of this machine; use as a context manager.
 
-    `command` gets the port where it says `{port}`. With `core` set, the process and all that it
-    starts run on that core only.
+    `{port}` in `command` is replaced by the port. With `core` set, the process and its children run
+    on that core only.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Child:
 
     @property
     def cpu_s(self) -> float | None:
-        """CPU seconds that the server and its own children have used; None off Linux."""
+        """CPU seconds that the server and its children have used; None where it isn't Linux."""
         try:
             return sum(_cpu_s_of(pid) for pid in _tree(self._process.pid))
         except (OSError, ValueError):
             return None
 
     def processes(self) -> dict[int, str]:
-        """Numbers and programs' names of the server and all that it started; Linux only."""
+        """Process ids and program names of the server and its children; Linux only."""
         found = {}
         for pid in _tree(self._process.pid):
             try:
@@ -119,10 +119,10 @@ class Child:
     def _tail(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(lines[-_LOG_LINES_SHOWN:]) or "it said nothing"
+        return " | ".join(lines[-_LOG_LINES_SHOWN:]) or "it printed nothing"
 
     def _end(self) -> None:
-        """Ask it to end, so that it ends its own children; after a while, end the whole group."""
+        """Terminate it, so that it ends its own children; after a while, kill the whole group."""
         self._process.terminate()
         try:
             self._process.wait(timeout=_STOP_TIMEOUT_S)
@@ -135,7 +135,7 @@ class Child:
 
 @contextmanager
 def pinned_to(core: int | None) -> Iterator[None]:
-    """Run the body on one core; a child started in it inherits that for good."""
+    """Run the body on one core; a child started in it stays on that core."""
     if core is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -154,7 +154,7 @@ def _free_port() -> int:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and everything that came out of it."""
+    """A process and all its descendants."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").iterdir():

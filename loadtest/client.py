@@ -1,9 +1,9 @@
 """A fast HTTP/1.1 client for benchmarks: plain sockets, keep-alive, one thread, no asyncio.
 
-It must cost much less than the servers it measures, so it does only what they need: whole
-requests prepared beforehand, answers with a Content-Length. Asyncio would add some 30 µs a
-request, and its timers (like epoll's) count whole milliseconds, which at a thousand requests/s
-is as long as the latency to be measured; `select` takes microseconds.
+It must cost much less than the servers it measures, so it does little: whole requests are prepared
+beforehand, and answers must have a Content-Length. Asyncio would add some 30 µs a request, and its
+timers (like epoll's) count whole milliseconds, as long as the latency to be measured at a thousand
+requests/s; `select` takes microseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from loadtest.errors import TargetError
 from loadtest.target import Address
 
 FaultFinder = Callable[[int, bytes, bytes], str | None]
-"""What is wrong with an answer (status, head, body), None if nothing is."""
+"""Finds the fault of an answer (status, head, body), None if it has none."""
 
 RECEIVE_BYTES = 256 * 1024
 ANSWER_TIMEOUT_S = 10.0
@@ -44,9 +44,9 @@ def encode_post(address: Address, path: str, body: object) -> bytes:
 
 @dataclass
 class Sample:
-    """What a stretch of load came to. The arrays are parallel, in the order of the answers.
+    """Measurements of one stretch of load. The arrays are parallel, in the order of the answers.
 
-    Latencies count from the intended start on, services from the moment of sending; a status of 0
+    Latencies count from the intended start, service times from the moment of sending. A status of 0
     means that no answer came.
     """
 
@@ -68,7 +68,7 @@ class Sample:
 
     @property
     def services_ms(self) -> npt.NDArray[np.float64]:
-        """The same from the moment of sending: what the service did, without the client's part."""
+        """The same from the moment of sending: the service's part, without the client's."""
         return np.asarray(self.services, dtype=np.float64)
 
     @property
@@ -101,7 +101,7 @@ class Sample:
 
     @property
     def client_cpu_share(self) -> float:
-        """How busy this client was, of one core: near 1 it is the client that is measured."""
+        """How busy this client was, of one core: near 1 the client is the limit."""
         return self.client_cpu_s / self.elapsed_s
 
 
@@ -129,7 +129,7 @@ class Connection:
     def send(self, request: bytes, intended_s: float, *, waited: bool = False) -> None:
         """Send a whole request; its latency counts from `intended_s` (perf_counter).
 
-        `waited`: for a connection, as none was free when it was due.
+        `waited` marks a request that was due while no connection was free.
         """
         self.intended_s = intended_s
         self.waited = waited
@@ -172,12 +172,12 @@ class Connection:
         head = self._received[:head_end].lower()
         at = head.find(b"\r\ncontent-length:")
         if at < 0:
-            raise ValueError("an answer without Content-Length")
+            raise ValueError("the answer has no Content-Length")
         line_end = head.find(b"\r\n", at + 2)
         return int(head[at + 17 : line_end if line_end > 0 else head_end])
 
     def reconnect(self) -> None:
-        """Start anew after a failure."""
+        """Open a new connection after a failure."""
         self.socket.close()
         self._connect()
 
@@ -232,10 +232,10 @@ class Load:
         *,
         give_up_s: float | None = None,
     ) -> Sample:
-        """Requests start at intended times, whatever the answers do (open loop).
+        """Start requests at intended times, independent of the answers (open loop).
 
-        A request that finds no free connection waits for one, and its latency goes on counting.
-        With `give_up_s` it isn't sent at all once it has waited for so long: counted apart.
+        A request that finds no free connection waits for one, and its latency keeps counting.
+        Once it has waited for `give_up_s` it is not sent at all, and counted in `n_given_up`.
         """
         begun_s, cpu_s = time.perf_counter(), time.thread_time()
         sample, coming = Sample(begun_s=begun_s), cycle(requests)

@@ -1,7 +1,7 @@
-"""The yardstick: a bare FastAPI service with the shapes of `POST /recommend` and nothing behind.
+"""The baseline: a bare FastAPI service with the shapes of `POST /recommend` and no model.
 
-What it answers is made up beforehand; what it costs is HTTP, validation of the request and
-writing the answer, as FastAPI does them. Run as `python -m loadtest.echo --port PORT`.
+Its items are constant; its cost is HTTP, validation of the request and writing the answer, as
+FastAPI does them. Run as `python -m loadtest.echo --port PORT`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ app = FastAPI()
 
 @app.post("/recommend")
 async def recommend(request: EchoRequest) -> EchoResponse:
-    """Answer the first k of the made-up items."""
+    """Answer the first k of the constant items."""
     return EchoResponse(
         request_id="00000000000000000000000000000000",
         user_id=request.user_id,

@@ -1,17 +1,17 @@
-"""What can go wrong in a load test in a way a person can act on; the message is one line.
+"""Errors of a load test that a person can cause or fix; each message is one line.
 
-The load generator knows the service from outside only, so it has a small tree of its own
-instead of the one the rooms share.
+The load generator knows the service from outside only, so it has a small tree of its own instead
+of the one that the other packages share.
 """
 
 
 class LoadTestError(Exception):
-    """Root of all errors that a person can cause or mend."""
+    """Root of all errors that a person can cause or fix."""
 
 
 class TargetError(LoadTestError):
-    """The service can't be reached, isn't ready, or may not be loaded."""
+    """The service can't be reached, isn't ready, or must not get load."""
 
 
 class WorkloadError(LoadTestError):
-    """A workload can't be made or read."""
+    """A workload can't be created or read."""

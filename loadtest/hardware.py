@@ -1,4 +1,4 @@
-"""What a figure was measured on: a number without its machine means nothing."""
+"""The machine and commit of a measurement; a figure without them means nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Hardware(TypedDict):
-    """The machine, in the words it uses itself."""
+    """The machine as it describes itself."""
 
     cpu_model: str
     cores: int
@@ -22,7 +22,7 @@ class Hardware(TypedDict):
 
 
 def describe_hardware() -> Hardware:
-    """The machine this runs on; `cores` are those this process may use."""
+    """This machine; `cores` counts those that this process may use."""
     return Hardware(
         cpu_model=_cpu_model(),
         cores=len(usable_cores()),
@@ -33,7 +33,7 @@ def describe_hardware() -> Hardware:
 
 
 def usable_cores() -> list[int]:
-    """Numbers of the cores this process may run on, rising."""
+    """Numbers of the cores that this process may run on, ascending."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

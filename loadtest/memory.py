@@ -1,4 +1,4 @@
-"""What processes hold in memory, as the kernel counts it; Linux only."""
+"""Memory of processes, as the kernel counts it; Linux only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def rss_bytes_of(pids: Iterable[int]) -> int:
-    """Resident bytes of processes together; what they share counts once for each of them."""
+    """Resident bytes of processes together; a shared page counts once for each of them."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES for pid in pids)
 
 
@@ -25,7 +25,7 @@ def pss_bytes_of(pids: Iterable[int]) -> int:
 
 
 def mapped_pss_bytes_of(pids: Iterable[int], file_name: str) -> int:
-    """The part of the PSS that is mappings of files of this name (a shared item table, say)."""
+    """The part of the PSS that maps files of this name, such as a shared item table."""
     total, counts = 0, False
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -37,7 +37,7 @@ def mapped_pss_bytes_of(pids: Iterable[int], file_name: str) -> int:
 
 
 def available_bytes() -> int | None:
-    """Memory that new work can have without swapping; None where nobody says."""
+    """Memory that new work can use without swapping; None where the system doesn't tell."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Workload: visits. A person looks, picks an item (an event), looks again, compares now and then.
+"""Workload: visits. A person looks, picks an item (an event), looks again, sometimes compares.
 
-Visitors are made for the run (`loadtest-…`), so no real user's history is touched. Events are
-kept by the service; run this against a store whose content you can do without.
+Visitors are synthetic (`loadtest-…`), so no real user's history changes. The service keeps their
+events: run this against a store whose content may be lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHARE_OF_COMPARISONS = 0.1
 
 
 class Visitor(PacedUser):
-    """Every request of a visit keeps an appointment of its own."""
+    """Every request of a visit has an intended start of its own."""
 
     def on_start(self) -> None:
         """Begin with the first step of the first visit."""
@@ -27,7 +27,7 @@ class Visitor(PacedUser):
         super().on_start()
 
     def make_request(self) -> None:
-        """Take the next step; where a visit is over, the next one begins."""
+        """Take the next step; after the last one, begin the next visit."""
         if next(self._steps, None) is None:
             self._steps = self._visit()
             next(self._steps)

@@ -24,20 +24,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group(
         "where users and items come from"
     ).add_mutually_exclusive_group()
-    source.add_argument("--workload-file", type=Path, metavar="FILE", help="a made workload")
+    source.add_argument(
+        "--workload-file", type=Path, metavar="FILE", help="written by loadtest.workload"
+    )
     source.add_argument(
         "--bundle",
         type=Path,
         metavar="FOLDER",
-        help="a bundle; default: that of the version that is served, else the service's answers",
+        help="a bundle; default: that of the served version, else the service's answers",
     )
     parser.add_argument("--users", type=int, metavar="N", help="simulated users at once")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="results in JSON; HTML beside it")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="results in JSON; the HTML report goes to the same folder",
+    )
     add_load_options(parser)
 
 
 def add_load_options(parser: Any) -> None:
-    """Declare how much load there is and what it must reach, on an argparse-like parser."""
+    """Declare the load and its thresholds on an argparse-like parser."""
     load = parser.add_argument_group("load")
     load.add_argument(
         "--rate", type=_positive(MAX_RATE_RPS), default=50.0, help="requests/s, all users together"
@@ -78,12 +85,12 @@ def spell_load_options(options: argparse.Namespace) -> list[str]:
 
 
 def read_arrivals(options: argparse.Namespace, n_users: int) -> Arrivals:
-    """The intended starts that the options ask for."""
+    """The intended starts of the options."""
     return Arrivals(options.rate, options.duration, n_users, options.arrivals, options.seed)
 
 
 def read_thresholds(options: argparse.Namespace) -> Thresholds:
-    """The thresholds that the options ask for."""
+    """The thresholds of the options."""
     return Thresholds(
         max_p50_ms=options.max_p50_ms,
         max_p99_ms=options.max_p99_ms,

@@ -1,8 +1,8 @@
-"""Simulated users whose requests have intended start times; what the locust files share.
+"""Simulated users whose requests have intended start times; the base of all locust files.
 
-Locust on its own waits for an answer before it plans the next request, so a service that stalls
-is asked less and looks fast. Here every user keeps to `pacing.Arrivals`, and the latency that is
-reported, to locust too, is counted from the intended start.
+Locust itself waits for an answer before it plans the next request, so a service that stalls gets
+fewer requests and looks fast. Here every user follows `pacing.Arrivals`, and reported latencies,
+locust's too, count from the intended start.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from loadtest.workload import Draws, Workload
 FaultFinder = Callable[[int, Any], str | None]
 
 ANSWER_TIMEOUT_S = 10.0
-DRAIN_S = ANSWER_TIMEOUT_S + 5.0  # after the last intended start, for what is still under way
+DRAIN_S = ANSWER_TIMEOUT_S + 5.0  # after the last intended start, for requests still under way
 PROGRESS_INTERVAL_S = 1.0
 
 
@@ -62,14 +62,14 @@ class Run:
         self.n_finished = 0
 
     def begin(self, **_: object) -> None:
-        """All users are there: the clock starts now for all of them."""
+        """Start the clock for all users, once all of them exist."""
         if not self.begun.is_set():
             self.begun_s = time.perf_counter()
             self.begun.set()
             gevent.spawn(self._watch)
 
     def _watch(self) -> None:
-        """Say how far the run is, and end it when every user is through or time is up."""
+        """Print progress, and end the run when every user has finished or time is up."""
         n_shown, shown_s = 0, self.begun_s
         limit_s = self.begun_s + self.arrivals.duration_s + DRAIN_S
         while self.n_finished < self.arrivals.n_users and time.perf_counter() < limit_s:
@@ -96,7 +96,7 @@ class Run:
         )
 
     def results(self) -> dict[str, Any]:
-        """Everything about the run, as it is written."""
+        """The document that is written about the run."""
         duration_s = self.arrivals.duration_s
         elapsed_s = max(duration_s, self.last_end_s - self.begun_s)
         return {
@@ -117,7 +117,7 @@ class Run:
 
 
 class PacedUser(FastHttpUser):
-    """A user who keeps appointments; a locust file says in `make_request` what is asked."""
+    """A user with intended starts; a locust file sends its request in `make_request`."""
 
     abstract = True
     network_timeout = ANSWER_TIMEOUT_S
@@ -130,7 +130,7 @@ class PacedUser(FastHttpUser):
         raise NotImplementedError
 
     def on_start(self) -> None:
-        """Wait for all the others, then take this user's appointments."""
+        """Wait for all the others, then take this user's intended starts."""
         run = _current_run()
         number = next(run.user_numbers)
         self.run_of = run
@@ -142,7 +142,7 @@ class PacedUser(FastHttpUser):
         run.begun.wait()
 
     def wait_time(self) -> float:
-        """No wait of locust's own: the appointments do it."""
+        """No wait of locust's own: `keep_appointment` waits."""
         return 0.0
 
     @task
@@ -157,7 +157,7 @@ class PacedUser(FastHttpUser):
         early_s = self._intended_s - time.perf_counter()
         if early_s > 0:
             gevent.sleep(early_s)
-            # Not late because of the service, so what there is of lateness is our own.
+            # The service was not the cause, so this lateness is our own.
             lag_s = time.perf_counter() - self._intended_s
             self.run_of.recorder.client_lag_ms.append(lag_s * 1_000)
         self.make_request()
@@ -171,7 +171,7 @@ class PacedUser(FastHttpUser):
         find_fault: FaultFinder,
         body: dict[str, object] | None = None,
     ) -> Any:
-        """Send, check and record one request; its answer as JSON, None where it has none."""
+        """Send, check and record one request; its answer as JSON, None if it has a fault."""
         begun_s = time.perf_counter()
         with self.client.request(
             method, path, name=name, json=body, catch_response=True, allow_redirects=False
@@ -201,7 +201,7 @@ class PacedUser(FastHttpUser):
         return answer if fault is None else None
 
     def on_stop(self) -> None:
-        """What was due and was never sent, or never answered, counts as failed."""
+        """Count requests as failed that were due and never sent, or never answered."""
         now_s = time.perf_counter() - self.run_of.begun_s
         due = not self._kept and self._intended_s - self.run_of.begun_s <= now_s
         due_behind = itertools.takewhile(lambda start_s: start_s <= now_s, self._starts)
@@ -226,21 +226,23 @@ def _current_run() -> Run:
 
 def _declare_options(parser: Any) -> None:
     add_load_options(parser)
-    parser.add_argument("--workload-file", required=False, help="made by loadtest.workload")
+    parser.add_argument("--workload-file", required=False, help="written by loadtest.workload")
     parser.add_argument("--out", help="results file (JSON)")
 
 
 def _set_up(environment: Environment, **_: object) -> None:
-    """Refuse what can't be measured before any load is sent."""
+    """Reject options that can't be measured, before any load is sent."""
     global _run
     options = environment.parsed_options
     try:
         if options is None or not options.headless or options.master or options.worker:
             raise LoadTestError("paced runs are headless, in one process: use loadtest.run")
         if not options.workload_file:
-            raise LoadTestError("--workload-file is needed (python -m loadtest.workload makes it)")
+            raise LoadTestError(
+                "--workload-file is missing (python -m loadtest.workload writes it)"
+            )
         if not environment.host:
-            raise LoadTestError("--host is needed, like http://127.0.0.1:8000")
+            raise LoadTestError("--host is missing, like http://127.0.0.1:8000")
         address = parse_target(environment.host, owned=options.i_own_this_host)
         _run = Run(environment, wait_until_ready(address))
     except LoadTestError as error:
@@ -249,7 +251,7 @@ def _set_up(environment: Environment, **_: object) -> None:
 
 
 def _conclude(environment: Environment, **_: object) -> None:
-    """Write the results and let the thresholds decide on the exit code."""
+    """Write the results, and set the exit code by the thresholds."""
     run = _current_run()
     results = run.results()
     broken = read_thresholds(run.options).find_broken(results["figures"])

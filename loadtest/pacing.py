@@ -1,8 +1,8 @@
-"""When requests are meant to start, decided before any of them is sent.
+"""Intended starts of requests, fixed before any of them is sent.
 
-A person who clicks does not wait for the answers to other people's clicks. So each simulated
-user holds a list of intended start times that no answer can move, and a latency is counted from
-the intended start, not from the moment a slow predecessor let the request go.
+A person who clicks does not wait for the answers to other people's clicks. So each simulated user
+has intended start times that no answer can move, and a latency counts from the intended start, not
+from the moment when a slow predecessor let the request go.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Arrivals:
             raise ValueError(f"rate, duration and number of users must be positive: {self}")
 
     def of_user(self, user_index: int) -> Iterator[float]:
-        """Intended starts of one user, in seconds after the common beginning, rising."""
+        """Intended starts of one user, in seconds after the common beginning, ascending."""
         return self._poisson(user_index) if self.kind == "poisson" else self._constant(user_index)
 
     def _constant(self, user_index: int) -> Iterator[float]:
-        # Users are staggered, so that together they make one even beat.
+        # Users are staggered, so that their starts together are evenly spaced.
         number = user_index % self.n_users
         while (start_s := number / self.rate_rps) < self.duration_s:
             yield start_s

@@ -2,7 +2,7 @@
 
     python -m loadtest.plots loadtest/results/bench.json --out docs/benchmarks
 
-What wasn't measured isn't drawn. Writes one SVG a plot.
+Writes one SVG for each plot whose figures were measured.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ SIZE_INCHES = (6.4, 3.6)
 
 
 def draw_plots(figures: Figures, folder: Path) -> list[Path]:
-    """Draw everything that was measured into a folder; the files.
+    """Draw all measured figures into a folder; returns the files.
 
     Raises:
-        WorkloadError: nothing of what is drawn was measured.
+        WorkloadError: the document has no figures of any plot.
     """
     plots: list[tuple[str, Callable[[Figures, Axes], None], bool]] = [
         ("latency-by-catalogue", _draw_catalogue_latency, "catalogue" in figures),
@@ -43,7 +43,7 @@ def draw_plots(figures: Figures, folder: Path) -> list[Path]:
         ("latency-by-rate", _draw_rates, "open_loop" in figures),
     ]
     if not any(is_there for _, _, is_there in plots):
-        raise WorkloadError("the figures hold nothing that is drawn")
+        raise WorkloadError("the document has no figures of any plot")
     folder.mkdir(parents=True, exist_ok=True)
     return [
         _draw(folder / f"{name}.svg", draw, figures) for name, draw, is_there in plots if is_there

@@ -1,4 +1,4 @@
-"""What a run's requests came to, kept exactly (locust's own figures are rounded to whole ms)."""
+"""Records a run's requests exactly (locust rounds its own figures to whole ms)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summarise_ms(
 
 
 class Recorder:
-    """Collects every request of a run: 8 bytes for each of its times, and counts of the rest."""
+    """Collects every request of a run: 8 bytes for each time, and counts of everything else."""
 
     def __init__(self) -> None:
         self.latencies_ms: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
@@ -49,7 +49,7 @@ class Recorder:
         fault: str | None = None,
         answer: Any = None,
     ) -> None:
-        """Take in one request: latency from its intended start, service time from its real one.
+        """Record one request: latency from its intended start, service time from its real one.
 
         A failed request counts in the latencies too: people waited for it.
         """
@@ -65,7 +65,7 @@ class Recorder:
 
     @property
     def n_requests(self) -> int:
-        """Requests that ended, well or not."""
+        """Requests that ended, successful or failed."""
         return len(self.service_ms)
 
     def recent_ms(self, n: int) -> npt.NDArray[np.float64]:
@@ -77,8 +77,8 @@ class Recorder:
     def figures(self, elapsed_s: float) -> dict[str, Any]:
         """All figures of the run, ready for JSON.
 
-        `due` counts what was meant to be sent: what was still unsent at the end has failed.
-        `rps` counts answers without a fault, over the time from the first intended start on.
+        `due` counts intended requests; those still unsent at the end have failed. `rps` counts
+        answers without a fault, over the time from the first intended start.
         """
         everything = self.recent_ms(self.n_requests)
         failed = self.failures.total() + self.n_unsent

@@ -17,7 +17,7 @@ RESULTS_FOLDER = Path(__file__).resolve().parent / "results"
 
 
 def describe_circumstances() -> dict[str, Any]:
-    """When, on what, with which code and by which command a figure came about."""
+    """Date, machine, commit and command of a measurement."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": describe_commit(),
@@ -27,7 +27,7 @@ def describe_circumstances() -> dict[str, Any]:
 
 
 def name_results(workload: str) -> Path:
-    """Where the results of a run that starts now go, unless told otherwise."""
+    """The default results file of a run that starts now."""
     return RESULTS_FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{workload}.json"
 
 

@@ -3,8 +3,8 @@
     python -m loadtest.run --url http://127.0.0.1:8000 --workload stored_users \\
         --rate 200 --duration 30 --max-p99-ms 20
 
-Runs the locust file of that name headless, shows progress, prints a table, and leaves an HTML
-report beside the results in JSON. The exit code is 0 only when every threshold holds.
+Runs the locust file of that name headless, shows progress, prints a table, and writes the results
+in JSON with an HTML report next to them. The exit code is 0 only when every threshold holds.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from loadtest.workload import (
 )
 
 STARTUP_S = 60.0
-MAX_SPAWNED_PER_S = 100  # what locust advises; the clock starts when all are there
+MAX_SPAWNED_PER_S = 100  # locust's recommendation; the clock starts when all exist
 
 
 def run_load_test(options: argparse.Namespace) -> int:
-    """Run locust as a child and show what came of it; 0 when all thresholds hold.
+    """Run locust as a child and show its results; 0 when all thresholds hold.
 
     Raises:
-        LoadTestError: the target may not be loaded or isn't ready, or there is no workload.
+        LoadTestError: the target must not get load or isn't ready, or there is no workload.
     """
     address = parse_target(options.url, owned=options.i_own_this_host)
     ready = wait_until_ready(address)
@@ -60,7 +60,7 @@ def run_load_test(options: argparse.Namespace) -> int:
         exit_code = _run_locust(options, workload_file.absolute(), out)
     if not out.exists():
         raise LoadTestError(f"locust ended with exit code {exit_code} and left no results")
-    # What a person can type again is this command, not the one of the child.
+    # A person repeats this command, not the child's.
     results = json.loads(out.read_bytes())
     write_results(out, {**results, "command": shlex.join(sys.orig_argv)})
     print(f"report: {os.path.relpath(out.with_suffix('.html'))}", file=sys.stderr)
@@ -68,7 +68,7 @@ def run_load_test(options: argparse.Namespace) -> int:
 
 
 def find_workload(address: Address, version: str | None, bundle: Path | None) -> Workload:
-    """The workload of a bundle folder: the given one, or the served version's where it is here."""
+    """The workload of a bundle folder (given, or the served version's), else of answers."""
     if bundle is None and version is not None:
         folder = Path(os.environ.get("LONGTAIL_BUNDLES_DIR") or "model_store/bundles") / version
         bundle = folder if (folder / "user_ids.json").exists() else None
@@ -78,7 +78,7 @@ def find_workload(address: Address, version: str | None, bundle: Path | None) ->
 
 
 def check_workload(name: str, workload: Workload) -> None:
-    """Refuse a workload that has not what the locust file draws from.
+    """Reject a workload without the data that the locust file draws from.
 
     Raises:
         WorkloadError: no users, or no histories, where they are needed.
@@ -119,7 +119,7 @@ def _run_locust(options: argparse.Namespace, workload_file: Path, out: Path) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a load test; see the module's text."""
+    """Run a load test; see the module's docstring."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.run",
         description=__doc__,
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Run with parsed options; what a person can mend is one line on stderr."""
+    """Run with parsed options; an error of the person's is one line on stderr."""
     try:
         return run_load_test(options)
     except LoadTestError as error:

@@ -1,4 +1,4 @@
-"""Workload: callers who bring the session along; nothing is looked up."""
+"""Workload: callers who send their session; the service looks nothing up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which service the load may go to."""
+"""The service that gets the load, if it may."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Address:
 def parse_target(url: str, *, owned: bool = False) -> Address:
     """The address of a base URL, if load may be sent there.
 
-    Load is harmful to those who didn't ask for it, so only this machine is a target unless a
-    person says that the host is theirs.
+    Load harms those who didn't ask for it, so only this machine is a target unless the caller
+    declares that the host is theirs.
 
     Raises:
         TargetError: not an http URL, or another machine and `owned` is false.
@@ -49,7 +49,7 @@ def parse_target(url: str, *, owned: bool = False) -> Address:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name; other names aren't looked up."""
+    """Whether a host name or address means this machine; names aren't looked up."""
     if host == "localhost":
         return True
     try:

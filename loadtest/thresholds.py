@@ -1,4 +1,4 @@
-"""Figures that a run must reach; a broken one sets the exit code."""
+"""Limits on a run's figures; a broken one sets the exit code."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Whom and what the requests are about: user ids, item ids and real histories, in one small file.
+"""The users, items and histories that requests are drawn from, in one small file.
 
     python -m loadtest.workload --bundle model_store/bundles/VERSION --out workload.json
     python -m loadtest.workload --url http://127.0.0.1:8000 --out workload.json
 
-A bundle holds real sessions. A running service doesn't give them away, so from one the items are
-gathered from its answers and the histories are walks over similar items, of realistic lengths.
+A bundle holds real sessions. A running service doesn't return them: items are then gathered from
+its answers, and histories are walks over similar items, of realistic lengths.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ MAX_USERS = 5_000
 MAX_ITEMS = 5_000
 MAX_HISTORIES = 1_000
 MAX_HISTORY_LENGTH = 200
-SESSION_GAP_S = 30 * 60.0  # the customary gap after which a visit is a new one
-TYPICAL_SESSION_LENGTH = 8  # mean of made sessions, where real ones can't be seen
+SESSION_GAP_S = 30 * 60.0  # the usual gap between two visits
+TYPICAL_SESSION_LENGTH = 8  # mean of synthetic sessions
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What requests are drawn from; items are in order of popularity, most popular first."""
+    """The source of requests; items are in order of popularity, most popular first."""
 
     source: str
     user_ids: tuple[str, ...]
@@ -118,7 +118,7 @@ def draw_session_length(rng: random.Random) -> int:
 
 
 def read_bundle_workload(folder: Path, *, seed: int = 0) -> Workload:
-    """The workload of a bundle's own users: who they are, what is popular, their last sessions.
+    """The workload of a bundle's own users: their ids, popular items, their last sessions.
 
     Reads the bundle's plain files only (JSON, and `.npy` without pickles).
 
@@ -183,11 +183,11 @@ def read_histories(folder: Path, user_ids: Sequence[str]) -> dict[str, tuple[str
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ("user_offsets", "user_items")
         )
-        places = {user_id: place for place, user_id in enumerate(known)}
+        rows = {user_id: row for row, user_id in enumerate(known)}
         return {
             user_id: tuple(
                 item_ids[index - 1]
-                for index in items[offsets[places[user_id]] : offsets[places[user_id] + 1]].tolist()
+                for index in items[offsets[rows[user_id]] : offsets[rows[user_id] + 1]].tolist()
             )
             for user_id in user_ids
         }
@@ -205,10 +205,10 @@ def gather_service_workload(
 ) -> Workload:
     """A workload from a service's answers; at most a few hundred requests, one after another.
 
-    Of `user_ids` those are kept whom the service knows (it answers them from its model).
+    Keeps those of `user_ids` that the service knows (it answers them from its model).
 
     Raises:
-        TargetError: the service isn't ready or answers otherwise than the contract says.
+        TargetError: the service isn't ready, or its answers break the contract.
     """
     ready = wait_until_ready(address)
     rng = random.Random(f"service:{seed}")
@@ -247,7 +247,7 @@ def _similar(address: Address, item_id: str) -> list[str]:
 
 
 def _walk(similar: dict[str, list[str]], rng: random.Random) -> tuple[str, ...]:
-    """A made session: from item to similar item, now and then to another corner."""
+    """A synthetic session: from item to similar item, sometimes to a random one."""
     starts = list(similar)
     walk = [rng.choice(starts)]
     for _ in range(draw_session_length(rng) - 1):
@@ -275,9 +275,9 @@ def _texts(values: object) -> tuple[str, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a workload file."""
+    """Write a workload file."""
     parser = argparse.ArgumentParser(
-        prog="python -m loadtest.workload", description="Make the workload file of a load test."
+        prog="python -m loadtest.workload", description="Write the workload file of a load test."
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bundle", type=Path, metavar="FOLDER", help="read a bundle's files")
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-# Public data sets number their users; where that fails, --users or --bundle helps.
+# Public data sets number their users; for others, use --users or --bundle.
 GUESSED_USERS = [str(number) for number in range(1, 201)]
 
 

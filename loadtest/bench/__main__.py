@@ -24,7 +24,7 @@ from loadtest.bench.sections import DONE, NAMES, QUICK_NAMES, choose_sections, r
 from loadtest.errors import LoadTestError, WorkloadError
 from loadtest.results import describe_circumstances, write_results
 
-# What must be the same for kept figures to go on with: else they'd be of two different things.
+# Kept figures are continued only where these are the same: else they'd mix two measurements.
 SAME_RUN = ("commit", "mode", "bundle", "hardware")
 
 
@@ -37,10 +37,10 @@ def run_bench(
         LoadTestError: a given file or bundle can't be used.
     """
     if bundle is not None and not (bundle / "manifest.json").exists():
-        raise WorkloadError(f"{bundle} is no bundle: it holds no manifest.json")
+        raise WorkloadError(f"{bundle} is not a bundle: it has no manifest.json")
     document = {
         "mode": plan.name,
-        "bundle": "made" if bundle is None else bundle.name,
+        "bundle": "synthetic" if bundle is None else bundle.name,
         **describe_circumstances(),
     }
     if out is not None:
@@ -56,7 +56,7 @@ def run_bench(
 
 
 def forget_when_complete(document: dict[str, Any], names: Sequence[str]) -> None:
-    """Where all sections that are asked for were measured before, they are measured anew."""
+    """Measure sections again where all requested ones were measured before."""
     states = document.get("sections", {})
     if all(states.get(name, {}).get("state") == DONE for name in names):
         for name in names:
@@ -64,7 +64,7 @@ def forget_when_complete(document: dict[str, Any], names: Sequence[str]) -> None
 
 
 def kept_figures(out: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier run left in a file where it measured the same, else the fresh document.
+    """The document of an earlier run of the same measurement, else the new one.
 
     Raises:
         WorkloadError: the file is something else.
@@ -75,17 +75,17 @@ def kept_figures(out: Path, document: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(out.read_bytes())
         different = [name for name in SAME_RUN if kept[name] != document[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WorkloadError(f"{out} is no file of this benchmark's figures ({error})") from error
+        raise WorkloadError(f"{out} holds no figures of this benchmark ({error})") from error
     if different:
         print(
-            f"{out} was measured with another {', '.join(different)}: starting anew",
+            f"{out} was measured with another {', '.join(different)}: starting again",
             file=sys.stderr,
         )
         return document
     return kept
 
 
-def _is_asked_for(variable: str) -> bool:
+def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "") not in ("", "0")
 
 
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--bundle",
         type=Path,
         metavar="FOLDER",
-        help="what is measured, except where sizes and versions are; default: a made one",
+        help="bundle to measure, except where sections need their own; default: a synthetic one",
     )
     parser.add_argument(
         "--only",
@@ -124,14 +124,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        default=_is_asked_for("QUICK"),
+        default=_is_set("QUICK"),
         help="under a minute, fewer sections, wider intervals; also QUICK=1",
     )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; see the module's text."""
+    """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
     plan = QUICK if options.quick else FULL
     if options.items:

@@ -1,4 +1,4 @@
-"""The bundles that a benchmark serves: one that is given, or synthetic ones, kept for later runs.
+"""The bundles that a benchmark serves: a given one, or synthetic ones, kept for later runs.
 
 Synthetic bundles come from `python -m offline.synthetic`, run as a child process: this package
 knows the offline path by its command only, and a bundle by its plain files.
@@ -27,19 +27,19 @@ from loadtest.errors import WorkloadError
 from loadtest.hardware import ROOT
 from loadtest.memory import available_bytes
 
-# What making and serving an item takes at most: measured at ten million and rounded up.
+# The most that creating and serving an item takes: measured at ten million and rounded up.
 DISK_BYTES_PER_ITEM = 1_000
 MEMORY_BYTES_PER_ITEM = 1_500
 MEMORY_BYTES_FREE = 2 * 1024**3
 
 MAKER = "offline.synthetic"
-# What a made bundle follows from: with other makers it is made anew.
+# The code that a synthetic bundle depends on: when it changes, the bundle is created again.
 MAKERS = ("offline/synthetic*.py", "offline/synthetic/*.py", "offline/export/*.py")
 
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """What the benchmark reads of a bundle's folder."""
+    """The files that the benchmark reads in a bundle's folder."""
 
     folder: Path
 
@@ -107,20 +107,20 @@ class BundleFiles:
             raise WorkloadError(f"{self.folder}: {name} can't be read ({error})") from error
 
 
-class MadeBundles:
-    """Made bundles by size, in a cache folder."""
+class SyntheticBundles:
+    """Synthetic bundles by size, in a cache folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder() / "bench"
 
     def get(self, n_items: int, *, knowledge: bool = True, trained: bool = False) -> Path:
-        """The folder of a made bundle; made now unless it was made before by the same code.
+        """The folder of a synthetic bundle; created unless the same code created it before.
 
-        `trained`: with the vectors of a model that was trained, which takes minutes. How easily
-        the best items are found follows from them; what a request costs besides does not.
+        `trained`: with the vectors of a trained model, which takes minutes. Recall depends on
+        them; the other costs of a request don't.
 
         Raises:
-            WorkloadError: it can't be made.
+            WorkloadError: it can't be created.
         """
         kind = ("knowledge" if knowledge else "id-only") + ("-trained" if trained else "")
         folder = self.folder / f"{n_items}-{kind}-{_hash_of_makers()}"
@@ -128,7 +128,7 @@ class MadeBundles:
             return folder
         self._forget_older(f"{n_items}-{kind}-")
         self.folder.mkdir(parents=True, exist_ok=True)
-        print(f"making a bundle of {n_items:,} items in {folder}", file=sys.stderr, flush=True)
+        print(f"creating a bundle of {n_items:,} items in {folder}", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", MAKER, "--items", str(n_items)]
         command += ["--knowledge" if knowledge else "--no-knowledge"]
         command += ["--trained" if trained else "--no-trained", "--out", str(folder)]
@@ -138,13 +138,13 @@ class MadeBundles:
         )
         if done.returncode != 0 or not (folder / "manifest.json").exists():
             raise WorkloadError(
-                f"a bundle of {n_items} items can't be made: {MAKER} ended with "
+                f"a bundle of {n_items} items can't be created: {MAKER} ended with "
                 f"exit code {done.returncode}"
             )
         return folder
 
     def why_not(self, n_items: int) -> str | None:
-        """Why this machine can't make and serve so many items, None if it can."""
+        """The reason why this machine can't create and serve so many items, None if it can."""
         self.folder.mkdir(parents=True, exist_ok=True)
         needs = {
             "disk": (n_items * DISK_BYTES_PER_ITEM, shutil.disk_usage(self.folder).free),
@@ -167,7 +167,7 @@ class MadeBundles:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where what is made once is kept: LONGTAIL_CACHE_DIR, else ~/.cache/longtail."""
+    """The cache folder: LONGTAIL_CACHE_DIR, else ~/.cache/longtail."""
     return Path(environment.get("LONGTAIL_CACHE_DIR") or "~/.cache/longtail").expanduser()
 
 

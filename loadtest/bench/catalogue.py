@@ -25,11 +25,11 @@ N_GOLDEN = 20
 
 
 def run(rig: Rig, n_items: int) -> dict[str, Any]:
-    """One catalogue's figures under its size, or why this machine leaves it out."""
-    if (reason := rig.made.why_not(n_items)) is not None:
+    """One catalogue's figures under its size, or the reason why this machine leaves it out."""
+    if (reason := rig.synthetic.why_not(n_items)) is not None:
         print_line(f"  left out: {reason}")
         return {"catalogue": {str(n_items): {"left_out": reason}}, "failed": 0}
-    bundle = rig.made.get(n_items, trained=True)
+    bundle = rig.synthetic.get(n_items, trained=True)
     files = BundleFiles(bundle)
     user_ids, _ = rig.users(bundle, HISTORY_LENGTH)
     with rig.service(bundle, name=f"recommend-{n_items}", n_items=n_items) as child:
@@ -40,7 +40,7 @@ def run(rig: Rig, n_items: int) -> dict[str, Any]:
             for name, bodies in questions.items()
         }
         with rig.measuring():
-            rig.take_turns(list(servers.values()), rig.plan.survey_rounds, COSTLY_CONNECTIONS)
+            rig.alternate(list(servers.values()), rig.plan.survey_rounds, COSTLY_CONNECTIONS)
         figures = {name: figures_of(server) | recalls[name] for name, server in servers.items()}
         found = figures.pop("plain") | figures | memory_of(child)
     found["table_bytes"] = files.table.nbytes
@@ -62,8 +62,8 @@ def _judge(
     n_excluded = min(N_EXCLUDED, len(files.table) // 2)
     excluding = dict(list(histories.items())[:N_EXCLUDING_USERS])
     excluded = {
-        # What people exclude is what they were shown, so the best: the hardest case for a search,
-        # as what it missed among these is the best of what is left.
+        # People exclude items that they were shown, so the best ones. For a search that is the
+        # hardest case: items that it missed among these are the best of the rest.
         "excluded": {
             user_id: judge.top_items(history, n_excluded) for user_id, history in excluding.items()
         },
@@ -99,7 +99,7 @@ def _judge(
 def draw_items(
     files: BundleFiles, user_ids: Sequence[str], n_items: int
 ) -> dict[str, tuple[str, ...]]:
-    """Items drawn from the whole catalogue, others for each user, the same in each run."""
+    """Items drawn from the whole catalogue, different for each user, the same in each run."""
     rng = np.random.default_rng(0)
     item_ids = files.item_ids
     return {
@@ -109,7 +109,7 @@ def draw_items(
 
 
 def memory_of(child: Child) -> dict[str, int]:
-    """Memory of the service's own processes, and apart from it that of its embedded store."""
+    """Memory of the service's own processes, and of its embedded store."""
     if sys.platform != "linux":
         return {}
     own, store = split_processes(child)
@@ -121,7 +121,7 @@ def memory_of(child: Child) -> dict[str, int]:
 
 
 def split_processes(child: Child) -> tuple[list[int], list[int]]:
-    """Numbers of the service's own processes, and of what else it started (its store)."""
+    """Ids of the service's own processes, and of its other children (its store)."""
     processes = child.processes()
     own = [pid for pid, program in processes.items() if program.startswith("python")]
     return own, [pid for pid in processes if pid not in own]

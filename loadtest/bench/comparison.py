@@ -36,10 +36,10 @@ def run(rig: Rig) -> dict[str, Any]:
             for child in (echo_child, service_child)
         )
         with rig.measuring():
-            rig.take_turns((echo, service), rig.plan.rounds)
+            rig.alternate((echo, service), rig.plan.rounds)
             for rate_rps in rig.plan.rates_rps:
                 print_line(f"  open loop, {rate_rps} rps for {rig.plan.open_loop_s:g} s each")
-                # The echo's tail is the machine's: no service here can have a shorter one.
+                # The echo's tail comes from the machine: no service here can have a shorter one.
                 for server in (echo, service):
                     server.keep_pace(rate_rps, rig.plan.open_loop_s)
     return summarise(echo, service) | {

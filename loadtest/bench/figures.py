@@ -1,4 +1,4 @@
-"""What measurements come to: medians over rounds, ratios with their intervals."""
+"""Figures of measurements: medians over rounds, ratios with their intervals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find_interval(values: Sequence[float]) -> list[float] | None:
 
 
 def format_interval(interval: Sequence[float] | None) -> str:
-    """An interval in words, or that there is none."""
+    """An interval as text, or a note that there is none."""
     if interval is None:
         return "one round, so no interval"
     return f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}"

@@ -1,4 +1,4 @@
-"""What knowledge costs at request time: the same graph with an ID-only and a knowledge table."""
+"""The cost of knowledge at request time: one graph with an ID-only and with a knowledge table."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers
 
 
 def run(rig: Rig) -> dict[str, Any]:
-    """Two services of one size in turns; the overhead is the ratio of CPU time.
+    """Alternate two services of one size; the overhead is the ratio of CPU times.
 
-    Where the system doesn't tell CPU times, that of throughput.
+    Where the system doesn't tell CPU times, it is the ratio of throughputs.
     """
     bundles = {
-        "id_only": rig.made.get(MAIN_ITEMS, knowledge=False),
-        "knowledge": rig.made.get(MAIN_ITEMS, knowledge=True),
+        "id_only": rig.synthetic.get(MAIN_ITEMS, knowledge=False),
+        "knowledge": rig.synthetic.get(MAIN_ITEMS, knowledge=True),
     }
     with (
         rig.service(bundles["id_only"], name="id_only") as plain_child,
@@ -37,7 +37,7 @@ def run(rig: Rig) -> dict[str, Any]:
             check_answers(child.address, bodies)
             servers.append(MeasuredServer.asked(child, bodies, expect_items(K)))
         with rig.measuring():
-            rig.take_turns(servers, rig.plan.rounds)
+            rig.alternate(servers, rig.plan.rounds)
     plain, knowing = servers
     by_rps = ratio_of(plain.rps, knowing.rps)
     overhead = ratio_of(knowing.cpu_us, plain.cpu_us) if knowing.cpu_us else by_rps

@@ -1,4 +1,4 @@
-"""One server under one kind of request, and what was measured of it."""
+"""One server under one kind of request, and its measurements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPEN_LOOP_CONNECTIONS = 64
 
 @dataclass
 class MeasuredServer:
-    """A server, the requests that are sent to it in turn, and the figures of each round."""
+    """A server, the requests that are sent to it one after another, and each round's figures."""
 
     child: Child
     requests: list[bytes]
@@ -39,16 +39,16 @@ class MeasuredServer:
         find_fault: FaultFinder,
         path: str = "/recommend",
     ) -> MeasuredServer:
-        """A server that is sent these bodies in turn."""
+        """A server that gets these bodies one after another."""
         return cls(child, [encode_post(child.address, path, body) for body in bodies], find_fault)
 
     def warm_up(self, n_connections: int, duration_s: float) -> None:
-        """Load whose figures don't count, its failures do."""
+        """Send load whose failures count, and whose figures don't."""
         with Load(self.child.address, n_connections) as load:
             self._count(load.saturate(self.requests, duration_s, self.find_fault))
 
     def saturate(self, n_connections: int, duration_s: float) -> None:
-        """As many requests as it takes, on several connections."""
+        """Send as many requests as it answers, on several connections."""
         cpu_s = self.child.cpu_s
         with Load(self.child.address, n_connections) as load:
             sample = load.saturate(self.requests, duration_s, self.find_fault)
@@ -56,12 +56,12 @@ class MeasuredServer:
         self.client_cpu_shares.append(sample.client_cpu_share)
         self._count(sample)
         if cpu_s is not None and (after_s := self.child.cpu_s) is not None:
-            # By good answers: refusals are cheap, and would make the others look so.
+            # Good answers only: a rejected request is cheap, and would lower the mean.
             n_good = max(1, len(sample.latencies) - sample.n_failed)
             self.cpu_us.append((after_s - cpu_s) / n_good * 1e6)
 
     def ask_one_by_one(self, duration_s: float) -> None:
-        """One connection: what a request takes on an idle service."""
+        """One connection: the latency of a request on an idle service."""
         with Load(self.child.address, 1) as load:
             sample = load.saturate(self.requests, duration_s, self.find_fault)
         self.single.append(sample)
@@ -98,8 +98,8 @@ def expect_items(n: int) -> FaultFinder:
     return find_fault
 
 
-def expect_items_or_refusal(n: int) -> FaultFinder:
-    """The same, where 429 that says when to come back is no failure either."""
+def expect_items_or_rejection(n: int) -> FaultFinder:
+    """The same, where a 429 with Retry-After is no failure either."""
     expect = expect_items(n)
 
     def find_fault(status: int, head: bytes, body: bytes) -> str | None:

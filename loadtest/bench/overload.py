@@ -1,4 +1,4 @@
-"""Three times the capacity: what is accepted, what is refused and how fast, memory, recovery."""
+"""Three times the capacity: accepted and rejected requests, their times, memory, recovery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loadtest.bench.figures import format_ms, percentiles_ms
 from loadtest.bench.measured_server import (
     MeasuredServer,
     expect_items,
-    expect_items_or_refusal,
+    expect_items_or_rejection,
 )
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.rig import Rig, check_answers, print_line
@@ -26,10 +26,10 @@ from loadtest.pacing import Arrivals
 
 STEADY_SHARE = 0.7  # of the capacity
 OVERLOAD_FACTOR = 3.0
-N_CONNECTIONS = 512  # more than the service takes at once, or it would never have to refuse
-GIVE_UP_S = 1.0  # a caller that finds no free connection for so long goes away
-EXCLUDED = 429
-LEAD_SHARE = 0.2  # of the first steady phase: hundreds of connections being opened isn't steady
+N_CONNECTIONS = 512  # more than the service takes at once, or it would never reject any
+GIVE_UP_S = 1.0  # a caller without a free connection for so long goes away
+REJECTED = 429
+LEAD_SHARE = 0.2  # of the first steady phase, in which hundreds of connections are opened
 STEADY_CONNECTIONS = 64
 
 
@@ -48,7 +48,7 @@ class Phases:
         return self.steady_s, over_s, over_s + self.steady_s
 
     def starts_s(self) -> Iterator[float]:
-        """Intended starts of all three."""
+        """Intended starts of all three phases."""
         begun_s = 0.0
         for number, (end_s, share) in enumerate(
             zip(self.ends_s, (STEADY_SHARE, OVERLOAD_FACTOR, STEADY_SHARE), strict=True)
@@ -80,7 +80,7 @@ def run(rig: Rig) -> dict[str, Any]:
                 sample = load.keep_pace(
                     server.requests,
                     phases.starts_s(),
-                    expect_items_or_refusal(K),
+                    expect_items_or_rejection(K),
                     give_up_s=GIVE_UP_S,
                 )
     for fault, count in sample.faults.items():
@@ -101,7 +101,7 @@ def measure_capacity(rig: Rig, server: MeasuredServer) -> float:
 
 
 def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
-    """Figures by phase and by answer; latencies count from intended starts unless said."""
+    """Figures by phase and answer; latencies count from intended starts unless named otherwise."""
     steady_end_s, over_end_s, _ = phases.ends_s
     starts_s, statuses = sample.starts_s, np.asarray(sample.statuses)
     lead_s = LEAD_SHARE * phases.steady_s
@@ -109,7 +109,7 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
     during = (starts_s >= steady_end_s) & (starts_s < over_end_s)
     after = starts_s >= over_end_s
     connected = sample.had_connection
-    accepted, refused = during & (statuses == 200), during & (statuses == EXCLUDED)
+    accepted, rejected = during & (statuses == 200), during & (statuses == REJECTED)
     n_due = int(during.sum()) + sample.n_given_up
     steady = percentiles_ms(sample.latencies_ms[before])
     figures: dict[str, Any] = {
@@ -119,15 +119,15 @@ def summarise(phases: Phases, sample: Sample) -> dict[str, Any]:
         "connections": N_CONNECTIONS,
         "steady": steady | {"rps": round(int(before.sum()) / (steady_end_s - lead_s), 1)},
         "accepted": _describe_answers(sample, accepted, n_due, phases.overload_s),
-        "refused": _describe_answers(sample, refused, n_due, phases.overload_s),
-        # The client's own part: what it could not send, or could not send in time.
+        "rejected": _describe_answers(sample, rejected, n_due, phases.overload_s),
+        # The client's own part: requests that it could not send, or not in time.
         "unsent": sample.n_given_up,
         "late_ms": percentiles_ms(sample.lateness_ms[during & connected]),
         "found_no_connection": int((during & ~connected).sum()),
         "wait_for_connection": percentiles_ms(sample.lateness_ms[during & ~connected]),
         "client_cpu_share": round(sample.client_cpu_share, 3),
-        "refused_before": int(((statuses == EXCLUDED) & (starts_s < steady_end_s)).sum()),
-        "refused_after": int(((statuses == EXCLUDED) & after).sum()),
+        "rejected_before": int(((statuses == REJECTED) & (starts_s < steady_end_s)).sum()),
+        "rejected_after": int(((statuses == REJECTED) & after).sum()),
         "failed": sample.n_failed,
         "recovery": _describe_recovery(sample, after, over_end_s),
     }
@@ -153,7 +153,7 @@ def _describe_answers(
 def _describe_recovery(
     sample: Sample, after: npt.NDArray[np.bool_], over_end_s: float
 ) -> dict[str, Any]:
-    """The tail in each second after the overload: it must be the steady one at once."""
+    """The tail in each second after the overload; it should be the steady one at once."""
     latencies_ms, second = sample.latencies_ms[after], sample.starts_s[after] - over_end_s
     return {
         **percentiles_ms(latencies_ms),
@@ -188,7 +188,7 @@ def describe(figures: dict[str, Any]) -> list[str]:
             f"{found['duration_s']:g} s over {found['connections']} connections"
         )
     ]
-    for name in ("steady", "accepted", "refused", "recovery"):
+    for name in ("steady", "accepted", "rejected", "recovery"):
         part = found[name]
         share = f"  {part['share']:.1%} of all" if part.get("share") is not None else ""
         if "from_sending" in part:

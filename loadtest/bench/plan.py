@@ -1,4 +1,4 @@
-"""How long and how often each section measures."""
+"""Duration and rounds of each section."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ K = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """Seconds for each stretch of load, and how often stretches are repeated in turns.
+    """Seconds of each stretch of load, and how often alternating stretches are repeated.
 
-    Where a ratio is wanted, many short rounds do better than few long ones: what else the machine
-    does changes from second to second, and falls on both sides of a short round alike.
+    For a ratio, many short rounds are better than few long ones: other load on the machine changes
+    from second to second, and falls on both sides of a short round alike.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Plan:
     steady_s: float  # before an overload, and around each swap
     n_swaps: int
     catalogue_sizes: tuple[int, ...]
-    largest_items: int  # of the catalogue whose one copy in memory the workers section proves
+    largest_items: int  # of the catalogue in the workers section
     n_recall_histories: int = 200
     warm_up_s: float = 1.0
     n_connections: int = 32

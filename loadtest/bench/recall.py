@@ -1,10 +1,9 @@
-"""How many of the truly best items a service returns, whatever way it finds them.
+"""The share of the exact best items that a service returns, independent of its search.
 
-Exact answers are computed here, from the bundle's item table and nothing of the service's own
-search: a score is the product of an item's row and the vector of the user. The service doesn't
-give vectors away, but scores of a thousand named items are a thousand equations for the 64 numbers
-of one. What doesn't solve them is noticed, as is a vector that ranks otherwise than the bundle's
-golden requests.
+Exact answers are computed here, from the bundle's item table: a score is the product of an item's
+row and the vector of the user. The service doesn't return vectors, but scores of a thousand named
+items are a thousand equations for the 64 numbers of one. Equations without a solution are noticed,
+and so is a vector that ranks differently from the bundle's golden requests.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from loadtest.errors import TargetError
 from loadtest.target import Address
 
 N_PROBES = 1_000
-MAX_RESIDUAL = 1e-3  # of a score, as a share of the scores' spread: more is no product of vectors
-TIE_SHARE = 1e-4  # scores closer than this share of the spread are the same
+MAX_RESIDUAL = 1e-3  # of a score, as a share of the scores' range: more is no product of vectors
+TIE_SHARE = 1e-4  # scores closer than this share of the range are the same
 CHUNK_ROWS = 1 << 18
 
 Vectors = npt.NDArray[np.float64]
@@ -32,7 +31,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Question:
-    """One history asked about: which items it holds and what the request says besides."""
+    """One request: the items of its history, and its other fields."""
 
     history: tuple[str, ...]
     excluded: tuple[str, ...] = ()
@@ -45,7 +44,7 @@ class Question:
 
 
 class Judge:
-    """Knows the user vectors behind some histories, and judges answers by exact scores.
+    """Recovers the user vectors of some histories, and judges answers by exact scores.
 
     Raises:
         TargetError: the service's scores aren't products of the item table with one vector.
@@ -62,29 +61,29 @@ class Judge:
         probes = np.sort(rng.choice(np.arange(1, len(table)), n_probes, replace=False))
         item_ids = files.item_ids
         self._probe_ids = [item_ids[row - 1] for row in probes]
-        self._probe_place = {item_id: at for at, item_id in enumerate(self._probe_ids)}
+        self._probe_position = {item_id: at for at, item_id in enumerate(self._probe_ids)}
         self._probe_rows = np.asarray(table[probes], dtype=np.float64)
         found = [self._recover(history) for history in histories]
         vectors = (vector for vector, _ in found)
         self._vectors = dict(zip(histories, vectors, strict=True))
-        self._spread = max(spread for _, spread in found)
+        self._score_range = max(score_range for _, score_range in found)
 
     def _recover(self, history: tuple[str, ...]) -> tuple[Vectors, float]:
-        """The user vector, float64 [D], and the spread of the scores it was found from."""
+        """The user vector, float64 [D], and the range of the scores it was found from."""
         body = {"history": list(history), "candidates": self._probe_ids}
         answer = self._ask(body | {"k": len(self._probe_ids), "exclude_seen": False})
-        places = [self._probe_place[item["item_id"]] for item in answer]
+        positions = [self._probe_position[item["item_id"]] for item in answer]
         scores = np.array([item["score"] for item in answer], dtype=np.float64)
-        rows = self._probe_rows[places]
+        rows = self._probe_rows[positions]
         vector: Vectors = np.linalg.lstsq(rows, scores, rcond=None)[0].astype(np.float64)
-        spread = float(np.ptp(scores))
+        score_range = float(np.ptp(scores))
         residual = float(np.abs(rows @ vector - scores).max())
-        if residual > MAX_RESIDUAL * spread:
+        if residual > MAX_RESIDUAL * score_range:
             raise TargetError(
                 f"{self._address.url}: scores are no products of item rows with one vector "
-                f"(off by {residual:.2g} of a spread of {spread:.2g}), so nothing tells the recall"
+                f"(off by {residual:.2g} in a range of {score_range:.2g}): recall is unknown"
             )
-        return vector, spread
+        return vector, score_range
 
     def top_items(self, history: tuple[str, ...], k: int) -> tuple[str, ...]:
         """The service's own answer for a history, without the seen items."""
@@ -101,22 +100,22 @@ class Judge:
         answers = [[item["item_id"] for item in self._ask(q.body(k))] for q in questions]
         named = {item_id for q in questions for item_id in (*q.history, *q.excluded)}
         rows = self._files.rows_of(named.union(*answers))
-        barred = [
+        excluded_rows = [
             np.array([rows[i] for i in (*q.history, *q.excluded) if i in rows], dtype=np.int64)
             for q in questions
         ]
         vectors = np.array([self._vectors[q.history] for q in questions])
-        least = exact_kth_scores(self._files.table, vectors, barred, k, allowed)
+        least = exact_kth_scores(self._files.table, vectors, excluded_rows, k, allowed)
         n_right = 0
         members = None if allowed is None else set(allowed.tolist())
         for number, answer in enumerate(answers):
-            forbidden = set(barred[number].tolist())
+            forbidden = set(excluded_rows[number].tolist())
             for item_id in answer:
                 row = rows[item_id]
                 if row in forbidden or (members is not None and row not in members):
                     raise TargetError(f"{self._address.url}: {item_id} was excluded but returned")
                 score = float(self._files.table[row].astype(np.float64) @ vectors[number])
-                n_right += score >= least[number] - TIE_SHARE * self._spread
+                n_right += score >= least[number] - TIE_SHARE * self._score_range
         n_short = sum(len(answer) < k for answer in answers)
         return n_right / (k * len(questions)), n_short
 
@@ -124,10 +123,10 @@ class Judge:
         """Whether vectors found this way give the scores of the bundle's golden answers."""
         rows = self._files.rows_of({item_id for entry in golden for item_id in entry["item_ids"]})
         for entry in golden:
-            vector, spread = self._recover(tuple(entry["history"]))
+            vector, score_range = self._recover(tuple(entry["history"]))
             table_rows = self._files.table[[rows[item_id] for item_id in entry["item_ids"]]]
             scores = table_rows.astype(np.float64) @ vector
-            if np.abs(scores - entry["scores"]).max() > MAX_RESIDUAL * spread:
+            if np.abs(scores - entry["scores"]).max() > MAX_RESIDUAL * score_range:
                 return False
         return True
 
@@ -142,13 +141,13 @@ class Judge:
 def exact_kth_scores(
     table: npt.NDArray[np.float32],
     vectors: Vectors,
-    barred: Sequence[Rows],
+    excluded_rows: Sequence[Rows],
     k: int,
     allowed: Rows | None = None,
 ) -> Vectors:
     """The k-th best exact score for each of Q vectors, float64 [Q], over rows 1 … N of a table.
 
-    -inf where fewer than k rows are left. `barred` holds for each vector the rows it may not get.
+    -inf where fewer than k rows are left. `excluded_rows` holds the excluded rows of each vector.
     """
     best = np.full((len(vectors), k), -np.inf)
     queries = vectors.astype(np.float32)
@@ -159,7 +158,7 @@ def exact_kth_scores(
             outside = np.ones(end - start, dtype=np.bool_)
             outside[allowed[(allowed >= start) & (allowed < end)] - start] = False
             scores[:, outside] = -np.inf
-        for number, rows in enumerate(barred):
+        for number, rows in enumerate(excluded_rows):
             scores[number, rows[(rows >= start) & (rows < end)] - start] = -np.inf
         if scores.shape[1] > k:
             scores = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k:]

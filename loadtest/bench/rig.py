@@ -1,4 +1,4 @@
-"""What all sections measure with: the cores, the servers, the users; and how they take turns."""
+"""The equipment of all sections: cores, servers, users, and alternating rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loadtest.answers import find_recommend_fault
 from loadtest.api import ask
-from loadtest.bench.bundles import MadeBundles
+from loadtest.bench.bundles import SyntheticBundles
 from loadtest.bench.measured_server import MeasuredServer
 from loadtest.bench.plan import K, Plan
 from loadtest.children import START_TIMEOUT_S, Child, pinned_to
@@ -22,7 +22,7 @@ from loadtest.hardware import usable_cores
 from loadtest.target import Address
 from loadtest.workload import find_users_by_length
 
-MAIN_ITEMS = 3_700  # of the made bundle that is measured where none is given
+MAIN_ITEMS = 3_700  # of the synthetic bundle, which is measured where none is given
 LENGTH_TOLERANCE = 0.1  # users' stored histories are as long as wanted within this share
 FEWEST_USERS = 50  # unless there are fewer than so many
 START_S_PER_ITEM = 60e-6  # a large catalogue takes minutes to be checked and published
@@ -33,12 +33,12 @@ COSTLY_CONNECTIONS = 4
 
 @dataclass
 class Rig:
-    """One benchmark's equipment; `folder` is its own and ends with it."""
+    """One benchmark's equipment; `folder` is its own and is removed at its end."""
 
     plan: Plan
     folder: Path
     given: Path | None = None
-    made: MadeBundles = field(default_factory=MadeBundles)
+    synthetic: SyntheticBundles = field(default_factory=SyntheticBundles)
 
     def __post_init__(self) -> None:
         self.server_core, self.client_core = choose_cores()
@@ -46,11 +46,11 @@ class Rig:
 
     @property
     def bundle(self) -> Path:
-        """The bundle of the main comparison: the given one, else a made one."""
-        return self.given or self.made.get(MAIN_ITEMS)
+        """The bundle of the main comparison: the given one, else a synthetic one."""
+        return self.given or self.synthetic.get(MAIN_ITEMS)
 
     def echo(self) -> Child:
-        """The yardstick, on the servers' core."""
+        """The baseline, on the servers' core."""
         return Child("echo", python("loadtest.echo"), core=self.server_core)
 
     def service(
@@ -66,8 +66,7 @@ class Rig:
     ) -> Child:
         """The service with a bundle, on the servers' core, in folders of its own.
 
-        A benchmark leaves nothing behind in anybody's data. Services given the same `store` by
-        name have their folders in common.
+        A benchmark changes nobody's data. Services with the same `store` name share their folders.
         """
         self._n_services += 1
         home = self.folder / (store or f"{name}-{self._n_services}")
@@ -88,7 +87,7 @@ class Rig:
     def users(self, bundle: Path, length: int) -> tuple[list[str], float]:
         """Users with stored histories of about a length, and the lengths' median.
 
-        Many of them, so that what was answered lately helps as little as it would in earnest.
+        Many of them, so that caches of recent users help as little as in production.
         """
         user_ids, lengths = find_users_by_length(bundle, length, self.plan.n_users)
         fitting = sum(abs(found - length) <= LENGTH_TOLERANCE * length for found in lengths)
@@ -97,9 +96,8 @@ class Rig:
 
     @contextmanager
     def measuring(self, *, pinned: bool = True) -> Iterator[None]:
-        """The client on its core, and without pauses of its own that would look like the service's.
-
-        Collected before: garbage of this process must not be found in the middle of a stretch.
+        """Run the client on its core, without garbage collection, whose pauses would look like the
+        service's. Garbage is collected before.
         """
         gc.collect()
         gc.disable()
@@ -109,14 +107,14 @@ class Rig:
         finally:
             gc.enable()
 
-    def take_turns(
+    def alternate(
         self, servers: Sequence[MeasuredServer], rounds: int, n_connections: int | None = None
     ) -> None:
         """Warm all up, then rounds of saturated load and of one connection, alternating.
 
-        Each round goes the other way round, so that whatever else the machine does falls on all.
+        The order is reversed from round to round, so that other load on the machine falls on all.
         Requests that cost many milliseconds saturate a service from few connections; from more
-        they would be an overload, and be refused as one.
+        they would be an overload, and get 429s.
         """
         n_connections = n_connections or self.plan.n_connections
         for server in servers:
@@ -130,7 +128,7 @@ class Rig:
 
 
 def choose_cores() -> tuple[int | None, int | None]:
-    """A core for the servers and another for the client; None where that can't be had."""
+    """A core for the servers and another for the client; None where there is only one."""
     cores = usable_cores()
     if len(cores) < 2 or not hasattr(os, "sched_setaffinity"):
         return None, None
@@ -138,7 +136,7 @@ def choose_cores() -> tuple[int | None, int | None]:
 
 
 def check_answers(address: Address, bodies: Sequence[dict[str, object]]) -> None:
-    """Check some answers in full: what is fast must also be right, and from the model.
+    """Check some answers in full: they must be right, and from the model.
 
     Raises:
         TargetError: an answer breaks the contract, or isn't the model's own.
@@ -156,12 +154,12 @@ def check_answers(address: Address, bodies: Sequence[dict[str, object]]) -> None
 
 
 def python(module: str) -> list[str]:
-    """The command that serves a module of this room."""
+    """The command that serves a module of this package."""
     return [sys.executable, "-m", module, "--port", "{port}"]
 
 
 def longtail() -> list[str]:
-    """The installed command beside this Python, else the checkout's."""
+    """The installed command next to this Python, else the checkout's."""
     installed = Path(sys.executable).with_name("longtail")
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "longtail"]
 

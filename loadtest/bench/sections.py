@@ -1,4 +1,4 @@
-"""The benchmark's sections in their order, and how one after the other is run and kept."""
+"""The benchmark's sections in their order; runs them one by one and keeps their figures."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the benchmark, with a name of its own.
+    """One part of the benchmark.
 
-    `run` gives figures that go into the one document, beside it `failed`: how many requests (or
-    other things that were counted) went wrong. `describe` says them for people.
+    `run` returns figures for the document, and under `failed` the number of failed requests (or
+    other counted faults). `describe` turns figures into lines for people.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Section:
 
 
 def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
-    """The sections of these names in their order; the catalogue is one for each of its sizes."""
+    """The sections of these names in their order; the catalogue has one for each size."""
     wanted = set(names)
     known = {
         "comparison": Section("comparison", comparison.run, comparison.describe),
@@ -72,9 +72,9 @@ def run_sections(
     document: Figures,
     keep: Callable[[Figures], None],
 ) -> None:
-    """Run what the document doesn't hold yet, and put each section's figures into it.
+    """Run the sections that the document doesn't hold yet, and put their figures into it.
 
-    A section that can't be measured is said to have failed, and the others go on. `keep` is
+    A section that can't be measured is marked as failed, and the others go on. `keep` is
     called with the document after each section. Lines for people go to stdout.
     """
     states: Figures = document.setdefault("sections", {})
@@ -100,7 +100,7 @@ def run_sections(
 
 
 def count_failures(document: Mapping[str, Any]) -> int:
-    """How much went wrong in all sections together."""
+    """Failures of all sections together."""
     return sum(state["failed"] for state in document.get("sections", {}).values())
 
 

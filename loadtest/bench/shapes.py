@@ -34,7 +34,7 @@ def run_lengths(rig: Rig) -> dict[str, Any]:
 
 
 def run_ks(rig: Rig) -> dict[str, Any]:
-    """Several numbers of items asked for."""
+    """Several values of k."""
     bundle = rig.bundle
     user_ids, _ = rig.users(bundle, HISTORY_LENGTH)
     with rig.service(bundle) as child:
@@ -48,7 +48,7 @@ def run_ks(rig: Rig) -> dict[str, Any]:
 
 
 def run_batches(rig: Rig) -> dict[str, Any]:
-    """`POST /recommend/batch` with several numbers of requests; an rps is one of batches."""
+    """`POST /recommend/batch` with several numbers of requests; `rps` counts batches."""
     bundle = rig.bundle
     user_ids, _ = rig.users(bundle, HISTORY_LENGTH)
     with rig.service(bundle) as child:
@@ -60,7 +60,7 @@ def run_batches(rig: Rig) -> dict[str, Any]:
 
 
 def _batched(child: Child, user_ids: list[str], size: int) -> MeasuredServer:
-    # Windows over the users, taken round, so that each batch is another one.
+    # Windows over the users, wrapping around, so that batches differ.
     bodies = [
         {
             "requests": [
@@ -76,7 +76,7 @@ def _measure(
     rig: Rig, servers: Mapping[str, MeasuredServer], n_connections: int | None = None
 ) -> dict[str, Any]:
     with rig.measuring():
-        rig.take_turns(list(servers.values()), rig.plan.survey_rounds, n_connections)
+        rig.alternate(list(servers.values()), rig.plan.survey_rounds, n_connections)
     return {name: figures_of(server) for name, server in servers.items()}
 
 

@@ -1,4 +1,4 @@
-"""Another version takes over, again and again, while requests keep coming."""
+"""Two versions are activated alternately while requests keep coming."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from loadtest.bench.figures import format_ms, percentiles_ms
 from loadtest.bench.measured_server import (
     MeasuredServer,
     expect_items,
-    expect_items_or_refusal,
+    expect_items_or_rejection,
 )
 from loadtest.bench.overload import (
-    EXCLUDED,
     LEAD_SHARE,
+    REJECTED,
     STEADY_CONNECTIONS,
     STEADY_SHARE,
     measure_capacity,
@@ -32,12 +32,12 @@ from loadtest.errors import TargetError
 from loadtest.pacing import Arrivals
 from loadtest.target import Address
 
-SETTLING_S = 0.5  # after the answer to an activation: other workers follow, the old model goes
+SETTLING_S = 0.5  # after an activation's answer: other workers follow, the old model is freed
 
 
 def run(rig: Rig) -> dict[str, Any]:
-    """Two versions of one size are activated in turns at 70 % of the capacity."""
-    bundles = [rig.made.get(MAIN_ITEMS, knowledge=knows) for knows in (True, False)]
+    """Activate two versions of one size alternately at 70 % of the capacity."""
+    bundles = [rig.synthetic.get(MAIN_ITEMS, knowledge=knows) for knows in (True, False)]
     token = secrets.token_urlsafe(18)
     environment = {"LONGTAIL_ADMIN_TOKEN": token}
     # Serving a bundle publishes it, and the folders are shared: afterwards both are there.
@@ -75,14 +75,14 @@ def _swap_under_load(
         Load(address, STEADY_CONNECTIONS) as load,
         Timetable(times_s, activate) as swaps,
     ):
-        # A machine that others use can be overloaded by 70 % of what it did a second ago. What is
-        # then refused in good order is not lost by a swap, and is counted apart.
-        sample = load.keep_pace(server.requests, starts, expect_items_or_refusal(K))
+        # A shared machine can be overloaded by 70 % of its capacity of a second ago. A proper 429
+        # is then not lost by a swap, and is counted separately.
+        sample = load.keep_pace(server.requests, starts, expect_items_or_rejection(K))
     return swaps, sample
 
 
 def activate_version(address: Address, version: str, token: str) -> str | None:
-    """Activate a version; None when it serves now, else what was answered."""
+    """Activate a version; None when it serves now, else the answer as one line."""
     path = f"/admin/models/{quote(version, safe='')}/activate"
     headers = {"Authorization": f"Bearer {token}"}
     try:
@@ -97,7 +97,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Latencies of requests that were due during a swap, and of all others after `lead_s`.
 
-    Refused ones are among neither: they are quick, and would make the others look so.
+    Rejected requests are in neither: they are quick, and would hide slow ones.
     """
     windows = [
         (begun_s - sample.begun_s, ended_s - sample.begun_s + SETTLING_S)
@@ -106,10 +106,10 @@ def summarise(
     during = np.zeros(len(sample.latencies), dtype=np.bool_)
     for begin_s, end_s in windows:
         during |= (sample.starts_s >= begin_s) & (sample.starts_s < end_s)
-    refused = np.asarray(sample.statuses) == EXCLUDED
-    steady = ~during & ~refused & (sample.starts_s >= lead_s)
-    n_refused_during = int((during & refused).sum())
-    during &= ~refused
+    rejected = np.asarray(sample.statuses) == REJECTED
+    steady = ~during & ~rejected & (sample.starts_s >= lead_s)
+    n_rejected_during = int((during & rejected).sum())
+    during &= ~rejected
     figures: dict[str, Any] = {
         "rps": round(rate_rps, 1),
         "n_swaps": len(swaps.done_s),
@@ -117,8 +117,8 @@ def summarise(
         "steady": percentiles_ms(sample.latencies_ms[steady]),
         "during": percentiles_ms(sample.latencies_ms[during])
         | {"max_ms": _longest_ms(sample.latencies_ms[during]), "requests": int(during.sum())},
-        "refused": int(refused.sum()),
-        "refused_during": n_refused_during,
+        "rejected": int(rejected.sum()),
+        "rejected_during": n_rejected_during,
         "failed": sample.n_failed,
         "faults": dict(sample.faults),
         "failed_activations": len(swaps.faults),
@@ -140,8 +140,8 @@ def describe(figures: dict[str, Any]) -> list[str]:
     lines = [
         (
             f"{found['n_swaps']} swaps at {found['rps']:.0f} rps, the slowest activation took "
-            f"{format_ms(longest, 0)} ms; {found['failed']} requests failed, {found['refused']} "
-            f"were refused ({found['refused_during']} of them during a swap)"
+            f"{format_ms(longest, 0)} ms; {found['failed']} requests failed, {found['rejected']} "
+            f"were rejected ({found['rejected_during']} of them during a swap)"
         )
     ]
     for name in ("steady", "during"):

@@ -1,4 +1,4 @@
-"""Looks at a server from aside while it is loaded (memory, CPU time), and does things to it."""
+"""Observes a server under load (memory, CPU time), and calls actions at set times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loadtest.memory import rss_bytes_of
 
 
 class Watch(ABC):
-    """Looks every so often, in a thread; use as a context manager."""
+    """Looks at fixed intervals, in a thread; use as a context manager."""
 
     interval_s: float
 
@@ -28,7 +28,7 @@ class Watch(ABC):
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self.look()  # what happened since the last look counts too
+        self.look()  # includes the time since the last look
 
     @abstractmethod
     def look(self) -> bool:
@@ -41,7 +41,7 @@ class Watch(ABC):
 
 @dataclass
 class MemoryWatch(Watch):
-    """RSS of some processes, of none off Linux; one look takes some 50 µs of the client's time."""
+    """RSS of some processes, Linux only; one look takes some 50 µs of the client's time."""
 
     pids: list[int]
     interval_s: float = 0.5
@@ -58,7 +58,7 @@ class MemoryWatch(Watch):
         return True
 
     def summary(self) -> dict[str, int]:
-        """RSS at the start, at the end, and the most there was; empty off Linux."""
+        """RSS at the start, at the end and at most; empty where it isn't Linux."""
         if not self.rss_bytes:
             return {}
         return {
@@ -73,8 +73,8 @@ class CpuWatch(Watch):
     """How busy a server is.
 
     Attributes:
-        read: answers the CPU seconds that the server has used so far, None where nobody knows.
-        seen: what it answered, after the second of perf_counter when it did.
+        read: returns the CPU seconds that the server has used so far, None where unknown.
+        seen: pairs of a second of perf_counter and the CPU seconds used by then.
     """
 
     read: Callable[[], float | None]
@@ -90,7 +90,7 @@ class CpuWatch(Watch):
         return True
 
     def shares(self, edges_s: Sequence[float]) -> list[float]:
-        """Of one core, between each two edges in seconds of perf_counter; [] if none was seen."""
+        """Share of one core between consecutive edges (seconds of perf_counter); [] if unknown."""
         if not self.seen:
             return []
         times_s, used_s = zip(*self.seen, strict=True)
@@ -104,10 +104,9 @@ class Timetable:
 
     Attributes:
         times_s: when each call is due, in seconds after the beginning.
-        action: what is called, with the number of the call from 0 on; None when all went well,
-            else what didn't.
+        action: called with the number of the call, from 0 on; returns None, or a fault.
         done_s: beginning and end of each call, in seconds of perf_counter.
-        faults: what went wrong.
+        faults: the faults that actions returned.
     """
 
     times_s: list[float]

@@ -1,4 +1,4 @@
-"""Several workers: what they answer together, one copy of the table, metrics that add up."""
+"""Several workers: throughput together, one copy of the table, metrics that add up."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ANSWERED = re.compile(
 
 
 def run(rig: Rig) -> dict[str, Any]:
-    """The same with one worker and with two, not pinned: all cores are the servers' and ours."""
+    """Measure one worker and two, not pinned: client and servers share all cores."""
     n_items = rig.plan.largest_items
-    if (reason := rig.made.why_not(n_items)) is not None:
+    if (reason := rig.synthetic.why_not(n_items)) is not None:
         print_line(f"  left out: {reason}")
         return {"workers": {"left_out": reason}, "failed": 0}
-    files = BundleFiles(rig.made.get(n_items, trained=True))
+    files = BundleFiles(rig.synthetic.get(n_items, trained=True))
     user_ids, _ = rig.users(files.folder, HISTORY_LENGTH)
     bodies: list[dict[str, object]] = [{"user_id": user_id, "k": K} for user_id in user_ids]
     found: dict[str, Any] = {"n_items": n_items, "table_bytes": files.table.nbytes}
@@ -71,8 +71,8 @@ def _measure(rig: Rig, server: MeasuredServer) -> dict[str, Any]:
 def memory_of_workers(child: Child) -> dict[str, int]:
     """Memory of all processes of the service together; `table_pss_bytes` is the item table's part.
 
-    Where workers share one copy, the PSS of the table is no more than its size however many
-    they are, and the PSS of all grows by what each worker has for itself only.
+    Where workers share one copy, the PSS of the table is no more than its size for any number of
+    workers, and the PSS of all grows by each worker's private memory only.
     """
     if sys.platform != "linux":
         return {}
@@ -86,10 +86,10 @@ def memory_of_workers(child: Child) -> dict[str, int]:
 
 
 def count_in_metrics(address: Address) -> int:
-    """Answers to `POST /recommend` that `GET /metrics` has counted, whichever worker gave them.
+    """Answers to `POST /recommend` that `GET /metrics` has counted, of all workers.
 
-    An answer is counted just after it is sent, so its caller may be here before: what is counted
-    is looked at until it stands still.
+    An answer is counted just after it is sent, perhaps after its caller has it: the count is read
+    until it no longer changes.
 
     Raises:
         TargetError: there are no such metrics.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from loadtest.answers import (
-    describe_refusal,
+    describe_failure,
     find_event_fault,
     find_recommend_fault,
     find_similar_fault,
@@ -43,7 +43,7 @@ def test_an_answer_as_in_the_contract_has_no_fault() -> None:
         ({"user_id": "197"}, "user_id is '197'"),
         ({"items": GOOD["items"][:1]}, "1 items instead of 2"),
         ({"items": None}, "no list of items instead of 2"),
-        ({"items": [GOOD["items"][0]] * 2}, "item 2 says it has rank 1"),
+        ({"items": [GOOD["items"][0]] * 2}, "item 2 is labelled rank 1"),
         ({"timings_ms": {"total": 1.0}}, "timings_ms has no features"),
         ({"timings_ms": None}, "timings_ms is missing"),
     ],
@@ -67,10 +67,10 @@ def test_an_item_without_a_score_is_a_fault(score: object) -> None:
     assert find_recommend_fault(200, answer, k=2) == "item 2 has no score"
 
 
-def test_a_refusal_is_told_in_the_services_own_words() -> None:
+def test_a_failed_answer_is_described_in_the_services_own_words() -> None:
     assert find_recommend_fault(429, {"detail": "too busy"}, k=2) == "status 429: too busy"
     assert find_recommend_fault(502, None, k=2) == "status 502"
-    assert len(describe_refusal(500, {"detail": "x" * 1_000})) < 200
+    assert len(describe_failure(500, {"detail": "x" * 1_000})) < 200
 
 
 def test_similar_items_and_events_are_checked_too() -> None:

@@ -18,7 +18,7 @@ from loadtest.bench.figures import find_interval
 from loadtest.bench.measured_server import (
     MeasuredServer,
     expect_items,
-    expect_items_or_refusal,
+    expect_items_or_rejection,
 )
 from loadtest.bench.plan import QUICK
 from loadtest.bench.rig import Rig, choose_cores
@@ -80,7 +80,7 @@ def test_the_echo_against_itself_has_a_ratio_of_about_one(echo: Child, tmp_path:
     one, other = asked(echo), asked(echo)
     rig = Rig(PLAN, tmp_path)
     with rig.measuring():
-        rig.take_turns((one, other), PLAN.rounds)
+        rig.alternate((one, other), PLAN.rounds)
         for server in (one, other):
             server.keep_pace(50, 0.5)
     figures = summarise(one, other)
@@ -109,12 +109,12 @@ def test_wrong_answers_are_counted_and_do_not_make_a_server_look_fast(echo: Chil
     server.saturate(2, 0.1)
     assert server.n_failed > 0
     assert server.rps == [0.0]
-    if sys.platform == "linux":  # all the time that it took is said, though nothing came of it
+    if sys.platform == "linux":  # CPU time is reported, though no answer was right
         assert server.cpu_us[0] >= 10_000
 
 
-def test_a_refusal_is_right_only_when_it_says_when_to_come_back() -> None:
-    expect = expect_items_or_refusal(1)
+def test_a_429_is_right_only_with_retry_after() -> None:
+    expect = expect_items_or_rejection(1)
     head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\ncontent-length: 2"
     assert expect(429, head, b"{}") is None
     assert expect(429, b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2", b"{}") == (
@@ -134,7 +134,7 @@ def test_an_interval_covers_the_mean_and_shrinks_with_agreement() -> None:
     assert find_interval([0.6]) is None
 
 
-def test_a_server_that_does_not_start_is_one_line_with_its_own_words() -> None:
+def test_a_server_that_does_not_start_gives_one_line_with_its_own_message() -> None:
     with (
         pytest.raises(TargetError, match="broken ended with exit code 3: no such thing"),
         Child("broken", [sys.executable, "-c", "import sys; print('no such thing'); sys.exit(3)"]),
@@ -142,6 +142,8 @@ def test_a_server_that_does_not_start_is_one_line_with_its_own_words() -> None:
         pass
 
 
-def test_what_is_no_bundle_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_no_bundle_gives_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--bundle", str(tmp_path / "b")]) == 1
-    assert f"{tmp_path / 'b'} is no bundle" in capsys.readouterr().err
+    assert f"{tmp_path / 'b'} is not a bundle" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_three_times_the_capacity_is_offered_in_the_middle_and_nowhere_else() ->
     assert starts_s[-1] < PHASES.ends_s[-1] == 7
 
 
-def test_an_overload_is_told_by_phase_and_by_answer() -> None:
+def test_an_overload_is_described_by_phase_and_by_answer() -> None:
     sample = make_sample(
         *[(0.1, 200, 70.0), (0.2, 429, 70.0)],  # connections were just being opened
         *[(0.41 + at / 10, 200, 2.0) for at in range(16)],
@@ -60,14 +60,14 @@ def test_an_overload_is_told_by_phase_and_by_answer() -> None:
     figures = summarise_overload(PHASES, sample)
     assert figures["steady"] == {"p50_ms": 2.0, "p99_ms": 2.0, "p99_9_ms": 2.0, "rps": 10.0}
     assert figures["accepted"]["share"] == 0.4  # of 250 due, 50 of which were never sent
-    assert figures["refused"]["share"] == 0.4
-    assert figures["refused"]["p99_ms"] == 4.0
-    assert figures["refused"]["from_sending"]["p99_ms"] == 3.0
+    assert figures["rejected"]["share"] == 0.4
+    assert figures["rejected"]["p99_ms"] == 4.0
+    assert figures["rejected"]["from_sending"]["p99_ms"] == 3.0
     assert figures["p99_to_steady"] == 3.0
     assert figures["unsent"] == 50
     assert figures["late_ms"]["p50_ms"] == 1.0
     assert figures["found_no_connection"] == 100
-    assert (figures["refused_before"], figures["refused_after"]) == (1, 1)
+    assert (figures["rejected_before"], figures["rejected_after"]) == (1, 1)
     assert figures["offered_rps"] == round(250 / 3, 1)
     assert figures["recovery"]["p99_ms_by_second"] == [9.0, 3.0]
 
@@ -94,7 +94,7 @@ def test_a_swap_lasts_from_the_call_until_it_has_settled() -> None:
     assert figures["activation_ms"] == [pytest.approx(200, abs=0.1)]
 
 
-def test_what_a_busy_machine_refuses_is_not_lost_by_a_swap_and_is_told_apart() -> None:
+def test_429s_of_a_busy_machine_are_not_lost_by_a_swap_and_counted_separately() -> None:
     swaps = Timetable([1.0], lambda _: None)
     swaps.done_s = [(1_001.0, 1_001.2)]
     sample = make_sample(
@@ -102,11 +102,11 @@ def test_what_a_busy_machine_refuses_is_not_lost_by_a_swap_and_is_told_apart() -
     )
     sample.faults["status 500"] = 1
     figures = summarise_swaps(swaps, sample, 70.0)
-    assert (figures["failed"], figures["refused"], figures["refused_during"]) == (1, 3, 2)
+    assert (figures["failed"], figures["rejected"], figures["rejected_during"]) == (1, 3, 2)
     assert figures["faults"] == {"status 500": 1}
     assert figures["during"]["requests"] == 1
     assert (figures["steady"]["p99_ms"], figures["during"]["p99_ms"]) == (4.0, 8.0)
-    assert "1 requests failed, 3 were refused (2 of" in describe_swaps({"swap": figures})[0]
+    assert "1 requests failed, 3 were rejected (2 of" in describe_swaps({"swap": figures})[0]
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
@@ -119,7 +119,7 @@ def test_percentiles_of_nothing_are_none() -> None:
     assert percentiles_ms(np.empty(0)) == dict.fromkeys(("p50_ms", "p99_ms", "p99_9_ms"))
 
 
-def test_a_timetable_calls_in_time_and_keeps_what_went_wrong() -> None:
+def test_a_timetable_calls_in_time_and_keeps_faults() -> None:
     calls: list[int] = []
 
     def act(number: int) -> str | None:
@@ -151,13 +151,13 @@ def test_memory_is_watched_while_it_grows() -> None:
         assert found["end_bytes"] < found["max_bytes"]
 
 
-def test_how_busy_a_server_was_is_told_between_any_two_moments() -> None:
+def test_cpu_shares_are_known_between_any_two_moments() -> None:
     watch = CpuWatch(lambda: None, seen=[(10.0, 1.0), (10.5, 1.5), (12.0, 1.5), (13.0, 2.5)])
     assert watch.shares([10.0, 11.0, 12.0, 13.0]) == [0.5, 0.0, 1.0]
     assert CpuWatch(lambda: None).shares([0.0, 1.0]) == []
 
 
-def test_how_busy_this_process_is_is_read_while_it_works() -> None:
+def test_cpu_time_of_this_process_is_read_while_it_works() -> None:
     with CpuWatch(time.process_time, interval_s=0.005) as watch:
         time.sleep(0.02)
         begun_s, used_s = time.perf_counter(), time.process_time()
@@ -171,7 +171,7 @@ def test_how_busy_this_process_is_is_read_while_it_works() -> None:
     assert idle < busy
 
 
-def test_where_the_time_went_is_told_second_by_second() -> None:
+def test_cpu_shares_are_reported_second_by_second() -> None:
     sample = make_sample((0.5, 200, 2.0), (5.5, 200, 9.0), (6.5, 200, 3.0))
     figures = summarise_overload(PHASES, sample)
     times_s = [1_000.0, 1_002.0, 1_005.0, 1_006.0, 1_007.0]

@@ -36,7 +36,7 @@ PLAN = replace(
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
-    rig = Rig(PLAN, folder, made=TinyBundles(folder / "made"))
+    rig = Rig(PLAN, folder, synthetic=TinyBundles(folder / "synthetic"))
     document: dict[str, Any] = {}
     names = [name for name in NAMES if name not in ("lengths", "batches")]  # as ks
     run_sections(choose_sections(PLAN, names), rig, document, lambda _: None)
@@ -72,15 +72,15 @@ def test_swaps_under_load_lose_no_request(document: dict[str, Any]) -> None:
     swap = document["swap"]
     assert swap["n_swaps"] == PLAN.n_swaps
     assert (swap["faults"], swap["failed"], swap["failed_activations"]) == ({}, 0, 0)
-    # A busy machine may refuse some, which says nothing about swaps; one that answers fewer does.
-    assert swap["during"]["requests"] > swap["refused_during"]
+    # A busy machine may reject some, which tells nothing about swaps; fewer answers would.
+    assert swap["during"]["requests"] > swap["rejected_during"]
 
 
-def test_more_than_the_capacity_is_refused_in_the_right_way(document: dict[str, Any]) -> None:
+def test_requests_above_the_capacity_are_rejected_properly(document: dict[str, Any]) -> None:
     overload = document["overload"]
-    assert overload["failed"] == 0  # so each 429 said when to come back
+    assert overload["failed"] == 0  # so each 429 had Retry-After
     assert overload["offered_rps"] > 2 * overload["capacity_rps"]
-    assert overload["refused"]["rps"] > 0
+    assert overload["rejected"]["rps"] > 0
     assert overload["accepted"]["rps"] > 0
 
 
@@ -91,7 +91,7 @@ def test_metrics_of_two_workers_count_every_request(document: dict[str, Any]) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_memory_is_told(document: dict[str, Any]) -> None:
+def test_memory_is_reported(document: dict[str, Any]) -> None:
     workers, catalogue = document["workers"], document["catalogue"][str(N_ITEMS)]
     assert workers["2"]["processes"] > workers["1"]["processes"]
     assert workers["2"]["pss_bytes"] < workers["2"]["rss_bytes"]

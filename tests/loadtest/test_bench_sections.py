@@ -1,4 +1,4 @@
-"""How sections are run one after the other, kept, and gone on with."""
+"""Sections are run one after the other, kept, and continued."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_figures_come_together_in_one_document_that_is_kept_after_each_section(
     assert "saw ['failed', 'ratio', 'sizes']" in capsys.readouterr().out
 
 
-def test_what_was_done_is_not_done_again_and_what_failed_is(tmp_path: Path) -> None:
+def test_finished_sections_are_kept_and_failed_ones_repeated(tmp_path: Path) -> None:
     document: dict[str, Any] = {
         "ratio": 0.7,
         "sections": {
@@ -57,7 +57,7 @@ def test_what_was_done_is_not_done_again_and_what_failed_is(tmp_path: Path) -> N
     assert (document["ratio"], document["k"], document["failed"]) == (0.7, 1, 0)
 
 
-def test_a_complete_run_is_measured_anew_and_an_incomplete_one_gone_on_with() -> None:
+def test_a_complete_run_is_measured_again_and_an_incomplete_one_continued() -> None:
     document: dict[str, Any] = {"sections": {"one": {"state": "done"}, "other": {"state": "done"}}}
     forget_when_complete(document, ["one", "two"])
     assert set(document["sections"]) == {"one", "other"}
@@ -68,7 +68,7 @@ def test_a_complete_run_is_measured_anew_and_an_incomplete_one_gone_on_with() ->
 def test_figures_of_another_commit_are_not_mixed_in(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fresh = {"commit": "b", "mode": "full", "bundle": "made", "hardware": {"cores": 2}}
+    fresh = {"commit": "b", "mode": "full", "bundle": "synthetic", "hardware": {"cores": 2}}
     out = tmp_path / "bench.json"
     assert kept_figures(out, fresh) is fresh
     out.write_text(json.dumps(fresh | {"ratio": 0.7}))
@@ -77,11 +77,11 @@ def test_figures_of_another_commit_are_not_mixed_in(
     assert kept_figures(out, fresh) is fresh
     assert "measured with another commit" in capsys.readouterr().err
     out.write_text("{}")
-    with pytest.raises(WorkloadError, match="no file of this benchmark's figures"):
+    with pytest.raises(WorkloadError, match="holds no figures of this benchmark"):
         kept_figures(out, fresh)
 
 
-def test_a_run_without_anything_to_measure_says_where_it_ran(tmp_path: Path) -> None:
+def test_a_run_without_anything_to_measure_names_its_machine(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "bench.json"
     figures = run_bench(QUICK, [], out=out)
     assert figures["mode"] == "quick"
@@ -89,7 +89,7 @@ def test_a_run_without_anything_to_measure_says_where_it_ran(tmp_path: Path) -> 
     assert {"commit", "date", "command", "pinned"} <= set(figures)
 
 
-def test_every_section_has_its_place_and_the_catalogue_one_for_each_size() -> None:
+def test_sections_are_in_order_and_the_catalogue_has_one_for_each_size() -> None:
     names = [section.name for section in choose_sections(FULL, NAMES)]
     assert names[: len(NAMES) - 1] == list(NAMES[:-1])
     assert names[len(NAMES) - 1 :] == [f"catalogue of {n}" for n in FULL.catalogue_sizes]

@@ -1,4 +1,4 @@
-"""The benchmark's own client, against servers of plain sockets that do what is to be told apart."""
+"""The benchmark's own client, against servers of plain sockets that misbehave on purpose."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ def test_requests_larger_than_the_socket_buffer_arrive_whole() -> None:
     ("answer", "fault"),
     [
         (b"", "no answer: closed by the server"),
-        (b"HTTP/1.1 200 OK\r\n\r\n", "no answer: an answer without Content-Length"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "no answer: the answer has no Content-Length"),
         (b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno", "503 b'no'"),
         (ANSWER + b"more", "no answer: more bytes than the answer should have"),
     ],
 )
-def test_what_is_no_good_answer_is_a_fault_and_load_goes_on(answer: bytes, fault: str) -> None:
+def test_a_bad_answer_is_a_fault_and_load_goes_on(answer: bytes, fault: str) -> None:
     numbers = iter(range(10**9))
 
     def misbehave_at_times(connection: socket.socket, _: bytes) -> None:
@@ -141,7 +141,7 @@ def test_an_answer_that_never_comes_is_a_fault_in_bounded_time(
     assert dict(sample.faults) == {"no answer within 0.2 s": 2}
 
 
-def test_nobody_there_is_one_clear_line() -> None:
+def test_a_missing_server_gives_one_clear_line() -> None:
     with serving(answer_at_once) as address:
         pass
     with pytest.raises(TargetError, match="does not answer"):
@@ -200,7 +200,7 @@ def test_a_stall_shows_in_the_latency_of_every_request_that_was_due_in_it() -> N
     assert float(np.percentile(closed.latencies_ms, 99)) < 100
 
 
-def test_what_finds_no_connection_for_too_long_is_given_up_and_counted() -> None:
+def test_a_request_without_a_connection_for_too_long_is_given_up_and_counted() -> None:
     def dawdle(connection: socket.socket, _: bytes) -> None:
         time.sleep(0.3)
         connection.sendall(ANSWER)
@@ -215,23 +215,23 @@ def test_what_finds_no_connection_for_too_long_is_given_up_and_counted() -> None
     assert sample.n_failed == 0
     assert sample.starts_s.tolist() == pytest.approx([0.0, 0.25], abs=1e-6)
     assert list(sample.statuses) == [200, 200]
-    # What it waited for the connection is lateness, and not the service's time.
+    # Waiting for the connection is lateness, and not the service's time.
     assert sample.lateness_ms[0] < 20
     assert 30 < sample.lateness_ms[1] < 100
     assert sample.services_ms.tolist() == pytest.approx([300, 300], abs=40)
 
 
 def test_the_head_of_an_answer_is_there_to_be_judged() -> None:
-    refusal = b"HTTP/1.1 429 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+    rejection = b"HTTP/1.1 429 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
     seen: list[tuple[int, bytes, bytes]] = []
 
     def note(status: int, head: bytes, body: bytes) -> None:
         seen.append((status, head, body))
 
     with (
-        serving(lambda connection, _: connection.sendall(refusal)) as address,
+        serving(lambda connection, _: connection.sendall(rejection)) as address,
         Load(address, 1) as load,
     ):
         sample = load.keep_pace([encode_post(address, "/x", {})], [0.0], note)
-    assert seen == [(429, refusal[:-4], b"")]
+    assert seen == [(429, rejection[:-4], b"")]
     assert list(sample.statuses) == [429]

@@ -21,7 +21,7 @@ from tests.loadtest.stand_in import KNOWN_USERS
 pytestmark = pytest.mark.slow
 
 WORKLOAD = Workload(
-    "made",
+    "synthetic",
     tuple(KNOWN_USERS),
     tuple(f"i{number}" for number in range(100)),
     (("i1", "i2", "i3"), ("i4",), tuple(f"i{number}" for number in range(60))),
@@ -73,7 +73,7 @@ def test_a_stall_of_a_second_shows_in_all_requests_that_were_due_in_it(tmp_path:
     assert results["broken_thresholds"][0].endswith("is above --max-p99-ms 500")
 
 
-def test_wrong_answers_fail_the_run_and_are_counted_by_what_is_wrong(tmp_path: Path) -> None:
+def test_wrong_answers_fail_the_run_and_are_counted_by_fault(tmp_path: Path) -> None:
     with start_stand_in("fail") as service:
         code, _, errors, results = run(
             service, tmp_path, "--workload=stateless", "--rate=60", "--duration=1", "--users=5"
@@ -84,7 +84,7 @@ def test_wrong_answers_fail_the_run_and_are_counted_by_what_is_wrong(tmp_path: P
         "recommend session: status 503: not ready": figures["requests"] // 4
     }
     assert "are above --max-failures 0" in errors
-    # What the good answers were made without is counted by its name.
+    # Parts missing from degraded answers are counted by name.
     assert figures["degraded"] == {"features": figures["requests"] - figures["failed"]}
 
 
@@ -125,12 +125,12 @@ def test_ctrl_c_ends_a_run_early_with_the_results_so_far(stand_in: Child, tmp_pa
     child.communicate(timeout=30)
     assert time.monotonic() - begun_s < 10
     figures = json.loads((tmp_path / "r.json").read_bytes())["figures"]
-    # What was not due yet is not held against the service.
+    # Requests that were not due yet don't count against the service.
     assert 0 < figures["requests"] < 1_000
     assert figures["failed"] <= 5
 
 
-def test_another_machine_is_not_loaded_without_its_owners_word(
+def test_another_machine_gets_no_load_without_its_owners_consent(
     stand_in: Child, tmp_path: Path
 ) -> None:
     command = spell_run(stand_in, tmp_path)
@@ -142,7 +142,7 @@ def test_another_machine_is_not_loaded_without_its_owners_word(
     )
 
 
-def test_locust_itself_refuses_another_machine_too(tmp_path: Path) -> None:
+def test_locust_itself_rejects_another_machine_too(tmp_path: Path) -> None:
     WORKLOAD.save(tmp_path / "workload.json")
     done = subprocess.run(
         [

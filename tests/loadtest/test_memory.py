@@ -1,4 +1,4 @@
-"""What a process holds, against what it is known to hold."""
+"""Measured memory of a process against its known memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ sys.stdin.read()
 """
 
 
-def test_two_processes_that_map_one_file_hold_one_copy_of_it(tmp_path: Path) -> None:
+def test_two_processes_that_map_one_file_share_one_copy(tmp_path: Path) -> None:
     path = tmp_path / "table.npy"
     np.save(path, np.ones(SIZE_BYTES // 4, np.float32))
     holders = [
@@ -50,7 +50,7 @@ def test_two_processes_that_map_one_file_hold_one_copy_of_it(tmp_path: Path) -> 
             holder.communicate()
 
 
-def test_memory_that_is_free_is_less_than_there_is() -> None:
+def test_free_memory_is_less_than_all_memory() -> None:
     free = available_bytes()
     assert free is not None
     assert 0 < free < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

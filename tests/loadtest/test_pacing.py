@@ -12,7 +12,7 @@ def starts_of_all(arrivals: Arrivals) -> list[float]:
 
 
 @pytest.mark.parametrize("n_users", [1, 3, 40])
-def test_constant_arrivals_of_all_users_make_one_even_beat(n_users: int) -> None:
+def test_constant_arrivals_of_all_users_are_evenly_spaced(n_users: int) -> None:
     starts = starts_of_all(Arrivals(20, 2.0, n_users, "constant"))
     assert starts == pytest.approx([number / 20 for number in range(40)])
 
@@ -44,6 +44,6 @@ def test_the_same_seed_gives_the_same_starts_and_another_one_others() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"rate_rps": 0}, {"duration_s": 0}, {"n_users": 0}])
-def test_arrivals_that_never_come_are_refused(wrong: dict[str, int]) -> None:
+def test_arrivals_without_rate_duration_or_users_are_rejected(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         Arrivals(**{"rate_rps": 1.0, "duration_s": 1.0, **wrong})

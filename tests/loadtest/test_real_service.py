@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("load")
     catalogue = make_catalogue(n_items=300, n_users=20, history_length=HISTORY_LENGTH)
-    make_bundle(folder / "made-1", catalogue=catalogue)
+    make_bundle(folder / "synthetic-1", catalogue=catalogue, version="synthetic-1")
     return folder
 
 
@@ -38,12 +38,14 @@ def service(folder: Path) -> Iterator[Child]:
         # Other work on the machine must not look like a store that is away.
         "LONGTAIL_STORE_TIMEOUT_MS": "2000",
     }
-    with Child("service", [*command, str(folder / "made-1")], environment=environment) as child:
+    with Child(
+        "service", [*command, str(folder / "synthetic-1")], environment=environment
+    ) as child:
         yield child
 
 
 @pytest.mark.alone
-def test_a_mixed_run_passes_and_tells_everything_about_itself(service: Child, folder: Path) -> None:
+def test_a_mixed_run_passes_and_documents_itself(service: Child, folder: Path) -> None:
     """Without a workload file: users and sessions come from the served version's bundle."""
     done = subprocess.run(
         [
@@ -66,9 +68,9 @@ def test_a_mixed_run_passes_and_tells_everything_about_itself(service: Child, fo
     assert figures["degraded"] == {}
     assert set(figures["by_request"]) >= {"recommend visitor", "event"}
     assert set(figures["served_by"]) == {"model", "popular"}
-    assert set(figures["model_versions"]) == {"made-1"}
-    assert results["workload_source"] == "bundle made-1"
-    assert results["bundle_version"] == "made-1"
+    assert set(figures["model_versions"]) == {"synthetic-1"}
+    assert results["workload_source"] == "bundle synthetic-1"
+    assert results["bundle_version"] == "synthetic-1"
     assert results["execution_provider"]
     assert results["hardware"]["cores"] >= 1
     assert results["hardware"]["memory_bytes"] > 0
@@ -87,10 +89,10 @@ def test_a_workload_can_be_gathered_from_the_service_itself(service: Child) -> N
     assert workload.user_ids == ("u1",)
     assert len(workload.item_ids) >= 100
     assert len(workload.histories) == 20
-    assert workload.source == "service, version made-1"
+    assert workload.source == "service, version synthetic-1"
 
 
 def test_the_benchmarks_users_are_answered_by_the_model(service: Child, folder: Path) -> None:
-    user_ids, lengths = find_users_by_length(folder / "made-1", HISTORY_LENGTH, 20)
+    user_ids, lengths = find_users_by_length(folder / "synthetic-1", HISTORY_LENGTH, 20)
     assert set(lengths) == {HISTORY_LENGTH}
     check_answers(service.address, [{"user_id": user_id, "k": 10} for user_id in user_ids])

@@ -1,4 +1,4 @@
-"""Recall, judged of servers that are known to find all, or nine of ten."""
+"""Recall of servers that are known to find all, or nine of ten."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Spoil = Callable[[list[tuple[str, float]]], list[tuple[str, float]]]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalogue, BundleFiles]:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalogue, BundleFiles]:
     catalogue = make_catalogue(n_items=400, n_users=12)
-    folder = tmp_path_factory.mktemp("recall") / "made-1"
+    folder = tmp_path_factory.mktemp("recall") / "synthetic-1"
     make_bundle(folder, catalogue=catalogue)
     return catalogue, BundleFiles(folder)
 
 
 @contextmanager
 def serving(catalogue: Catalogue, spoil: Spoil = lambda ranked: ranked) -> Iterator[Address]:
-    """Answers as the service would, by exact scores; `spoil` has the last word on the ranking."""
+    """Answers as the service would, by exact scores; `spoil` may change the ranking at the end."""
     rows_of = {catalogue.ids.id_of(row): row for row in range(1, len(catalogue.ids) + 1)}
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
@@ -88,42 +88,48 @@ def ask_three_ways(address: Address, files: BundleFiles) -> tuple[list[float], b
     return [recall for recall, _ in found], judge.agrees_with_golden(files.golden)
 
 
-def test_who_finds_all_has_a_recall_of_one(made: tuple[Catalogue, BundleFiles]) -> None:
-    with serving(made[0]) as address:
-        assert ask_three_ways(address, made[1]) == ([1.0, 1.0, 1.0], True)
+def test_a_server_that_finds_all_has_a_recall_of_one(
+    synthetic: tuple[Catalogue, BundleFiles],
+) -> None:
+    with serving(synthetic[0]) as address:
+        assert ask_three_ways(address, synthetic[1]) == ([1.0, 1.0, 1.0], True)
 
 
-def test_who_misses_the_fourth_best_finds_nine_of_ten(made: tuple[Catalogue, BundleFiles]) -> None:
-    with serving(made[0], lambda ranked: ranked[:3] + ranked[4:]) as address:
-        recalls, agrees = ask_three_ways(address, made[1])
+def test_a_server_that_misses_the_fourth_best_finds_nine_of_ten(
+    synthetic: tuple[Catalogue, BundleFiles],
+) -> None:
+    with serving(synthetic[0], lambda ranked: ranked[:3] + ranked[4:]) as address:
+        recalls, agrees = ask_three_ways(address, synthetic[1])
     # The excluded are what the server itself returned, so among the rest is the one it missed.
     assert recalls[:2] == [0.9, 0.9]
     assert recalls[2] < 1.0
     assert agrees
 
 
-def test_short_answers_are_counted(made: tuple[Catalogue, BundleFiles]) -> None:
-    histories = list(read_histories(made[1].folder, ["u1", "u2"]).values())
-    with serving(made[0], lambda ranked: ranked[:7]) as address:
-        judge = Judge(address, made[1], histories)
+def test_short_answers_are_counted(synthetic: tuple[Catalogue, BundleFiles]) -> None:
+    histories = list(read_histories(synthetic[1].folder, ["u1", "u2"]).values())
+    with serving(synthetic[0], lambda ranked: ranked[:7]) as address:
+        judge = Judge(address, synthetic[1], histories)
         assert judge.recall([Question(history) for history in histories], 10) == (0.7, 2)
 
 
-def test_scores_that_are_no_products_are_noticed(made: tuple[Catalogue, BundleFiles]) -> None:
+def test_scores_that_are_no_products_are_noticed(synthetic: tuple[Catalogue, BundleFiles]) -> None:
     """Else a service could rank by anything and be told that it ranks well."""
-    squared = Catalogue(**{**vars(made[0]), "table": made[0].table ** 3})
-    histories = list(read_histories(made[1].folder, ["u1"]).values())
+    squared = Catalogue(**{**vars(synthetic[0]), "table": synthetic[0].table ** 3})
+    histories = list(read_histories(synthetic[1].folder, ["u1"]).values())
     with (
         serving(squared) as address,
         pytest.raises(TargetError, match="no products of item rows with one vector"),
     ):
-        Judge(address, made[1], histories)
+        Judge(address, synthetic[1], histories)
 
 
-def test_an_excluded_item_that_comes_back_is_an_error(made: tuple[Catalogue, BundleFiles]) -> None:
-    history = read_histories(made[1].folder, ["u1"])["u1"]
-    with serving(made[0], lambda ranked: [(history[0], 99.0), *ranked]) as address:
-        judge = Judge(address, made[1], [history])
+def test_an_excluded_item_that_comes_back_is_an_error(
+    synthetic: tuple[Catalogue, BundleFiles],
+) -> None:
+    history = read_histories(synthetic[1].folder, ["u1"])["u1"]
+    with serving(synthetic[0], lambda ranked: [(history[0], 99.0), *ranked]) as address:
+        judge = Judge(address, synthetic[1], [history])
         with pytest.raises(TargetError, match=f"{history[0]} was excluded but returned"):
             judge.recall([Question(history)], 10)
 

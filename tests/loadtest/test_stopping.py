@@ -28,7 +28,7 @@ def serves(process: psutil.Process) -> bool:
 def test_a_run_that_is_stopped_leaves_nothing_running(
     tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    bundle = TinyBundles(tmp_path / "made").get(N_ITEMS)
+    bundle = TinyBundles(tmp_path / "synthetic").get(N_ITEMS)
     run = subprocess.Popen(
         [sys.executable, "-m", "loadtest.bench", "--only=comparison", f"--bundle={bundle}"],
         env={**os.environ, "TMPDIR": str(tmp_path)},

@@ -24,7 +24,7 @@ def test_this_machine_is_a_target(url: str, address: Address) -> None:
 @pytest.mark.parametrize(
     "url", ["http://example.org:8000", "http://192.0.2.7", "http://127.0.0.1.example.org"]
 )
-def test_another_machine_needs_its_owners_word(url: str) -> None:
+def test_another_machine_needs_its_owners_consent(url: str) -> None:
     with pytest.raises(TargetError, match="--i-own-this-host"):
         parse_target(url)
     assert parse_target(url, owned=True).host in url
@@ -41,6 +41,6 @@ def test_another_machine_needs_its_owners_word(url: str) -> None:
         "http://127.0.0.1@example.org/",
     ],
 )
-def test_what_is_not_a_base_url_is_refused_with_its_text(url: str) -> None:
+def test_a_text_that_is_no_base_url_is_rejected_and_named(url: str) -> None:
     with pytest.raises(TargetError):
         parse_target(url, owned=True)

@@ -30,7 +30,7 @@ def test_percentiles_are_latencies_that_were_measured() -> None:
     assert set(summarise_ms([]).values()) == {None}
 
 
-def test_figures_count_what_was_asked_and_how_it_was_answered() -> None:
+def test_figures_count_requests_and_kinds_of_answers() -> None:
     figures = figures_of([1.0, 2.0, 3.0, 4.0], faults=1, unsent=1)
     assert figures["due"] == 5
     assert figures["requests"] == 4

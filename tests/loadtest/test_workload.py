@@ -25,7 +25,7 @@ HOUR_S = 3_600.0
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """The plain files of a bundle with four users (one of them without a history)."""
-    folder = tmp_path / "made-1"
+    folder = tmp_path / "synthetic-1"
     folder.mkdir()
     (folder / "item_ids.json").write_text(json.dumps(["a", "b", "c ç"]))
     (folder / "user_ids.json").write_text(json.dumps(["u1", "u2", "u3", "empty"]))
@@ -59,23 +59,23 @@ def test_a_workload_is_read_as_it_was_written(bundle: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"source": "x"}', '{"source":"x","item_ids":[1]}'])
-def test_a_file_that_is_no_workload_is_refused_by_name(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_workload_is_rejected_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "broken.json"
     path.write_text(content)
     with pytest.raises(WorkloadError, match=r"broken\.json"):
         Workload.load(path)
 
 
-def test_a_folder_that_is_no_bundle_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_bundle_is_rejected_by_name(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match=tmp_path.name):
         read_bundle_workload(tmp_path)
     with pytest.raises(WorkloadError, match=tmp_path.name):
         find_users_by_length(tmp_path, 50, 1)
 
 
-def test_draws_are_seeded_and_favour_what_is_popular() -> None:
+def test_draws_are_seeded_and_favour_popular_items() -> None:
     workload = Workload(
-        "made",
+        "synthetic",
         tuple(f"u{n}" for n in range(50)),
         tuple(f"i{n}" for n in range(100)),
         (("a", "b", "c", "d"), ("e",)),
@@ -95,14 +95,14 @@ def test_draws_are_seeded_and_favour_what_is_popular() -> None:
 
 def test_drawn_histories_are_beginnings_of_real_ones_of_all_lengths() -> None:
     real = ("a", "b", "c", "d")
-    draws = Draws(Workload("made", (), ("a",), (real,)), seed=0)
+    draws = Draws(Workload("synthetic", (), ("a",), (real,)), seed=0)
     histories = [draws.history() for _ in range(200)]
     assert all(history == list(real[: len(history)]) for history in histories)
     assert {len(history) for history in histories} == {1, 2, 3, 4}
 
 
 def test_session_lengths_scatter_around_their_mean() -> None:
-    draws = Draws(Workload("made", (), ("a",), (("a",),)), seed=0)
+    draws = Draws(Workload("synthetic", (), ("a",), (("a",),)), seed=0)
     lengths = [draws.session_length() for _ in range(5_000)]
     assert min(lengths) == 1
     assert 7 < sum(lengths) / len(lengths) < 9
@@ -123,14 +123,14 @@ def test_the_command_makes_a_file_from_a_bundle(
 ) -> None:
     out = tmp_path / "w.json"
     assert main(["--bundle", str(bundle), "--out", str(out)]) == 0
-    assert Workload.load(out).source == "bundle made-1"
+    assert Workload.load(out).source == "bundle synthetic-1"
     assert "3 users, 3 items, 3 histories" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "source", [["--bundle", "nowhere"], ["--url", "http://example.org"], ["--url", "nonsense"]]
 )
-def test_the_command_says_in_one_line_what_is_wrong(
+def test_the_command_reports_errors_in_one_line(
     source: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*source, "--out", str(tmp_path / "w.json")]) == 1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadtest.bench.bundles import MadeBundles
+from loadtest.bench.bundles import SyntheticBundles
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 N_ITEMS = 300
 
 
-class TinyBundles(MadeBundles):
-    """Real bundles, made without torch."""
+class TinyBundles(SyntheticBundles):
+    """Real bundles, created without torch."""
 
     def get(self, n_items: int, *, knowledge: bool = True, trained: bool = False) -> Path:
         folder = self.folder / f"tiny-{knowledge}-{trained}"
