@@ -1,4 +1,4 @@
-"""What is known of each item beside its id: named columns, aligned with the id map."""
+"""Item attributes: named columns, aligned with the id map."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ AttributeKind = Literal["text", "list", "number"]
 AttributeValue = str | list[str] | int | float | None
 
 MAX_INTEGER = 2**53
-"""Larger integers are not told apart by what compares them, here or in a browser."""
-# A column with more different values than this hardly repeats itself: titles, descriptions.
+"""Larger integers lose digits as float64, here and in a browser."""
+# A column with more distinct values than this (titles, descriptions) hardly repeats any.
 _MAX_SHARED = 65_536
 
 
@@ -36,7 +36,7 @@ def _fits(kind: AttributeKind, value: object) -> bool:
         return False
     if isinstance(value, int):
         return abs(value) <= MAX_INTEGER
-    # JSON has no NaN and no infinity, and no filter could answer for them.
+    # JSON has no NaN and no infinity, and no filter could compare them.
     return isinstance(value, float) and math.isfinite(value)
 
 
@@ -47,13 +47,13 @@ def _show(value: object) -> str:
 
 
 def _share(values: list[AttributeValue]) -> list[AttributeValue]:
-    """The same values, equal ones as one object: a large catalogue says most things many times."""
+    """The same values, equal ones as one object: a large catalogue repeats most values."""
     known: dict[str | tuple[str, ...], AttributeValue] = {}
-    for place, value in enumerate(values):
+    for row, value in enumerate(values):
         if isinstance(value, str):
-            values[place] = known.setdefault(value, value)
+            values[row] = known.setdefault(value, value)
         elif isinstance(value, list):
-            values[place] = known.setdefault(tuple(value), value)
+            values[row] = known.setdefault(tuple(value), value)
         if len(known) > _MAX_SHARED:
             break
     return values
@@ -150,7 +150,7 @@ class ItemAttributes:
         }
 
     def extended(self, rows: Sequence[Mapping[str, AttributeValue]]) -> ItemAttributes:
-        """Attributes with new items behind the present ones, which stay as they are.
+        """Attributes with new items appended; the present ones stay as they are.
 
         Raises:
             InputError: a row has an attribute that the catalogue lacks, or a value of another kind.

@@ -1,4 +1,4 @@
-"""A bundle: one folder that holds all a version needs to answer, and can prove it is whole."""
+"""A bundle: one folder with all files of a version, which are checked against its manifest."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 
 
 def no_pause() -> None:
-    """Do nothing between two steps; a loader that gives way to requests does something."""
+    """Do nothing between two steps; a loader that yields the CPU to requests passes another one."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Bundle:
         Args:
             folder: the bundle's.
             verify: compare each file's sha256 and check all that is in them, which takes seconds
-                where a bundle is large; else only what headers and sizes tell.
-            pause: called now and then meanwhile.
+                where a bundle is large; else only headers and sizes.
+            pause: called between steps.
 
         Raises:
             BundleUnavailable: a file isn't there, or can't be read now.
@@ -115,7 +115,7 @@ class Bundle:
         return bundle
 
     def _check_names(self) -> None:
-        """Whether the files that the rest of the manifest speaks of are in its list of files."""
+        """Check that the manifest lists the files of the parts it describes, and no others."""
         manifest = self.manifest
         has_retriever, has_outliers = False, False
         if manifest.retriever:
@@ -171,11 +171,11 @@ class Bundle:
             check_layout(self.folder / name, self._array(name), dtype, shape)
 
     def check_contents(self, pause: Pause = no_pause) -> None:
-        """Check all that a request, or the replay of the golden ones, would run into.
+        """Check everything that a request or a golden request depends on.
 
         Raises:
             BundleUnavailable: a file can't be read now.
-            BundleError: naming the file, and what is wrong with it.
+            BundleError: a file is wrong; the message names it and the fault.
         """
         for name in (MODEL, TEXT_ENCODER):
             if self.has(name):
@@ -295,7 +295,7 @@ class Bundle:
             yield user_id, UserHistory(histories.items[span], histories.timestamps[span])
 
     def report(self) -> dict[str, Any]:
-        """The offline report that was made with the bundle.
+        """The offline report of the bundle.
 
         Raises:
             BundleError: the bundle holds none.
@@ -309,8 +309,8 @@ class Bundle:
         """Copy the bundle, under another version if given.
 
         Raises:
-            BundleError: there is something at `folder` already, or a file is not what the manifest
-                says; nothing stays behind then.
+            BundleError: there is something at `folder` already, or a file differs from the
+                manifest; nothing is left behind then.
         """
         with BundleWriter(folder) as writer:
             for name in self.manifest.files:
@@ -322,14 +322,14 @@ class Bundle:
 
 
 class BundleWriter:
-    """Writes a bundle beside its place and moves it there when it is whole.
+    """Writes a bundle under a temporary name and moves it into place when it is complete.
 
         with BundleWriter(folder) as writer:
             writer.add("model.onnx", path)
             writer.write("golden.json", lambda path: path.write_text(...))
             bundle = writer.finish(version=..., model=..., ...)
 
-    Left without `finish`, nothing stays behind.
+    Without `finish`, nothing is left behind.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -361,7 +361,7 @@ class BundleWriter:
 
         Args:
             version: of the bundle.
-            expected: what another manifest says of the files.
+            expected: another manifest's entries of the files.
             fields: the manifest's other fields.
 
         Raises:
@@ -373,7 +373,7 @@ class BundleWriter:
         }
         for name, entry in (expected or {}).items():
             if files.get(name) != entry:
-                raise BundleError(f"{self.folder / name}: is not what the manifest says of it")
+                raise BundleError(f"{self.folder / name}: differs from the manifest")
         Manifest(version=version, files=files, **fields).save(self._partial / MANIFEST)
         Bundle.open(self._partial, verify=False).check_contents()
         self._partial.replace(self.folder)

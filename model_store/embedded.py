@@ -1,7 +1,7 @@
 """The embedded store: a real Valkey server as a child process, with persistence.
 
 Used when LONGTAIL_REDIS_URL is unset. It listens on a Unix socket in its folder, so no port is
-open, and everything else sees a URL like any other. A second process (`longtail publish` beside a
+open, and everything else sees a URL like any other. A second process (`longtail publish` next to a
 running service) finds the server of the first through the folder and uses it.
 """
 
@@ -38,12 +38,12 @@ Fsync = Literal["always", "everysec"]
 
 
 def store_folder() -> Path:
-    """Where the embedded store keeps its data: LONGTAIL_STORE_DIR, else `store/` beside this."""
+    """Data folder of the embedded store: LONGTAIL_STORE_DIR, else `store/` in this package."""
     return Path(os.environ.get("LONGTAIL_STORE_DIR") or Path(__file__).parent / "store")
 
 
 class EmbeddedStore:
-    """One Valkey server a folder, started by whoever comes first.
+    """One Valkey server for each folder, started by the first process.
 
         with EmbeddedStore(folder) as store:
             connect(store.url)
@@ -102,7 +102,7 @@ class EmbeddedStore:
         self._watch.start()
 
     def stop(self) -> None:
-        """End the server if it is our child, letting it write what it holds."""
+        """End the server if it is our child; it writes its data first."""
         self._ended.set()
         if self._watch:
             self._watch.join()
@@ -201,7 +201,7 @@ class EmbeddedStore:
 
 @contextlib.contextmanager
 def running_store(url: str | None) -> Iterator[str]:
-    """The URL of a store to use: the one given, or the embedded one for as long as this lasts."""
+    """The URL of the given store, or of an embedded one that runs within the context."""
     if url:
         yield url
         return

@@ -1,14 +1,14 @@
-"""Everything that can go wrong in a way a person can act on, as one tree.
+"""Errors that a person can cause or fix, as one tree.
 
     LongtailError
-    ├── InputError        a file or a value that somebody gave can't be used
+    ├── InputError        a given file or value can't be used
     │   └── InvalidField      a field of a request can't be used
     ├── ConfigError       a setting or a recipe is wrong
     ├── BundleError       a bundle is damaged, or of another schema
-    │   └── BundleUnavailable   it can't be read just now; it may be possible later
-    ├── RegistryError     a version is unknown, or not in a state for what was asked
+    │   └── BundleUnavailable   it can't be read now; a later attempt may succeed
+    ├── RegistryError     a version is unknown, or in the wrong state for the command
     ├── NotReady          no model is loaded that could answer
-    └── StoreError        the store refused or answered nonsense
+    └── StoreError        the store rejected a command or holds something unreadable
         └── StoreAway     the store can't be reached (yet, or any more)
 
 The message is one line that names the thing and the value; commands print it and exit with 1.
@@ -18,20 +18,20 @@ from __future__ import annotations
 
 
 class LongtailError(Exception):
-    """Root of all errors that a person can cause or mend; the message is one line."""
+    """Root of all errors that a person can cause or fix; the message is one line."""
 
 
 class InputError(LongtailError):
-    """A file or a value that somebody gave can't be used."""
+    """A given file or value can't be used."""
 
 
-class InvalidField(InputError):  # noqa: N818 - names what it is about
+class InvalidField(InputError):  # noqa: N818 - names its subject
     """A field of a request can't be used.
 
     Attributes:
         field: its path in the request, as in `filters.year.any`.
-        value: what was given.
-        message: what is wrong with it.
+        value: the given value.
+        message: its fault.
     """
 
     def __init__(self, field: str, value: object, message: str) -> None:
@@ -39,7 +39,7 @@ class InvalidField(InputError):  # noqa: N818 - names what it is about
         self.field, self.value, self.message = field, value, message
 
     def within(self, place: str) -> InvalidField:
-        """The same error, named from outside: `place` comes before the field."""
+        """The same error with the path of an enclosing field: `place` comes before the field."""
         return InvalidField(f"{place}.{self.field}", self.value, self.message)
 
 
@@ -56,7 +56,7 @@ class BundleUnavailable(BundleError):  # noqa: N818 - reads as a state, as Store
 
 
 class RegistryError(LongtailError):
-    """A version is unknown, or not in a state for what was asked."""
+    """A version is unknown, or in the wrong state for the command."""
 
 
 class NotReady(LongtailError):  # noqa: N818 - reads as a state, not as a fault of the caller
@@ -64,7 +64,7 @@ class NotReady(LongtailError):  # noqa: N818 - reads as a state, not as a fault 
 
 
 class StoreError(LongtailError):
-    """The store refused a command or holds something unreadable."""
+    """The store rejected a command or holds something unreadable."""
 
 
 class StoreAway(StoreError):  # noqa: N818 - reads as a state, not as a fault of the caller

@@ -19,7 +19,9 @@ _COPIED_BYTES, _HASHED_BYTES = 4 << 20, 1 << 20
 
 
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
-    """Write beside `path`, flush to disk, then rename: a kill leaves the old file or the new one.
+    """Write a temporary file, flush it to disk and rename it to `path`.
+
+    A kill leaves the old file or the new one.
 
     `content` is the bytes, or a function that writes them into the open file.
     """
@@ -47,7 +49,7 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy a file's bytes to a path where there is none yet.
 
     Where the file system can share blocks until one of the two is written to (btrfs, XFS), nothing
-    is copied. Never a hard link: whoever changes one file would change the other.
+    is copied. Never a hard link: a change of one file would change the other.
     """
     with source.open("rb") as read, target.open("xb") as written:
         try:

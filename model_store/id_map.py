@@ -17,7 +17,7 @@ from model_store.reading import read_json
 from model_store.texts import is_encodable
 
 PADDING_INDEX = 0
-# Fewer ids at once are looked up one by one: a table takes as long for one as for a hundred.
+# Fewer ids are looked up one by one: a table takes as long for one as for a hundred.
 FEWEST_TOGETHER = 250
 # The dictionary of a smaller map is in the processor's caches.
 FEWEST_IN_TABLE = 50_000
@@ -28,7 +28,7 @@ class IdMap:
 
     Args:
         ids: in the order of their item_index.
-        table: of the first of them, for those who look up many at once.
+        table: of the first ids, for look-ups of many at once.
 
     Raises:
         InputError: an id is given twice.
@@ -96,11 +96,11 @@ class IdMap:
         return self._ids[item_index - 1]
 
     def extended(self, new_ids: Iterable[str]) -> IdMap:
-        """A map with further ids behind the present ones; present indices stay."""
+        """A map with further ids appended; present indices stay."""
         return IdMap((*self._ids, *new_ids), self._table)
 
     def with_table(self) -> IdMap:
-        """The same, ready for many look-ups at once; itself where it is so small that none help.
+        """The same map with a table for many look-ups at once; itself where it is small.
 
         Takes half a second and 28 MB for a million ids of seven letters.
         """
@@ -134,7 +134,7 @@ def read_ids(path: Path) -> list[str]:
 
     Raises:
         BundleUnavailable: the file can't be read now.
-        BundleError: it holds something else, or an id that can't be sent to anybody.
+        BundleError: it holds something else, or an id that JSON can't carry.
     """
     ids = read_json(path, "a readable list of ids")
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):

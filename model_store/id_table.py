@@ -1,8 +1,8 @@
-"""Many item ids looked up at once, where a dictionary of millions would be walked in vain.
+"""Looks up many item ids at once, faster than a dictionary of millions.
 
-Each look-up in a large dictionary is a walk through memory that is in no cache: the slot, the
-entry, the key, the number, one after the other, for one id after the other. Here all ids of a
-request take each step together, in arrays, so the processor waits for many of them at a time.
+Each look-up in a large dictionary reads memory that is in no cache: the slot, the entry, the key
+and the number, one after the other, for one id after the other. Here all ids of a request take each
+step together, in arrays, so the processor waits for many of them at a time.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Indices = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
 WORD_BYTES = 8
-# Ids are looked at by the word. What is kept of one of which so many bytes are the id's own:
+# Ids are compared word by word. The mask of a word in which 0 … 8 bytes belong to the id:
 OWN_BYTES = np.array([(1 << (8 * n)) - 1 for n in range(WORD_BYTES + 1)], dtype=np.uint64)
 MAX_BYTES = 64
-# An id that finds its bucket full is left to the dictionary: among ids that hash well, none.
+# An id whose bucket is full is left to the dictionary; with a good hash that is none.
 MAX_IN_BUCKET = 16
 # The constants of splitmix64 (Steele, Lea and Flood, 2014).
 GOLDEN, MIX, SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
@@ -32,12 +32,12 @@ GOLDEN, MIX, SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9
 
 @dataclass(frozen=True)
 class Layout:
-    """Ids in UTF-8, one behind the other, a zero byte behind each.
+    """Ids in UTF-8, each followed by a zero byte.
 
     Attributes:
         text: uint8.
-        begins: where each begins, int64 [N].
-        lengths: bytes of each, int64 [N].
+        begins: offset of each id, int64 [N].
+        lengths: bytes of each id, int64 [N].
     """
 
     text: Bytes
@@ -61,18 +61,18 @@ class Layout:
 class IdTable:
     """Item indices by the bytes of the ids.
 
-    What it answers is right: an id is compared byte by byte with the one that has its hash. It
-    need not know all of them: very long ids, those with the hash of another, and those that are
-    one too many in their bucket are left out.
+    A found index is right: an id is compared byte by byte with the one of its hash. The table
+    need not hold all ids: very long ones, those that share a hash, and those that don't fit into
+    their bucket are left out.
 
     Attributes:
-        text: uint8, all ids in UTF-8, a zero byte behind each.
-        begins: uint32, or int64 where that is too little, [N]; where each id begins.
+        text: uint8, all ids in UTF-8, each followed by a zero byte.
+        begins: uint32, or int64 where that is too small, [N]; offset of each id.
         hashes: uint64, sorted.
         indices: int32, the item_index of each hash.
         buckets: int32; where the hashes with the same first bits begin.
-        width: hashes in the fullest bucket, MOST_IN_BUCKET at most.
-        n_words: of the longest id.
+        width: hashes in the fullest bucket, at most MAX_IN_BUCKET.
+        n_words: words of the longest id.
     """
 
     text: Bytes
@@ -103,7 +103,7 @@ class IdTable:
         buckets = np.zeros((1 << n_bits) + 1, dtype=np.int32)
         np.cumsum(counts, out=buckets[1:])
         width = int(np.clip(counts.max(), 1, MAX_IN_BUCKET))
-        # The last bucket is read as if it were full; 0 is nobody's item_index.
+        # The last bucket is read as if it were full; 0 is no item's index.
         hashes = np.concatenate([hashes, np.zeros(width, dtype=np.uint64)])
         indices = np.concatenate([indices, np.zeros(width, dtype=np.int32)])
         is_short = len(layout.text) <= np.iinfo(np.uint32).max
@@ -117,17 +117,17 @@ class IdTable:
             return np.zeros(len(ids), dtype=np.int32)
         words = list(_words(layout.text, layout.begins, layout.lengths, self.n_words))
         hashes = _hash(layout.lengths, words)
-        places = self.buckets[_first_bits(hashes, len(self.buckets).bit_length() - 1)]
-        window = self.hashes[places[:, np.newaxis] + np.arange(self.width)]
-        found: Indices = self.indices[places + (window == hashes[:, np.newaxis]).argmax(axis=1)]
+        starts = self.buckets[_first_bits(hashes, len(self.buckets).bit_length() - 1)]
+        window = self.hashes[starts[:, np.newaxis] + np.arange(self.width)]
+        found: Indices = self.indices[starts + (window == hashes[:, np.newaxis]).argmax(axis=1)]
         found[~self._are(found, layout.lengths, words)] = 0
         return found
 
     def _are(self, found: Indices, lengths: Positions, words: Sequence[Words]) -> Flags:
-        """Whether each item found has the very id that was asked for."""
+        """Whether each found item has exactly the requested id."""
         begins = self.begins[found - 1].astype(np.int64)
         ends = np.minimum(begins + lengths, len(self.text) - 1)
-        # A zero byte behind it: else these are but the first letters of a longer id.
+        # Followed by a zero byte: else this is only the beginning of a longer id.
         are: Flags = (found > 0) & (lengths <= self.n_words * WORD_BYTES) & (self.text[ends] == 0)
         for own, asked in zip(_words(self.text, begins, lengths, self.n_words), words, strict=True):
             are &= own == asked
@@ -136,11 +136,11 @@ class IdTable:
 
 def _words(text: Bytes, begins: Positions, lengths: Positions, n_words: int) -> Iterator[Words]:
     """The first, second … word of all ids, uint64 [n] each; zeros where an id has ended."""
-    n_places = len(text) - WORD_BYTES + 1
-    by_place = np.ndarray((n_places,), dtype="<u8", buffer=text, strides=(1,))
+    n_offsets = len(text) - WORD_BYTES + 1
+    by_offset = np.ndarray((n_offsets,), dtype="<u8", buffer=text, strides=(1,))
     for first in range(0, n_words * WORD_BYTES, WORD_BYTES):
-        places = np.minimum(begins + first, n_places - 1)
-        yield by_place[places] & OWN_BYTES[np.clip(lengths - first, 0, WORD_BYTES)]
+        offsets = np.minimum(begins + first, n_offsets - 1)
+        yield by_offset[offsets] & OWN_BYTES[np.clip(lengths - first, 0, WORD_BYTES)]
 
 
 def _hash(lengths: Positions, words: Iterable[Words]) -> Words:

@@ -1,8 +1,8 @@
-"""The order in which a retriever looks into its lists: the build measures it, the service keeps it.
+"""The order in which a retriever searches its lists; the build and the service share it.
 
-The score of an item is that of its list's centre, and what the item's distance from the centre
-adds. In a wide list that can be much, so that among the best thousand items there are some whose
-lists' centres rank anywhere. Each centre is therefore given the credit of its list's spread.
+The score of an item is that of its list's centre plus a part from its distance to the centre. In
+a wide list that part can be large, so some of the best thousand items are in lists whose centres
+rank low. Each centre's score is therefore raised in proportion to its list's standard deviation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Floats = npt.NDArray[np.float32]
 def measure_list_stds(
     lengths: Floats, list_ids: npt.NDArray[np.uint16], centres: Floats, n_lists: int
 ) -> Floats:
-    """How far from its centre each list's items lie: float32 [n_lists], 0 for an empty list.
+    """Standard deviation of each list's items, per coordinate: float32 [n_lists], 0 if empty.
 
-    Root mean square of a coordinate, as lengths alone tell it: that of the rows less that of the
-    centre. Exact where the centre is the items' mean.
+    Computed from lengths alone: mean square of the rows less that of the centre. Exact where the
+    centre is the mean of the items.
 
     Args:
         lengths: float32 [M], of the items' rows.
-        places: uint16 [M], the list of each.
+        list_ids: uint16 [M], the list of each row.
         centres: float32 [n_lists, D].
     """
     counts = np.maximum(1, np.bincount(list_ids, minlength=n_lists))
@@ -36,13 +36,13 @@ def measure_list_stds(
 def rank_lists(
     centre_scores: Floats, user: Floats, list_stds: Floats, spread_weight: float
 ) -> Floats:
-    """What lists are ranked by: float32 [n_lists].
+    """The scores that lists are ranked by: float32 [n_lists].
 
     Args:
         centre_scores: float32 [n_lists], `centres @ user`.
         user: float32 [D].
-        spreads: float32 [n_lists], see `measure_spreads`.
-        reach: so many standard deviations of the items' scores around their centre's.
+        list_stds: float32 [n_lists], see `measure_list_stds`.
+        spread_weight: standard deviations added to a centre's score.
     """
     if spread_weight == 0:
         return centre_scores

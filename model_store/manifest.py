@@ -1,4 +1,4 @@
-"""What a bundle states about itself: `manifest.json`, schema version 2."""
+"""A bundle's manifest, `manifest.json`, schema version 2."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from model_store.texts import shorten
 
 SCHEMA_VERSION = 2
 MAX_ITEMS = 2**31 - 2
-"""What an int32 can count, padding included."""
+"""The largest count in an int32, padding included."""
 MAX_LENGTH = 10_000
-"""Items that a request's history can have."""
+"""Longest history of a request, in items."""
 MAX_SIZE = 65_536
 Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -90,7 +90,7 @@ class ModelInfo(_Frozen):
 
     @classmethod
     def of_sequence_graph(cls, name: str, embedding_size: int, max_length: int) -> ModelInfo:
-        """What every exported sequence graph takes and gives; B, L and N are free."""
+        """The inputs and outputs of every exported sequence graph; B, L and N are free."""
         inputs, outputs = _sequence_tensors(embedding_size)
         return cls(
             name=name,
@@ -115,7 +115,7 @@ def _sequence_tensors(embedding_size: int) -> tuple[tuple[Tensor, ...], tuple[Te
 
 
 def _layout(tensor: Tensor) -> tuple[str, str, tuple[int | None, ...]]:
-    """What two tensors must have in common; a free dimension may have any name."""
+    """The comparable part of a tensor; a free dimension may have any name."""
     shape = tuple(size if isinstance(size, int) else None for size in tensor.shape)
     return tensor.name, tensor.dtype, shape
 
@@ -167,7 +167,7 @@ class Manifest(_Frozen):
 
     schema_version: Literal[2] = 2
     kind: Literal["sequential"] = Field(
-        "sequential", description="what answers: a network over a user's history"
+        "sequential", description="kind of model: a network over a user's history"
     )
     version: str
     created_at: Name
@@ -178,7 +178,7 @@ class Manifest(_Frozen):
     n_users: int = Field(ge=0, le=MAX_ITEMS)
     files: dict[str, FileEntry]
     metrics: dict[str, FiniteFloat]
-    inputs: dict[str, str] = Field(description="sha256 of what the bundle was made from")
+    inputs: dict[str, str] = Field(description="sha256 of the files that the bundle was built from")
     configuration: dict[str, Any]
     code_revision: Annotated[str, StringConstraints(max_length=500)]
 
@@ -228,15 +228,15 @@ class Manifest(_Frozen):
 
 
 def _upgraded(document: Any, path: Path) -> Any:
-    """The document as the present schema has it.
+    """The document in the present schema.
 
     Raises:
-        BundleError: it is of a schema that can't be brought up to the present one.
+        BundleError: its schema can't be converted to the present one.
     """
     if not isinstance(document, dict) or document.get("schema_version") != 1:
         return document
     if document.get("retriever") is not None:
-        # The files of a retriever have other names since.
+        # A retriever's files were renamed.
         raise BundleError(
             f"{path}: schema version 1 with a retriever can't be read any more; "
             "run `longtail build` again"

@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 _BATCH = 500
 T = TypeVar("T")
 Report = Callable[[str, int, int], None]
-"""Called as (what, done, total) while something long goes on."""
+"""Called as (name of the work, done, total) during long work."""
 
 
 def bundles_folder() -> Path:
-    """Where published bundles lie: LONGTAIL_BUNDLES_DIR, else `bundles/` beside this file."""
+    """The folder of published bundles: LONGTAIL_BUNDLES_DIR, else `bundles/` in this package."""
     return Path(os.environ.get("LONGTAIL_BUNDLES_DIR") or Path(__file__).parent / "bundles")
 
 
@@ -58,7 +58,7 @@ def publish(
 
     Raises:
         BundleError: the bundle is damaged.
-        StoreAway: the store can't be reached; what was copied stays and is reused next time.
+        StoreAway: the store can't be reached; the copied bundle stays and is reused next time.
     """
     bundle = _place(source, folder)
     with store_errors():
@@ -94,7 +94,7 @@ def _place(source: Bundle, folder: Path) -> Bundle:
             if Manifest.load(manifest).files == source.manifest.files:
                 return Bundle.open(manifest.parent)
         except BundleError as error:
-            log.warning("passing over a broken bundle: %s", error)
+            log.warning("ignoring a broken bundle: %s", error)
     version = source.version
     if (folder / version).exists():
         version = next_version(folder, datetime.now(UTC).date())
@@ -150,7 +150,7 @@ def publish_fresh(
     Running services pick them up within a second; nothing is retrained or restarted.
 
     Returns:
-        For each such version, how many of the items it didn't know.
+        For each such version, the number of items that were new to it.
 
     Raises:
         InputError: no published version uses this encoder, or a vector isn't finite.

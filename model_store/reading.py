@@ -1,4 +1,4 @@
-"""Reading the files of a bundle: whatever goes wrong is one error that names the file."""
+"""Reads the files of a bundle; every failure is one error that names the file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from model_store.texts import first_line
 
 @contextmanager
 def bundle_errors(path: Path, problem: str) -> Iterator[None]:
-    """Turn exceptions into ours: what may pass (no file, the disk, memory), and what can't.
+    """Turn exceptions into BundleUnavailable (no file, disk, memory) or, if lasting, BundleError.
 
     Args:
-        path: what is read.
-        problem: in a few words, what is wrong with it where reading it fails for good.
+        path: the file that is read.
+        problem: a few words for the message of a BundleError.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def read_json(path: Path, what: str = "readable JSON") -> Any:
 
     Raises:
         BundleUnavailable: the file can't be read now.
-        BundleError: it holds no JSON; `what` should be there.
+        BundleError: it holds no JSON; the message names the expected content, `what`.
     """
     with bundle_errors(path, f"not {what}"):
         return json.loads(path.read_bytes())

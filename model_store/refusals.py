@@ -1,4 +1,4 @@
-"""Error replies of the store: what they are about, and one line that says what to do.
+"""Error replies of the store: their kind, and one line about the remedy.
 
 An error reply begins with a code (`READONLY You can't write against a read only replica.`).
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 
 _CODE = re.compile(r"^([A-Z]{2,})\b")
-# Before Redis 7 the reason why a script failed stood inside a general error.
+# Before Redis 7 a general error contained the reason why a script failed.
 _IN_SCRIPT = re.compile(r"@user_script.*?-([A-Z]{2,})\b")
 
 READ_ONLY = "READONLY"
 
-# These say something about the whole store. Any other error is about one key or one command.
+# These concern the whole store. Any other error concerns one key or one command.
 WHOLE_STORE = frozenset(
     {
         READ_ONLY,
@@ -41,7 +41,7 @@ def code_of(message: str) -> str:
 
 
 def explain(message: str) -> str:
-    """One line about an error reply, with the setting that mends it where there is one."""
+    """One line about an error reply, with the setting that fixes it where there is one."""
     line = " ".join(message.split())
     setting = _SETTINGS.get(code_of(message))
     return f"the store refused: {line}" + (f" ({setting})" if setting else "")

@@ -35,7 +35,7 @@ def connect(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn the client's exceptions into ours: away, or refused."""
+    """Turn the client's exceptions into StoreAway or StoreError."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -45,7 +45,7 @@ def store_errors() -> Iterator[None]:
 
 
 def _with_code(error: redis.RedisError) -> str:
-    """The error reply as the store sent it: the client takes the code of some away."""
+    """The error reply as the store sent it: the client removes the code of some."""
     message = str(error)
     for kind, code in _CODES.items():
         if isinstance(error, kind) and code_of(message) != code:

@@ -1,4 +1,4 @@
-"""Texts that come from files: whether they can be sent on, and how they are shown in a message."""
+"""Texts from files: whether UTF-8 can carry them, and how a message shows them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def is_encodable(text: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, as part of a message: one line of at most 300 characters."""
-    # A system's error names its file, as whoever reports it does.
+    """The message of an exception, as one line of at most 300 characters."""
+    # An OSError names its file, and so does the caller.
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = text.strip().splitlines()
     return shorten(lines[0] if lines else type(error).__name__)
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, in characters that every log can take."""
+    """The beginning of a text, with characters that every log can show."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -138,7 +138,7 @@ def test_a_copy_of_a_damaged_bundle_is_not_made(bundle: Bundle, bundles: Path) -
     content = bytearray(table.read_bytes())
     content[-1] ^= 1
     table.write_bytes(content)
-    with pytest.raises(BundleError, match=r"item_table\.npy: is not what the manifest says"):
+    with pytest.raises(BundleError, match=r"item_table\.npy: differs from the manifest"):
         bundle.copy_to(bundles / "made-2")
     assert [path.name for path in bundles.iterdir()] == ["made-1"]
 
