@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +14,32 @@ import numpy as np
 from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.errors import BundleError
-from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo
+from model_store.manifest import EncoderInfo, ModelInfo
 from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
-from offline.stage_files import VECTORS, read_vectors
+from offline.revision import code_revision
+from offline.stages.data import DataArtifact
+from offline.stages.encoding import EncodingArtifact
+from offline.stages.evaluation import EvaluationArtifact
+from offline.stages.export import ExportArtifact
+from offline.stages.recommender import RecommenderArtifact
+from offline.stages.text_encoder import TextEncoderArtifact
 
 
 @dataclass(frozen=True)
 class BundleParts:
-    """The artifacts that a bundle is made of; `model` is the one that was exported."""
+    """The artifacts that a bundle is made of; `recommender` is the one that was exported."""
 
-    data: Artifact
-    vectors: Artifact
-    encoder: Artifact
-    model: Artifact
-    report: Artifact
-    exported: Artifact
+    data: DataArtifact
+    encoding: EncodingArtifact
+    text_encoder: TextEncoderArtifact
+    recommender: RecommenderArtifact
+    evaluation: EvaluationArtifact
+    exported: ExportArtifact
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of each part, for the manifest."""
-        return {part.folder.name: part.fingerprint for part in self.__dict__.values()}
+        return {part.name: part.fingerprint for part in self.__dict__.values()}
 
 
 def write_bundle(
@@ -75,50 +78,50 @@ def _is_current(folder: Path, parts: BundleParts) -> bool:
 
 def gather_files(parts: BundleParts) -> dict[str, Path]:
     """Where each file of the bundle lies, by its name there."""
-    data = parts.data
-    retriever = files.RETRIEVER_FILES if read_retriever(parts) else ()
+    data, encoder, exported = parts.data, parts.text_encoder, parts.exported
+    retriever = files.RETRIEVER_FILES if exported.retriever() else ()
     return {
-        **{name: parts.exported.path(name) for name in retriever},
-        files.MODEL: parts.exported.path("model.onnx"),
-        files.ITEM_TABLE: parts.exported.path("item_table.npy"),
-        files.FRESH_PROJECTION: parts.exported.path("fresh_projection.npy"),
-        files.GOLDEN: parts.exported.path("golden.json"),
-        files.ITEM_IDS: data.path("item_ids.json"),
-        files.ATTRIBUTES: data.path("attributes.json"),
-        files.POPULARITY: parts.model.path("popularity.npy"),
-        files.KNOWLEDGE_VECTORS: parts.vectors.path(VECTORS),
-        files.USER_IDS: data.path("user_ids.json"),
-        files.USER_OFFSETS: data.path("offsets.npy"),
-        files.USER_ITEMS: data.path("items.npy"),
-        files.USER_TIMESTAMPS: data.path("timestamps.npy"),
-        files.TEXT_ENCODER: parts.encoder.path("text_encoder.onnx"),
-        files.TOKENIZER: parts.encoder.path("tokenizer.json"),
-        files.REPORT: parts.report.path("report.json"),
+        **{name: exported.path(name) for name in retriever},
+        files.MODEL: exported.path(exported.MODEL),
+        files.ITEM_TABLE: exported.path(exported.ITEM_TABLE),
+        files.FRESH_PROJECTION: exported.path(exported.FRESH_PROJECTION),
+        files.GOLDEN: exported.path(exported.GOLDEN),
+        files.ITEM_IDS: data.path(data.ITEM_IDS),
+        files.ATTRIBUTES: data.path(data.ATTRIBUTES),
+        files.USER_IDS: data.path(data.USER_IDS),
+        files.USER_OFFSETS: data.path(data.OFFSETS),
+        files.USER_ITEMS: data.path(data.ITEMS),
+        files.USER_TIMESTAMPS: data.path(data.TIMESTAMPS),
+        files.POPULARITY: parts.recommender.path(parts.recommender.POPULARITY),
+        files.KNOWLEDGE_VECTORS: parts.encoding.path(parts.encoding.VECTORS),
+        files.TEXT_ENCODER: encoder.path(encoder.GRAPH),
+        files.TOKENIZER: encoder.path(encoder.TOKENIZER),
+        files.REPORT: parts.evaluation.path(parts.evaluation.REPORT),
     }
 
 
 def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    table = np.load(parts.exported.path("item_table.npy"), mmap_mode="r", allow_pickle=False)
-    model = json.loads(parts.model.path("config.json").read_bytes())
+    exported = parts.exported
+    table = np.load(exported.path(exported.ITEM_TABLE), mmap_mode="r", allow_pickle=False)
+    offsets = np.load(parts.data.path(parts.data.OFFSETS), mmap_mode="r", allow_pickle=False)
+    model = parts.recommender.read_json("config.json")
     rows, size = table.shape
-    report = json.loads(parts.report.path("report.json").read_bytes())
-    test = report["models"][model["name"]]["test"]["all"]
+    test = parts.evaluation.report()["models"][model["name"]]["test"]["all"]
     recipe = configuration["recipe"]
+    encoder_name = name_encoder(
+        recipe["encoding"]["encoder"],
+        parts.text_encoder,
+        is_tuned=bool(recipe["behaviour"]["stages"]),
+    )
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": ModelInfo.of_sequence_graph(model["name"], size, model["config"]["max_length"]),
         "encoder": EncoderInfo(
-            name=name_encoder(
-                recipe["encoding"]["encoder"],
-                parts.encoder,
-                is_tuned=bool(recipe["behaviour"]["stages"]),
-            ),
-            vector_size=read_vectors(parts.vectors).shape[1],
-            has_graph=True,
+            name=encoder_name, vector_size=parts.encoding.vectors().shape[1], has_graph=True
         ),
-        "retriever": read_retriever(parts),
+        "retriever": exported.retriever(),
         "n_items": rows - 1,
-        "n_users": len(np.load(parts.data.path("offsets.npy"), allow_pickle=False)) - 1,
+        "n_users": len(offsets) - 1,
         "metrics": {name: value for name, value in test.items() if value == value},
         "inputs": parts.fingerprints(),
         "configuration": dict(configuration),
@@ -140,25 +143,3 @@ def name_encoder(name: str, encoder: Artifact, *, is_tuned: bool) -> str:
     if is_tuned:
         return f"{name}, tuned {encoder.fingerprint[:12]}"
     return f"{name}, {encoder.fingerprint[:12]}" if Path(name).is_dir() else name
-
-
-def read_retriever(parts: BundleParts) -> RetrieverInfo | None:
-    """What the export says of a retriever, where it made one."""
-    path = parts.exported.path("retriever.json")
-    return RetrieverInfo.model_validate_json(path.read_bytes()) if path.is_file() else None
-
-
-def code_revision() -> str:
-    """The commit this runs from, with `-dirty` if files differ from it; else the version."""
-    root = Path(__file__).parent.parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return described.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return metadata.version("longtail")

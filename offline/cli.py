@@ -275,9 +275,9 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
 
 
 def _run_pretrain_encoder(arguments: argparse.Namespace) -> int:
-    from offline.behaviour.command import pretrain_encoder, read_settings
     from offline.encoding.config import DEFAULT_ENCODER
     from offline.inputs import find_source
+    from offline.pretrain import pretrain_encoder, read_settings
 
     config = read_settings(arguments.settings, epochs=arguments.epochs, seed=arguments.seed)
     sources = [find_source(place, None, None) for place in arguments.data]

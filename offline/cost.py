@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from offline.artifact import Artifact
 from offline.cache import cache_folder
 from offline.data.split import Split
 from offline.encoding.item_vectors import texts_to_encode
@@ -20,7 +19,7 @@ from offline.item_text import item_texts
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.generation import Known, find_known
 from offline.recipe import Recipe
-from offline.stage_files import read_catalogue
+from offline.stages.data import DataArtifact
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def duration(seconds: float) -> str:
 
 
 def expected_costs(
-    pending: Collection[str], data: Artifact, recipe: Recipe, *, regenerate: bool
+    pending: Collection[str], data: DataArtifact, recipe: Recipe, *, regenerate: bool
 ) -> Iterator[Cost]:
     """Costs of those of the pending stages that can take long, and of all of them together.
 
@@ -70,8 +69,7 @@ def expected_costs(
     Raises:
         LongtailError: in one line, what can't be used; the stage would raise it, too.
     """
-    ids, attributes = read_catalogue(data)
-    texts, cache = item_texts(attributes, ids), cache_folder()
+    texts, cache = item_texts(data.attributes(), data.item_ids()), cache_folder()
     known = find_known(texts, recipe.knowledge, cache, regenerate=regenerate)
     writes = recipe.knowledge.generates or regenerate
     costs = []
@@ -84,8 +82,7 @@ def expected_costs(
         costs.append(encoding_cost(texts, known, recipe, cache, writes=writes))
         yield costs[-1]
     if "recommender" in pending:
-        split = Split.load(data.path("split"))
-        costs.append(training_cost(split, len(ids), recipe))
+        costs.append(training_cost(data.split(), data.n_items, recipe))
         yield costs[-1]
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     yield Cost("together", "with what else there is to do somewhat more", seconds)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from offline.artifact import hash_inputs
 from offline.cache import cache_folder
+from offline.fingerprint import hash_inputs
+
+if TYPE_CHECKING:
+    from offline.knowledge.config import KnowledgeConfig
 
 DEFAULT_ITEM_KIND = "item"
 
@@ -27,6 +31,12 @@ class Source:
             InputError: one of them isn't there.
         """
         return hash_inputs([path for path in (self.interactions, self.items) if path])
+
+    def adapt(self, config: KnowledgeConfig) -> KnowledgeConfig:
+        """The choices with the source's word for its items, where they have none of their own."""
+        if config.item_kind != DEFAULT_ITEM_KIND:
+            return config
+        return config.model_copy(update={"item_kind": self.item_kind})
 
 
 def _fetch_movielens_100k(cache: Path) -> Path:

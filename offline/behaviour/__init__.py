@@ -11,5 +11,4 @@ finetuning.py          FT1 and FT2: the next item among all items
 pretraining.py         PT: masked words, and the next item among those of the batch
     masking.py             which tokens are hidden, and the head that guesses them
 stages.py              a build's stages FT1 and FT2 in order
-command.py             `longtail pretrain-encoder`
 """

@@ -10,27 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from model_store.errors import InputError, LongtailError
-from model_store.files import save_array
-from offline.artifact import Artifact, Facts, Stage
+from offline.artifact import Facts
 from offline.benchmark.grid import DataChoice, Entry, Grid
-from offline.build import TRAINING_SOURCES, Build, Log
-from offline.data.split import Cases, Split
+from offline.data.split import Split
 from offline.inputs import Source
-from offline.progress import Progress
-from offline.recommender.recommender import Recommender, TrainingData
-from offline.stage_files import read_catalogue
+from offline.knowledge.config import KnowledgeConfig
+from offline.learning import learn
+from offline.recipe import Recipe
+from offline.stages.data import DataArtifact, DataStage
+from offline.stages.ranks import Ranks, RanksStage
+from offline.stages.recommender import RecommenderArtifact
+from offline.stages.stage import Log, Made, Stage, run_stage
 
 BASELINES = ("popularity", "markov")
-SOURCES = (*TRAINING_SOURCES, "benchmark/cells.py")
 
-Ranks = npt.NDArray[np.int64]
+
+def _say_nothing(_: str) -> None:
+    """What cells share is not worth a line for each of them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class GridRun:
         choice: the data set's part of it.
         source: where its files are.
         root: folder of all its stages.
-        say: told what is going on, a line at a time.
+        log: told what is going on, a line at a time.
         failures: what became of cells that could not be trained, a line each.
     """
 
@@ -77,10 +77,10 @@ class GridRun:
             InputError: the files can't be used, or of them nothing can be held out.
         """
         try:
-            data = replace(self._any_build(), log=self.log).read_data()
+            data = self._read_data(self.log)
         except InputError as error:
             raise InputError(f"data {self.choice.name!r}: {error}") from error
-        return Split.load(data.path("split")), len(read_catalogue(data)[0])
+        return data.split(), data.n_items
 
     def cells(self, only: str | None = None) -> Iterator[Cell]:
         """Baselines, then every entry with every seed: seed by seed, so that what is cut short is
@@ -106,96 +106,46 @@ class GridRun:
                 self.failures.append(f"{name}: {error}")
                 self.log(f"  failed: {error}")
 
-    def _build(self, entry: Entry, seed: int, root: Path) -> Build:
-        recipe = self.grid.recipe_of(self.choice, entry, seed)
-        return Build(self.source, recipe, root, log=lambda _: None)
-
-    def _any_build(self) -> Build:
-        """A build for what all entries have in common."""
-        return self._build(self.grid.entries_on(self.choice.name)[0], 0, self.root)
-
     def _train(self, entry: Entry, seed: int) -> Cell:
-        shared = self._build(entry, seed, self.root)
-        data = shared.read_data()
-        build = replace(shared, root=self.root / _texts_folder(shared))
-        knowledge = build.generate_knowledge(data)
-        tuning = replace(shared, root=self.root / _tuning_folder(shared))
-        vectors = build.encode_items(knowledge, tuning.tune_encoder(data, knowledge))
+        recipe = self.grid.recipe_of(self.choice, entry, seed)
+        asked = self.source.adapt(recipe.knowledge)
         place = self.root / entry.slug / f"seed-{seed}"
-        build = replace(shared, root=place, log=lambda line: self.log(f"  {line}"))
-        trained = build.train(data, vectors)
-        inputs = {"data": data.fingerprint, "recommender": trained.fingerprint}
-        ranked = build.run_stage(
-            Stage("ranks", SOURCES, {"parts": self.grid.parts}, inputs),
-            lambda folder: _rank_network(data, trained, self.grid.parts, folder),
-        )
-        return Cell(entry.name, seed, self._read_ranks(ranked.folder), _training_facts(trained))
+        shared = _shared_folders(recipe, asked)
+
+        def make(stage: Stage[Made]) -> Made:
+            if stage.name in shared:
+                return run_stage(stage, self.root / shared[stage.name], _say_nothing)
+            return run_stage(stage, place, lambda line: self.log(f"  {line}"))
+
+        data = self._read_data()
+        trained = learn(data, recipe, asked, make).recommender
+        (ranks,) = make(RanksStage(data, self.grid.parts, trained)).by_model().values()
+        return Cell(entry.name, seed, ranks, _training_facts(trained))
 
     def _baselines(self) -> Iterator[Cell]:
-        build = self._any_build()
-        data = build.read_data()
-        inputs = {"data": data.fingerprint}
-        ranked = build.run_stage(
-            Stage("baselines", SOURCES, {"parts": self.grid.parts}, inputs),
-            lambda folder: _rank_baselines(data, self.grid.parts, folder),
-        )
-        for name in BASELINES:
-            yield Cell(name, None, self._read_ranks(ranked.path(name)), {})
+        stage = RanksStage(self._read_data(), self.grid.parts)
+        for name, ranks in run_stage(stage, self.root, _say_nothing).by_model().items():
+            yield Cell(name, None, ranks, {})
 
-    def _read_ranks(self, folder: Path) -> dict[str, Ranks]:
-        return {
-            part: np.load(folder / f"{part}.npy", allow_pickle=False) for part in self.grid.parts
-        }
+    def _read_data(self, log: Log = _say_nothing) -> DataArtifact:
+        return run_stage(DataStage(self.source, "leave_one_out", log), self.root, log)
 
 
-def _texts_folder(build: Build) -> str:
-    """A folder for what is known of the items: one for each way to know it."""
-    recipe = build.recipe
-    choices = [build.knowledge_config.model_dump(), recipe.encoding.model_dump()]
-    if recipe.behaviour.stages:
-        choices.append(recipe.behaviour.model_dump())
-    return f"texts-{_digest(choices)}"
-
-
-def _tuning_folder(build: Build) -> str:
-    """A folder for an encoder: one for each way to tune it, whatever else is chosen."""
-    recipe = build.recipe
-    choices = [build.knowledge_config.model_dump(), recipe.behaviour.model_dump()]
-    return f"tuned-{_digest([*choices, recipe.encoding.encoder, recipe.encoding.text])}"
+def _shared_folders(recipe: Recipe, asked: KnowledgeConfig) -> dict[str, str]:
+    """Where stages go that many cells have in common: a folder for each way to know the items, and
+    to tune an encoder, whatever else is chosen."""
+    encoding, tuning = recipe.encoding, recipe.behaviour
+    choices = [asked.model_dump(), encoding.model_dump()]
+    choices += [tuning.model_dump()] if tuning.stages else []
+    texts = f"texts-{_digest(choices)}"
+    of_tuning = [asked.model_dump(), tuning.model_dump(), encoding.encoder, encoding.text]
+    return {"knowledge": texts, "encoding": texts, "behaviour": f"tuned-{_digest(of_tuning)}"}
 
 
 def _digest(choices: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _rank_network(data: Artifact, trained: Artifact, parts: Sequence[str], folder: Path) -> Facts:
-    from offline.recommender.sequential import SequenceRecommender
-
-    split = Split.load(data.path("split"))
-    _save_ranks(SequenceRecommender.load(trained.folder), split, parts, folder)
-    return {}
-
-
-def _rank_baselines(data: Artifact, parts: Sequence[str], folder: Path) -> Facts:
-    from offline.recommender.baselines import Markov, Popularity
-
-    split = Split.load(data.path("split"))
-    training = TrainingData.of_split(split, len(read_catalogue(data)[0]))
-    for name, model in (("popularity", Popularity()), ("markov", Markov())):
-        _save_ranks(model.fit(training), split, parts, folder / name)
-    return {}
-
-
-def _save_ranks(model: Recommender, split: Split, parts: Sequence[str], folder: Path) -> None:
-    from offline.metrics import rank_cases
-
-    cases: dict[str, Cases] = {part: getattr(split, part) for part in parts}
-    with Progress("ranking cases", sum(map(len, cases.values())), "case") as progress:
-        for part, some in cases.items():
-            ranks = rank_cases(model.score, some, k=0, ranked=progress.advance).ranks
-            save_array(folder / f"{part}.npy", ranks)
-
-
-def _training_facts(trained: Artifact) -> Facts:
+def _training_facts(trained: RecommenderArtifact) -> Facts:
     names = ("best_epoch", "best_phase", "ndcg_at_10")
     return {"seconds": trained.facts["epochs_s"]} | {name: trained.facts[name] for name in names}

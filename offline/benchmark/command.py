@@ -14,7 +14,6 @@ from typing import Any
 from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
 from offline.artifact import locked
-from offline.assembly import code_revision
 from offline.benchmark.cells import Cell, GridRun
 from offline.benchmark.grid import Grid, name_of, read_grid
 from offline.benchmark.page import render_page
@@ -22,6 +21,7 @@ from offline.benchmark.plots import plot_curves, plot_entries
 from offline.benchmark.results import describe_data
 from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED, Source, find_source
+from offline.revision import code_revision
 
 _WRITE_EVERY_S = 5.0  # at most: what was trained before comes a hundred cells a minute
 

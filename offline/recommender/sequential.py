@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import write_atomically
-from offline.artifact import fingerprint_of
 from offline.data.histories import Histories, cut_windows, pad_left
 from offline.data.split import Cases
+from offline.fingerprint import fingerprint_of
 from offline.metrics import Scores, ndcg_at_k, rank_cases
 from offline.recommender.backbone import Backbone, CausalBackbone
 from offline.recommender.backbones import new_backbone

@@ -15,11 +15,11 @@ from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.files import save_array, write_atomically
 from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo
-from offline.assembly import code_revision
 from offline.export.graph import export_graph
 from offline.export.parity import Graph
 from offline.export.retriever import build_retriever
 from offline.progress import Progress
+from offline.revision import code_revision
 from offline.synthetic.catalogue import make_attributes, make_ids
 from offline.synthetic.model import MadeModel
 from offline.synthetic.world import Items, World, histories_of_lengths

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offline.artifact import fingerprint_of, hash_sources
 from offline.cache import cache_folder
+from offline.fingerprint import fingerprint_of, hash_code
 from offline.progress import Progress
 from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.losses import sampled_cross_entropy
@@ -39,14 +39,6 @@ _WARM_UP_STEPS = 50
 _FEWEST_STEPS, _MAX_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
 _CHECKPOINT_S = 60.0
 _JUDGED, _K = 500, 10
-SOURCES = (
-    *("synthetic/model.py", "synthetic/training.py", "synthetic/vectors.py", "synthetic/world.py"),
-    *("recommender/backbone.py", "training/seeds.py", "training/checkpoint.py"),
-    *("recommender/dropout.py", "recommender/losses.py", "recommender/negatives.py"),
-    *("recommender/backbones/attention.py", "recommender/backbones/rotation.py"),
-    *("recommender/backbones/sasrec.py", "recommender/backbones/serving_layer.py"),
-    "recommender/backbones/transformer.py",
-)
 
 
 def trained_model(world: World) -> MadeModel:
@@ -54,7 +46,7 @@ def trained_model(world: World) -> MadeModel:
 
     A training that was stopped goes on from its last checkpoint.
     """
-    fingerprint = fingerprint_of(CONFIG, hash_sources(SOURCES), world.n_items, world.seed)
+    fingerprint = fingerprint_of(CONFIG, hash_code(__name__), world.n_items, world.seed)
     path = cache_folder() / "made" / f"{world.n_items}-{world.seed}-{fingerprint[:12]}.safetensors"
     training = _Training(world)
     training.take_up(path)

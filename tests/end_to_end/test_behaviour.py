@@ -15,11 +15,13 @@ from model_store.codecs import decode_vector
 from model_store.embedded import running_store
 from model_store.errors import ConfigError
 from model_store.store import connect
-from offline.artifact import Artifact
-from offline.build import Build
 from offline.encoding.sentence_encoder import SentenceEncoder
 from offline.inputs import find_source
 from offline.recipe import read_recipe
+from offline.stages.behaviour import BehaviourArtifact, BehaviourStage
+from offline.stages.data import DataStage
+from offline.stages.knowledge import KnowledgeStage
+from offline.stages.stage import run_stage
 from tests.offline.behaviour.world import make_encoder, write_data
 
 pytestmark = pytest.mark.slow
@@ -128,17 +130,19 @@ def test_an_encoder_starts_from_a_folder_that_is_part_of_the_fingerprint(
     start = make_encoder(tmp_path / "pretrained", seed=5)
     source = find_source(str(root / "data"), None, None)
     recipe = read_recipe(str(root / "tiny.toml"))
-    said: list[str] = []
+    lines: list[str] = []
 
-    def tune(start: Path) -> Artifact | None:
-        changed = recipe.with_changes(behaviour={"start": str(start), "epochs": 1})
-        work = Build(source, changed, tmp_path / "out", log=said.append)
-        data = work.read_data()
-        return work.tune_encoder(data, work.generate_knowledge(data))
+    def tune(start: Path) -> BehaviourArtifact:
+        tuning = recipe.with_changes(behaviour={"start": str(start), "epochs": 1}).behaviour
+        data = run_stage(DataStage(source, "leave_one_out", lines.append), tmp_path, lines.append)
+        knowledge = run_stage(KnowledgeStage(data, recipe.knowledge), tmp_path, lines.append)
+        name, text = recipe.encoding.encoder, recipe.encoding.text
+        stage = BehaviourStage(data, knowledge, tuning, name, text)
+        return run_stage(stage, tmp_path, lines.append)
 
     first = tune(start)
     assert first == tune(start)
-    assert said[-1] == "behaviour: unchanged"
+    assert lines[-1] == "behaviour: unchanged"
     make_encoder(start, seed=6)
     assert tune(start) != first
     with pytest.raises(ConfigError, match=f"^start = '{tmp_path}': no encoder there"):

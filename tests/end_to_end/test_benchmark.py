@@ -100,7 +100,7 @@ def test_a_grid_is_run_once_and_written(
     # The path is a circle: counts of transitions know it all, popularity nothing.
     assert entries["markov"]["test"]["all"]["hit_rate_at_10"] == 1.0
     assert entries["longer"]["test"]["gain"]["against"] == "short"
-    ranks = [np.load(path) for path in sorted(tmp_path.glob("out/made/longer/*/ranks/test.npy"))]
+    ranks = [np.load(path) for path in sorted(tmp_path.glob("out/made/longer/*/ranks/*/test.npy"))]
     assert len(ranks) == 2
     hit_rate = np.mean([np.mean(of_seed <= 10) for of_seed in ranks])
     assert entries["longer"]["test"]["all"]["hit_rate_at_10"] == pytest.approx(hit_rate)

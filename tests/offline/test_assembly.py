@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from offline.artifact import Artifact
 from offline.assembly import name_encoder
+from offline.stages.text_encoder import TextEncoderArtifact
 
 
-def exported(fingerprint: str) -> Artifact:
-    return Artifact(Path("text_encoder"), fingerprint, {})
+def exported(fingerprint: str) -> TextEncoderArtifact:
+    return TextEncoderArtifact(Path("text_encoder"), fingerprint, {})
 
 
 def test_encoders_have_one_name_only_where_they_are_one(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from model_store.files import hash_file
 from model_store.id_map import IdMap
 from model_store.lists import measure_list_stds
 from model_store.manifest import Probe, RetrieverInfo
-from offline.artifact import Artifact
-from offline.assembly import BundleParts, gather_files, read_retriever
+from offline.assembly import BundleParts, gather_files
 from offline.export.bundle_files import ExportReport, export_model
 from offline.export.config import RetrievalConfig
 from offline.export.probes import NEEDED_RECALL, find_best
@@ -26,6 +25,12 @@ from offline.export.retriever import (
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
+from offline.stages.data import DataArtifact
+from offline.stages.encoding import EncodingArtifact
+from offline.stages.evaluation import EvaluationArtifact
+from offline.stages.export import ExportArtifact
+from offline.stages.recommender import RecommenderArtifact
+from offline.stages.text_encoder import TextEncoderArtifact
 from tests.app.model.retrieved import N_ITEMS, SIZE, make_vectors
 
 FILES = (
@@ -195,10 +200,17 @@ def test_a_large_catalogue_is_exported_with_a_retriever(
 
 def test_the_retriever_goes_into_the_bundle(exported: tuple[Path, ExportReport]) -> None:
     folder, report = exported
-    artifact = Artifact(folder, "", {})
-    parts = BundleParts(*[artifact] * 6)
-    assert read_retriever(parts) == report.retriever
+    artifact = ExportArtifact(folder, "", {})
+    parts = BundleParts(
+        DataArtifact(folder, "", {}),
+        EncodingArtifact(folder, "", {}),
+        TextEncoderArtifact(folder, "", {}),
+        RecommenderArtifact(folder, "", {}),
+        EvaluationArtifact(folder, "", {}),
+        artifact,
+    )
+    assert artifact.retriever() == report.retriever
     assert {name for name in gather_files(parts) if name.startswith("retriever")} == set(FILES)
     (folder / "retriever.json").unlink()
-    assert read_retriever(parts) is None
+    assert artifact.retriever() is None
     assert not {name for name in gather_files(parts) if name.startswith("retriever")}

@@ -1,0 +1,62 @@
+"""From a data set to a fitted recommender: the stages that builds and benchmarks have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from offline.knowledge.config import KnowledgeConfig
+from offline.recipe import Recipe
+from offline.stages.behaviour import BehaviourStage
+from offline.stages.data import DataArtifact
+from offline.stages.encoder_choice import EncoderChoice
+from offline.stages.encoding import EncodingArtifact, EncodingStage
+from offline.stages.knowledge import KnowledgeArtifact, KnowledgeStage
+from offline.stages.recommender import RecommenderArtifact, RecommenderStage
+from offline.stages.stage import Made, Stage
+
+
+class Make(Protocol):
+    """Runs a stage where its artifact isn't current, or only plans it."""
+
+    def __call__(self, stage: Stage[Made]) -> Made:
+        """The stage's artifact."""
+        ...
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was made of a data set, and the text encoder that was used."""
+
+    knowledge: KnowledgeArtifact
+    encoder: EncoderChoice
+    encoding: EncodingArtifact
+    recommender: RecommenderArtifact
+
+
+def learn(
+    data: DataArtifact,
+    recipe: Recipe,
+    asked: KnowledgeConfig,
+    make: Make,
+    *,
+    regenerate: bool = False,
+) -> Learned:
+    """knowledge → behaviour, where the recipe asks for it → encoding → recommender.
+
+    Args:
+        data: the data set.
+        recipe: the choices.
+        asked: how the language model is asked about the data set's items.
+        make: makes each stage's artifact.
+        regenerate: pass over the knowledge that comes with the project.
+    """
+    encoding, tuning = recipe.encoding, recipe.behaviour
+    knowledge = make(KnowledgeStage(data, asked, regenerate))
+    encoder = EncoderChoice.as_it_is(encoding.encoder)
+    if tuning.stages:
+        tuned = make(BehaviourStage(data, knowledge, tuning, encoding.encoder, encoding.text))
+        encoder = tuned.encoder(tuning.items_by)
+    encoded = make(EncodingStage(knowledge, encoding, encoder))
+    fitted = make(RecommenderStage(data, encoded, recipe.recommender, recipe.training))
+    return Learned(knowledge, encoder, encoded, fitted)

@@ -1,0 +1,113 @@
+"""Read, check, number and split the interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from model_store.attributes import ItemAttributes
+from model_store.id_map import IdMap
+from offline.artifact import Artifact, Facts
+from offline.inputs import Source
+from offline.stages.stage import Log, Stage
+
+if TYPE_CHECKING:
+    from offline.data.interactions import Interactions
+    from offline.data.split import Split
+
+SplitName = Literal["leave_one_out", "global_time"]
+
+
+class DataArtifact(Artifact):
+    """Interactions, the catalogue, and how interactions are held out."""
+
+    ITEM_IDS, ATTRIBUTES = "item_ids.json", "attributes.json"
+    USER_IDS, OFFSETS, ITEMS, TIMESTAMPS = (
+        "user_ids.json",
+        "offsets.npy",
+        "items.npy",
+        "timestamps.npy",
+    )
+    SPLIT = "split"
+
+    @property
+    def n_items(self) -> int:
+        """N, of the whole catalogue."""
+        return int(self.facts["items"])
+
+    def item_ids(self) -> IdMap:
+        """External ids of item_index 1..N."""
+        return IdMap.load(self.path(self.ITEM_IDS))
+
+    def attributes(self) -> ItemAttributes:
+        """What the catalogue says of each item."""
+        return ItemAttributes.load(self.path(self.ATTRIBUTES))
+
+    def interactions(self) -> Interactions:
+        """All of them, held-out ones too."""
+        from offline.data.interactions import Interactions
+
+        return Interactions.load(self.folder)
+
+    def split(self) -> Split:
+        """Training part, validation and test cases."""
+        from offline.data.split import Split
+
+        return Split.load(self.path(self.SPLIT))
+
+
+@dataclass(frozen=True)
+class DataStage(Stage[DataArtifact]):
+    """From files to numbered interactions.
+
+    Attributes:
+        source: the files.
+        split: how interactions are held out.
+        log: told what is wrong with rows.
+    """
+
+    source: Source
+    split: SplitName
+    log: Log
+
+    name = "data"
+
+    @property
+    def artifact(self) -> type[DataArtifact]:
+        """See `DataArtifact`."""
+        return DataArtifact
+
+    @property
+    def config(self) -> Facts:
+        """The kind of split."""
+        return {"split": self.split}
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """The files by their content."""
+        return {"files": self.source.fingerprint()}
+
+    def run(self, folder: Path) -> Facts:
+        """Write interactions, catalogue and split.
+
+        Raises:
+            InputError: a file can't be used, or nothing can be held out.
+        """
+        from offline.data.dataset import read_dataset
+        from offline.data.split import SPLITS
+
+        dataset = read_dataset(self.source.interactions, self.source.items)
+        for line in dataset.issues.lines():
+            self.log(f"  {line}")
+        dataset.save(folder)
+        interactions = dataset.interactions
+        split = SPLITS[self.split](interactions)
+        split.need_cases()
+        split.save(folder / DataArtifact.SPLIT)
+        return {
+            "interactions": len(interactions),
+            "users": interactions.n_users,
+            "items": interactions.n_items,
+        }

@@ -1,0 +1,76 @@
+"""Rank every held-out interaction with the model and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offline.artifact import Artifact, Facts
+from offline.stages.data import DataArtifact
+from offline.stages.recommender import RecommenderArtifact
+from offline.stages.stage import Stage
+
+HEADLINE_METRICS = ("hit_rate_at_10", "ndcg_at_10")
+
+
+class EvaluationArtifact(Artifact):
+    """The offline report."""
+
+    REPORT = "report.json"
+
+    def report(self) -> dict[str, Any]:
+        """What report.json holds."""
+        report: dict[str, Any] = self.read_json(self.REPORT)
+        return report
+
+
+@dataclass(frozen=True)
+class EvaluationStage(Stage[EvaluationArtifact]):
+    """From a recommender to its figures.
+
+    Attributes:
+        data: its validation and test cases are ranked.
+        recommender: the model that the report is about.
+        split_name: how the interactions were held out.
+        notes: put on record in the report; no figure depends on them.
+    """
+
+    data: DataArtifact
+    recommender: RecommenderArtifact
+    split_name: str
+    notes: Mapping[str, Any]
+
+    name = "evaluate"
+
+    @property
+    def artifact(self) -> type[EvaluationArtifact]:
+        """See `EvaluationArtifact`."""
+        return EvaluationArtifact
+
+    def run(self, folder: Path) -> Facts:
+        """Write the report and its plots.
+
+        Raises:
+            InputError: a score is NaN.
+        """
+        from offline.evaluate.report import write_report
+        from offline.recommender.baselines import Markov, Popularity
+        from offline.recommender.recommender import Recommender, TrainingData
+
+        split, n_items = self.data.split(), self.data.n_items
+        training = TrainingData.of_split(split, n_items)
+        model = self.recommender.model()
+        models: list[Recommender] = [model, Markov().fit(training), Popularity().fit(training)]
+        report = write_report(
+            {each.name: each for each in models},
+            split,
+            n_items,
+            folder,
+            split_name=self.split_name,
+            facts={**self.notes, "training_seconds": self.recommender.facts["epochs_s"]},
+            training=model.record.to_dict()["epochs"],
+        )
+        figures = report["models"][model.name]["test"]["all"]
+        return {name: round(figures[name], 4) for name in HEADLINE_METRICS}

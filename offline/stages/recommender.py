@@ -1,0 +1,89 @@
+"""Train the recommender, its epoch chosen on validation (SeRALM 4.3)."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_store.files import save_array
+from offline.artifact import Artifact, Facts
+from offline.recommender.config import RecommenderConfig, TrainingConfig
+from offline.stages.data import DataArtifact
+from offline.stages.encoding import EncodingArtifact
+from offline.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from offline.recommender.sequential import SequenceRecommender
+
+CHECKPOINT = "checkpoint"
+
+
+class RecommenderArtifact(Artifact):
+    """A fitted recommender."""
+
+    POPULARITY = "popularity.npy"
+
+    def model(self) -> SequenceRecommender:
+        """The recommender, ready to score."""
+        from offline.recommender.sequential import SequenceRecommender
+
+        return SequenceRecommender.load(self.folder)
+
+
+@dataclass(frozen=True)
+class RecommenderStage(Stage[RecommenderArtifact]):
+    """From interactions and knowledge vectors to a fitted recommender.
+
+    Attributes:
+        data: its training part is learnt from, its validation part chooses the epoch.
+        encoding: of the items.
+        recommender: which model.
+        training: how it is trained.
+    """
+
+    data: DataArtifact
+    encoding: EncodingArtifact
+    recommender: RecommenderConfig
+    training: TrainingConfig
+
+    name = "recommender"
+
+    @property
+    def artifact(self) -> type[RecommenderArtifact]:
+        """See `RecommenderArtifact`."""
+        return RecommenderArtifact
+
+    @property
+    def config(self) -> Facts:
+        """All choices of model and training."""
+        return {
+            "recommender": self.recommender.model_dump(),
+            "training": self.training.model_dump(),
+        }
+
+    def run(self, folder: Path) -> Facts:
+        """Write the model and the items' popularity.
+
+        Raises:
+            InputError: there is nothing to learn from, or the loss diverged.
+            ConfigError: the device asked for is not there, or the network can't be trained so.
+        """
+        from offline.recommender.recommender import TrainingData
+        from offline.recommender.sequential import SequenceRecommender
+
+        data = TrainingData.of_split(self.data.split(), self.data.n_items, self.encoding.vectors())
+        model = SequenceRecommender(self.recommender, self.training)
+        model.fit(data, folder / CHECKPOINT).save(folder)
+        save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))
+        shutil.rmtree(folder / CHECKPOINT)
+        record = model.record
+        return {
+            "best_epoch": record.best_epoch,
+            "best_phase": record.best_phase,
+            "ndcg_at_10": round(record.best_ndcg or 0.0, 4),
+            "epochs_s": round(record.seconds, 2),
+        }

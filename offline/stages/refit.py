@@ -1,0 +1,49 @@
+"""Train again on all interactions, for as many epochs as proved best."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model_store.files import save_array
+from offline.artifact import Facts
+from offline.stages.data import DataArtifact
+from offline.stages.encoding import EncodingArtifact
+from offline.stages.recommender import CHECKPOINT, RecommenderArtifact
+from offline.stages.stage import Stage
+
+
+@dataclass(frozen=True)
+class RefitStage(Stage[RecommenderArtifact]):
+    """From a chosen recommender to one that has seen the held-out interactions too.
+
+    Attributes:
+        data: all of it is learnt from.
+        encoding: of the items.
+        chosen: the recommender whose choices are repeated.
+    """
+
+    data: DataArtifact
+    encoding: EncodingArtifact
+    chosen: RecommenderArtifact
+
+    name = "refit"
+
+    @property
+    def artifact(self) -> type[RecommenderArtifact]:
+        """See `RecommenderArtifact`."""
+        return RecommenderArtifact
+
+    def run(self, folder: Path) -> Facts:
+        """Write the model and the items' popularity."""
+        from offline.recommender.recommender import TrainingData
+
+        data = TrainingData.of_everything(self.data.interactions(), self.encoding.vectors())
+        model = self.chosen.model().refit(data, folder / CHECKPOINT)
+        model.save(folder)
+        save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))
+        shutil.rmtree(folder / CHECKPOINT)
+        return {"epochs": model.record.n_trained}

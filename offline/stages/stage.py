@@ -1,0 +1,96 @@
+"""A stage of the offline path: what decides its result, and how it is made.
+
+A stage runs in a partial folder, which is moved to its place when it is whole. Its fingerprint
+covers its name, its code, its configuration and the fingerprints of its inputs; a folder with the
+same fingerprint is used again, one with another is made anew. A stage that was killed finds what it
+had written in its partial folder, if nothing it depends on has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from offline.artifact import Artifact, Facts, begin, finish
+from offline.fingerprint import hash_code
+
+Log = Callable[[str], None]
+"""Told what is going on, a line at a time."""
+Made = TypeVar("Made", bound=Artifact)
+
+
+@dataclass(frozen=True)
+class Stage(ABC, Generic[Made]):
+    """One step. A subclass is a frozen dataclass; fields that are artifacts are its inputs.
+
+    Attributes:
+        name: of the stage and of its folder.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def artifact(self) -> type[Made]:
+        """What its result offers to later stages."""
+
+    @property
+    def config(self) -> Facts:
+        """The choices that decide the result, as JSON values."""
+        return {}
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Fingerprints of all that it reads, by name."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        return {value.name: value.fingerprint for value in values if isinstance(value, Artifact)}
+
+    @abstractmethod
+    def run(self, folder: Path) -> Facts:
+        """Write the result's files into a folder; what is worth knowing about them."""
+
+    def planned(self, root: Path) -> Made:
+        """The artifact that running it below `root` will leave, as far as it is known before.
+
+        Later stages can tell from it what they will be made of; there is nothing to read in it.
+        """
+        return self.artifact(root / self.name, self.fingerprint(), {})
+
+    def is_current(self, root: Path) -> bool:
+        """Whether the artifact below `root` is what running it would leave."""
+        known = self.artifact.read(root / self.name)
+        return known is not None and known.fingerprint == self.fingerprint()
+
+    def fingerprint(self) -> str:
+        """sha256 in hex over all that decides the result."""
+        document = {
+            "name": self.name,
+            "code": hash_code(type(self).__module__),
+            "config": self.config,
+            "inputs": dict(self.inputs),
+        }
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def run_stage(stage: Stage[Made], root: Path, log: Log = print) -> Made:
+    """The stage's artifact: the one at `root/<name>` if it is still true, else a new one."""
+    place, fingerprint = root / stage.name, stage.fingerprint()
+    known = stage.artifact.read(place)
+    if known and known.fingerprint == fingerprint:
+        log(f"{stage.name}: unchanged")
+        return known
+    log(f"{stage.name}: running")
+    partial = begin(place, fingerprint)
+    started_s = time.perf_counter()
+    facts = dict(stage.run(partial))
+    facts["seconds"] = round(time.perf_counter() - started_s, 2)
+    finish(partial, place, facts)
+    shown = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "seconds")
+    log(f"{stage.name}: done in {facts['seconds']:.1f} s{': ' + shown if shown else ''}")
+    return stage.artifact(place, fingerprint, facts)
