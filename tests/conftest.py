@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a real store, and turns where several workers run them."""
+"""Shared by tests of several packages: a real store, and the lock between test workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.machine_lock import MachineLock
 # of threads, and tiny models lose more by waiting for threads than they gain.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# How long an example takes says more about the machine's other work than about the code.
+# The time of an example depends on the machine's other work more than on the code.
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
 
@@ -26,25 +26,25 @@ MACHINE_LOCK = pytest.StashKey[MachineLock]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Of pytest-xdist's workers; a run in one process needs no turns.
+    # Only pytest-xdist's workers; a run in one process needs no lock.
     if worker := getattr(config, "workerinput", None):
-        config.stash[MACHINE_LOCK] = turns = MachineLock(worker["testrunuid"])
-        config.add_cleanup(turns.close)
+        config.stash[MACHINE_LOCK] = lock = MachineLock(worker["testrunuid"])
+        config.add_cleanup(lock.close)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Around a test and all its fixtures, those of its module and session too."""
-    turns = item.config.stash.get(MACHINE_LOCK, None)
-    if turns is None:
+    """Hold the lock around a test and all its fixtures, of its module and session too."""
+    lock = item.config.stash.get(MACHINE_LOCK, None)
+    if lock is None:
         return (yield)
-    with turns.take(alone=item.get_closest_marker("alone") is not None):
+    with lock.hold(alone=item.get_closest_marker("alone") is not None):
         return (yield)
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
-    """A real Valkey for the whole run; take `client` for an empty one."""
+    """A real Valkey for the whole run; use `client` for an empty one."""
     with EmbeddedStore(tmp_path_factory.mktemp("store"), fsync="everysec") as running:
         yield running
 

@@ -95,11 +95,11 @@ def make_bundle(
     version: str = "made-1",
     catalogue: Catalogue | None = None,
     with_encoder: bool = True,
-    flip_golden: bool = False,
+    with_wrong_golden: bool = False,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
-    `flip_golden` makes golden answers that the model does not give: a bundle to be rejected.
+    `with_wrong_golden` makes golden answers that the model does not give: a bundle to be rejected.
     """
     made = catalogue or make_catalogue()
     with BundleWriter(folder) as writer:
@@ -108,7 +108,7 @@ def make_bundle(
         writer.write("item_ids.json", made.ids.save)
         writer.write("attributes.json", made.attributes.save)
         writer.write("popularity.npy", lambda path: save_array(path, made.popularity))
-        golden = _golden(made, swap=flip_golden)
+        golden = _golden(made, swap=with_wrong_golden)
         writer.write("golden.json", lambda path: _save_json(path, golden))
         writer.write("report.json", lambda path: _save_json(path, {}))
         _write_users(writer, made)

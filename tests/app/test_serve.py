@@ -142,7 +142,7 @@ def test_the_ready_line_holds_a_call_that_works(running: Running) -> None:
     assert all(item["fields"]["title"] for item in answer["items"])
 
 
-def test_versions_flip_under_load_without_a_failure(
+def test_versions_are_swapped_under_load_without_a_failure(
     running: Running, command: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     second = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
@@ -197,7 +197,7 @@ def test_the_store_is_killed_under_load_and_comes_back_by_itself(running: Runnin
 def command(
     running: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Run `longtail` beside the service: (exit status, stdout, stderr)."""
+    """Run `longtail` next to the service: (exit status, stdout, stderr)."""
     for name, value in running.environment.items():
         if name.startswith(PREFIX):
             monkeypatch.setenv(name, value)
@@ -240,7 +240,7 @@ def test_a_taken_port_is_one_clear_line(running: Running) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_two_workers_flip_together_and_count_together(
+def test_two_workers_swap_together_and_count_together(
     synthetic_bundle: Bundle, tmp_path: Path
 ) -> None:
     with serving(tmp_path, synthetic_bundle.folder, "--workers", "2") as running:

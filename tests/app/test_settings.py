@@ -17,7 +17,7 @@ from model_store.errors import ConfigError
         ("LONGTAIL_LOG_LEVEL", "loud"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_one_line(
+def test_a_wrong_setting_is_rejected_with_one_line(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -52,7 +52,7 @@ def test_blanks_are_no_token(monkeypatch: pytest.MonkeyPatch, given: str) -> Non
 
 
 @pytest.mark.parametrize("given", ["in two\nlines of it", "schlüssel-zum-glück", "a\x00bcdefghijk"])
-def test_a_token_that_no_header_can_hold_is_refused(
+def test_a_token_that_no_header_can_hold_is_rejected(
     monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     # The environment can't hold a NUL; a flag or a file could.

@@ -30,9 +30,11 @@ class Command:
 
 
 def documents() -> list[Path]:
-    """README, docs/ and the rooms' own READMEs."""
+    """README, docs/ and the packages' own READMEs."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return found + [path for room in PACKAGES for path in sorted((ROOT / room).rglob("README.md"))]
+    return found + [
+        path for package in PACKAGES for path in sorted((ROOT / package).rglob("README.md"))
+    ]
 
 
 def commands() -> list[Command]:

@@ -29,7 +29,7 @@ def documented_variables() -> frozenset[str]:
 
 @cache
 def known_variables() -> frozenset[str]:
-    """The service's settings, and every variable that a room's code names."""
+    """The service's settings, and every variable that a package's code names."""
     from app.settings import PREFIX, Settings
 
     code = "\n".join(path.read_text() for path in python_files(*PACKAGES, "longtail.py"))

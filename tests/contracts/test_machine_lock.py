@@ -1,4 +1,4 @@
-"""Several workers run the tests at once, but not beside those that measure."""
+"""Several workers run the tests at once, except while a test measures."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ def run() -> str:
 
 @contextmanager
 def started(run: str, name: str, seen: list[str], *, alone: bool) -> Iterator[None]:
-    """Another worker that takes one turn and notes when it had it."""
+    """Another worker that holds the lock once and records when."""
 
     def work() -> None:
         worker = MachineLock(run)
-        with worker.take(alone=alone):
+        with worker.hold(alone=alone):
             seen.append(name)
         worker.close()
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.1)  # it is in, or waits
+    time.sleep(0.1)  # it holds the lock, or waits
     yield
     thread.join(10)
     assert not thread.is_alive()
 
 
-def test_turns_are_taken_beside_others(run: str) -> None:
+def test_several_workers_hold_the_lock_together(run: str) -> None:
     mine, seen = MachineLock(run), []
-    with mine.take(alone=False), started(run, "other", seen, alone=False):
+    with mine.hold(alone=False), started(run, "other", seen, alone=False):
         assert seen == ["other"]
     mine.close()
 
 
-def test_a_turn_alone_waits_for_those_before_and_goes_before_those_after(run: str) -> None:
+def test_a_worker_alone_waits_for_earlier_ones_and_precedes_later_ones(run: str) -> None:
     mine, seen = MachineLock(run), []
-    turn = mine.take(alone=False)
-    turn.__enter__()
+    held = mine.hold(alone=False)
+    held.__enter__()
     with started(run, "alone", seen, alone=True), started(run, "late", seen, alone=False):
         assert seen == []
-        turn.__exit__(None, None, None)
+        held.__exit__(None, None, None)
     assert seen == ["alone", "late"]
     mine.close()
 
 
-def test_nobody_comes_in_beside_a_turn_alone(run: str) -> None:
+def test_others_wait_for_a_worker_alone(run: str) -> None:
     mine, seen = MachineLock(run), []
-    turn = mine.take(alone=True)
-    turn.__enter__()
+    held = mine.hold(alone=True)
+    held.__enter__()
     with started(run, "other", seen, alone=False):
         assert seen == []
-        turn.__exit__(None, None, None)
+        held.__exit__(None, None, None)
     assert seen == ["other"]
     mine.close()

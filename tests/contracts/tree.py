@@ -1,4 +1,4 @@
-"""The files of the project as a checkout has them, without what is made at build or run time."""
+"""The files of the project as a checkout has them, without those of builds and runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_generated(path: Path) -> bool:
 
 @cache
 def source_files() -> tuple[Path, ...]:
-    """All files that are kept under version control or are about to be."""
+    """All files under version control, and new ones."""
     folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", ".ci")]
     found = [path for path in ROOT.iterdir() if path.is_file()]
     found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
@@ -48,7 +48,7 @@ def source_texts() -> Iterator[tuple[str, str]]:
 
 
 def python_files(*folders: str) -> list[Path]:
-    """Python files below folders of the project; longtail.py goes with all rooms."""
+    """Python files in folders of the project, and files named themselves (longtail.py)."""
     inside = tuple(ROOT / folder for folder in folders)
     return [
         path

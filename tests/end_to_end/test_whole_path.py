@@ -214,7 +214,7 @@ def test_a_build_says_what_it_will_take_before_it_starts(
     assert said.index("recommender: running") > 2
 
 
-def test_an_unusable_file_is_refused_before_any_work(
+def test_an_unusable_file_is_rejected_before_any_work(
     workshop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = workshop.root / "broken.csv"
@@ -228,7 +228,7 @@ def test_an_unusable_file_is_refused_before_any_work(
     assert not (out / "data").exists()
 
 
-def test_data_that_nothing_can_be_held_out_of_are_refused(
+def test_data_that_nothing_can_be_held_out_of_are_rejected(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = tmp_path / "few.csv"
@@ -260,7 +260,7 @@ def test_a_flag_that_does_not_fit_is_named(
         ('description = "x"\n[encoding]\nshuffled = true\n', "encoding.shuffled = true"),
     ],
 )
-def test_a_wrong_recipe_is_refused_with_its_key(
+def test_a_wrong_recipe_is_rejected_with_its_key(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, named: str
 ) -> None:
     name = recipe

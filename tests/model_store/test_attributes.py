@@ -35,7 +35,7 @@ def test_fields_choose_and_unknown_fields_are_left_out():
 
 
 @pytest.mark.parametrize("item_index", [0, -1, 4])
-def test_padding_and_out_of_range_indices_are_refused(item_index):
+def test_padding_and_out_of_range_indices_are_rejected(item_index):
     with pytest.raises(IndexError, match=str(item_index)):
         catalogue().row(item_index)
     title = catalogue().get("title")
@@ -58,7 +58,7 @@ def test_padding_and_out_of_range_indices_are_refused(item_index):
         ("colour", "red"),
     ],
 )
-def test_a_value_of_another_kind_is_refused(kind, value):
+def test_a_value_of_another_kind_is_rejected(kind, value):
     with pytest.raises(ValueError, match="attribute 'x'"):
         Attribute("x", kind, [value])
 
@@ -78,7 +78,7 @@ def test_new_items_go_behind_the_present_ones():
     assert grown.row(5) == {"title": None, "year": None, "genres": None}
 
 
-def test_new_items_that_do_not_fit_are_refused():
+def test_new_items_that_do_not_fit_are_rejected():
     with pytest.raises(InputError, match="'colour' is not one of"):
         catalogue().extended([{"colour": "red"}])
     with pytest.raises(InputError, match="'next year' is no number"):
@@ -128,7 +128,7 @@ def test_loading_gives_back_what_was_saved(tmp_path_factory, data):
         b'{"n_items": 1, "attributes": [{"name": "x", "kind": [], "values": ["a"]}]}',
     ],
 )
-def test_a_damaged_file_is_refused(tmp_path: Path, content):
+def test_a_damaged_file_is_rejected(tmp_path: Path, content):
     path = tmp_path / "attributes.json"
     path.write_bytes(content)
     with pytest.raises(BundleError, match=r"attributes\.json"):
@@ -153,6 +153,6 @@ def test_equal_values_take_memory_once(tmp_path: Path, monkeypatch):
     assert [type(value) for value in loaded.get("year").values] == [int, float, int, type(None)]
 
 
-def test_a_missing_file_is_refused(tmp_path: Path):
+def test_a_missing_file_is_rejected(tmp_path: Path):
     with pytest.raises(BundleError, match=r"attributes\.json"):
         ItemAttributes.load(tmp_path / "attributes.json")

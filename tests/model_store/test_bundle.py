@@ -87,7 +87,9 @@ def test_a_missing_and_a_short_file_are_named(bundle: Bundle) -> None:
         ({"n_items": 61}, "shape"),
     ],
 )
-def test_a_wrong_manifest_is_refused(bundle: Bundle, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_manifest_is_rejected(
+    bundle: Bundle, changes: dict[str, Any], message: str
+) -> None:
     edit_manifest(bundle.folder, **changes)
     with pytest.raises(BundleError, match=message):
         Bundle.open(bundle.folder)
@@ -119,7 +121,7 @@ def test_a_pickled_array_is_not_loaded(bundle: Bundle, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("golden", [b"[]", b"{}", b'[{"history": ["i1"]}]', b"nonsense"])
-def test_malformed_golden_requests_are_refused(bundle: Bundle, golden: bytes) -> None:
+def test_malformed_golden_requests_are_rejected(bundle: Bundle, golden: bytes) -> None:
     replace_file(bundle.folder, "golden.json", golden)
     with pytest.raises(BundleError, match=r"golden\.json"):
         _ = Bundle.open(bundle.folder).golden

@@ -44,13 +44,13 @@ def test_an_event_comes_back(item_id: str, timestamp: float, rating: float | Non
 
 
 @pytest.mark.parametrize("blob", [b"", b"U1", b"XX\0\0\0\0\0\0", b"U1\0\0\x02\0\0\0" + b"\0" * 12])
-def test_a_damaged_history_is_refused(blob: bytes) -> None:
+def test_a_damaged_history_is_rejected(blob: bytes) -> None:
     with pytest.raises(StoreError, match="user blob"):
         decode_user(blob)
 
 
 @pytest.mark.parametrize("entry", [b"", b"E1" + b"\0" * 12, b"XX" + b"\0" * 20])
-def test_a_damaged_event_is_refused(entry: bytes) -> None:
+def test_a_damaged_event_is_rejected(entry: bytes) -> None:
     with pytest.raises(StoreError, match="event"):
         decode_event(entry)
 

@@ -48,7 +48,7 @@ def test_a_saved_map_comes_back_whatever_the_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '["a"'])
-def test_a_damaged_map_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_damaged_map_is_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / "ids.json").write_text(content)
     with pytest.raises(BundleError, match=r"ids\.json"):
         IdMap.load(tmp_path / "ids.json")

@@ -51,7 +51,7 @@ def test_publishing_the_same_bundle_again_changes_nothing(
 
 
 @pytest.mark.parametrize("broken", ["no manifest", "another schema", "a damaged copy"])
-def test_a_broken_folder_beside_does_not_keep_others_from_being_published(
+def test_a_broken_folder_does_not_keep_others_from_being_published(
     source: Bundle, bundles: Path, client: redis.Redis, broken: str
 ) -> None:
     old = source.copy_to(bundles / "a-broken-one", version="a-broken-one").folder

@@ -40,7 +40,7 @@ def test_records_come_in_order_of_publication(registry: Registry) -> None:
     assert registry.get("v2") == make_record("v2")
 
 
-def test_an_unknown_version_is_refused_and_the_known_ones_are_named(registry: Registry) -> None:
+def test_an_unknown_version_is_rejected_and_the_known_ones_are_named(registry: Registry) -> None:
     with pytest.raises(RegistryError, match=r"'v9'.*v1, v2, v3"):
         registry.activate("v9")
     assert registry.active() is None

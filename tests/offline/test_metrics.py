@@ -50,7 +50,7 @@ def test_a_target_that_was_seen_before_is_still_a_candidate() -> None:
     assert rank([0.9, 0.1, 0.5], items(1), 1) == 1
 
 
-def test_a_model_that_scores_nan_is_refused() -> None:
+def test_a_model_that_scores_nan_is_rejected() -> None:
     with pytest.raises(InputError, match="NaN"):
         rank([0.1, math.nan, 0.5], items(), 1)
 

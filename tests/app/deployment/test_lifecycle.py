@@ -1,4 +1,4 @@
-"""Activation, refusal, rollback, fresh items, overload: what happens to a running service."""
+"""Activation, rejection, rollback, fresh items, overload: what happens to a running service."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ def test_the_model_that_was_left_is_let_go(
         assert old() is None
 
 
-def test_a_bundle_that_fails_is_refused_and_the_running_version_stays(
+def test_a_bundle_that_fails_is_rejected_and_the_running_version_stays(
     http: TestClient, client: redis.Redis, folder: Path, tmp_path: Path, second: str
 ) -> None:
-    lying = make_bundle(tmp_path / "lying", version="lying", flip_golden=True)
+    lying = make_bundle(tmp_path / "lying", version="lying", with_wrong_golden=True)
     publish(lying, folder / "bundles", client)
     response = activate(http, "lying")
     assert response.status_code == 424
@@ -197,7 +197,7 @@ def test_a_start_with_an_unusable_active_version_serves_the_last_good_one(
     good = publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings) as http:
         assert http.get("/health/ready").json()["version"] == good
-    broken = make_bundle(tmp_path / "broken", version="broken-1", flip_golden=True)
+    broken = make_bundle(tmp_path / "broken", version="broken-1", with_wrong_golden=True)
     publish_and_activate(broken, folder, store.url)
     with serving(settings) as http:
         for _ in range(2):  # also after the watcher has looked again
@@ -285,7 +285,7 @@ def test_fresh_items_become_recommendable(
         check(another)
 
 
-def test_past_the_limit_requests_are_refused_at_once(
+def test_past_the_limit_requests_are_rejected_at_once(
     store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> None:
     publish_and_activate(synthetic_bundle, folder, store.url)

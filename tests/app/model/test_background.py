@@ -27,7 +27,7 @@ def timed_pause_s() -> float:
     return time.perf_counter() - started
 
 
-def test_work_beside_pauses_for_longer_than_it_takes() -> None:
+def test_background_work_pauses_for_longer_than_it_takes() -> None:
     assert 0.02 < asyncio.run(run_background(timed_pause_s)) < 2 * LONGEST_PAUSE_S
 
 

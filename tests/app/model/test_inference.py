@@ -24,7 +24,7 @@ def sequence(bundle: Bundle, provider: inference.Provider) -> SequenceModel:
     return SequenceModel(session, bundle.item_table, bundle.manifest.model.max_length)
 
 
-def test_a_cuda_that_is_not_there_is_refused(synthetic_bundle: Bundle) -> None:
+def test_a_cuda_that_is_not_there_is_rejected(synthetic_bundle: Bundle) -> None:
     """The runtime goes on without it and says so in its log at most."""
     if device_is_there(synthetic_bundle):
         pytest.skip("there is a device")

@@ -121,7 +121,7 @@ def test_a_filter_that_nobody_would_pass_still_gets_k_items(
 
 
 @pytest.mark.parametrize("count", [1, 50, 1_000, 5_000, N_ITEMS - 5, N_ITEMS])
-def test_refusing_the_very_best_leaves_the_next(
+def test_excluding_the_very_best_leaves_the_next(
     retriever: Retriever, bundle: Bundle, users: FloatArray, count: int
 ) -> None:
     for user in users[:16]:
@@ -132,7 +132,7 @@ def test_refusing_the_very_best_leaves_the_next(
 
 
 @pytest.mark.parametrize("n_shown", [10, 50, 200, 500])
-def test_what_was_missed_comes_when_all_that_was_shown_is_refused(
+def test_missed_items_come_when_all_shown_ones_are_excluded(
     retriever: Retriever, bundle: Bundle, users: FloatArray, n_shown: int
 ) -> None:
     shares = []
@@ -156,9 +156,9 @@ def test_page_after_page_misses_little(
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("k", [1, 30, 1_000])
-@pytest.mark.parametrize("n_refused", [5, 299, 300, 1_200])
+@pytest.mark.parametrize("n_excluded", [5, 299, 300, 1_200])
 def test_exclusions_filters_and_appended_items_go_together(
-    retriever: Retriever, bundle: Bundle, users: FloatArray, k: int, n_refused: int
+    retriever: Retriever, bundle: Bundle, users: FloatArray, k: int, n_excluded: int
 ) -> None:
     fresh = users[:40] / np.linalg.norm(users[:40], axis=1, keepdims=True)
     table = np.concatenate([bundle.item_table, 3 * fresh])
@@ -168,9 +168,9 @@ def test_exclusions_filters_and_appended_items_go_together(
         best_first = np.argsort(-(table[1:] @ user)).astype(np.int32) + 1
         some = np.union1d(random_items(2_500, seed), np.arange(N_ITEMS - 5, len(table)))
         for excluded in (
-            best_first[:n_refused],
-            best_first[::2][:n_refused],
-            random_items(n_refused),
+            best_first[:n_excluded],
+            best_first[::2][:n_excluded],
+            random_items(n_excluded),
         ):
             for allowed in (None, some.astype(np.int32), np.union1d(random_items(1_200), outliers)):
                 assert recall(grown, table, user[None], k, excluded, allowed) >= 0.8
@@ -194,7 +194,7 @@ def test_an_index_without_outliers_is_served(
 
 
 @pytest.mark.parametrize("outliers", [[0, 5], [5, N_ITEMS + 1]])
-def test_outliers_outside_the_catalogue_are_refused(tmp_path: Path, outliers: list[int]) -> None:
+def test_outliers_outside_the_catalogue_are_rejected(tmp_path: Path, outliers: list[int]) -> None:
     bundle = bundle_with_retriever(tmp_path)
     info = bundle.manifest.retriever
     assert info
@@ -259,7 +259,7 @@ def test_without_a_retriever_in_the_manifest_there_is_none(tmp_path: Path) -> No
     ("changes", "words"),
     [({"n_lists": 65}, "centres 64, expected 65"), ({"code_bytes": 16}, "code 8, expected 16")],
 )
-def test_an_index_that_the_manifest_does_not_fit_is_refused(
+def test_an_index_that_does_not_fit_the_manifest_is_rejected(
     tmp_path: Path, changes: dict[str, object], words: str
 ) -> None:
     bundle = bundle_with_retriever(tmp_path, **changes)
@@ -274,7 +274,7 @@ def test_an_index_that_the_manifest_does_not_fit_is_refused(
         ("retriever_lists.bin", b"short", "5 bytes, the lists of its items take"),
     ],
 )
-def test_a_damaged_index_is_refused(
+def test_a_damaged_index_is_rejected(
     bundle: Bundle, tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     folder = tmp_path / "damaged"
@@ -286,7 +286,7 @@ def test_a_damaged_index_is_refused(
         Retriever.open(Bundle(folder, bundle.manifest), bundle.item_table)
 
 
-def test_a_manifest_that_lacks_the_files_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_manifest_that_lacks_the_files_is_rejected(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "lacking"
     shutil.copytree(bundle.folder, folder)
     files = dict(bundle.manifest.files)

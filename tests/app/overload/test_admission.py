@@ -36,7 +36,7 @@ def work(cost_s: float) -> None:
 
 
 @pytest.mark.alone
-def test_dear_answers_leave_room_for_fewer() -> None:
+def test_with_costly_answers_fewer_are_admitted() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     first = admission.limit
     answer(admission, SAMPLE_ANSWERS * 4, 0.0001, waiting=first)
@@ -73,7 +73,7 @@ def test_a_burst_is_taken_in() -> None:
         admission.enter()
 
 
-def test_a_guess_is_no_reason_to_refuse() -> None:
+def test_a_guess_is_no_reason_to_reject() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(50 * int(1 / FIRST_COST_S)):
         admission.rejects()
@@ -113,21 +113,21 @@ def test_what_piled_up_in_a_pause_is_taken_in() -> None:
 
 
 @pytest.mark.alone
-def test_more_than_can_be_answered_is_refused_before_long() -> None:
+def test_more_than_can_be_answered_is_rejected_before_long() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
     begun_s = time.perf_counter()
-    n_answered = n_refused = 0
-    while not n_refused and time.perf_counter() - begun_s < PATIENCE_S:
+    n_answered = n_rejected = 0
+    while not n_rejected and time.perf_counter() - begun_s < PATIENCE_S:
         for _ in range(5):  # five come while one is answered
             if admission.rejects():
-                n_refused += 1
+                n_rejected += 1
             else:
                 admission.enter()
         work(0.002)
         admission.leave()
         n_answered += 1
-    assert n_refused
+    assert n_rejected
     assert time.perf_counter() - begun_s < 0.5 * PATIENCE_S
     assert n_answered > MIN_AT_ONCE
 
@@ -184,7 +184,7 @@ def talk(port: int, *requests: bytes) -> list[tuple[int, dict[str, str], dict[st
     return answers
 
 
-def test_a_refusal_is_whole_and_the_connection_goes_on(service: tuple[int, Admission]) -> None:
+def test_a_429_is_complete_and_the_connection_goes_on(service: tuple[int, Admission]) -> None:
     port, admission = service
     admission.enter()
     [(status, headers, document)] = talk(port, request("/recommend"))
@@ -202,7 +202,7 @@ def test_a_refusal_is_whole_and_the_connection_goes_on(service: tuple[int, Admis
     assert admission.in_flight == 0
 
 
-def test_a_refused_connection_can_ask_again(service: tuple[int, Admission]) -> None:
+def test_a_rejected_connection_can_ask_again(service: tuple[int, Admission]) -> None:
     port, admission = service
     admission.enter()
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -231,7 +231,7 @@ def test_pipelined_requests_are_all_answered(service: tuple[int, Admission]) -> 
     assert admission.in_flight == 0
 
 
-def test_refusals_are_counted(service: tuple[int, Admission]) -> None:
+def test_rejected_requests_are_counted(service: tuple[int, Admission]) -> None:
     port, admission = service
     admission.enter()
     asked_wrongly = b"GET /recommend HTTP/1.1\r\nHost: x\r\n\r\n"

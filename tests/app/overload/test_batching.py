@@ -138,7 +138,7 @@ def test_nobody_waits_for_long() -> None:
 
 
 def test_the_loop_turns_between_batches() -> None:
-    """Else what is read from a socket meanwhile, a refusal too, would wait for one batch more."""
+    """Else what is read from a socket meanwhile, a rejection too, would wait for one batch more."""
     seen: list[str] = []
 
     def answer(asked: Sequence[int], context: str) -> list[int]:

@@ -160,7 +160,7 @@ def test_a_password_that_is_wanted_is_said_with_the_setting(
         ("CLUSTERDOWN Hash slot not served", "CLUSTERDOWN"),
     ],
 )
-def test_a_store_that_refuses_everything_is_away_and_says_why(
+def test_a_store_that_rejects_everything_is_away_and_the_reason_is_named(
     own_store: EmbeddedStore,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

@@ -52,7 +52,7 @@ def test_a_layer_that_is_not_there_is_named(folder: Path) -> None:
         open_encoder(folder, (1, 3))
 
 
-def test_a_model_without_layers_is_refused() -> None:
+def test_a_model_without_layers_is_rejected() -> None:
     with pytest.raises(ConfigError, match="Linear: no list of layers"):
         layers_of(torch.nn.Linear(2, 2))
 

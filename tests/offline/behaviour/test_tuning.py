@@ -251,6 +251,6 @@ def test_nobody_to_learn_from_is_one_line(start: Path, tmp_path: Path) -> None:
         ({"layers": []}, "expected all, strata, upper, or a list of layers"),
     ],
 )
-def test_choices_that_do_not_fit_are_refused(choices: dict[str, Any], line: str) -> None:
+def test_choices_that_do_not_fit_are_rejected(choices: dict[str, Any], line: str) -> None:
     with pytest.raises(ValueError, match=line):
         BehaviourConfig(**choices)

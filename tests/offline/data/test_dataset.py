@@ -1,4 +1,4 @@
-"""Data sets of one's own: odd ids, bad rows, refusals."""
+"""Data sets of one's own: odd ids, bad rows, unusable files."""
 
 from datetime import datetime
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_parquet_counts_rows_and_takes_typed_columns(tmp_path):
     ]
 
 
-def test_bad_and_repeated_items_are_complained_of(tmp_path):
+def test_bad_and_repeated_items_are_reported(tmp_path):
     folder = written(
         tmp_path,
         "user_id,item_id,timestamp\nu,a,1\n",
@@ -217,19 +217,19 @@ GOOD = "user_id,item_id,timestamp\nu,a,1\n"
         (GOOD, "item_id,title\n,A\n", r"items.csv: none of its rows can be used: .*line 2"),
     ],
 )
-def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, interactions, items, reason):
-    with pytest.raises(InputError, match=reason) as refusal:
+def test_files_that_cannot_be_used_are_rejected_in_one_line(tmp_path, interactions, items, reason):
+    with pytest.raises(InputError, match=reason) as rejection:
         read_dataset(written(tmp_path, interactions, items))
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(rejection.value)
 
 
-def test_items_are_refused_before_interactions_are_read(tmp_path):
+def test_items_are_rejected_before_interactions_are_read(tmp_path):
     folder = written(tmp_path, "user_id,item_id,timestamp\nall,rows,bad\n", "item_id\na\n")
     with pytest.raises(InputError, match=r"items\.csv: no column 'title'"):
         read_dataset(folder)
 
 
-def test_a_missing_file_and_an_unsuitable_folder_are_refused(tmp_path):
+def test_a_missing_file_and_an_unsuitable_folder_are_rejected(tmp_path):
     with pytest.raises(InputError, match="nothing: no such file"):
         read_dataset(tmp_path / "nothing")
     with pytest.raises(InputError, match="holds no interactions"):
@@ -242,7 +242,7 @@ def test_a_missing_file_and_an_unsuitable_folder_are_refused(tmp_path):
         read_dataset(tmp_path)
 
 
-def test_parquet_that_is_none_and_types_that_do_not_fit_are_refused(tmp_path):
+def test_parquet_that_is_none_and_types_that_do_not_fit_are_rejected(tmp_path):
     path = tmp_path / "mine.parquet"
     path.write_bytes(b"user_id,item_id,timestamp\n")
     with pytest.raises(InputError, match="not a readable Parquet file"):
@@ -304,7 +304,7 @@ def test_a_data_set_is_read_back_as_it_was_saved(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["items.npy", "user_ids.json", "attributes.json", "issues.json"])
-def test_a_damaged_saved_data_set_is_refused(tmp_path, name):
+def test_a_damaged_saved_data_set_is_rejected(tmp_path, name):
     read_dataset(written(tmp_path, GOOD)).save(tmp_path / "saved")
     (tmp_path / "saved" / name).write_bytes(b"\x93 damaged")
     with pytest.raises(InputError, match="saved"):

@@ -184,7 +184,7 @@ def test_the_whole_goes_before_the_parts_of_a_recbole_folder(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["user_id\titem_id\ttimestamp", "user_id:id\titem_id:token"])
-def test_a_recbole_header_without_types_is_refused(tmp_path, header):
+def test_a_recbole_header_without_types_is_rejected(tmp_path, header):
     (tmp_path / "x.inter").write_text(header + "\n")
     with pytest.raises(
         InputError, match=r"x\.inter: the header names 'user_id.*expected name:type"

@@ -98,7 +98,7 @@ def test_global_time_gives_about_the_shares_asked_for():
 
 
 @pytest.mark.parametrize("shares", [(0, 0.1), (0.1, 0), (-0.1, 0.2), (0.5, 0.5)])
-def test_global_time_refuses_shares_that_leave_nothing(shares):
+def test_global_time_rejects_shares_that_leave_nothing(shares):
     data = Interactions.from_rows(
         ["u"], IdMap(["i"]), np.zeros(2, int), np.ones(2, int), np.arange(2, dtype=float)
     )
@@ -140,6 +140,6 @@ def test_saved_interactions_are_the_same(tmp_path_factory, data):
     assert len(data) == data.offsets[-1]
 
 
-def test_a_missing_split_is_refused(tmp_path):
+def test_a_missing_split_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r"train_offsets\.npy"):
         Split.load(tmp_path)

@@ -75,7 +75,7 @@ def test_a_misplaced_quote_costs_its_row_alone(tmp_path):
     assert issues.lines() == ["t.csv: 1 row with a misplaced quote dropped (line 2)"]
 
 
-def test_a_quote_that_is_never_closed_is_refused(tmp_path):
+def test_a_quote_that_is_never_closed_is_rejected(tmp_path):
     table = open_csv(written(tmp_path, 'a,b\n1,x\n2,"y\n3,z\n'))
     with pytest.raises(InputError, match="line 3: a quote is opened and never closed"):
         read(table)
@@ -132,12 +132,12 @@ def test_both_readers_give_every_field_exactly(tmp_path_factory, rows, separator
         (b'a,"b\n1,2', "line 1 is no header"),
     ],
 )
-def test_what_is_no_table_is_refused_when_opened(tmp_path, content, reason):
+def test_a_file_that_is_no_table_is_rejected_when_opened(tmp_path, content, reason):
     path = written(tmp_path, content)
-    with pytest.raises(InputError, match=reason) as refusal:
+    with pytest.raises(InputError, match=reason) as rejection:
         open_csv(path)
-    assert str(path) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert str(path) in str(rejection.value)
+    assert "\n" not in str(rejection.value)
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
@@ -157,7 +157,7 @@ def test_a_headless_file_takes_the_first_encoding_that_fits(tmp_path):
         assert places == [1, 2]
 
 
-def test_a_headless_file_with_other_fields_is_refused(tmp_path):
+def test_a_headless_file_with_other_fields_is_rejected(tmp_path):
     path = written(tmp_path, "1,2,3\n", "t.dat")
     with pytest.raises(InputError, match="line 1 has 1 fields between '::', expected 2: id, title"):
         open_headless(path, ("id", "title"), "::")

@@ -41,7 +41,7 @@ def test_knowledge_moves_an_item(tiny_encoder: SentenceEncoder) -> None:
     assert moved[3] < 1e-5
 
 
-def test_a_misaligned_knowledge_is_refused(tiny_encoder: SentenceEncoder) -> None:
+def test_misaligned_knowledge_is_rejected(tiny_encoder: SentenceEncoder) -> None:
     with pytest.raises(ValueError, match="shorter"):
         encode_items(ITEMS, KNOWLEDGE[:2], EncodingConfig(), tiny_encoder)
 

@@ -68,7 +68,7 @@ def test_the_report_says_what_was_compared(exported: tuple[Path, TextEncoderRepo
     assert report["query_ms"] > 0
 
 
-def test_a_graph_that_differs_is_refused(
+def test_a_graph_that_differs_is_rejected(
     exported: tuple[Path, TextEncoderReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = SentenceEncoder(str(make_tiny_bert(tmp_path / "other", seed=4)), tmp_path, "cpu")

@@ -151,7 +151,7 @@ def test_golden_requests_are_answered_by_torch_too(
         np.testing.assert_allclose(scores[0], request["scores"], atol=1e-4)
 
 
-def test_a_graph_of_other_weights_is_refused(graph: Graph, model: SequenceRecommender) -> None:
+def test_a_graph_of_other_weights_is_rejected(graph: Graph, model: SequenceRecommender) -> None:
     altered = SequenceRecommender(model.config, model.training)
     altered.backbone = model.backbone
     altered.item_table = model.item_table.copy()
@@ -160,7 +160,7 @@ def test_a_graph_of_other_weights_is_refused(graph: Graph, model: SequenceRecomm
         check_parity(altered, graph, fresh_histories())
 
 
-def test_a_serving_path_that_strays_from_the_trained_one_is_refused(
+def test_a_serving_path_that_differs_from_the_trained_one_is_rejected(
     graph: Graph, model: SequenceRecommender
 ) -> None:
     class Stray(Sasrec):

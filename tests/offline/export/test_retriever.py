@@ -76,7 +76,7 @@ def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str)
             best = np.argsort(-(table[1:] @ user), kind="stable") + 1
             wanted = best[: probe.depth]
             if kind == "wide_probes":
-                # All that a plain search for the depth returns is refused but the last ten places.
+                # All that a plain search for the depth returns is excluded but the last ten.
                 plain = next((p for p in info.probes if p.depth >= probe.depth), info.probes[-1])
                 found = best[np.isin(best, search.candidates(user, plain))]
                 wanted = best[~np.isin(best, found[: probe.depth - 10])][:10]
@@ -160,7 +160,7 @@ def test_lists_grow_with_the_root_of_the_catalogue(n_items: int, n_lists: int) -
     assert suit_lists(n_items) == n_lists
 
 
-def test_what_cannot_be_indexed_is_refused(tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_indexed_is_rejected(tmp_path: Path) -> None:
     table, users = make_vectors()
     with pytest.raises(InputError, match="at least 1000 items, not 999"):
         build_retriever(table[:1_000], users, tmp_path)

@@ -140,7 +140,7 @@ def test_lasting_trouble_ends_in_one_line_with_the_address(endpoint: Endpoint) -
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
-def test_a_refusal_is_not_tried_again(endpoint: Endpoint, status: int) -> None:
+def test_a_rejected_request_is_not_tried_again(endpoint: Endpoint, status: int) -> None:
     endpoint.troubles = [status] * 50
     with pytest.raises(EndpointError, match=str(status)):
         open_endpoint(endpoint).generate([Prompt("toys", "")], SAMPLING)
@@ -148,7 +148,7 @@ def test_a_refusal_is_not_tried_again(endpoint: Endpoint, status: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"choices": []}', b'{"choices": [null]}'])
-def test_something_else_than_a_completion_is_refused(endpoint: Endpoint, body: bytes) -> None:
+def test_something_else_than_a_completion_is_rejected(endpoint: Endpoint, body: bytes) -> None:
     endpoint.body = body
     with pytest.raises(EndpointError, match="not a chat completion"):
         open_endpoint(endpoint).generate([Prompt("toys", "")], SAMPLING)
@@ -177,7 +177,7 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(
     assert "sesame" not in caplog.text
 
 
-def test_an_address_without_a_scheme_is_refused() -> None:
+def test_an_address_without_a_scheme_is_rejected() -> None:
     with pytest.raises(ConfigError, match="localhost:8000"):
         EndpointModel("m", "localhost:8000", 1, 1.0)
 

@@ -118,16 +118,16 @@ def test_no_items_are_no_work(tmp_path: Path) -> None:
 
 def test_bundled_answers_come_before_the_cache_and_the_model(tmp_path: Path) -> None:
     generate(["Heat"], RecitingModel(), tmp_path)
-    ship(tmp_path, "Heat", "Shipped words about Heat.")
+    ship(tmp_path, "Heat", "Bundled words about Heat.")
     model = RecitingModel()
     knowledge, report = generate(["Heat", "Kim"], model, tmp_path)
-    assert knowledge[0] == "Shipped words about Heat."
+    assert knowledge[0] == "Bundled words about Heat."
     assert model.titles_asked() == ["Kim"]
     assert (report.from_bundled, report.from_cache, report.generated) == (1, 0, 1)
 
 
 def test_regenerating_passes_over_what_is_bundled(tmp_path: Path) -> None:
-    ship(tmp_path, "Heat", "Shipped words about Heat.")
+    ship(tmp_path, "Heat", "Bundled words about Heat.")
     model = RecitingModel()
     knowledge, report = generate(["Heat"], model, tmp_path, regenerate=True)
     assert "quiet evening" in knowledge[0]

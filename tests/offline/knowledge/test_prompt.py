@@ -43,13 +43,13 @@ def test_a_prompt_file_of_ones_own_is_called_by_its_name(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "text", ["{item}", "[ask]\n{item}\n", "[ask]\nno item\n[answer begins]\n", "x[ask]\n{item}"]
 )
-def test_a_prompt_file_without_its_parts_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_prompt_file_without_its_parts_is_rejected(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.txt"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"bad\.txt"):
         read_template(str(path))
 
 
-def test_an_unknown_version_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_version_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"v99.*v1"):
         read_template("v99")

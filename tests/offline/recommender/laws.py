@@ -48,7 +48,7 @@ class RecommenderLaws:
             loaded.score(fresh_histories()), model.score(fresh_histories())
         )
 
-    def test_a_folder_without_a_model_is_refused(self, model: Recommender, tmp_path: Path) -> None:
+    def test_a_folder_without_a_model_is_rejected(self, model: Recommender, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=str(tmp_path)):
             type(model).load(tmp_path)
 

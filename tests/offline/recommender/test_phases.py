@@ -157,7 +157,7 @@ def test_a_phase_begins_with_the_best_weights_and_not_the_last(data: TrainingDat
     assert all(torch.equal(t, kept[1][name]) for name, t in network.state_dict().items())
 
 
-def test_ids_beside_knowledge_are_frozen_and_the_projection_is_not(data: TrainingData) -> None:
+def test_ids_next_to_knowledge_are_frozen_and_the_projection_is_not(data: TrainingData) -> None:
     config = SASREC.model_copy(update={"knowledge_beside_ids": True})
     model = SequenceRecommender(config, training(id_training="frozen")).fit(data)
     start = project_text(data.knowledge, 16, "pca") * np.float32(config.id_std)

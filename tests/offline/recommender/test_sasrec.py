@@ -32,7 +32,7 @@ class SequenceLaws(RecommenderLaws):
         other.fit(data)
         assert not np.array_equal(other.item_table, model.item_table)
 
-    def test_training_leaves_the_callers_chance_alone(self, data: TrainingData) -> None:
+    def test_training_leaves_the_callers_random_state_alone(self, data: TrainingData) -> None:
         torch.manual_seed(5)
         wanted = torch.rand(3)
         torch.manual_seed(5)
@@ -130,7 +130,7 @@ def test_a_device_that_is_not_there_is_named(data: TrainingData) -> None:
         SequenceRecommender(TINY, QUICK.model_copy(update={"device": "cuda"})).fit(data)
 
 
-def test_a_damaged_model_is_refused(data: TrainingData, tmp_path: Path) -> None:
+def test_a_damaged_model_is_rejected(data: TrainingData, tmp_path: Path) -> None:
     model = SequenceRecommender(TINY, QUICK.model_copy(update={"epochs": 1})).fit(data)
     model.save(tmp_path)
     weights = tmp_path / "weights.safetensors"

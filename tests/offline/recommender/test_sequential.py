@@ -83,5 +83,5 @@ def test_no_weight_starts_as_a_copy_of_an_id(backbone: str) -> None:
             if rows.shape[1] == ids.shape[1]:
                 found = rows.detach().numpy()
                 found = found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-6)
-                # 16 numbers by chance come to .95 at most among so many.
+                # 16 random numbers come to .95 at most among so many.
                 assert np.abs(found @ ids.T).max() < 0.99, name

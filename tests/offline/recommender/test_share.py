@@ -85,8 +85,8 @@ def test_items_that_lose_all_interactions_are_placed_by_their_text() -> None:
     validation = cases_of(histories, [4, 5, 6])
     data = replace(everyone, knowledge=knowledge, validation=validation)
     training = TrainingConfig(epochs=1, share=0.5)
-    by_chance = TINY.model_copy(update={"id_init": "random"})
-    model = SequenceRecommender(by_chance, training).fit(data)
+    random_ids = TINY.model_copy(update={"id_init": "random"})
+    model = SequenceRecommender(random_ids, training).fit(data)
     cold = data.of_share(0.5, 0).counts() == 0
     cold[0] = False
     assert cold.sum() == data.n_items / 2

@@ -61,7 +61,9 @@ def test_the_retriever_finds_the_golden_answers(bundle: Bundle) -> None:
     assert retriever.verify(users, wanted, seen) >= 0.95
 
 
-def test_what_cannot_be_made_is_refused(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sizes_that_cannot_be_created_are_rejected(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--items", "9", "--out", "x"]) == 1
     assert main(["--items", "1500", "--out", str(bundle.folder)]) == 1
     issues = capsys.readouterr().err.splitlines()
