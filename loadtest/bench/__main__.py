@@ -1,8 +1,8 @@
 """The serving benchmark: `make bench`, or `python -m loadtest.bench`.
 
 Starts the service and a bare FastAPI echo on one core, drives them from another, and measures in
-sections: against the echo, history lengths, k, batches, knowledge, overload, version swaps,
-workers, catalogues. Prints tables, and one JSON document as the last line.
+sections: against the echo, the demo's bundle, history lengths, k, batches, knowledge, overload,
+version swaps, workers, catalogues. Prints tables, and one JSON document as the last line.
 """
 
 from __future__ import annotations

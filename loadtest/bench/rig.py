@@ -18,7 +18,7 @@ from loadtest.bench.measured_server import MeasuredServer
 from loadtest.bench.plan import K, Plan
 from loadtest.children import START_TIMEOUT_S, Child, pinned_to
 from loadtest.errors import TargetError
-from loadtest.hardware import usable_cores
+from loadtest.hardware import ROOT, usable_cores
 from loadtest.target import Address
 from loadtest.workload import find_users_by_length
 
@@ -33,11 +33,15 @@ COSTLY_CONNECTIONS = 4
 
 @dataclass
 class Rig:
-    """One benchmark's equipment; `folder` is its own and is removed at its end."""
+    """One benchmark's equipment.
+
+    `folder` is its own and is removed at its end; `demo` is where `make demo` leaves its bundle.
+    """
 
     plan: Plan
     folder: Path
     given: Path | None = None
+    demo: Path = ROOT / "builds" / "demo" / "bundle"
     synthetic: SyntheticBundles = field(default_factory=SyntheticBundles)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from loadtest.bench import catalogue, comparison, knowledge, overload, shapes, swap, workers
+from loadtest.bench import catalogue, comparison, demo, knowledge, overload, shapes, swap, workers
 from loadtest.bench.plan import Plan
 from loadtest.bench.rig import Rig
 from loadtest.errors import LoadTestError
@@ -18,6 +18,7 @@ Figures = dict[str, Any]
 
 NAMES = (
     "comparison",
+    "demo",
     "lengths",
     "ks",
     "batches",
@@ -49,6 +50,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
     wanted = set(names)
     known = {
         "comparison": Section("comparison", comparison.run, comparison.describe),
+        "demo": Section("demo", demo.run, demo.describe),
         "lengths": Section("lengths", shapes.run_lengths, shapes.describe_lengths),
         "ks": Section("ks", shapes.run_ks, shapes.describe_ks),
         "batches": Section("batches", shapes.run_batches, shapes.describe_batches),

@@ -36,7 +36,8 @@ PLAN = replace(
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
-    rig = Rig(PLAN, folder, synthetic=TinyBundles(folder / "synthetic"))
+    synthetic = TinyBundles(folder / "synthetic")
+    rig = Rig(PLAN, folder, demo=synthetic.get(N_ITEMS), synthetic=synthetic)
     document: dict[str, Any] = {}
     names = [name for name in NAMES if name not in ("lengths", "batches")]  # as ks
     run_sections(choose_sections(PLAN, names), rig, document, lambda _: None)
@@ -51,6 +52,8 @@ def test_every_section_measures_the_real_service(document: dict[str, Any]) -> No
     assert document["open_loop"]["100"]["p99_ms"] > 0
     assert set(document["ks"]) == {"10", "100"}
     assert 0.3 < document["knowledge_overhead"] < 3
+    assert document["demo"]["recommend"]["rps"] > 0
+    assert (document["demo"]["n_users"], document["demo"]["history_length"]) == (60, 50)
     assert document["echo_rps"] > document["recommend_rps"] * 0.5
 
 

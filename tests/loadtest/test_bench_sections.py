@@ -89,6 +89,17 @@ def test_a_run_without_anything_to_measure_names_its_machine(tmp_path: Path) -> 
     assert {"commit", "date", "command", "pinned"} <= set(figures)
 
 
+def test_a_demo_that_was_not_built_is_left_out_in_plain_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig, document = Rig(QUICK, tmp_path, demo=tmp_path / "nothing"), dict[str, Any]()
+    run_sections(choose_sections(QUICK, ["demo"]), rig, document, lambda _: None)
+    reason = f"no bundle in {tmp_path / 'nothing'}; `make demo` builds it"
+    assert document["demo"] == {"left_out": reason}
+    assert document["failed"] == 0
+    assert f"left out: {reason}" in capsys.readouterr().out
+
+
 def test_sections_are_in_order_and_the_catalogue_has_one_for_each_size() -> None:
     names = [section.name for section in choose_sections(FULL, NAMES)]
     assert names[: len(NAMES) - 1] == list(NAMES[:-1])
