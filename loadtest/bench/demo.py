@@ -34,7 +34,7 @@ def run(rig: Rig) -> dict[str, Any]:
             for child in (echo_child, service_child)
         )
         with rig.measuring():
-            rig.take_turns((echo, service), rig.plan.survey_rounds)
+            rig.alternate((echo, service), rig.plan.survey_rounds)
     ratio, interval = ratio_of(service.rps, echo.rps)
     found = {
         "echo": figures_of(echo),
