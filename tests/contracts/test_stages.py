@@ -66,7 +66,7 @@ print(json.dumps([module.__file__ for module in loaded.values()]))
 """
 
 
-def test_what_stages_load_when_they_run_is_in_their_fingerprints(tmp_path: Path) -> None:
+def test_modules_that_stages_load_when_they_run_are_in_their_fingerprints(tmp_path: Path) -> None:
     rows = [f"u{user},i{item},{item}" for user in range(5) for item in range(user, user + 6)]
     (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
     done = subprocess.run(

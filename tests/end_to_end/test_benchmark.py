@@ -126,7 +126,7 @@ def test_a_grid_is_run_once_and_written(
 
 
 @pytest.mark.slow
-def test_what_cannot_be_trained_keeps_nothing_else_from_it(
+def test_a_failed_training_does_not_stop_the_others(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert longtail.main(command_for(WRONG, workshop, tmp_path)) == 1

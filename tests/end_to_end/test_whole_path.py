@@ -30,7 +30,7 @@ def service(built: Path, workshop: Workshop) -> Iterator[Running]:
         yield running
 
 
-def test_the_bundle_says_what_it_was_made_from(built: Path) -> None:
+def test_the_bundle_names_its_inputs(built: Path) -> None:
     bundle = Bundle.open(built / "bundle")
     manifest = bundle.manifest
     assert (manifest.n_items, manifest.n_users) == (N_ITEMS, N_USERS)
@@ -91,7 +91,7 @@ def test_every_odd_user_is_answered_by_the_model(service: Running) -> None:
         assert len(answer["items"]) == 10
 
 
-def test_the_service_scores_what_the_report_says(
+def test_the_service_agrees_with_the_report(
     service: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"http://127.0.0.1:{service.port}"
@@ -200,7 +200,7 @@ def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
     assert "refit" in capsys.readouterr().err
 
 
-def test_a_build_says_what_it_will_take_before_it_starts(
+def test_a_build_prints_its_cost_before_it_starts(
     workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(built, workshop.root / "reseeded")

@@ -37,7 +37,7 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_what_was_written_is_there_after_a_stop(tmp_path: Path) -> None:
+def test_written_values_are_there_after_a_stop(tmp_path: Path) -> None:
     with EmbeddedStore(tmp_path) as store:
         connect(store.url).set("a", "1")
     assert not answers(store.url)

@@ -66,7 +66,7 @@ def test_a_broken_folder_does_not_keep_others_from_being_published(
     assert Bundle.open(bundles / "made-1")
 
 
-def test_what_is_published_does_not_change_with_the_build(
+def test_a_published_bundle_does_not_change_with_the_build(
     source: Bundle, bundles: Path, client: redis.Redis
 ) -> None:
     publish(source, bundles, client)

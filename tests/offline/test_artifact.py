@@ -8,7 +8,7 @@ from model_store.errors import ConfigError
 from offline.artifact import Artifact, begin, finish, locked
 
 
-def test_what_was_finished_can_be_read(tmp_path: Path) -> None:
+def test_finished_results_can_be_read(tmp_path: Path) -> None:
     partial = begin(tmp_path / "words", "abc")
     (partial / "some").mkdir()
     (partial / "some" / "words.json").write_text('["one"]')

@@ -80,11 +80,11 @@ class TimedTask:
     ("seconds", "words"),
     [(0.2, "1 s"), (42.4, "42 s"), (150, "2 min"), (5_400, "90 min"), (7_800, "2 h 10 min")],
 )
-def test_a_duration_is_told_in_words(seconds: float, words: str) -> None:
+def test_a_duration_is_written_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_a_cost_tells_what_it_is_based_on() -> None:
+def test_a_cost_names_its_basis() -> None:
     cost = Cost("encoding", "12 texts", 8.0, "3 texts/s, measured on 2")
     assert str(cost) == "encoding: 12 texts; about 8 s (3 texts/s, measured on 2)"
     assert str(Cost("knowledge", "none")) == "knowledge: none"
@@ -133,14 +133,14 @@ def known_of(config: KnowledgeConfig, titles: str, cached: str, cache: Path) -> 
     return str(knowledge_cost(known, config, cache, writes=config.generates))
 
 
-def test_what_is_known_is_told_apart_from_what_is_not(tmp_path: Path) -> None:
+def test_known_and_unknown_items_are_counted_separately(tmp_path: Path) -> None:
     said = known_of(KnowledgeConfig(), "abcde", "ab", tmp_path)
     assert said.startswith("knowledge: 5 items")
     assert "2 in the cache" in said
     assert "3 known by their own texts (--generate:" in said
 
 
-def test_nothing_is_measured_where_all_is_known(tmp_path: Path) -> None:
+def test_nothing_is_measured_where_all_items_are_known(tmp_path: Path) -> None:
     said = known_of(KnowledgeConfig(model="no/such-model"), "ab", "ab", tmp_path)
     assert said.startswith("knowledge: 2 items")
     assert "about" not in said

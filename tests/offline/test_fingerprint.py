@@ -64,7 +64,7 @@ def test_the_fingerprint_changes_with_what_is_imported_and_only_then(root: Path,
     assert (hash_code(START, root) != before) == (name in DECIDING)
 
 
-def test_what_a_package_itself_offers_counts(root: Path) -> None:
+def test_the_modules_that_a_package_reexports_count(root: Path) -> None:
     (root / "offline/stages/start.py").write_text("from offline.model import x\n")
     names = {path.relative_to(root).as_posix() for path in sources_of(START, root)}
     assert {"offline/model/__init__.py", "offline/model/other.py"} <= names

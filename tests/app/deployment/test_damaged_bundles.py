@@ -83,7 +83,9 @@ def check_answers(http: TestClient, version: str) -> None:
             assert math.isfinite(item["score"])
 
 
-def test_what_is_damaged_was_sound(http: TestClient, sound: Bundle, service_folder: Path) -> None:
+def test_the_bundle_without_damage_is_sound(
+    http: TestClient, sound: Bundle, service_folder: Path
+) -> None:
     put_damaged(sound, Damage("none", restate), service_folder)
     assert http.post("/admin/models/damaged/activate", headers=AS_ADMIN).status_code == 200
     check_answers(http, "damaged")

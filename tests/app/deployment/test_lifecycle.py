@@ -139,7 +139,7 @@ def _corrupt_golden(folder: Path) -> None:
         (_corrupt_golden, "golden request 1: scores differ by 0.01"),
     ],
 )
-def test_a_bundle_that_is_whole_but_wrong_says_why(
+def test_a_bundle_that_is_complete_but_wrong_is_rejected_with_its_fault(
     synthetic_bundle: Bundle, tmp_path: Path, change: Callable[[Path], object], said: str
 ) -> None:
     with (
@@ -155,7 +155,7 @@ def test_a_bundle_that_is_whole_but_wrong_says_why(
         load_model(writer.finish(version="wrong", **fields))
 
 
-def test_what_the_command_line_activates_is_followed(
+def test_a_version_activated_by_the_command_line_is_followed(
     http: TestClient, client: redis.Redis, second: str
 ) -> None:
     Registry(client).activate(second)
@@ -164,7 +164,7 @@ def test_what_the_command_line_activates_is_followed(
     wait_for(lambda: version_of(http) == "made-1")
 
 
-def test_an_active_version_that_cannot_be_loaded_is_said_once(
+def test_an_active_version_that_cannot_be_loaded_is_logged_once(
     http: TestClient,
     client: redis.Redis,
     folder: Path,

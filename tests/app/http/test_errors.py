@@ -76,7 +76,7 @@ def test_limits_on_lists(http: TestClient) -> None:
     assert document["errors"][0]["field"] == "requests"
 
 
-def test_what_is_wrong_in_a_batch_is_named_with_its_place(http: TestClient) -> None:
+def test_a_wrong_field_of_a_batch_is_named_with_its_position(http: TestClient) -> None:
     good = {"history": ["i1"]}
     for bad, field in (
         ({"history": [], "k": 0}, "requests[2].k"),

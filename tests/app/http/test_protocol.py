@@ -156,7 +156,7 @@ def flood(service: Listening, begin: bytes, piece: bytes, n_bytes: int) -> tuple
     ],
     ids=["url", "header", "headers", "name", "body", "chunks"],
 )
-def test_what_is_too_long_is_rejected_as_it_comes(
+def test_a_request_that_is_too_long_is_rejected_as_it_comes(
     service: Listening, begin: bytes, piece: bytes, status: int
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -166,7 +166,7 @@ def test_what_is_too_long_is_rejected_as_it_comes(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
 
 
-def test_the_limits_of_the_head_are_as_they_say(service: Listening) -> None:
+def test_the_limits_of_the_head_are_as_stated(service: Listening) -> None:
     end = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     path = b"/health/live?"
     fits = path + b"a" * (MAX_URL_BYTES - len(path))
@@ -290,7 +290,7 @@ def test_head_is_answered_as_get(service: Listening, path: str) -> None:
     assert headed[1] == b""
 
 
-def test_what_is_used_of_uvicorn_is_there(service: Listening) -> None:
+def test_the_parts_of_uvicorn_in_use_exist(service: Listening) -> None:
     """The protocol extends one of uvicorn's own, whose parts may move with any minor release."""
     config = service.server.config
     loop = asyncio.new_event_loop()

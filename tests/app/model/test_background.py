@@ -45,7 +45,7 @@ def test_it_has_the_lowest_priority_and_nobody_else() -> None:
     assert priority() == before
 
 
-def test_who_is_called_off_does_not_wait_for_the_work() -> None:
+def test_a_cancelled_caller_does_not_wait_for_the_work() -> None:
     async def call_off() -> float:
         task = asyncio.create_task(run_background(lambda: time.sleep(0.5)))
         await asyncio.sleep(0.05)
@@ -58,7 +58,7 @@ def test_who_is_called_off_does_not_wait_for_the_work() -> None:
     assert asyncio.run(call_off()) < 0.2
 
 
-def test_what_goes_wrong_is_told() -> None:
+def test_an_exception_of_the_work_reaches_the_caller() -> None:
     def fail() -> None:
         raise ValueError("no")
 

@@ -86,7 +86,7 @@ def values_of(value: object) -> set[str]:
 
 @law
 @given(catalogues(), rules())
-def test_what_no_item_has_is_told_and_nothing_else(
+def test_exactly_the_unmatched_filter_values_are_reported(
     attributes: ItemAttributes, filters: dict[str, Filter]
 ) -> None:
     expected: set[tuple[str, object]] = set()

@@ -32,7 +32,7 @@ def test_a_cuda_that_is_not_there_is_rejected(synthetic_bundle: Bundle) -> None:
         open_session(synthetic_bundle.folder / files.MODEL, "cuda")
 
 
-def test_a_driver_without_a_usable_device_is_told(
+def test_a_driver_without_a_usable_device_is_reported(
     synthetic_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if device_is_there(synthetic_bundle):

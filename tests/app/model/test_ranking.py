@@ -43,7 +43,7 @@ def test_no_diversity_is_plain_ranking(size: int, k: int, seed: int) -> None:
 
 
 @given(st.integers(1, 20), st.integers(1, 25), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_each_item_is_the_best_trade_off_at_its_turn(
+def test_each_item_is_the_best_trade_off_at_its_rank(
     size: int, k: int, diversity: float, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def test_each_item_is_the_best_trade_off_at_its_turn(
         assert value(place) >= best - 1e-4
 
 
-def test_full_diversity_turns_away_from_twins() -> None:
+def test_full_diversity_avoids_twins() -> None:
     vectors = np.array([[1, 0], [1, 0.01], [0, 1]], dtype=np.float32)
     scores = np.array([3, 2.9, 1], dtype=np.float32)
     pool = np.array([7, 8, 9], dtype=np.int32)

@@ -341,7 +341,7 @@ def test_a_grouping_holds_each_item_once() -> None:
     assert sorted(grouping.gather(scores, 1, 99).tolist()) == [1, 2, 3, 5, 6]
 
 
-def test_recent_sets_are_told_apart_by_what_is_in_them() -> None:
+def test_recent_sets_are_distinguished_by_their_content() -> None:
     made: list[IndexArray] = []
 
     def make(items: IndexArray) -> int:

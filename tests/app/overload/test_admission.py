@@ -83,7 +83,7 @@ def test_a_guess_is_no_reason_to_reject() -> None:
 
 
 @pytest.mark.alone
-def test_what_came_before_anything_was_measured_is_not_held_against_anybody() -> None:
+def test_demand_before_the_first_measurement_does_not_count() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(25):
         for _ in range(100):
@@ -98,7 +98,7 @@ def test_what_came_before_anything_was_measured_is_not_held_against_anybody() ->
 
 
 @pytest.mark.alone
-def test_what_piled_up_in_a_pause_is_taken_in() -> None:
+def test_requests_that_queued_in_a_pause_are_admitted() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     answer(admission, SAMPLE_ANSWERS * 2, 0.002, waiting=admission.limit)
     # At half of the capacity, 250 a second: those of a pause come all at once.
@@ -213,7 +213,7 @@ def test_a_rejected_connection_can_ask_again(service: tuple[int, Admission]) -> 
             assert int(connection.recv(65536).split()[1]) == expected
 
 
-def test_who_wants_to_part_is_let_go(service: tuple[int, Admission]) -> None:
+def test_a_rejected_connection_closes_when_the_caller_asks(service: tuple[int, Admission]) -> None:
     port, admission = service
     admission.enter()
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -265,11 +265,11 @@ def test_an_answer_without_a_body_leaves_too(service: tuple[int, Admission]) -> 
     assert body == b""
 
 
-def test_what_is_no_http_is_told_so(service: tuple[int, Admission]) -> None:
+def test_bytes_that_are_no_http_get_a_400(service: tuple[int, Admission]) -> None:
     assert exchange(service[0], b"hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
-def test_who_asks_before_sending_a_body_is_answered(service: tuple[int, Admission]) -> None:
+def test_a_caller_that_expects_100_continue_gets_it(service: tuple[int, Admission]) -> None:
     head, body = request("/recommend", b"Expect: 100-continue\r\n").split(b"\r\n\r\n")
     with socket.create_connection(("127.0.0.1", service[0]), timeout=5) as connection:
         connection.sendall(head + b"\r\n\r\n")

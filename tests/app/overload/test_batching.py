@@ -43,7 +43,7 @@ def test_one_alone_is_answered_at_once() -> None:
     assert run((4, "a")) == ([8], [[4]])
 
 
-def test_those_of_one_turn_are_answered_together() -> None:
+def test_requests_of_one_iteration_are_answered_together() -> None:
     answers, batches = run((1, "a"), (2, "a"), (3, "a"))
     assert answers == [2, 4, 6]
     assert batches == [[1, 2, 3]]
@@ -62,7 +62,7 @@ def test_a_batch_has_a_largest_size() -> None:
     assert [len(batch) for batch in batches] == [MAX_TOGETHER, MAX_TOGETHER, 1]
 
 
-def test_what_fails_fails_alone() -> None:
+def test_a_failing_request_fails_alone() -> None:
     answers, batches = run((1, "a"), (-1, "a"), (3, "a"))
     assert (answers[0], answers[2]) == (2, 6)
     assert isinstance(answers[1], ValueError)
@@ -99,7 +99,7 @@ def test_nothing_is_computed_where_all_callers_have_gone() -> None:
     assert doubling.batches == []
 
 
-def test_who_is_alone_needs_no_further_turn() -> None:
+def test_a_request_that_is_alone_needs_no_further_iteration() -> None:
     doubling = Doubling()
 
     async def ask() -> list[int]:
@@ -111,7 +111,7 @@ def test_who_is_alone_needs_no_further_turn() -> None:
     assert asyncio.run(ask()) == [2, 4]
 
 
-def run_with_turns_between(n_turns: int) -> list[list[int]]:
+def run_with_iterations_between(n_turns: int) -> list[list[int]]:
     """What is answered together where eight are under way and half come so many turns later."""
     doubling = Doubling()
 
@@ -130,14 +130,14 @@ def run_with_turns_between(n_turns: int) -> list[list[int]]:
 
 
 def test_a_small_part_of_what_is_under_way_waits_for_the_others() -> None:
-    assert run_with_turns_between(MAX_EXTRA_ITERATIONS) == [[0, 2, 4, 1, 3, 5]]
+    assert run_with_iterations_between(MAX_EXTRA_ITERATIONS) == [[0, 2, 4, 1, 3, 5]]
 
 
-def test_nobody_waits_for_long() -> None:
-    assert run_with_turns_between(MAX_EXTRA_ITERATIONS + 2) == [[0, 2, 4], [1, 3, 5]]
+def test_no_request_waits_for_long() -> None:
+    assert run_with_iterations_between(MAX_EXTRA_ITERATIONS + 2) == [[0, 2, 4], [1, 3, 5]]
 
 
-def test_the_loop_turns_between_batches() -> None:
+def test_the_loop_iterates_between_batches() -> None:
     """Else what is read from a socket meanwhile, a rejection too, would wait for one batch more."""
     seen: list[str] = []
 

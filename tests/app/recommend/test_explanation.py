@@ -58,7 +58,7 @@ def test_contributions_and_the_remainder_add_up_to_the_score(
 
 @law
 @given(history=histories.filter(lambda history: len(set(history[-MAX_LENGTH:])) > 1))
-def test_who_is_missed_more_gets_more(http: TestClient, history: list[str]) -> None:
+def test_items_that_matter_more_get_a_larger_share(http: TestClient, history: list[str]) -> None:
     history = history[-MAX_LENGTH:]
     items = explain(http, history, k=3)
     losses = {past: score_without(http, history, past) for past in set(history)}

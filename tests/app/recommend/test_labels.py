@@ -84,7 +84,7 @@ def test_interests_without_a_text_encoder_are_named(
 
 
 @pytest.mark.parametrize("whom", [{"user_id": "u1"}, {"history": []}, {"interests": "comedy"}])
-def test_who_insists_on_a_reranker_is_told_that_there_is_none(
+def test_asking_always_for_a_reranker_is_reported_as_degraded(
     http: TestClient, whom: dict[str, Any]
 ) -> None:
     always = ask(http, **whom, rerank="always")

@@ -154,7 +154,7 @@ def test_a_given_history_replaces_the_stored_one(http: TestClient) -> None:
     assert ids_of(given_one) == ids_of(ask(http, history=["i1"])) != ids_of(stored)
 
 
-def test_who_answers(http: TestClient, catalogue: Catalogue) -> None:
+def test_served_by_names_the_source(http: TestClient, catalogue: Catalogue) -> None:
     assert ask(http, user_id="u1", interests="comedy")["served_by"] == "model"
     assert ask(http, user_id="nobody", interests="comedy")["served_by"] == "cold_start"
     assert ask(http, history=[], interests="comedy")["served_by"] == "cold_start"
@@ -196,7 +196,7 @@ def test_fields_come_with_each_item_and_missing_values_are_null(
         assert item["fields"] == catalogue.attributes.row(index, ["year", "title"])
 
 
-def test_the_headers_say_what_the_body_says(http: TestClient) -> None:
+def test_headers_and_body_agree(http: TestClient) -> None:
     response = http.post(
         "/recommend", json={"user_id": "u1"}, headers={"X-Request-ID": "mine-1.2:3"}
     )

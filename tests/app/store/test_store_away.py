@@ -167,7 +167,7 @@ def test_a_journal_that_cannot_be_written_is_not_acknowledged(
         assert ask(http, user_id="a")["served_by"] == "popular"
 
 
-def test_what_is_unreadable_in_the_store_degrades_one_user_only(
+def test_an_unreadable_value_in_the_store_degrades_one_user_only(
     own_store: EmbeddedStore, tmp_path: Path
 ) -> None:
     with serving(settings_for(own_store.url, tmp_path)) as http:

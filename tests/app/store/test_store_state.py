@@ -83,7 +83,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         ),
     ],
 )
-def test_a_store_that_takes_no_writes_is_read_only_and_says_why(
+def test_a_store_that_takes_no_writes_is_read_only_with_a_reason(
     http: TestClient,
     client: redis.Redis,
     own_store: EmbeddedStore,
@@ -138,7 +138,7 @@ def test_a_replica_that_lost_its_primary_and_answers_nothing_is_away(
     assert len(lines(caplog)) == 1
 
 
-def test_a_password_that_is_wanted_is_said_with_the_setting(
+def test_a_missing_password_is_reported_with_its_setting(
     http: TestClient, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.clear()
@@ -223,7 +223,7 @@ def test_versions_are_followed_whatever_writes_do(
     assert state_of(http) == "read-only"
 
 
-def test_a_store_far_away_is_followed_and_its_slowness_is_said_once(
+def test_a_slow_store_is_followed_and_its_slowness_logged_once(
     own_store: EmbeddedStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Round trips of 120 ms, and requests that wait 50."""

@@ -35,7 +35,7 @@ def load(module: str, folder: Path, *wrapper: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("module", LOADERS)
-def test_nothing_is_kept_and_nothing_is_written(module: str, tmp_path: Path) -> None:
+def test_importing_leaves_no_file_and_no_warning(module: str, tmp_path: Path) -> None:
     done = load(module, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert done.stderr == ""

@@ -90,7 +90,7 @@ def test_dropout_is_where_it_is_tuned(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("layers", [(1,), (2,), (1, 2)])
-def test_what_lies_below_is_computed_once_and_changes_nothing(folder: Path, layers: Layers) -> None:
+def test_lower_layers_are_computed_once_and_change_nothing(folder: Path, layers: Layers) -> None:
     encoder, plain = open_encoder(folder, layers), open_encoder(folder, "all")
     expected = plain.encode_items()
     seen: list[int] = []

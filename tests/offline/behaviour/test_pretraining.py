@@ -214,7 +214,7 @@ def test_settings_that_do_not_fit_are_one_line(
         (["--encoder", "no/such/folder"], "encoder 'no/such/folder' can't be loaded"),
     ],
 )
-def test_what_the_command_cannot_use_is_one_line(
+def test_input_that_the_command_cannot_use_gives_one_line(
     start: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -45,7 +45,7 @@ def test_equal_histories_are_one_sample_with_all_their_targets() -> None:
     assert pairs_of(samples) == [((1,), 2), ((1,), 3), ((1,), 3)]
 
 
-def test_what_a_history_holds_is_no_target() -> None:
+def test_items_of_the_history_are_no_targets() -> None:
     samples = draw_samples(split_of([1, 1, 2, 1]), 2, 0, np.random.default_rng(0))
     assert pairs_of(samples) == [((1, 1), 2)]
 

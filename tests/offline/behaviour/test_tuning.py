@@ -230,7 +230,7 @@ def test_a_start_without_an_encoder_is_named(tmp_path: Path) -> None:
         start_of(config, "any")
 
 
-def test_nobody_to_learn_from_is_one_line(start: Path, tmp_path: Path) -> None:
+def test_data_without_users_to_learn_from_give_one_line(start: Path, tmp_path: Path) -> None:
     split = make_split()
     alone = replace(
         split, train_offsets=split.train_offsets // 7, train_items=split.train_items[:90]

@@ -85,7 +85,7 @@ def test_an_interval_is_as_wide_as_what_differs_is_many() -> None:
 
 
 @pytest.mark.parametrize("seed_sd", [0.0, 0.05, 0.3])
-def test_intervals_hold_the_mean_about_as_often_as_they_say(seed_sd: float) -> None:
+def test_intervals_cover_the_mean_about_as_often_as_stated(seed_sd: float) -> None:
     rng = np.random.default_rng(4)
     held = 0
     for _ in range(1000):

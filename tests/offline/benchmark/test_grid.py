@@ -71,7 +71,7 @@ def test_changes_go_from_the_general_to_the_special(tmp_path: Path) -> None:
         ("[[data]]", "[data", "not TOML"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+def test_a_wrong_entry_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         read_grid(write(tmp_path, GRID.replace(old, new, 1)))
 
@@ -93,7 +93,7 @@ def test_a_change_that_fits_no_recipe_is_named_with_its_entry(tmp_path: Path, ch
         ("recommender.embedding_size = 128", 'encoding.encoder = "a/b/c"', "'Wide IDs' .* 'a/b/c'"),
     ],
 )
-def test_what_is_wrong_with_the_last_entry_is_said_before_any_work(
+def test_a_fault_of_the_last_entry_is_reported_before_any_work(
     tmp_path: Path, old: str, new: str, named: str
 ) -> None:
     places = {"movielens-100k": str(tmp_path), "mine": str(tmp_path)}

@@ -60,7 +60,7 @@ def test_the_graph_takes_any_batch_and_any_length(exported: tuple[Path, TextEnco
             assert session.run(["vector"], feeds)[0].shape == (n_texts, DIMENSIONS)
 
 
-def test_the_report_says_what_was_compared(exported: tuple[Path, TextEncoderReport]) -> None:
+def test_the_report_names_the_comparison(exported: tuple[Path, TextEncoderReport]) -> None:
     report = exported[1].to_json()
     assert report["graph_difference"] <= 1e-4
     assert 0 < report["largest_difference"] <= 5e-4

@@ -57,7 +57,7 @@ def graph(report: ExportReport, model: SequenceRecommender, folder: Path) -> Gra
     return Graph(folder / "model.onnx", model.item_table)
 
 
-def test_the_report_says_what_was_checked(report: ExportReport, folder: Path) -> None:
+def test_the_report_names_the_checks(report: ExportReport, folder: Path) -> None:
     assert report.parity.max_difference <= 1e-4
     assert (report.parity.shortest, report.parity.longest) == (1, MAX_LENGTH)
     assert report.n_golden == 7
@@ -175,7 +175,9 @@ def test_a_serving_path_that_differs_from_the_trained_one_is_rejected(
         check_parity(stray, graph, fresh_histories())
 
 
-def test_what_cannot_be_checked_is_not_exported(model: SequenceRecommender, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_checked_is_not_exported(
+    model: SequenceRecommender, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="there is none"):
         export_model(model, IDS, [np.zeros(0, np.int32)], tmp_path)
     with pytest.raises(InputError, match="30 items, the id map 1"):

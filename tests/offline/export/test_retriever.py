@@ -54,7 +54,7 @@ def info(folder: Path) -> RetrieverInfo:
     return build_retriever(*make_vectors(), folder, CHOSEN)
 
 
-def test_probes_say_what_it_takes(info: RetrieverInfo) -> None:
+def test_probes_state_their_recall_and_effort(info: RetrieverInfo) -> None:
     assert (info.n_lists, info.code_bytes, info.n_queries) == (64, SIZE // 2, 64)
     assert [probe.depth for probe in info.probes] == [10, 15, 20, 30, 50, 70, 100, 150, 200, 500]
     assert [probe.depth for probe in info.wide_probes] == [20, 30, 60, 110, 250, 550]

@@ -27,7 +27,7 @@ def write(path: Path, *answers: StoredAnswer) -> None:
         log.append(answers)
 
 
-def test_what_is_appended_is_read_again(tmp_path: Path) -> None:
+def test_appended_answers_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "made" / "answers.jsonl"
     write(path, FIRST)
     write(path, SECOND)
@@ -89,13 +89,13 @@ def test_everything_that_shapes_an_answer_is_in_its_key() -> None:
     assert len(keys) == len(changed) + 4
 
 
-def test_what_doesnt_shape_an_answer_is_not_in_its_key() -> None:
+def test_settings_that_do_not_shape_an_answer_are_not_in_its_key() -> None:
     other = KnowledgeConfig(batch_size=3, retries=9, timeout_s=1, concurrency=1, device="cpu")
     key = answer_key(KnowledgeConfig(), TEMPLATE, "Title: A")
     assert answer_key(other, TEMPLATE, "Title: A") == key
 
 
-def test_every_bundled_answer_is_sound_or_says_what_is_wrong() -> None:
+def test_every_bundled_answer_is_sound_or_names_its_flaw() -> None:
     bundled = read_bundled(BUNDLED)
     assert len(bundled) > 1600
     begins = TEMPLATE.fill("", "film").answer_begins

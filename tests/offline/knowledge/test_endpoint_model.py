@@ -87,7 +87,7 @@ def open_endpoint(endpoint: Endpoint, timeout_s: float = 5.0) -> EndpointModel:
     return EndpointModel("big-llm", endpoint.url, 4, timeout_s, first_wait_s=QUICKLY_S)
 
 
-def test_a_request_speaks_the_protocol(endpoint: Endpoint) -> None:
+def test_a_request_follows_the_protocol(endpoint: Endpoint) -> None:
     (answer,) = open_endpoint(endpoint).generate([Prompt("toys", "This film")], SAMPLING)
     assert answer.text == "About toys: people who enjoy it are kind and calm."
     assert answer.n_tokens == 9
@@ -154,7 +154,7 @@ def test_something_else_than_a_completion_is_rejected(endpoint: Endpoint, body: 
         open_endpoint(endpoint).generate([Prompt("toys", "")], SAMPLING)
 
 
-def test_nobody_there_names_the_address() -> None:
+def test_a_missing_endpoint_is_named_with_its_address() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"

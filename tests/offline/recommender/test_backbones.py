@@ -46,9 +46,7 @@ def items(batch: int, length: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("length", [1, 2, LENGTH - 1, LENGTH])
-def test_what_is_served_is_what_was_trained_however_it_is_padded(
-    backbone: Backbone, length: int
-) -> None:
+def test_serving_and_training_agree_whatever_the_padding(backbone: Backbone, length: int) -> None:
     lengths = torch.tensor([1, (length + 1) // 2, length])
     right = torch.arange(length) < lengths[:, None]
     left = items(3, length)
@@ -65,7 +63,7 @@ def test_what_is_served_is_what_was_trained_however_it_is_padded(
     torch.testing.assert_close(served, alone)
 
 
-def test_nobody_sees_what_comes_later(backbone: Backbone) -> None:
+def test_no_position_sees_later_ones(backbone: Backbone) -> None:
     present = torch.ones(2, LENGTH, dtype=torch.bool)
     before = backbone(items(2, LENGTH), present)
     changed = items(2, LENGTH)

@@ -27,7 +27,7 @@ def test_recovers_a_linear_world() -> None:
     np.testing.assert_allclose(projection, true, atol=0.02)
 
 
-def test_shrinks_to_the_mean_where_knowledge_says_nothing() -> None:
+def test_shrinks_to_the_mean_where_knowledge_is_uninformative() -> None:
     knowledge, _, trained, _ = linear_world(noise=0.0)
     table = np.random.default_rng(3).normal(2.0, 1.0, size=(201, 5)).astype(np.float32)
     projection = FreshRegression(knowledge, trained).fit(table)

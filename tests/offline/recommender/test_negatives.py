@@ -9,7 +9,7 @@ COUNTS = np.array([1, 1, 4, 9, 10_000, 100, 1, 16], dtype=np.int64)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_items_are_drawn_as_often_as_said(size: int) -> None:
+def test_items_are_drawn_with_their_stated_probability(size: int) -> None:
     sampler = NegativeSampler(COUNTS, size)
     rng = np.random.default_rng(0)
     times = np.zeros(len(COUNTS))

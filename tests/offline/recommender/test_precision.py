@@ -83,7 +83,7 @@ def test_it_learns_nearly_the_same_with_float32_around_it(
 
 
 @pytest.mark.parametrize("config", [SASREC, BERT4REC], ids=lambda config: config.backbone)
-def test_what_was_stopped_becomes_the_same_model(
+def test_an_interrupted_training_gives_the_same_model(
     config: RecommenderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = new_model(config).fit(planted_cycle())
@@ -103,7 +103,7 @@ def test_what_was_stopped_becomes_the_same_model(
 
 
 @pytest.mark.parametrize("config", [SASREC, BERT4REC], ids=lambda config: config.backbone)
-def test_what_is_exported_is_float32_and_answers_as_torch_does(
+def test_the_exported_graph_is_float32_and_agrees_with_torch(
     config: RecommenderConfig, tmp_path: Path
 ) -> None:
     model = new_model(config, epochs=1).fit(planted_cycle())

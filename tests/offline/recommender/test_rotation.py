@@ -20,7 +20,7 @@ def test_only_distances_matter() -> None:
     assert not torch.allclose(scores[0], query @ key.mT)
 
 
-def test_what_has_no_complex_numbers_is_turned_as_float32() -> None:
+def test_a_dtype_without_complex_numbers_is_rotated_as_float32() -> None:
     vectors = torch.randn(1, LENGTH, 4).bfloat16()
     turns = turns_from_end(LENGTH, 4, torch.device("cpu"))
     assert torch.equal(turn(vectors, turns), turn(vectors.float(), turns))

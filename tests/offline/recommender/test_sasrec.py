@@ -118,7 +118,7 @@ def test_early_stopping_waits_for_patience(data: TrainingData) -> None:
     assert len(record.epochs) == record.best_epoch + 4
 
 
-def test_nothing_to_learn_from_is_said(data: TrainingData) -> None:
+def test_data_without_anything_to_learn_is_rejected(data: TrainingData) -> None:
     lonely = TrainingData([np.array([1], np.int32), np.zeros(0, np.int32)], n_items=3)
     with pytest.raises(InputError, match="two or more training interactions"):
         SequenceRecommender(TINY, QUICK).fit(lonely)

@@ -43,12 +43,12 @@ def test_the_seed_draws() -> None:
     assert first != other
 
 
-def test_whole_is_what_it_was() -> None:
+def test_the_whole_share_changes_nothing() -> None:
     data = planted_cycle()
     assert data.of_share(1.0, 3) is data
 
 
-def test_what_is_asked_stays_and_what_is_known_of_items_too() -> None:
+def test_a_share_keeps_all_cases_and_the_items_knowledge() -> None:
     data = planted_cycle()
     drawn = data.of_share(0.1, 0)
     assert len(drawn.sequences) == 9

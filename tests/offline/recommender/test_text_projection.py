@@ -77,7 +77,7 @@ def test_all_kinds_are_centred_and_as_large_as_random_vectors(kind: str, size: i
 
 
 @pytest.mark.parametrize("kind", ["whitened", "pca", "centred"])
-def test_vectors_that_say_nothing_become_zeros(kind: str) -> None:
+def test_constant_vectors_become_zeros(kind: str) -> None:
     assert not project_text(np.zeros((5, 3), np.float32), 4, kind).any()
     alike = np.ones((5, 3), np.float32)
     alike[0] = 0.0

@@ -74,7 +74,7 @@ def test_a_stage_runs_once_while_nothing_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changed", [WordsStage(n=3), WordsStage(data=replace(DATA, fingerprint="abd"))]
 )
-def test_another_config_or_input_makes_it_anew(tmp_path: Path, changed: WordsStage) -> None:
+def test_another_config_or_input_runs_the_stage_again(tmp_path: Path, changed: WordsStage) -> None:
     run_stage(WordsStage(), tmp_path)
     assert run_stage(changed, tmp_path).text() == "made 2"
 

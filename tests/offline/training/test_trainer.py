@@ -123,6 +123,6 @@ def test_without_figures_all_epochs_are_run_and_the_last_is_kept() -> None:
     assert (record.n_trained, record.best_epoch, record.best_ndcg) == (6, 6, None)
 
 
-def test_nothing_to_learn_from_is_one_line() -> None:
+def test_data_without_anything_to_learn_give_one_line() -> None:
     with pytest.raises(InputError, match=r"^pull: no user has two or more training interactions"):
         Trainer("pull", Pull(n_batches=0), plan()).run()
