@@ -2,6 +2,7 @@
 
 user blob    b"U1\\0\\0" | uint32 n | float64 timestamps [n] | int32 items [n]
 event        b"E1" | float64 timestamp | float32 rating (NaN where there is none) | item_id, UTF-8
+arrived      uint64 big-endian, microseconds of arrival | event: sorts events of one time by arrival
 vector       float32 [K]
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,12 @@ _USER_MAGIC = b"U1\0\0"
 _USER_HEADER = struct.Struct("<4sI")
 _EVENT = struct.Struct("<2sdf")
 _EVENT_MAGIC = b"E1"
+_ARRIVAL_BYTES = 8
+
+ITEM_ID_AT = _ARRIVAL_BYTES + _EVENT.size
+"""Where the item id begins in what `encode_arrived` writes."""
+MAX_RATING = 1e9
+"""The largest rating; a float32 holds more than this."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,23 @@ class Event:
     item_id: str
     timestamp: float
     rating: float | None = None
+
+    @property
+    def identity(self) -> tuple[str, float]:
+        """What two reports of the same event have in common; the one rule for that.
+
+        The same item in the same second of the same user: data sets know whole seconds, and a
+        service that reports an event twice may round its time differently.
+        """
+        return self.item_id, second_of(self.timestamp)
+
+
+T = TypeVar("T", float, npt.NDArray[np.float64])
+
+
+def second_of(timestamp: T) -> T:
+    """The whole second that a time lies in, or each of several times."""
+    return timestamp // 1
 
 
 def encode_user(history: UserHistory) -> bytes:
@@ -69,7 +94,7 @@ def decode_user(blob: bytes) -> UserHistory:
 
 
 def encode_event(event: Event) -> bytes:
-    """One entry of a user's event list."""
+    """An event without what depends on its arrival."""
     rating = math.nan if event.rating is None else event.rating
     return _EVENT.pack(_EVENT_MAGIC, event.timestamp, rating) + event.item_id.encode()
 
@@ -83,11 +108,27 @@ def decode_event(entry: bytes) -> Event:
     if len(entry) <= _EVENT.size or entry[:2] != _EVENT_MAGIC:
         raise StoreError(f"event of {len(entry)} bytes has an unknown format")
     _, timestamp, rating = _EVENT.unpack_from(entry)
+    if not math.isfinite(timestamp):
+        raise StoreError(f"event holds {timestamp}, which is no time")
     try:
         item_id = entry[_EVENT.size :].decode()
     except UnicodeDecodeError as error:
         raise StoreError("event holds an item id that is not UTF-8") from error
     return Event(item_id, timestamp, None if math.isnan(rating) else rating)
+
+
+def encode_arrived(event: Event, arrival_us: int) -> bytes:
+    """One member of a user's sorted set of events."""
+    return arrival_us.to_bytes(_ARRIVAL_BYTES, "big") + encode_event(event)
+
+
+def decode_arrived(member: bytes) -> Event:
+    """Read what `encode_arrived` wrote.
+
+    Raises:
+        StoreError: the member is cut short or of another format.
+    """
+    return decode_event(member[_ARRIVAL_BYTES:])
 
 
 def encode_vector(vector: npt.NDArray[np.float32]) -> bytes:

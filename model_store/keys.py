@@ -4,7 +4,8 @@ lt:models                  hash     version → record (JSON)
 lt:active                  string   the active version
 lt:previous                list     versions active before, newest first
 lt:probe                   none     never there: writes are tried on it without effect
-lt:events:<user_id>        list     events, version-independent, oldest first
+lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
+                                    a list in stores of version 0.1, converted when it is touched
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
 lt:v:<version>:vectors     hash     item_id → knowledge vector
 lt:v:<version>:fresh       list     item_ids whose vectors arrived after training, in order
@@ -22,7 +23,7 @@ MAX_EVENTS_PER_USER = 1_000
 
 
 def events_key(user_id: str) -> str:
-    """List of a user's events."""
+    """Sorted set of a user's events."""
     return f"lt:events:{user_id}"
 
 

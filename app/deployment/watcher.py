@@ -24,8 +24,8 @@ class Watcher:
             for what, action in (
                 ("following the active version", self.follow_version),
                 ("reading fresh items", self.read_fresh_items),
-                ("replaying the journal", store.features.replay_journal),
-                ("checking the store", store.check),
+                ("replaying the journal", store.events.replay),
+                ("checking the store", self.check_store),
             )
         ]
 
@@ -51,6 +51,11 @@ class Watcher:
         active = await self._store.versions.active_version()
         if active is not None:
             await self._models.follow(active)
+
+    async def check_store(self) -> None:
+        """Find out whether the store can be read and written, and holds what answers."""
+        model = self._models.current
+        await self._store.check(model.version if model else None)
 
     async def read_fresh_items(self) -> None:
         """Add the fresh items that came since the last look.

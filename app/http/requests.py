@@ -6,9 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from model_store.codecs import MAX_RATING
+
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
 MAX_EVENTS = 1_000
+# Clocks differ by less than this; an event from further ahead would stay the newest for long.
+MAX_AHEAD_S = 60
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Identifiers = Annotated[list[Identifier], Field(max_length=10_000)]
@@ -98,9 +102,13 @@ class Event(Body):
     user_id: Identifier
     item_id: Identifier
     timestamp: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = Field(
-        default=None, description="Unix seconds; the server's clock where absent."
+        default=None,
+        description="Unix seconds; the server's clock where absent, or where more than "
+        f"{MAX_AHEAD_S} seconds ahead of it.",
     )
-    rating: Number | None = None
+    rating: Annotated[float, Field(ge=-MAX_RATING, le=MAX_RATING, allow_inf_nan=False)] | None = (
+        None
+    )
 
 
 class EventsRequest(Body):

@@ -112,8 +112,9 @@ class Ready(BaseModel):
     status: Literal["ready"]
     version: str
     execution_provider: str
-    store: Literal["up", "read-only", "away"] = Field(
-        description="read-only: it can be read, and events wait in the journal."
+    store: Literal["up", "empty", "read-only", "away"] = Field(
+        description="empty: it lacks the version that answers; read-only: it takes no writes, "
+        "and events wait in the journal."
     )
     store_reason: str | None = Field(description="Why the store is not up.")
     items: int

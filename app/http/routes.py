@@ -19,7 +19,7 @@ from app.http.openapi import problems_of, request_body
 from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
 from app.http.request_id import REQUEST_ID
-from app.http.requests import BatchRequest, Event, EventsRequest, RecommendRequest
+from app.http.requests import MAX_AHEAD_S, BatchRequest, Event, EventsRequest, RecommendRequest
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 from app.model.ranking import EXCLUDED, mask, top_k
@@ -81,27 +81,20 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_events(request: Request) -> Response:
         events = _parse_events(await read_body(request))
         now = time.time()
-        written = [
-            (
-                event.user_id,
-                codecs.Event(
-                    event.item_id, now if event.timestamp is None else event.timestamp, event.rating
-                ),
-            )
-            for event in events
-        ]
+        arrived = [(event.user_id, _as_it_happened(event, now)) for event in events]
         try:
-            in_store = await store.append_events(written)
+            n_journaled = await service.store.events.append(arrived)
         except OSError as error:
             raise Problem(
                 503,
-                f"the store is away and the journal can't be written ({error.strerror})",
+                f"the store takes no events and the journal can't be written ({error.strerror})",
                 headers={"Retry-After": "1"},
             ) from error
-        metrics.events.labels("store" if in_store else "journal").inc(len(events))
+        metrics.events.labels("store").inc(len(events) - n_journaled)
+        metrics.events.labels("journal").inc(n_journaled)
         model = models.current
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
-        degraded = [] if in_store else ["store"]
+        degraded = ["store"] if n_journaled else []
         for what in degraded:
             metrics.degraded.labels(what).inc()
         return JsonResponse(
@@ -135,6 +128,14 @@ def _parse_events(body: bytes) -> list[Event]:
         if any(one["type"] == "missing" and one["loc"] == ("events",) for one in error.errors()):
             return [Event.model_validate_json(body)]
         raise
+
+
+def _as_it_happened(event: Event, now: float) -> codecs.Event:
+    """The event with its time: the client's, unless its clock is wrong."""
+    timestamp = event.timestamp
+    if timestamp is None or timestamp > now + MAX_AHEAD_S:
+        timestamp = now
+    return codecs.Event(event.item_id, timestamp, event.rating)
 
 
 def _answer_headers(version: str, timings: dict[str, float]) -> list[tuple[bytes, bytes]]:

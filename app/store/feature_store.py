@@ -1,73 +1,55 @@
-"""User features and events, each call one round trip with a short limit."""
+"""User features: one round trip for all users of a call, with a short limit."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+import hiredis
+
 from app.store.client import ONE_ITERATION_S, StoreClient
-from app.store.connection import Command
+from app.store.connection import Command, WholeStoreError
 from app.store.deadline import Deadline
-from app.store.history import History, merge
+from app.store.history import History, check_base, merge
 from app.store.journal import Journal
-from app.store.state import StoreState
+from app.store.remembered import Remembered, RememberedUsers
+from app.store.scripts import LOAD, append_command
+from app.store.state import StoreState, trouble_in
 from model_store import keys
-from model_store.codecs import Event, decode_event, decode_user, encode_event
+from model_store.codecs import Event, decode_arrived, decode_user
 from model_store.errors import StoreAway, StoreError
 from model_store.id_map import IdMap
 
 log = logging.getLogger(__name__)
 
-UserEvent = tuple[str, Event]
+Reply = bytes | None | Exception
+Unreadable = (StoreError, hiredis.ReplyError)
 
-
-@dataclass(frozen=True)
-class _Remembered:
-    """A user's features as last read, and the history they make in a model's item indices."""
-
-    version: str
-    n_items: int
-    blob: bytes | None
-    entries: list[bytes]
-    history: History
-
-    def is_for(self, version: str, ids: IdMap) -> bool:
-        """Whether the item indices are this version's; fresh items only ever add to them."""
-        return self.version == version and self.n_items == len(ids)
+# Users whose unreadable features were logged; with more than these, some are logged again.
+LOGGED_USERS = 1_000
 
 
 class FeatureStore:
-    """Features and events, from the store or, while it is away, from memory and journal.
+    """Histories from the store or, while it is away, from memory and journal.
 
     Args:
-        requests: for what requests wait for.
-        background: for the replay of the journal.
-        state: is told whether reads and writes work.
-        journal: takes the events that the store can't take.
+        client: for what requests wait for.
+        state: is told whether reads work.
+        journal: holds the events that are not in the store yet.
         remembered_users: whose last-read features are kept.
     """
 
     def __init__(
-        self,
-        requests: StoreClient,
-        background: StoreClient,
-        state: StoreState,
-        journal: Journal,
-        *,
-        remembered_users: int,
+        self, client: StoreClient, state: StoreState, journal: Journal, *, remembered_users: int
     ) -> None:
-        self._requests = requests
-        self._background = background
+        self._client = client
         self._state = state
         self._journal = journal
-        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
-        self._remembered_users = remembered_users
-
-    # --- user features -------------------------------------------------------------------
+        self._remembered = RememberedUsers(remembered_users)
+        self._logged: set[str] = set()
 
     async def read_histories(
         self,
@@ -79,8 +61,8 @@ class FeatureStore:
         """Histories of users in a version's item indices, in the order of the users.
 
         One round trip for all. Where the store can't be read, or not by a user's own deadline,
-        the history is what was last read of that user, with the events this process has
-        journaled since, and is marked as not complete.
+        or has lost the version, the history is what was last read of that user, with the events
+        since that this process knows of, and is marked as not complete.
 
         Args:
             user_ids: whose histories.
@@ -90,31 +72,48 @@ class FeatureStore:
         """
         late: set[int] = set()
         try:
-            replies = await self._ask_for_users(user_ids, version, deadlines, late)
+            *replies, has_version = await self._ask(user_ids, version, deadlines, late)
         except StoreError:
             return [self._recall(user_id, version, ids) for user_id in user_ids]
+        self._state.has_version(version, has_version != 0)
         histories = []
         for place, user_id in enumerate(user_ids):
-            if place in late:
-                histories.append(self._recall(user_id, version, ids))
-                continue
             blob, entries = replies[2 * place : 2 * place + 2]
-            try:
-                histories.append(self._history(user_id, blob, entries, version, ids))
-            except StoreError as error:
-                log.warning("user %r: %s", user_id, error)
-                histories.append(History(is_complete=False))
+            last = self._remembered.get(user_id)
+            if place in late:
+                history = self._recall(user_id, version, ids)
+            elif (
+                last is not None
+                and last.blob == blob
+                and last.entries == entries
+                and last.is_for(version, ids)
+                and (blob is not None or has_version)
+                and not self._journal.of_user(user_id)
+            ):
+                history = last.history
+            elif blob is None and has_version == 0:
+                # Of a user without a history as of any other: nobody's is there.
+                history = self._recall(user_id, version, ids, entries)
+            else:
+                history = await self._decode(user_id, blob, entries, version, ids)
+            histories.append(history)
         return histories
 
-    async def _ask_for_users(
+    async def _ask(
         self,
         user_ids: Sequence[str],
         version: str,
         deadlines: Sequence[Deadline | None] | None,
         late: set[int],
     ) -> list[Any]:
-        """Blob and events of each user; adds to `late` whose deadline passed before they came."""
-        common = self._requests.timeout_s
+        """Blob and events of each user, and at the end whether the version is published there.
+
+        Adds to `late` the places of users whose deadline passed before the answer came.
+
+        Raises:
+            StoreError: the store is away, or refuses all reads.
+        """
+        common = self._client.timeout_s
         limits = [
             common if deadline is None else deadline.shorten(common)
             for deadline in deadlines or [None] * len(user_ids)
@@ -125,7 +124,8 @@ class FeatureStore:
         commands: list[Command] = []
         for user_id in user_ids:
             commands.append(("GET", keys.user_key(version, user_id)))
-            commands.append(("LRANGE", keys.events_key(user_id), 0, -1))
+            commands.append(("ZRANGE", keys.events_key(user_id), 0, -1))
+        commands.append(("HEXISTS", keys.MODELS, version))
         loop = asyncio.get_running_loop()
         # As with the longest limit: a loop that was held up looks at its sockets once more.
         timers = [
@@ -134,91 +134,89 @@ class FeatureStore:
             if limit < longest
         ]
         try:
-            return await self._requests.ask(*commands, limit_s=longest)
+            replies = await self._client.call(commands, longest)
         finally:
             for timer in timers:
                 timer.cancel()
+        trouble = trouble_in(replies[0])
+        if trouble is not None:
+            self._state.set(trouble, self._state.writes)
+            raise WholeStoreError(trouble.line)
+        if self._state.reads is not None:
+            self._state.reads_work()
+        return replies
 
-    def _history(
-        self, user_id: str, blob: bytes | None, entries: list[bytes], version: str, ids: IdMap
+    async def _decode(
+        self,
+        user_id: str,
+        blob: Reply,
+        entries: list[bytes] | Exception,
+        version: str,
+        ids: IdMap,
     ) -> History:
-        """What the replies say, made anew only where they differ from the last ones."""
-        last = self._remembered.get(user_id)
+        """The history that the replies make; what can't be read is recalled, and logged once."""
+        if isinstance(entries, Exception) and user_id not in self._logged:
+            entries = await self._convert(user_id, entries)
+        try:
+            base = _decode_base(blob, ids)
+            events = _decode_events(entries)
+        except Unreadable as error:
+            self._log_once(user_id, error)
+            return self._recall(user_id, version, ids, entries)
         waiting = self._journal.of_user(user_id)
-        if (
-            last is not None
-            and last.is_for(version, ids)
-            and last.blob == blob
-            and last.entries == entries
-            and not waiting
-        ):
-            self._remembered.move_to_end(user_id)
-            return last.history
-        history = _decode(blob, entries, waiting, ids)
-        if not waiting:
-            self._remember(user_id, _Remembered(version, len(ids), blob, entries, history))
+        history = merge(base, [*events, *waiting], ids)
+        if not waiting and not isinstance(blob, Exception) and not isinstance(entries, Exception):
+            read = Remembered(version, len(ids), blob, entries, history)
+            self._remembered.put(user_id, read)
         return history
 
-    def _remember(self, user_id: str, remembered: _Remembered) -> None:
-        self._remembered[user_id] = remembered
-        self._remembered.move_to_end(user_id)
-        if len(self._remembered) > self._remembered_users:
-            self._remembered.popitem(last=False)
-
-    def _recall(self, user_id: str, version: str, ids: IdMap) -> History:
-        """What was last read of a user, and what has been journaled since."""
-        last = self._remembered.get(user_id)
-        waiting = self._journal.of_user(user_id)
-        if last is None:
-            history = _decode(None, [], waiting, ids)
-        else:
-            # Item indices of another version mean other items; its events are by item id.
-            blob = last.blob if last.version == version else None
-            history = _decode(blob, last.entries, waiting, ids)
-        return replace(history, is_complete=False)
-
-    # --- events --------------------------------------------------------------------------
-
-    async def append_events(self, events: Sequence[UserEvent]) -> bool:
-        """Make events durable and visible; True in the store, False in the journal.
-
-        Raises:
-            OSError: neither could be written.
-        """
+    async def _convert(self, user_id: str, error: Exception) -> list[bytes] | Exception:
+        """A user's events where reading them failed: they may be a list, as of version 0.1."""
+        read = ("ZRANGE", keys.events_key(user_id), 0, -1)
         try:
-            await self.push_events(events, self._requests)
-        except StoreError:
-            await self._journal.append(events)
-            return False
-        return True
+            *_, entries = await self._client.call([LOAD, append_command(user_id, [], 0), read])
+        except StoreAway:
+            return error
+        found: list[bytes] | Exception = entries
+        return found
 
-    async def push_events(self, events: Sequence[UserEvent], client: StoreClient) -> None:
-        """Append events to their users' lists in the store, oldest entries beyond the limit go.
+    def _recall(
+        self,
+        user_id: str,
+        version: str,
+        ids: IdMap,
+        entries: Sequence[bytes] | Exception = (),
+    ) -> History:
+        """What was last read of a user, with the events just read, and those in the journal."""
+        last = self._remembered.get(user_id)
+        events = [*self._journal.of_user(user_id)]
+        try:
+            events = [*_decode_events(entries), *events]
+        except Unreadable:
+            entries = ()
+        if last is None:
+            return replace(merge(None, events, ids), is_complete=False)
+        # Item indices of another version mean other items; its events are by item id.
+        blob = last.blob if last.version == version else None
+        events = [*_decode_events(last.entries), *events]
+        return replace(merge(_decode_base(blob, ids), events, ids), is_complete=False)
 
-        Raises:
-            StoreError: not all are known to have been written; writing them again is harmless.
-        """
-        by_user: dict[str, list[bytes]] = {}
-        for user_id, event in events:
-            by_user.setdefault(user_id, []).append(encode_event(event))
-        commands: list[Command] = []
-        for user_id, entries in by_user.items():
-            key = keys.events_key(user_id)
-            commands.append(("RPUSH", key, *entries))
-            commands.append(("LTRIM", key, -keys.MAX_EVENTS_PER_USER, -1))
-        await client.ask(*commands)
-
-    async def replay_journal(self) -> int:
-        """Write journaled events to the store; answers how many.
-
-        Raises:
-            StoreError: the store is away again; what is left stays in the journal.
-        """
-        return await self._journal.replay(lambda events: self.push_events(events, self._background))
+    def _log_once(self, user_id: str, error: Exception) -> None:
+        if user_id in self._logged:
+            return
+        if len(self._logged) >= LOGGED_USERS:
+            self._logged.clear()
+        self._logged.add(user_id)
+        log.warning("features of user %r can't be read: %s", user_id, error)
 
 
-def _decode(
-    blob: bytes | None, entries: Sequence[bytes], waiting: Sequence[Event], ids: IdMap
-) -> History:
-    base = decode_user(blob) if blob else None
-    return merge(base, [*map(decode_event, entries), *waiting], ids)
+def _decode_base(blob: Reply, ids: IdMap) -> Any:
+    if isinstance(blob, Exception):
+        raise blob
+    return None if blob is None else check_base(decode_user(blob), len(ids))
+
+
+def _decode_events(entries: Sequence[bytes] | Exception) -> list[Event]:
+    if isinstance(entries, Exception):
+        raise entries
+    return [*map(decode_arrived, entries)]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.codecs import Event, UserHistory
+from model_store.errors import StoreError
 from model_store.id_map import IdMap
 
 NO_ITEMS: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -28,20 +29,21 @@ class History:
 def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> History:
     """Base and events in order of time; of equal times the base comes first, then arrival order.
 
-    An event that is in the base already (same item, same second) or was sent twice counts once:
-    a client that repeats an unacknowledged call does no harm.
+    The same event (`Event.identity`) counts once, be it in the base already or reported twice.
     """
     if not events:
         return History(base.items) if base is not None else History()
-    once = dict.fromkeys((event.item_id, event.timestamp) for event in events)
+    once: dict[tuple[str, float], Event] = {}
+    for event in events:
+        once.setdefault(event.identity, event)
     known: list[tuple[int, float]] = []
     n_unknown = 0
-    for item_id, timestamp in once:
+    for (item_id, second), event in once.items():
         index = ids.index_of(item_id)
         if index is None:
             n_unknown += 1
-        elif base is None or not _holds(base, index, timestamp):
-            known.append((index, timestamp))
+        elif base is None or not _holds(base, index, second):
+            known.append((index, event.timestamp))
     items = np.array([index for index, _ in known], dtype=np.int32)
     timestamps = np.array([timestamp for _, timestamp in known], dtype=np.float64)
     if base is not None:
@@ -50,7 +52,24 @@ def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> Hist
     return History(items[np.argsort(timestamps, kind="stable")], n_unknown)
 
 
-def _holds(base: UserHistory, index: int, timestamp: float) -> bool:
-    first = np.searchsorted(base.timestamps, timestamp, side="left")
-    last = np.searchsorted(base.timestamps, timestamp, side="right")
+def check_base(base: UserHistory, n_items: int) -> UserHistory:
+    """The base, if its items are items of this version and its times are in order.
+
+    Raises:
+        StoreError: they aren't.
+    """
+    if len(base.items) and not (base.items.min() >= 1 and base.items.max() <= n_items):
+        raise StoreError(
+            f"user blob holds an item index outside 1 to {n_items} "
+            f"({base.items.min()} to {base.items.max()})"
+        )
+    # A comparison with NaN is false, so that it is found as well.
+    if not (base.timestamps[1:] >= base.timestamps[:-1]).all():
+        raise StoreError("user blob holds times that are not in order")
+    return base
+
+
+def _holds(base: UserHistory, index: int, second: float) -> bool:
+    first = np.searchsorted(base.timestamps, second, side="left")
+    last = np.searchsorted(base.timestamps, second + 1, side="left")
     return bool((base.items[first:last] == index).any())

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from model_store.codecs import Event
+from model_store import keys
+from model_store.codecs import MAX_RATING, Event
 from model_store.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 _BATCH = 1_000
-Events = Sequence[tuple[str, Event]]
+Events = Mapping[str, Sequence[Event]]
+Push = Callable[[Events], Awaitable[set[str]]]
+"""Writes users' events to the store; answers the users whose events have to stay."""
 
 
 class Journal:
@@ -35,19 +39,19 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / f"journal-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        self._path = self._new_path()
         self._file: IO[bytes] | None = None
         self._lock = asyncio.Lock()
-        self._pending: list[tuple[str, Event]] = []
         self._by_user: dict[str, list[Event]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _try_to_write(folder)
         except OSError as error:
             raise ConfigError(f"LONGTAIL_STORE_DIR {str(folder)!r}: {error.strerror}") from error
 
-    def of_user(self, user_id: str) -> list[Event]:
+    def of_user(self, user_id: str) -> Sequence[Event]:
         """A user's waiting events, in order of arrival."""
-        return self._by_user.get(user_id, [])
+        return self._by_user.get(user_id, ())
 
     async def append(self, events: Events) -> None:
         """Write events to disk, then make them visible.
@@ -55,73 +59,125 @@ class Journal:
         Raises:
             OSError: the disk refused; nothing was acknowledged.
         """
-        lines = b"".join(_encode(user_id, event) for user_id, event in events)
+        lines = _encode(events)
         async with self._lock:
             await asyncio.to_thread(self._write, lines)
-            for user_id, event in events:
-                self._pending.append((user_id, event))
-                self._by_user.setdefault(user_id, []).append(event)
+            for user_id, new in events.items():
+                waiting = self._by_user.setdefault(user_id, [])
+                waiting += new
+                if len(waiting) > 2 * keys.MAX_EVENTS_PER_USER:
+                    # As many as the store would keep; the file has them all.
+                    self._by_user[user_id] = _newest(waiting)
 
-    async def replay(self, push: Callable[[Events], Awaitable[None]]) -> int:
-        """Hand all waiting events to `push`, this process's and dead ones'; answers how many.
+    async def replay(self, push: Push) -> None:
+        """Hand all waiting events to `push`, this process's and dead ones'.
 
         A file goes only after all in it has been pushed: a kill in between means that events are
-        pushed twice, which reading evens out, and never that one is lost.
+        pushed twice, which does no harm, and never that one is lost. New events are taken
+        meanwhile.
         """
-        pushed = 0
-        async with self._lock:
-            if self._pending:
-                pushed += await _push_all(self._pending, push)
-                self._pending.clear()
-                self._by_user.clear()
-                self._remove()
+        if self._by_user and await self._replay_own(push):
+            async with self._lock:
+                await asyncio.to_thread(self._rewrite)
         for path in self._folder.glob("journal-*.jsonl"):
             if path != self._path:
-                pushed += await self._replay_left_behind(path, push)
+                await self._replay_left_behind(path, push)
+
+    async def _replay_own(self, push: Push) -> bool:
+        """Push what waits, and forget what was pushed; whether there was any."""
+        pushed = False
+        for batch in _batches(self._by_user):
+            stay = await push(batch)
+            for user_id, events in batch.items():
+                if user_id in stay:
+                    continue
+                pushed = True
+                self._forget(user_id, events)
         return pushed
 
-    async def _replay_left_behind(
-        self, path: Path, push: Callable[[Events], Awaitable[None]]
-    ) -> int:
+    def _forget(self, user_id: str, events: Sequence[Event]) -> None:
+        gone = set(map(id, events))
+        left = [event for event in self._by_user[user_id] if id(event) not in gone]
+        if left:
+            self._by_user[user_id] = left
+        else:
+            del self._by_user[user_id]
+
+    async def _replay_left_behind(self, path: Path, push: Push) -> None:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                return 0  # its owner lives, or somebody else has just replayed it
-            events = await asyncio.to_thread(_decode_all, file.read(), path)
-            pushed = await _push_all(events, push)
+                return  # its owner lives, or somebody else has just replayed it
+            left: dict[str, Sequence[Event]] = {}
+            found = await asyncio.to_thread(_decode_all, file.read(), path)
+            for batch in _batches(found):
+                for user_id in await push(batch):
+                    left[user_id] = [*left.get(user_id, ()), *batch[user_id]]
+            if left:
+                await self.append(left)
             path.unlink(missing_ok=True)
-            log.info("replayed %d events that %s held", pushed, path.name)
-            return pushed
+            log.info("replayed the events that %s held", path.name)
 
     def _write(self, lines: bytes) -> None:
         if self._file is None:
-            self._file = self._path.open("ab", buffering=0)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            _flush_folder(self._folder)
+            self._file = self._open()
         end = self._file.seek(0, os.SEEK_END)
         try:
-            if self._file.write(lines) != len(lines):
-                raise OSError(f"{self._path}: the disk took only a part")
-            os.fsync(self._file.fileno())
+            _write_durably(self._file, lines)
         except OSError:
             # Half a line would spoil the next one, which is going to be acknowledged.
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
             raise
 
-    def _remove(self) -> None:
-        if self._file is not None:
+    def _rewrite(self) -> None:
+        """Leave in the file what still waits; where the disk refuses, the old one stays."""
+        old, old_path = self._file, self._path
+        self._file, self._path = None, self._new_path()
+        try:
+            if self._by_user:
+                self._write(_encode(self._by_user))
+        except OSError as error:
+            log.warning("%s can't be rewritten: %s", old_path, error.strerror)
             self._path.unlink(missing_ok=True)
-            self._file.close()
-            self._file = None
+            self._file, self._path = old, old_path
+            return
+        old_path.unlink(missing_ok=True)
+        if old is not None:
+            old.close()
+
+    def _new_path(self) -> Path:
+        return self._folder / f"journal-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+
+    def _open(self) -> IO[bytes]:
+        file = self._path.open("ab", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _flush_folder(self._folder)
+        return file
 
     def close(self) -> None:
         """Let go of the file; what is in it is replayed by whoever starts next."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _try_to_write(folder: Path) -> None:
+    """Find out at start, and not in an outage, that the journal can be written."""
+    probe = folder / f".probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        with probe.open("xb", buffering=0) as file:
+            _write_durably(file, b"\0" * 4096)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _write_durably(file: IO[bytes], content: bytes) -> None:
+    if file.write(content) != len(content):
+        raise OSError(errno.ENOSPC, "the disk took only a part", file.name)
+    os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:
@@ -133,24 +189,52 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-async def _push_all(events: Events, push: Callable[[Events], Awaitable[None]]) -> int:
-    for start in range(0, len(events), _BATCH):
-        await push(events[start : start + _BATCH])
-    return len(events)
+def _batches(by_user: Events) -> Iterator[Events]:
+    """About a thousand events at a time; a user's stay together unless they are more."""
+    batch: dict[str, Sequence[Event]] = {}
+    n_events = 0
+    for user_id, events in list(by_user.items()):
+        for start in range(0, len(events), _BATCH):
+            if batch and (user_id in batch or n_events + len(events) > _BATCH):
+                yield batch
+                batch, n_events = {}, 0
+            batch[user_id] = events[start : start + _BATCH]
+            n_events += len(batch[user_id])
+    if batch:
+        yield batch
 
 
-def _encode(user_id: str, event: Event) -> bytes:
-    entry = [user_id, event.item_id, event.timestamp, event.rating]
-    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+def _newest(events: Sequence[Event]) -> list[Event]:
+    """The newest events, each once: what the store would keep of them."""
+    once: dict[object, Event] = {}
+    for event in events:
+        once.setdefault(event.identity, event)
+    in_order = sorted(once.values(), key=lambda event: event.timestamp)
+    return in_order[-keys.MAX_EVENTS_PER_USER :]
 
 
-def _decode_all(content: bytes, path: Path) -> list[tuple[str, Event]]:
-    events = []
+def _encode(by_user: Events) -> bytes:
+    return b"".join(
+        json.dumps(
+            [user_id, event.item_id, event.timestamp, event.rating], ensure_ascii=False
+        ).encode()
+        + b"\n"
+        for user_id, events in by_user.items()
+        for event in events
+    )
+
+
+def _decode_all(content: bytes, path: Path) -> dict[str, list[Event]]:
+    by_user: dict[str, list[Event]] = {}
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             user_id, item_id, timestamp, rating = json.loads(line)
-            events.append((str(user_id), Event(str(item_id), float(timestamp), rating)))
+            if rating is not None and not abs(rating) <= MAX_RATING:
+                rating = None
+            event = Event(str(item_id), float(timestamp), rating)
         except (ValueError, TypeError):
             # Only a line that was cut off by a kill, so never acknowledged, looks like this.
             log.warning("%s line %d is cut off and was not acknowledged", path.name, number)
-    return events
+        else:
+            by_user.setdefault(str(user_id), []).append(event)
+    return by_user

@@ -11,7 +11,7 @@ from model_store.refusals import WHOLE_STORE, code_of, explain
 
 log = logging.getLogger(__name__)
 
-Word = Literal["up", "read-only", "away"]
+Word = Literal["up", "empty", "read-only", "away"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class StoreState:
     def __init__(self, on_change: Callable[[StoreState], None] | None = None) -> None:
         self.reads: Trouble | None = UNKNOWN
         self.writes: Trouble | None = UNKNOWN
+        self.lacks: str | None = None
+        """A version that answers and is not published in the store, be it that this was emptied."""
         self._on_change = on_change
 
     @property
@@ -43,13 +45,17 @@ class StoreState:
         """The state in one word; a store that can't be read is away, whatever the reason."""
         if self.reads is not None:
             return "away"
-        return "up" if self.writes is None else "read-only"
+        if self.writes is not None:
+            return "read-only"
+        return "up" if self.lacks is None else "empty"
 
     @property
     def reason(self) -> str | None:
         """Why it is not up, in one line; None where it is."""
         trouble = self.reads or self.writes
-        return trouble.line if trouble else None
+        if trouble is not None:
+            return trouble.line
+        return f"the store lacks version {self.lacks}; was it emptied?" if self.lacks else None
 
     def away(self, line: str) -> None:
         """Nobody answers."""
@@ -78,6 +84,22 @@ class StoreState:
             )
         elif not is_first:
             log.warning("the store is back: reads and writes work again (it was %s)", was)
+        if self._on_change is not None:
+            self._on_change(self)
+
+    def has_version(self, version: str, has: bool) -> None:
+        """Take note whether the store holds a version that answers."""
+        if has == (self.lacks != version):
+            return
+        self.lacks = None if has else version
+        if has:
+            log.warning("the store holds version %s again", version)
+        else:
+            log.error(
+                "the store lacks version %s (was it emptied?); histories come from memory; "
+                "publish the version again",
+                version,
+            )
         if self._on_change is not None:
             self._on_change(self)
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from app.store.client import StoreClient
 from app.store.connection import PROBES, Address, WholeStoreError
+from app.store.events import EventStore
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
 from app.store.state import StoreState
 from app.store.versions import VersionStore
+from model_store import keys
 from model_store.errors import StoreAway, StoreError
 from model_store.refusals import READ_ONLY
 
@@ -44,21 +46,30 @@ class Store:
         self._requests = StoreClient(address, timeout_s=timeout_s, state=self.state)
         self._background = StoreClient(address, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s))
         self.features = FeatureStore(
-            self._requests, self._background, self.state, journal, remembered_users=remembered_users
+            self._requests, self.state, journal, remembered_users=remembered_users
         )
+        self.events = EventStore(self._requests, self._background, self.state, journal)
         self.versions = VersionStore(self._background)
         self._renewal_pause_s = 0.0
         self._renew_at_s = 0.0
 
-    async def check(self) -> None:
+    async def check(self, version: str | None) -> None:
         """Find out whether requests can read and write, also when there are none.
+
+        Args:
+            version: answers; is it published there? None: none does.
 
         A store that has become a read-only replica is given up: its name may mean another by now.
         """
         try:
-            self.state.probed(await self._requests.call(PROBES))
+            *probed, has_version = await self._requests.call(
+                [*PROBES, ("HEXISTS", keys.MODELS, version or "")]
+            )
         except StoreAway:
             return  # the client has taken note
+        self.state.probed(probed)
+        if version is not None and not isinstance(has_version, Exception):
+            self.state.has_version(version, bool(has_version))
         if self.state.writes is not None and self.state.writes.code == READ_ONLY:
             await self._renew()
         else:

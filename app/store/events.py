@@ -1,0 +1,144 @@
+"""Events: durable once acknowledged, in the store or, where that can't be, in the journal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.store.client import StoreClient
+from app.store.connection import WholeStoreError
+from app.store.journal import Journal
+from app.store.scripts import LOAD, append_command
+from app.store.state import StoreState, Trouble, trouble_in
+from model_store.codecs import Event
+from model_store.errors import StoreAway
+from model_store.refusals import explain
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 300.0
+
+UserEvents = Mapping[str, Sequence[Event]]
+
+
+@dataclass
+class _Pause:
+    """How long a user's events wait in the journal before the store is tried again."""
+
+    seconds: float
+    until_s: float
+
+
+class EventStore:
+    """Appends events to their users' in the store; what one user's key refuses is that user's.
+
+    Args:
+        requests: for events that somebody waits for.
+        background: for the replay of the journal.
+        state: is told whether writes work.
+        journal: takes the events that the store can't take.
+    """
+
+    def __init__(
+        self, requests: StoreClient, background: StoreClient, state: StoreState, journal: Journal
+    ) -> None:
+        self._requests = requests
+        self._background = background
+        self._state = state
+        self._journal = journal
+        self._pauses: dict[str, _Pause] = {}
+
+    async def append(self, events: Sequence[tuple[str, Event]]) -> int:
+        """Make events durable and visible; how many of them went to the journal.
+
+        Raises:
+            OSError: the journal can't be written either; those in the store stay there.
+        """
+        by_user: dict[str, list[Event]] = {}
+        for user_id, event in events:
+            by_user.setdefault(user_id, []).append(event)
+        try:
+            failed = await self._push(by_user, self._requests)
+        except StoreAway:
+            left = by_user
+        else:
+            left = {user_id: by_user[user_id] for user_id in failed}
+            self._note(failed)
+        if left:
+            await self._journal.append(left)
+        return sum(map(len, left.values()))
+
+    async def replay(self) -> None:
+        """Write journaled events to the store, but for users whose pause isn't over.
+
+        Raises:
+            StoreAway: the store is away again; what is left stays in the journal.
+            WholeStoreError: it refuses all writes; likewise.
+        """
+        await self._journal.replay(self._push_again)
+
+    async def _push_again(self, by_user: UserEvents) -> set[str]:
+        """Push events of the journal; the users whose events have to stay there."""
+        now = time.monotonic()
+        waiting = {user for user in by_user if user in self._pauses}
+        waiting = {user for user in waiting if self._pauses[user].until_s > now}
+        due = {user: events for user, events in by_user.items() if user not in waiting}
+        if not due:
+            return waiting
+        failed = await self._push(due, self._background)
+        for trouble in map(trouble_in, failed.values()):
+            if trouble is not None:
+                raise WholeStoreError(trouble.line)
+        for user_id in due.keys() - failed.keys():
+            if self._pauses.pop(user_id, None):
+                log.warning("events of user %r are in the store again", user_id)
+        for user_id, error in failed.items():
+            self._pause(user_id, error)
+        return waiting | failed.keys()
+
+    async def _push(self, by_user: UserEvents, client: StoreClient) -> dict[str, Exception]:
+        """Append events; the users whose events were not taken, and why. Repeats do no harm.
+
+        Raises:
+            StoreAway: the store can't be reached; not all are known to have been written.
+        """
+        arrival_us = time.time_ns() // 1000
+        commands = [append_command(user, events, arrival_us) for user, events in by_user.items()]
+        replies = await client.call(commands)
+        if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):
+            _, *replies = await client.call([LOAD, *commands])
+        return {
+            user_id: reply
+            for user_id, reply in zip(by_user, replies, strict=True)
+            if isinstance(reply, Exception)
+        }
+
+    def _note(self, failed: Mapping[str, Exception]) -> None:
+        """Take note of who was refused: the store as a whole, or a user."""
+        about_all: Trouble | None = None
+        for user_id, error in failed.items():
+            about_all = trouble_in(error)
+            if about_all is not None:
+                break
+            if user_id not in self._pauses:
+                self._pause(user_id, error)
+        if about_all is not None:
+            self._state.set(self._state.reads, about_all)
+        elif self._state.writes is not None:
+            self._state.writes_work()
+
+    def _pause(self, user_id: str, error: Exception) -> None:
+        pause = self._pauses.get(user_id)
+        if pause is None:
+            pause = self._pauses[user_id] = _Pause(FIRST_PAUSE_S, 0.0)
+            log.error("events of user %r wait in the journal: %s", user_id, explain(str(error)))
+        else:
+            pause.seconds = min(2 * pause.seconds, LONGEST_PAUSE_S)
+        pause.until_s = time.monotonic() + pause.seconds
+
+
+def _has_no_script(reply: Exception) -> bool:
+    return str(reply).startswith("NOSCRIPT")

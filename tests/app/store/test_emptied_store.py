@@ -1,0 +1,79 @@
+"""A store that was emptied is not a store of users without a history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from model_store import keys
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.registry import Registry
+from tests.app.conftest import publish_and_activate, serving, settings_for
+from tests.app.deployment.test_lifecycle import wait_for
+from tests.app.store.conftest import ask, ids_for, send, state_of
+
+
+@pytest.fixture
+def http(
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
+) -> Iterator[TestClient]:
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder)) as http:
+        yield http
+
+
+def test_answers_are_labelled_at_once_and_come_from_memory(
+    http: TestClient,
+    client: redis.Redis,
+    synthetic_bundle: Bundle,
+    store: EmbeddedStore,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known = ids_for(http, user_id="u1")
+    assert ask(http, user_id="stranger")["degraded"] == []
+    caplog.clear()
+    client.flushall()
+    for user_id, served_by in (("u1", "model"), ("u2", "popular"), ("stranger", "popular")):
+        answer = ask(http, user_id=user_id)
+        assert (answer["served_by"], answer["degraded"]) == (served_by, ["features"])
+    assert ids_for(http, user_id="u1") == known
+    # The store works: what happens from now on is seen, and what was remembered stays.
+    assert send(http, "u2", "i3") == []
+    answer = ask(http, user_id="u2")
+    assert (answer["served_by"], answer["degraded"]) == ("model", ["features"])
+    wait_for(lambda: state_of(http) == "empty")
+    ready = http.get("/health/ready").json()
+    assert ready["store_reason"] == "the store lacks version made-1; was it emptied?"
+    assert ready["version"] == "made-1"
+    [line] = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "the store lacks version made-1" in line.message
+
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    wait_for(lambda: state_of(http) == "up")
+    for user_id in ("u1", "u2", "stranger"):
+        assert ask(http, user_id=user_id)["degraded"] == []
+    assert ids_for(http, user_id="u1") == known
+
+
+def test_a_new_event_keeps_what_was_remembered(http: TestClient, client: redis.Redis) -> None:
+    send(http, "e", "i1", "i2")
+    before = ids_for(http, user_id="e")
+    assert before == ids_for(http, history=["i1", "i2"])
+    client.flushall()
+    send(http, "e", "i3")
+    assert ids_for(http, user_id="e") == ids_for(http, history=["i1", "i2", "i3"])
+
+
+def test_a_retired_version_that_still_answers_is_labelled(
+    http: TestClient, client: redis.Redis
+) -> None:
+    client.delete(keys.ACTIVE)
+    Registry(client).retire("made-1")
+    assert ask(http, user_id="u3")["degraded"] == ["features"]
