@@ -1,4 +1,4 @@
-"""What the documentation says: its commands, its paths, its variables."""
+"""Reads the documentation: its commands, paths and variables."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _read_commands(where: str, line: str, *, whole: bool) -> Iterator[Command]:
         return
     for part in _split(words, {"|", "&&", "||", ";", "&", ">", ">>", "<"}):
         while part and (re.fullmatch(r"[A-Z_]+=.*", part[0]) or part[0] in {"nice", "time"}):
-            part = part[1:]  # noqa: PLW2901 - what stands before a command
+            part = part[1:]  # noqa: PLW2901 - words before a command
         if part and (program := part[0].removeprefix(".venv/bin/")) in PROGRAMS:
             yield Command(where, (program, *part[1:]), whole)
 

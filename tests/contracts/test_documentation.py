@@ -1,4 +1,4 @@
-"""The documentation is checked like code: what it names must be there, and the other way round."""
+"""The documentation is checked like code: the things it names exist, and all are named."""
 
 from __future__ import annotations
 

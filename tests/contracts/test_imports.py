@@ -1,4 +1,4 @@
-"""Which package may import what."""
+"""The import rules between packages."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def option(call: ast.Call, name: str) -> object:
 
 
 def find_unsafe_calls(tree: ast.Module) -> list[str]:
-    """Calls that run, or could run, what they read."""
+    """Calls that execute, or could execute, the content of files."""
     rules: dict[str, Callable[[ast.Call], bool]] = {
         "eval": lambda _: True,
         "exec": lambda _: True,

@@ -1,4 +1,4 @@
-"""Files that are missing, cut or something else; JSON that says what can't be."""
+"""Files that are missing, cut or something else; JSON with impossible values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def damaged_files() -> Iterator[Damage]:
         yield Damage(f"{name} missing", lambda folder, name=name: (folder / name).unlink())  # type: ignore[misc]
         for what, change in (("cut short", _cut), ("longer", _lengthen), ("changed", _flip)):
             if name == "manifest.json" and what != "cut short":
-                continue  # nothing states the sum of what states all sums
+                continue  # nothing states the sum of the manifest itself
             yield Damage(f"{name} {what} later", partial(_rewrite, name, change), is_built_so=False)
     for name in ("model.onnx", "text_encoder.onnx", "tokenizer.json"):
         yield Damage(f"{name} built cut short", partial(_rewrite, name, _cut))

@@ -1,4 +1,4 @@
-"""A made data set with all that real files do: odd ids, missing titles, repeats, disorder."""
+"""A synthetic data set with the oddities of real files: ids, missing titles, repeats, disorder."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ recipe = "{recipe}"
 
 
 def command_for(grid: str, workshop: Workshop, folder: Path) -> list[str]:
-    """A benchmark of a grid's text on made interactions, all of it in one folder."""
+    """A benchmark of a grid's text on synthetic interactions, all in one folder."""
     recipe, path, data = folder / "tiny.toml", folder / "small.toml", folder / "made.csv"
     recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
     path.write_text(grid.format(recipe=recipe))
@@ -76,7 +76,7 @@ def command_for(grid: str, workshop: Workshop, folder: Path) -> list[str]:
 
 
 def write_interactions(path: Path) -> None:
-    """Forty users who go round twelve items, each from a place of their own."""
+    """Forty users who cycle through twelve items, each from an item of their own."""
     rng = np.random.default_rng(0)
     lines = ["user_id,item_id,timestamp"]
     for user in range(40):

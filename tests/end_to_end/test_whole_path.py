@@ -165,7 +165,7 @@ def test_a_service_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]
 
 
 class Another(BaseHTTPRequestHandler):
-    """Some other service: a page for whatever is asked."""
+    """Some other service: the same page for every request."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -1,4 +1,4 @@
-"""What overload and swap make of a sample: put together by hand, to know what is right."""
+"""Figures of overload and swap from samples put together by hand."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_429s_of_a_busy_machine_are_not_lost_by_a_swap_and_counted_separately() 
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
-    """Both sides of a slow round are slow, which says nothing about their ratio."""
+    """Both sides of a slow round are slow, which does not change their ratio."""
     ratio, interval = ratio_of([50, 100, 25], [100, 200, 50])
     assert (ratio, interval) == (0.5, [0.5, 0.5])
 

@@ -114,7 +114,7 @@ def test_short_answers_are_counted(synthetic: tuple[Catalogue, BundleFiles]) -> 
 
 
 def test_scores_that_are_no_products_are_noticed(synthetic: tuple[Catalogue, BundleFiles]) -> None:
-    """Else a service could rank by anything and be told that it ranks well."""
+    """Else a service could rank by anything and get a good figure."""
     squared = Catalogue(**{**vars(synthetic[0]), "table": synthetic[0].table ** 3})
     histories = list(read_histories(synthetic[1].folder, ["u1"]).values())
     with (

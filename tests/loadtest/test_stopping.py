@@ -1,4 +1,4 @@
-"""A benchmark that is stopped, by a person or by what runs it."""
+"""A benchmark that is stopped, by a person or by a signal."""
 
 from __future__ import annotations
 

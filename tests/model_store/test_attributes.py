@@ -102,7 +102,7 @@ values = {
 
 
 @given(st.data())
-def test_loading_gives_back_what_was_saved(tmp_path_factory, data):
+def test_loading_gives_back_the_saved_attributes(tmp_path_factory, data):
     n_items = data.draw(st.integers(0, 5))
     names = data.draw(st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True))
     columns = []

@@ -36,7 +36,7 @@ def replace_file(folder: Path, name: str, content: bytes) -> None:
     edit_manifest(folder, files=files)
 
 
-def test_a_bundle_gives_back_what_was_put_in(bundle: Bundle) -> None:
+def test_a_bundle_gives_back_its_content(bundle: Bundle) -> None:
     made = make_catalogue()
     opened = Bundle.open(bundle.folder)
     assert opened.version == "made-1"
@@ -135,7 +135,7 @@ def test_a_copy_under_another_version_is_whole_and_independent(bundle: Bundle) -
         bundle.copy_to(copy.folder)
 
 
-def test_a_copy_of_a_damaged_bundle_is_not_made(bundle: Bundle, bundles: Path) -> None:
+def test_a_damaged_bundle_is_not_copied(bundle: Bundle, bundles: Path) -> None:
     table = bundle.folder / "item_table.npy"
     content = bytearray(table.read_bytes())
     content[-1] ^= 1

@@ -64,7 +64,7 @@ anything = st.text(max_size=12) | st.text("ab\0é\ud800", max_size=4)
 
 
 @given(st.lists(anything, unique=True, max_size=40), st.lists(anything, max_size=40))
-def test_a_table_finds_what_the_dictionary_does(item_ids: list[str], others: list[str]) -> None:
+def test_a_table_finds_the_same_as_the_dictionary(item_ids: list[str], others: list[str]) -> None:
     table = IdTable.of(item_ids)
     assert (table is None) == (not item_ids or any("\0" in item_id for item_id in item_ids))
     if table is None:

@@ -1,4 +1,4 @@
-"""What damaged bundles do to a running service, and to one that starts: nothing."""
+"""Damaged bundles harm neither a running service nor one that starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def service_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """What is damaged: a bundle that is not the one that serves."""
+    """The bundle to damage, which is not the one that serves."""
     folder = tmp_path_factory.mktemp("sound") / "sound"
     return make_bundle(folder, version="damaged", catalogue=make_catalogue(seed=9))
 

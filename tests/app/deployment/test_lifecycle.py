@@ -1,4 +1,4 @@
-"""Activation, rejection, rollback, fresh items, overload: what happens to a running service."""
+"""Activation, rejection, rollback, fresh items and overload of a running service."""
 
 from __future__ import annotations
 

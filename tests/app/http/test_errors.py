@@ -1,4 +1,4 @@
-"""What callers get wrong: problems that name it, and never a 5xx."""
+"""Mistakes of callers: problems that name them, and never a 5xx."""
 
 from __future__ import annotations
 

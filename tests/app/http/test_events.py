@@ -48,7 +48,7 @@ def test_they_are_ordered_by_time_and_come_after_what_is_stored(
     send(http, {"user_id": "u5", "item_id": new[1], "timestamp": now - 100})
     send(http, {"user_id": "u5", "item_id": new[0], "timestamp": now - 200})
     assert ids_for(http, user_id="u5") == ids_for(http, history=[*stored, *new])
-    # One that happened before all others goes to the front, whenever it was told.
+    # One that happened before all others goes to the front, even if it is reported late.
     send(http, {"user_id": "u5", "item_id": "i60", "timestamp": 5})
     assert ids_for(http, user_id="u5") == ids_for(http, history=["i60", *stored, *new])
 

@@ -1,4 +1,4 @@
-"""What comes over the wire before there is a whole request: sizes, times, upgrades."""
+"""Bytes on the wire before a request is complete: sizes, times, upgrades."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def ask(service: Listening, *, timeout: float = 10) -> int:
     return status
 
 
-def test_requests_that_are_not_whole_keep_nobody_from_an_answer(service: Listening) -> None:
+def test_incomplete_requests_do_not_delay_others(service: Listening) -> None:
     slow = [service.connect() for _ in range(60)]
     for connection in slow:
         connection.sendall(b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -111,7 +111,7 @@ def test_a_body_in_pieces_is_answered(service: Listening) -> None:
 
 
 def flood(service: Listening, begin: bytes, piece: bytes, n_bytes: int) -> tuple[bytes, float]:
-    """What is answered to a request that goes on and on, and the longest wait of another one."""
+    """The answer to an endless request, and the longest wait of another one."""
     waits: list[float] = []
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Bundles with a retriever, and what exact scoring answers, for the tests of it."""
+"""Bundles with a retriever, and the answers of exact scoring to compare with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_vectors(n_items: int = N_ITEMS, seed: int = 3) -> tuple[FloatArray, Flo
 
 
 def bundle_with_retriever(folder: Path, **changes: object) -> Bundle:
-    """A bundle over `make_vectors`; `changes` replace fields of what the manifest says."""
+    """A bundle over `make_vectors`; `changes` replace fields of the manifest's retriever."""
     table, users = make_vectors()
     catalogue = make_catalogue(n_items=N_ITEMS, size=SIZE)
     catalogue = Catalogue(**{**catalogue.__dict__, "table": table})

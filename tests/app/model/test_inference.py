@@ -25,7 +25,7 @@ def sequence(bundle: Bundle, provider: inference.Provider) -> SequenceModel:
 
 
 def test_a_cuda_that_is_not_there_is_rejected(synthetic_bundle: Bundle) -> None:
-    """The runtime goes on without it and says so in its log at most."""
+    """The runtime goes on without it, and at most logs that."""
     if device_is_there(synthetic_bundle):
         pytest.skip("there is a device")
     with pytest.raises(ConfigError, match=r"PROVIDER=cuda: model\.onnx runs on"):

@@ -112,7 +112,7 @@ def test_a_filter_that_goes_with_the_lists_is_answered(
 def test_a_filter_that_nobody_would_pass_still_gets_k_items(
     retriever: Retriever, bundle: Bundle, users: FloatArray
 ) -> None:
-    """The worst quarter of the catalogue: what lies there tells the lists nothing."""
+    """The worst quarter of the catalogue, which the ranking of lists does not favour."""
     retriever = retriever.with_table(bundle.item_table)
     for user in users[:16]:
         order = np.argsort(bundle.item_table[1:] @ user)

@@ -168,7 +168,7 @@ def test_the_upper_bound_holds_in_a_burst() -> None:
 def service(
     store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path, client: redis.Redis
 ) -> Iterator[tuple[int, Admission]]:
-    """A real server that can hold one request; its port, and what decides."""
+    """A real server that can hold one request; its port and its admission."""
     publish_and_activate(synthetic_bundle, folder, store.url)
     with listening(settings_for(store.url, folder, max_in_flight=1)) as running:
         yield running.port, running.app.state.service.admission

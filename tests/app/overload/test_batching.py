@@ -12,7 +12,7 @@ from app.overload.batching import MAX_EXTRA_ITERATIONS, MAX_TOGETHER, Batcher
 
 
 class Doubling:
-    """Doubles numbers, and remembers what it was given together."""
+    """Doubles numbers, and remembers its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -111,25 +111,25 @@ def test_a_request_that_is_alone_needs_no_further_iteration() -> None:
     assert asyncio.run(ask()) == [2, 4]
 
 
-def run_with_iterations_between(n_turns: int) -> list[list[int]]:
-    """What is answered together where eight are under way and half come so many turns later."""
+def run_with_iterations_between(n_iterations: int) -> list[list[int]]:
+    """The batches where eight are under way and half come `n_iterations` later."""
     doubling = Doubling()
 
     async def ask_all() -> None:
         batcher = Batcher(lambda: 8)
 
-        async def ask(one: int, after_turns: int) -> None:
-            for _ in range(after_turns):
+        async def ask(one: int, after_iterations: int) -> None:
+            for _ in range(after_iterations):
                 await asyncio.sleep(0)
             await batcher.run(doubling, [one], "a")
 
-        await asyncio.gather(*(ask(one, n_turns * (one % 2)) for one in range(6)))
+        await asyncio.gather(*(ask(one, n_iterations * (one % 2)) for one in range(6)))
 
     asyncio.run(ask_all())
     return doubling.batches
 
 
-def test_a_small_part_of_what_is_under_way_waits_for_the_others() -> None:
+def test_a_small_part_of_the_requests_under_way_waits_for_the_others() -> None:
     assert run_with_iterations_between(MAX_EXTRA_ITERATIONS) == [[0, 2, 4, 1, 3, 5]]
 
 

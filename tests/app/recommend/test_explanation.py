@@ -52,7 +52,7 @@ def test_contributions_and_the_remainder_add_up_to_the_score(
         assert total == pytest.approx(item["score"], abs=1e-5)
         assert contributions or item["score"] <= 1e-5
         if len(set(history[-MAX_LENGTH:])) <= 3:
-            # Who is not named lowers the score.
+            # Items that are not named lower the score.
             assert item["explanation"]["remainder"] <= 1e-5
 
 
@@ -69,7 +69,7 @@ def test_items_that_matter_more_get_a_larger_share(http: TestClient, history: li
                 lost, lost_without_other = (
                     item["score"] - losses[past][item["item_id"]] for past in (one, other)
                 )
-                # What is due to no single item is divided equally, so differences stay.
+                # The part that belongs to no single item is divided equally, so differences stay.
                 assert share - less == pytest.approx(lost - lost_without_other, abs=1e-4)
 
 
@@ -84,7 +84,7 @@ def test_an_item_that_stands_fifty_times_leaves_others_their_share(http: TestCli
         assert {"i1", "i3"} <= named
         for item in explain(http, history, k=60):
             if set(contributions_of(item)) == {"i1"}:
-                # Then the others lower the score, and that is told.
+                # Then the others lower the score, and the answer shows it.
                 assert item["explanation"]["remainder"] < 0
 
 

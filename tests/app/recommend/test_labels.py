@@ -1,4 +1,4 @@
-"""What an answer was made without is told: interests, the reranker, filters that match nothing."""
+"""`degraded` names the missing parts: interests, the reranker, filters that match nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ids_of(answer: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     "interests", ["", "   ", "\t\n ", "?!", "…", "— - –", "\u200b", " \u200b  ", "zxqv", "🦄🦄"]
 )
-def test_interests_that_tell_nothing_are_answered_by_popularity_and_named(
+def test_uninformative_interests_are_answered_by_popularity_and_named(
     http: TestClient, interests: str
 ) -> None:
     popular = ask(http, user_id="nobody", k=20)
@@ -51,7 +51,7 @@ def test_interests_that_tell_nothing_are_answered_by_popularity_and_named(
         assert ids_of(answer) == ids_of(popular)
 
 
-def test_interests_with_punctuation_still_tell_something(http: TestClient) -> None:
+def test_interests_with_punctuation_are_still_informative(http: TestClient) -> None:
     answer = ask(http, interests=" ...comedy?! ", k=5)
     assert (answer["served_by"], answer["degraded"]) == ("cold_start", [])
 
@@ -143,7 +143,7 @@ def test_labels_are_counted_by_kind(http: TestClient) -> None:
         assert f'longtail_degraded_total{{what="{kind}"}}' in metrics
 
 
-def test_a_batch_names_what_each_of_its_requests_lacks(http: TestClient) -> None:
+def test_a_batch_names_the_missing_parts_of_each_request(http: TestClient) -> None:
     requests = [
         {"user_id": "u1"},
         {"user_id": "u1", "filters": {"genres": {"any": ["Comedy"]}}},

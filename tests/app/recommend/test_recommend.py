@@ -236,7 +236,7 @@ def test_many_exclusions_are_looked_up_together(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A service of few items, told that they are many, answers as before, and from its table."""
+    """A service of few items with the table of a large one answers as before, from its table."""
     asked: list[int] = []
 
     def find(table: IdTable, ids: list[str]) -> Any:

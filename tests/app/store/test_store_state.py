@@ -1,4 +1,4 @@
-"""Whether reads and writes work: ready, metrics and one log line a change say it, for any cause."""
+"""Ready, metrics and one log line a change report whether reads and writes work."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_failover_is_followed(
         assert new.exists(keys.events_key("f"))
 
 
-def test_versions_are_followed_whatever_writes_do(
+def test_versions_are_followed_while_writes_fail(
     http: TestClient, client: redis.Redis, tmp_path: Path
 ) -> None:
     second = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))

@@ -23,7 +23,7 @@ def environment_in(folder: Path) -> dict[str, str]:
 def load(module: str, folder: Path, *wrapper: str) -> subprocess.CompletedProcess[str]:
     for name in ("HOME", "TMPDIR"):
         (folder / name).mkdir()
-    # What a library does in threads of its own has begun by the end of the pause.
+    # A library's own threads have begun their work by the end of the pause.
     code = f"import {module}, time; time.sleep(0.2)"
     return subprocess.run(
         [*wrapper, sys.executable, "-c", code],

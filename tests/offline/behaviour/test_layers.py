@@ -1,4 +1,4 @@
-"""Gradients reach the chosen layers, and what lies below is computed once."""
+"""Gradients reach the chosen layers, and lower ones are computed once."""
 
 from __future__ import annotations
 

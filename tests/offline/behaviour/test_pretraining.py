@@ -137,7 +137,7 @@ def test_a_resumed_pretraining_equals_one_in_one_go(
 ) -> None:
     def run(name: str) -> tuple[list[float | None], dict[str, torch.Tensor]]:
         config = PretrainingConfig(batch_size=16, learning_rate=2e-3, epochs=3, layers=(2,))
-        # Of different lengths, so that what a batch holds decides how it is padded.
+        # Of different lengths, so that padding depends on the batch.
         texts = [" ".join([text] * (1 + place % 5)) for place, text in enumerate(ITEM_TEXTS)]
         task = Pretraining(open_encoder(start), [Domain(texts, make_split(0))], config)
         record = Trainer("pretraining", task, plan_tuning(config, 3), tmp_path / name).run()

@@ -1,4 +1,4 @@
-"""What becomes a training sample, and what never does."""
+"""Training samples, and interactions that never become one."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_held_out_interactions_are_never_looked_at(
     st.lists(st.lists(st.integers(1, 6), max_size=6), min_size=1, max_size=5),
     st.integers(1, 4),
 )
-def test_a_sample_is_what_its_user_did(rows: list[list[int]], history_items: int) -> None:
+def test_a_sample_is_its_users_history(rows: list[list[int]], history_items: int) -> None:
     expected = sorted(
         (tuple((row[:at][::-1] + [0] * history_items)[:history_items]), row[at])
         for row in rows

@@ -1,4 +1,4 @@
-"""FT1 and FT2 on a world where behaviour can be told from texts."""
+"""FT1 and FT2 on a world in which behaviour and texts differ."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_tuned_encoder_ranks_better(start: Path, tmp_path: Path, history_ite
     assert record.best_ndcg > 1.3 * record.epochs[0].ndcg
     tuned = SentenceEncoder(str(tmp_path / "ft1"), tmp_path, "cpu")
     vanilla = SentenceEncoder(str(start), tmp_path, "cpu")
-    # Two words for one theme, which nothing but behaviour says.
+    # Two words for one theme, which only behaviour shows.
     texts = ["theme0a", "theme0b", "theme1a"]
     alike, unlike = _cosines(tuned.encode(texts))
     alike_before, unlike_before = _cosines(vanilla.encode(texts))

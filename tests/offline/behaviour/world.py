@@ -1,4 +1,4 @@
-"""A world where a text says what comes next, and a tiny encoder with a head for words."""
+"""A world in which a text tells the next item, and a tiny encoder with a head for words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ITEM_TEXTS = [item_text(item) for item in range(1, N_ITEMS + 1)]
 
 
 def make_split(seed: int = 0) -> Split:
-    """Users stay with a theme: its two words mean the same, which only behaviour can tell."""
+    """Users stay with a theme: its two words mean the same, which only behaviour shows."""
     rng = np.random.default_rng(seed)
     rows = [
         rng.permutation(np.arange(1, N_ITEMS + 1)[np.arange(1, N_ITEMS + 1) % N_THEMES == theme])

@@ -24,7 +24,7 @@ def cases_of(histories: list[list[int]], targets: list[int]) -> Cases:
 @pytest.mark.parametrize(
     ("rank", "candidates"), [(1, 500), (7, 500), (60, 500), (400, 500), (30, 80)]
 )
-def test_negatives_are_what_many_draws_would_give(rank: int, candidates: int) -> None:
+def test_negatives_equal_the_mean_of_many_draws(rank: int, candidates: int) -> None:
     [hit], [gain] = among_negatives(np.array([rank]), np.array([candidates]))
     rng = np.random.default_rng(0)
     n_drawn = min(100, candidates - 1)
@@ -54,7 +54,7 @@ def test_an_entry_is_the_mean_of_its_seeds() -> None:
     assert figures["all"]["ndcg_at_10_of_seeds"] == [0.25, 0.75]
 
 
-def test_pairing_removes_what_users_have_in_common() -> None:
+def test_pairing_removes_the_variation_between_users() -> None:
     rng = np.random.default_rng(1)
     ranks = rng.integers(1, 30, (2, 400))
     worse = ranks + 1

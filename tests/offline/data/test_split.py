@@ -82,7 +82,7 @@ def test_global_time_cuts_all_users_at_the_same_times(data, validation_share, te
             assert target == row[len(history)]
             before_tests += times[: len(history)].tolist()
             test_times.append(times[len(history)])
-    # Nobody is trained on, or shown, what lies after anybody's target.
+    # No interaction after any target is trained on or shown.
     assert max(trained, default=-1) < min([*first_targets, *test_times], default=99)
     assert max([*first_targets, *before_tests], default=-1) < min(test_times, default=99)
 

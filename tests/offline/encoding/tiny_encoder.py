@@ -1,4 +1,4 @@
-"""A BERT of some thousand random weights, made on the spot."""
+"""A BERT of some thousand random weights, created on the spot."""
 
 from __future__ import annotations
 

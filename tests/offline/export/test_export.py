@@ -192,7 +192,7 @@ def test_checked_histories_are_spread_over_the_lengths() -> None:
 
 
 def test_the_graph_has_fused_operators(report: ExportReport, folder: Path) -> None:
-    """An operator costs a microsecond whatever it does; a request that small is made of them."""
+    """An operator costs a microsecond whatever it does; small requests consist of them."""
     nodes = onnx.load(folder / "model.onnx").graph.node
     kinds = [node.op_type for node in nodes]
     assert kinds.count("Attention") == 2

@@ -67,7 +67,7 @@ def test_probes_state_their_recall_and_effort(info: RetrieverInfo) -> None:
 
 @pytest.mark.parametrize("kind", ["probes", "wide_probes"])
 def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str) -> None:
-    """Counted anew with exact scores, lists and codes from the files."""
+    """Counted again with exact scores, lists and codes from the files."""
     table, users = make_vectors()
     search = Search(folder)
     for probe in getattr(info, kind):
@@ -85,7 +85,7 @@ def test_the_stated_recall_is_kept(info: RetrieverInfo, folder: Path, kind: str)
 
 
 class Search:
-    """What the files alone find: codes of the lists that rank best, and the outliers."""
+    """The items that the files alone find: codes of the best lists, and the outliers."""
 
     def __init__(self, folder: Path) -> None:
         table, _ = make_vectors()

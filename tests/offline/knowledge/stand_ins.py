@@ -1,4 +1,4 @@
-"""Language models made on the spot: one that recites, and a tiny Llama with random weights."""
+"""Language models for tests: one that recites, and a tiny Llama with random weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sound_answer(prompt: Prompt, sampling: Sampling) -> str:
 
 @dataclass
 class RecitingModel:
-    """Answers by a function and remembers what it was asked."""
+    """Answers by a function and remembers its prompts."""
 
     recite: Recital = sound_answer
     prompts_at_a_time: int = 4

@@ -24,7 +24,7 @@ QUICKLY_S = 0.01
 
 @dataclass
 class Endpoint:
-    """What the server was asked, and the troubles it still has to make (a status, or "hang up")."""
+    """The requests to the server, and the faults it has still to show (a status, or "hang up")."""
 
     url: str
     troubles: list[int | str] = field(default_factory=list)

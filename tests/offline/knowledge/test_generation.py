@@ -68,7 +68,7 @@ def test_a_second_run_asks_nothing_and_opens_no_model(tmp_path: Path) -> None:
     assert (model.opened, report.from_cache, report.generated) == (0, 2, 0)
 
 
-def test_only_what_is_found_is_known_where_nothing_is_to_be_generated(tmp_path: Path) -> None:
+def test_only_found_answers_are_used_where_nothing_is_to_be_generated(tmp_path: Path) -> None:
     ship(tmp_path, "Heat", "Heat is for the bundled.")
     config = CONFIG.model_copy(update={"generate": False})
     generate(["Kim"], RecitingModel(), tmp_path)
@@ -126,7 +126,7 @@ def test_bundled_answers_come_before_the_cache_and_the_model(tmp_path: Path) -> 
     assert (report.from_bundled, report.from_cache, report.generated) == (1, 0, 1)
 
 
-def test_regenerating_passes_over_what_is_bundled(tmp_path: Path) -> None:
+def test_regenerating_ignores_bundled_answers(tmp_path: Path) -> None:
     ship(tmp_path, "Heat", "Bundled words about Heat.")
     model = RecitingModel()
     knowledge, report = generate(["Heat"], model, tmp_path, regenerate=True)
@@ -176,7 +176,7 @@ def test_a_broken_off_answer_is_cut_at_its_last_sentence_and_counted(tmp_path: P
     assert report.trimmed == 1
 
 
-def test_a_run_that_fails_midway_keeps_what_it_had(tmp_path: Path) -> None:
+def test_a_run_that_fails_midway_keeps_its_answers(tmp_path: Path) -> None:
     class BreaksDown(RecitingModel):
         def generate(self, prompts: list[Prompt], sampling: Sampling) -> list[Answer]:  # type: ignore[override]
             if len(self.asked) >= 8:
@@ -199,7 +199,7 @@ def test_the_report_is_json(tmp_path: Path) -> None:
     assert (row["generated"], row["tokens"], row["model"]) == (2, 24, "reciting")
 
 
-# A generator whose model takes its time, and writes down what it is asked before it answers.
+# A generator with a slow model, which records each prompt before it answers.
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
@@ -252,6 +252,6 @@ def test_a_killed_generator_resumes_without_losing_or_repeating_an_item(tmp_path
     assert len(done) == 60
     assert {key: done[key] for key in kept} == kept
     asked_after = asked.read_text().splitlines()[len(asked_before) :]
-    # What was on the disk is never asked again, and what wasn't is asked exactly once.
+    # Answers on the disk are never generated again, and the others exactly once.
     assert len(asked_after) == len(set(asked_after)) == 60 - len(kept)
     assert len(set(asked_before) & set(asked_after)) <= RecitingModel().prompts_at_a_time

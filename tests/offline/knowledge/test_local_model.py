@@ -66,7 +66,7 @@ def test_the_penalty_leaves_the_prompt_alone(model: LocalModel) -> None:
 
 
 def test_generation_with_a_real_model_fills_every_item(folder: Path, tmp_path: Path) -> None:
-    # Random weights talk nonsense without full stops; what counts is that nothing gets lost.
+    # Random weights talk nonsense without full stops; the test is that nothing gets lost.
     config = KnowledgeConfig(
         model=str(folder), max_new_tokens=16, batch_size=3, retries=1, device="cpu"
     )

@@ -1,4 +1,4 @@
-"""What holds for every recommender; a new one inherits these tests."""
+"""Laws of every recommender; a new one inherits these tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.offline.recommender.planted import N_ITEMS, cases_of, fresh_histories
 
 
 class RecommenderLaws:
-    """Subclasses say how a model is made."""
+    """Subclasses create a model."""
 
     def make(self) -> Recommender:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Small made data with a structure that a recommender has to find."""
+"""Small synthetic data with a structure that a recommender has to find."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def knowledge_of_places() -> Vectors:
 
 
 def fresh_histories(n: int = 20) -> list[Items]:
-    """Histories that nobody trained on in this form, of lengths 1 to 10."""
+    """Histories without a copy in the training data, of lengths 1 to 10."""
     return [walk(1 + 7 * i % N_ITEMS, 1 + i % 10) for i in range(n)]

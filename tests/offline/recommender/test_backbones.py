@@ -1,4 +1,4 @@
-"""What holds for every architecture."""
+"""Laws of every architecture."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def test_drops_the_rate_and_keeps_the_expectation(rate: float) -> None:
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_gradients_flow_through_what_is_kept() -> None:
+def test_gradients_flow_through_kept_values() -> None:
     states = torch.ones(64, requires_grad=True)
     dropped = ByteDropout(0.5)(states)
     dropped.sum().backward()

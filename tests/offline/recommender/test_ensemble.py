@@ -80,7 +80,7 @@ def test_a_score_is_the_mean_of_the_members_scores(data: TrainingData) -> None:
         alone.backbone = member
         alone.item_table = np.ascontiguousarray(whole.item_table[:, 16 * number : 16 * number + 16])
         scores.append(alone.score(fresh_histories()))
-    # Members that said the same would not be worth two.
+    # Equal members would be worth no more than one.
     assert np.abs(scores[0] - scores[1]).mean() > 0.1 * np.abs(scores[0]).mean()
     np.testing.assert_allclose(whole.score(fresh_histories()), np.mean(scores, axis=0), atol=1e-5)
 

@@ -45,7 +45,7 @@ def test_blocks_of_queries_do_not_show() -> None:
 
 
 def test_more_of_the_same_counts_more() -> None:
-    """What softmax can't tell apart: one item of a kind in a history from four of them."""
+    """A difference that softmax can't see: one item of a kind in a history or four of them."""
     layer = network(1).layers[0]
     torch.nn.init.zeros_(layer.by_distance)
     attended = []
