@@ -65,16 +65,16 @@ class TextPostings:
         self._offsets = np.concatenate(([0], np.cumsum(counts)))
         self._slots = slots
 
-    def look_up(self, values: Iterable[str]) -> tuple[list[IndexArray], list[str]]:
-        """Sorted item_indices of the items with each distinct value, and values that none has."""
-        found, unmatched = [], []
+    def look_up(self, values: Iterable[str], unmatched: list[str]) -> list[IndexArray]:
+        """Sorted item_indices of the items with each distinct value; adds to `unmatched`."""
+        found = []
         for value in dict.fromkeys(values):
             slot = self._slots.get(value)
             if slot is None:
                 unmatched.append(value)
             else:
                 found.append(self._items[self._offsets[slot] : self._offsets[slot + 1]])
-        return found, unmatched
+        return found
 
 
 class NumberColumn:
@@ -172,21 +172,24 @@ class FilterIndex:
         self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
         if column.kind == "text":
             self._reject_parts(name, column.kind, all=rule.all)
-        for values in (rule.any, rule.all, rule.none):
-            if values is None:
-                continue
-            found, unmatched = column.look_up(values)
-            clauses.unmatched += [(name, value) for value in unmatched]
-            if values is rule.any:
-                clauses.inside.append(_unite(found, self.n_items))
-            elif values is rule.none:
-                clauses.outside.append(_unite(found, self.n_items))
-            elif unmatched:
+        unmatched: list[str] = []
+        if rule.any is not None:
+            found = column.look_up(rule.any, unmatched)
+            clauses.inside.append(_unite(found, self.n_items))
+        if rule.all is not None:
+            n_unmatched = len(unmatched)
+            found = column.look_up(rule.all, unmatched)
+            if len(unmatched) > n_unmatched:
                 clauses.inside.append(NO_ITEMS)
             elif len(found) <= FEW_SETS:
                 clauses.inside.extend(found)
             else:
                 clauses.inside.append(_intersect(found))
+        if rule.none is not None:
+            found = column.look_up(rule.none, unmatched)
+            clauses.outside.append(_unite(found, self.n_items))
+        if unmatched:
+            clauses.unmatched += [(name, value) for value in dict.fromkeys(unmatched)]
 
     def _combine(self, clauses: _Clauses) -> IndexArray:
         inside = sorted(clauses.inside, key=len)

@@ -16,7 +16,7 @@ from app.recommend.features import add_features
 from app.recommend.plan import make_plans
 from app.recommend.query import Query
 from app.recommend.response import respond
-from app.recommend.scoring import Scored, score
+from app.recommend.scoring import Ranking, score
 from app.recommend.selection import Choice, choose, explain
 from app.recommend.weight import are_heavy, are_long, divide
 from app.store.feature_store import FeatureStore
@@ -68,9 +68,9 @@ async def recommend(
     choices: list[Choice] = []
     for part in divide(plans, model):
         heavy = are_heavy(part)
-        scored = await runner.run_together(score, part, model, heavy=heavy)
-        scored = rerank(scored)
-        chosen = await runner.run(choose, scored, model, heavy=heavy)
+        ranked = await runner.run_together(score, part, model, heavy=heavy)
+        reranked = rerank(ranked)
+        chosen = await runner.run(choose, reranked, model, heavy=heavy)
         choices += await runner.run(explain, chosen, model, heavy=heavy)
     inferred = perf_counter()
     timings_ms = {
@@ -84,9 +84,9 @@ async def recommend(
     return answers
 
 
-def rerank(scored: Sequence[Scored]) -> Sequence[Scored]:
-    """The scores as they are: there is no reranker, and who insists on one is told."""
-    for one in scored:
-        if one.plan.query.rerank == "always":
-            one.plan.degraded.append("rerank")
-    return scored
+def rerank(rankings: Sequence[Ranking]) -> Sequence[Ranking]:
+    """The rankings as they are: there is no reranker, and whoever insists on one is told."""
+    for ranking in rankings:
+        if ranking.plan.query.rerank == "always":
+            ranking.plan.degraded.append("rerank")
+    return rankings

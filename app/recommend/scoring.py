@@ -1,36 +1,70 @@
-"""Scores for plans: one inference for all that the same source answers."""
+"""The base ranking: one inference for all plans of a source, and the best that each plan allows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.model.arrays import NO_SCORES, FloatArray
+import numpy as np
+
+from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
+from app.recommend.diversity import pool_size
 from app.recommend.plan import Plan
 from app.recommend.sources import POPULAR, Source, choose_source
 
 
 @dataclass(slots=True)
-class Scored:
-    """A plan, the source that answers it, and what that source ranks items by."""
+class Ranking:
+    """The best items for a plan by its source, complete before anything else looks at them.
+
+    Attributes:
+        items: item_indices int32, best first: k, or more where an answer is chosen from more.
+        scores: float32, of the items.
+    """
 
     plan: Plan
     source: Source
+    items: IndexArray
     scores: FloatArray
 
 
-def score(plans: Sequence[Plan], model: Model) -> list[Scored]:
-    """Score each plan by its source; by popularity where that source has nothing to rank by."""
-    found = [Scored(plan, choose_source(plan), NO_SCORES) for plan in plans]
-    by_source: dict[Source, list[Scored]] = {}
-    for one in found:
-        by_source.setdefault(one.source, []).append(one)
-    for source, those in by_source.items():
-        rows = source.score([one.plan for one in those], model)
-        for one, row in zip(those, rows, strict=True):
-            if row is None:
-                one.source = POPULAR
-            else:
-                one.scores = row
-    return found
+def score(plans: Sequence[Plan], model: Model) -> list[Ranking]:
+    """The base ranking for each plan, by its source; by popularity where that one can't."""
+    sources = [choose_source(plan) for plan in plans]
+    rows: list[FloatArray | None] = [None] * len(plans)
+    for source in set(sources):
+        positions = [position for position, one in enumerate(sources) if one is source]
+        found = source.score([plans[position] for position in positions], model)
+        for position, row in zip(positions, found, strict=True):
+            rows[position] = row
+    return [
+        _rank(plan, source, row, model)
+        for plan, source, row in zip(plans, sources, rows, strict=True)
+    ]
+
+
+def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -> Ranking:
+    query = plan.query
+    excluded, seen = plan.excluded, plan.history.items
+    if query.exclude_seen and len(seen):
+        excluded = np.concatenate([excluded, seen]) if len(excluded) else seen
+    k = pool_size(query.k) if query.diversity > 0 else query.k
+    if scores is not None:
+        items, best = source.best(scores, k, excluded, plan.allowed, model)
+        if _is_sound(items, best, k, scores):
+            return Ranking(plan, source, items, best)
+    items, best = model.popularity.best(k, excluded, plan.allowed)
+    return Ranking(plan, POPULAR, items, best)
+
+
+def _is_sound(items: IndexArray, best: FloatArray, k: int, scores: FloatArray) -> bool:
+    """Whether a ranking is one to answer with: a model can overflow for some histories only.
+
+    Items are best first and an item without a number is never among the best, so the first score
+    tells of infinities, and a short answer tells of numbers that are missing.
+    """
+    if len(items) and not math.isfinite(best[0]):
+        return False
+    return len(items) == k or not np.isnan(scores).any()

@@ -16,6 +16,8 @@ def describe_unmatched(matches: Matches) -> list[str]:
     Filters that no item passes together, though each of their conditions has items, get one
     label: `no_match: filters`.
     """
+    if not matches.unmatched:
+        return [] if len(matches.items) else ["no_match: filters"]
     labels = [
         f"no_match: {_shorten(attribute)} {_in_words(condition)}"
         for attribute, condition in matches.unmatched[:MAX_NAMED]
@@ -23,8 +25,6 @@ def describe_unmatched(matches: Matches) -> list[str]:
     n_more = len(matches.unmatched) - MAX_NAMED
     if n_more > 0:
         labels.append(f"no_match: {n_more} more")
-    if not labels and not len(matches.items):
-        labels.append("no_match: filters")
     return labels
 
 

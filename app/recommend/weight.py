@@ -23,13 +23,12 @@ def are_long(queries: Sequence[Query], model: Model) -> bool:
     """Whether planning takes long: lists of ids, and filters on a large catalogue."""
     n_lookups = 0
     for query in queries:
-        for ids in (query.history, query.exclude, query.candidates):
-            if ids:
-                n_lookups += len(ids)
-        for rule in (query.filters or {}).values():
-            n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
-            for values in (rule.any, rule.all, rule.none):
-                n_lookups += len(values or ())
+        n_lookups += len(query.history or ()) + len(query.exclude or ())
+        n_lookups += len(query.candidates or ())
+        if query.filters:
+            for rule in query.filters.values():
+                n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
+                n_lookups += sum(len(values or ()) for values in (rule.any, rule.all, rule.none))
     return n_lookups > MAX_LOOKUPS_ON_LOOP
 
 
@@ -46,4 +45,6 @@ def are_heavy(plans: Sequence[Plan]) -> bool:
 def divide(plans: Sequence[Plan], model: Model) -> list[Sequence[Plan]]:
     """The plans in parts whose scores fit in memory."""
     at_once = max(1, MAX_SCORES // len(model.table))
+    if len(plans) <= at_once:
+        return [plans]
     return [plans[start : start + at_once] for start in range(0, len(plans), at_once)]
