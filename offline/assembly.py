@@ -14,7 +14,7 @@ import numpy as np
 from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.errors import BundleError
-from model_store.manifest import EncoderInfo, ModelInfo
+from model_store.manifest import EncoderInfo
 from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
 from offline.revision import code_revision
@@ -104,9 +104,8 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     exported = parts.exported
     table = np.load(exported.path(exported.ITEM_TABLE), mmap_mode="r", allow_pickle=False)
     offsets = np.load(parts.data.path(parts.data.OFFSETS), mmap_mode="r", allow_pickle=False)
-    model = parts.recommender.read_json("config.json")
-    rows, size = table.shape
-    test = parts.evaluation.report()["models"][model["name"]]["test"]["all"]
+    model = exported.model_info()
+    test = parts.evaluation.report()["models"][model.name]["test"]["all"]
     recipe = configuration["recipe"]
     encoder_name = name_encoder(
         recipe["encoding"]["encoder"],
@@ -115,12 +114,13 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     )
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": ModelInfo.of_sequence_graph(model["name"], size, model["config"]["max_length"]),
+        "kind": parts.recommender.kind,
+        "model": model,
         "encoder": EncoderInfo(
             name=encoder_name, vector_size=parts.encoding.vectors().shape[1], has_graph=True
         ),
         "retriever": exported.retriever(),
-        "n_items": rows - 1,
+        "n_items": len(table) - 1,
         "n_users": len(offsets) - 1,
         "metrics": {name: value for name, value in test.items() if value == value},
         "inputs": parts.fingerprints(),

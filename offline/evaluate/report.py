@@ -17,7 +17,7 @@ from offline.evaluate.page import render_page
 from offline.evaluate.plots import plot_by_length, plot_training
 from offline.metrics import Ranking, rank_cases
 from offline.progress import Progress
-from offline.recommender.recommender import Recommender, TrainingData
+from offline.recommender.recommender import Baseline, TrainingData
 
 REPORT, PAGE = "report.json", "report.md"
 BY_LENGTH_PLOT, TRAINING_PLOT = "ndcg_by_history_length.png", "training.png"
@@ -28,7 +28,7 @@ PROTOCOL = (
 
 
 def write_report(
-    models: Mapping[str, Recommender],
+    models: Mapping[str, Baseline],
     split: Split,
     n_items: int,
     folder: Path,

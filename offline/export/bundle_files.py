@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from model_store.errors import InputError
-from model_store.files import save_array, write_atomically
+from model_store.files import write_atomically
 from model_store.id_map import IdMap
-from model_store.manifest import RetrieverInfo
-from offline.data.histories import Histories, Items, pad_left
+from model_store.manifest import ModelInfo, RetrieverInfo
+from offline.data.histories import Histories, Items
 from offline.export.config import RetrievalConfig
-from offline.export.graph import export_graph
-from offline.export.parity import Graph, Parity, check_parity
+from offline.export.parity import Parity, check_parity, probe
 from offline.export.retriever import build_retriever
 from offline.progress import Progress
-from offline.recommender.recommender import Vectors, rank_unseen
-from offline.recommender.sequential import SequenceRecommender
+from offline.recommender.recommender import Exported, Recommender, rank_unseen
 
-MODEL, TABLE, PROJECTION, GOLDEN, RETRIEVER = (
-    "model.onnx",
-    "item_table.npy",
-    "fresh_projection.npy",
-    "golden.json",
-    "retriever.json",
-)
+MODEL_INFO, GOLDEN, RETRIEVER = "model.json", "golden.json", "retriever.json"
 _TIMED_LENGTH = 50
 _TIMED_RUNS = 200
 _MEASURED_USERS = 500
@@ -42,31 +33,17 @@ class ExportReport:
 
     Attributes:
         parity: of the graph with the model.
-        n_golden: golden requests written.
-        graph_bytes: size of model.onnx.
-        item_table_shape: (N+1, D).
-        request_ms: median time of one request of `request_length` items, one CPU thread.
-        request_length: L of the timed request.
+        request_ms: median time of one request, one CPU thread.
         retriever: what is built for a catalogue too large to score every item of, else None.
     """
 
     parity: Parity
-    n_golden: int
-    graph_bytes: int
-    item_table_shape: tuple[int, int]
     request_ms: float
-    request_length: int
     retriever: RetrieverInfo | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
-        described = asdict(self)
-        described["retriever"] = self.retriever.model_dump(mode="json") if self.retriever else None
-        return described
 
 
 def export_model(
-    model: SequenceRecommender,
+    model: Recommender,
     item_ids: IdMap,
     histories: Histories,
     folder: Path,
@@ -76,7 +53,7 @@ def export_model(
     k: int = 10,
     retrieval: RetrievalConfig | None = None,
 ) -> ExportReport:
-    """Write model.onnx, item_table.npy, fresh_projection.npy and golden.json.
+    """Write the files that serve a model, model.json, which describes it, and golden.json.
 
     A catalogue too large to score every item of gets a retriever too, described in retriever.json.
 
@@ -97,50 +74,26 @@ def export_model(
     usable = [history for history in histories if len(history)]
     if not usable:
         raise InputError("the export is checked on real histories, and there is none")
-    if model.item_table.shape[0] != len(item_ids) + 1:
-        raise InputError(
-            f"the item table has {model.item_table.shape[0] - 1} items, the id map {len(item_ids)}"
-        )
-    timed_length = min(_TIMED_LENGTH, model.config.max_length)
+    if model.n_items != len(item_ids):
+        raise InputError(f"the model has {model.n_items} items, the id map {len(item_ids)}")
+    probes = probe(spread_by_length(usable, n_checked), model.max_length)
     with Progress("exporting", total=3, unit="step") as progress:
-        export_graph(model.backbone, model.config.embedding_size, folder / MODEL)
-        save_array(folder / TABLE, model.item_table)
-        save_array(folder / PROJECTION, model.fresh_projection)
+        exported = model.export(folder, probes)
         progress.advance(note="checking against torch")
-        graph = Graph(folder / MODEL, model.item_table)
-        parity = check_parity(model, graph, spread_by_length(usable, n_checked), k)
+        parity = check_parity(model, exported, probes, k)
         progress.advance(note="golden requests")
-        golden = _golden_requests(
-            graph, spread_by_length(usable, n_golden), item_ids, model.config.max_length, k
-        )
+        golden = _golden_requests(exported, spread_by_length(usable, n_golden), item_ids, k)
         write_atomically(folder / GOLDEN, json.dumps(golden, indent=1).encode())
         progress.advance()
     retriever = None
     if len(item_ids) > (retrieval or RetrievalConfig()).exact_up_to:
-        users = user_vectors(model, spread_by_length(usable, _MEASURED_USERS))
-        retriever = build_retriever(model.item_table, users, folder)
+        users = model.user_vectors(spread_by_length(usable, _MEASURED_USERS))
+        retriever = build_retriever(exported.item_table, users, folder)
         write_atomically(folder / RETRIEVER, retriever.model_dump_json(indent=2).encode())
-    return ExportReport(
-        parity,
-        len(golden),
-        (folder / MODEL).stat().st_size,
-        (model.item_table.shape[0], model.item_table.shape[1]),
-        _time_request_ms(graph, len(item_ids), timed_length),
-        timed_length,
-        retriever,
-    )
-
-
-@torch.inference_mode()
-def user_vectors(model: SequenceRecommender, histories: Histories) -> Vectors:
-    """What the model makes of each history, float32 [B, D]."""
-    table = torch.from_numpy(model.item_table)
-    vectors = [
-        model.backbone.last(table[torch.from_numpy(history)], torch.from_numpy(history) != 0)
-        for history in (pad_left([history], model.config.max_length) for history in histories)
-    ]
-    found: Vectors = torch.cat(vectors).numpy()
-    return found
+    info = ModelInfo.of_sequence_graph(model.name, exported.item_table.shape[1], model.max_length)
+    write_atomically(folder / MODEL_INFO, info.model_dump_json(indent=2).encode())
+    timed_length = min(_TIMED_LENGTH, model.max_length)
+    return ExportReport(parity, _time_request_ms(exported, len(item_ids), timed_length), retriever)
 
 
 def spread_by_length(histories: Histories, count: int) -> list[Items]:
@@ -151,12 +104,12 @@ def spread_by_length(histories: Histories, count: int) -> list[Items]:
 
 
 def _golden_requests(
-    graph: Graph, histories: Histories, item_ids: IdMap, max_length: int, k: int
+    exported: Exported, histories: Histories, item_ids: IdMap, k: int
 ) -> list[dict[str, Any]]:
-    """Requests with the graph's own answers, seen items left out."""
+    """Requests with the exported model's own answers, seen items left out."""
     golden = []
     for history in histories:
-        best, scores = rank_unseen(lambda one: graph.score(pad_left(one, max_length)), [history], k)
+        best, scores = rank_unseen(exported.score, [history], k)
         real = best[0] > 0
         if not real.any():  # somebody who has seen the whole catalogue
             continue
@@ -171,12 +124,12 @@ def _golden_requests(
     return golden
 
 
-def _time_request_ms(graph: Graph, n_items: int, length: int) -> float:
-    history = np.random.default_rng(0).integers(1, n_items + 1, (1, length))
-    graph.score(history)
+def _time_request_ms(exported: Exported, n_items: int, length: int) -> float:
+    history = np.random.default_rng(0).integers(1, n_items + 1, length).astype(np.int32)
+    exported.score([history])
     taken = []
     for _ in range(_TIMED_RUNS):
         started = time.perf_counter()
-        graph.score(history)
+        exported.score([history])
         taken.append(time.perf_counter() - started)
     return float(np.median(taken)) * 1000

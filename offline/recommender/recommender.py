@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from model_store.errors import LongtailError
 from offline.data.histories import Histories
 from offline.data.interactions import Interactions
 from offline.data.split import Cases, Split
 from offline.metrics import Score, Scores
+from offline.training.pace import Pace
+from offline.training.record import TrainingRecord
 
 Vectors = npt.NDArray[np.float32]
 
@@ -70,8 +73,8 @@ class TrainingData:
         return np.bincount(flat, minlength=self.n_items + 1).astype(np.int64)
 
 
-class Recommender(Protocol):
-    """A model of what comes next."""
+class Baseline(Protocol):
+    """A model of what comes next, as far as it is measured."""
 
     @property
     def name(self) -> str:
@@ -82,13 +85,17 @@ class Recommender(Protocol):
         """Learn, and return itself; the same data and seed give the same model.
 
         With `folder` a long training leaves checkpoints there, and takes up what it finds.
+
+        Raises:
+            InputError: there is nothing to learn from, or the loss diverged.
+            ConfigError: the choices can't be trained with here.
         """
         ...
 
     def score(self, histories: Histories) -> Scores:
         """Scores float32 [B, N+1], higher is likelier next; column 0 (padding) has no meaning.
 
-        Seen items are scored like any other: `offline.evaluate` and `rank_unseen` leave them out.
+        Seen items are scored like any other: `offline.metrics` and `rank_unseen` leave them out.
         """
         ...
 
@@ -104,6 +111,76 @@ class Recommender(Protocol):
             InputError: the folder doesn't hold such a model.
         """
         ...
+
+
+class Recommender(Baseline, Protocol):
+    """A model that can be served: all that build, benchmark and export know of it.
+
+    Attributes:
+        kind: of bundle that it is exported to.
+        record: how fitting went.
+    """
+
+    kind: ClassVar[str]
+    record: TrainingRecord
+
+    @property
+    def n_items(self) -> int:
+        """N, once it is fitted."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """History items that are looked at: the last ones."""
+        ...
+
+    def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
+        """A new model fitted to `data` as long as proved best when this one was.
+
+        `data` is everything, held-out interactions included; its `validation` is not looked at.
+        """
+        ...
+
+    def measure_pace(self, data: TrainingData) -> Pace:
+        """How long an epoch of `fit` will take here, validation not counted."""
+        ...
+
+    def user_vectors(self, histories: Histories) -> Vectors:
+        """What the model makes of each history, float32 [B, D]; `score` is by the item table."""
+        ...
+
+    def export(self, folder: Path, histories: Histories) -> Exported:
+        """Write the files that serve the model into a folder.
+
+        Args:
+            folder: gets model.onnx, item_table.npy and fresh_projection.npy.
+            histories: real ones, none empty or longer than `max_length`, to check what is written.
+
+        Raises:
+            ParityError: what serves is computed otherwise than what was trained.
+        """
+        ...
+
+
+class Exported(Protocol):
+    """A model's files, run as the service runs them."""
+
+    @property
+    def item_table(self) -> Vectors:
+        """float32 [N+1, D]; scores are inner products of its rows with user vectors."""
+        ...
+
+    def score(self, histories: Histories) -> Scores:
+        """Scores float32 [B, N+1] of histories, read in one batch."""
+        ...
+
+
+class ParityError(LongtailError):
+    """What was exported and what was trained disagree."""
+
+
+PARITY_TOLERANCE = 1e-4
+"""Of a score."""
 
 
 def rank_unseen(

@@ -6,15 +6,16 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from pydantic import TypeAdapter
+from torch import Tensor
 from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
-from model_store.files import write_atomically
+from model_store.files import save_array, write_atomically
 from offline.data.histories import Histories, cut_windows, pad_left
 from offline.data.split import Cases
 from offline.fingerprint import fingerprint_of
@@ -29,7 +30,9 @@ from offline.recommender.config import (
 from offline.recommender.contrast import Contrast
 from offline.recommender.criterion import Criterion
 from offline.recommender.ensemble import EachMember, Ensemble, EnsembleItems
+from offline.recommender.exported import ExportedNetwork, check_serving_path
 from offline.recommender.fresh import FreshRegression, fill_fresh_rows
+from offline.recommender.graph import export_graph
 from offline.recommender.item_encoder import ItemEncoder
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import HiddenItem, NextItem, Objective
@@ -43,6 +46,7 @@ from offline.training.record import TrainingRecord
 from offline.training.seeds import seeded, stream_of
 from offline.training.trainer import Phase, Trainer
 
+MODEL, ITEM_TABLE, FRESH_PROJECTION = "model.onnx", "item_table.npy", "fresh_projection.npy"
 _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
 _CONFIG = "config.json"
@@ -63,6 +67,8 @@ class SequenceRecommender:
         record: how training went.
     """
 
+    kind: ClassVar[str] = "sequential"
+
     def __init__(self, config: RecommenderConfig, training: TrainingConfig) -> None:
         self.config = config
         self.training = training
@@ -75,6 +81,16 @@ class SequenceRecommender:
     def name(self) -> str:
         """The architecture's."""
         return self.config.backbone
+
+    @property
+    def n_items(self) -> int:
+        """N; 0 before it is fitted."""
+        return len(self.item_table) - 1
+
+    @property
+    def max_length(self) -> int:
+        """Last items of a history that are read."""
+        return self.config.max_length
 
     def fit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """Train, keep the best epoch's weights, and fill the rows of untrained items.
@@ -128,7 +144,7 @@ class SequenceRecommender:
             partial(validate, cases=data.validation) if data.validation is not None else None,
         )
 
-    def refit(self, data: TrainingData, folder: Path | None = None) -> SequenceRecommender:
+    def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """A new model trained on `data` for as many epochs as the choice on validation took.
 
         Each phase gets those that the chosen weights went through, so that one which only made
@@ -137,11 +153,23 @@ class SequenceRecommender:
         """
         phases = phases_of(self.training, self.record.kept_epochs() or [1])
         everything = replace(data, validation=None)
-        return SequenceRecommender(self.config, self.training)._train(everything, folder, phases)
+        return type(self)(self.config, self.training)._train(everything, folder, phases)
 
     @torch.inference_mode()
     def score(self, histories: Histories) -> Scores:
         """Scores float32 [B, N+1] as user @ item_table.T; see `Recommender.score`."""
+        users, table = self._read(histories)
+        scores: Scores = (users @ table.T).cpu().numpy()
+        return scores
+
+    @torch.inference_mode()
+    def user_vectors(self, histories: Histories) -> Vectors:
+        """See `Recommender.user_vectors`."""
+        vectors: Vectors = self._read(histories)[0].cpu().numpy()
+        return vectors
+
+    def _read(self, histories: Histories) -> tuple[Tensor, Tensor]:
+        """User vectors [B, D] and the item table, where the backbone is."""
         self.backbone.eval()
         device = next(self.backbone.parameters()).device
         table = torch.from_numpy(self.item_table).to(device)
@@ -150,8 +178,15 @@ class SequenceRecommender:
             padded = pad_left(histories[start : start + _SCORED_ROWS], self.config.max_length)
             history = torch.from_numpy(padded).to(device)
             users.append(self.backbone.last(F.embedding(history, table), history != 0))
-        scores: Scores = (torch.cat(users) @ table.T).cpu().numpy()
-        return scores
+        return torch.cat(users), table
+
+    def export(self, folder: Path, histories: Histories) -> ExportedNetwork:
+        """See `Recommender.export`."""
+        check_serving_path(self.backbone, self.item_table, histories)
+        export_graph(self.backbone, self.config.embedding_size, folder / MODEL)
+        save_array(folder / ITEM_TABLE, self.item_table)
+        save_array(folder / FRESH_PROJECTION, self.fresh_projection)
+        return ExportedNetwork(folder / MODEL, self.item_table, self.max_length)
 
     def save(self, folder: Path) -> None:
         """Write config.json and weights.safetensors into the folder."""
@@ -160,6 +195,7 @@ class SequenceRecommender:
         tensors["fresh_projection"] = torch.from_numpy(self.fresh_projection)
         save_checkpoint(folder / _WEIGHTS, tensors, {})
         described = {
+            "kind": self.kind,
             "name": self.name,
             "config": self.config.model_dump(),
             "training": self.training.model_dump(),

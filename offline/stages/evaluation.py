@@ -57,12 +57,12 @@ class EvaluationStage(Stage[EvaluationArtifact]):
         """
         from offline.evaluate.report import write_report
         from offline.recommender.baselines import Markov, Popularity
-        from offline.recommender.recommender import Recommender, TrainingData
+        from offline.recommender.recommender import Baseline, TrainingData
 
         split, n_items = self.data.split(), self.data.n_items
         training = TrainingData.of_split(split, n_items)
         model = self.recommender.model()
-        models: list[Recommender] = [model, Markov().fit(training), Popularity().fit(training)]
+        models: list[Baseline] = [model, Markov().fit(training), Popularity().fit(training)]
         report = write_report(
             {each.name: each for each in models},
             split,

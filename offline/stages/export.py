@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store.manifest import RetrieverInfo
+from model_store.manifest import ModelInfo, RetrieverInfo
 from offline.artifact import Artifact, Facts
 from offline.export.config import RetrievalConfig
 from offline.stages.data import DataArtifact
@@ -17,7 +17,11 @@ class ExportArtifact(Artifact):
     """The model's files as the service reads them."""
 
     MODEL, ITEM_TABLE, FRESH_PROJECTION = "model.onnx", "item_table.npy", "fresh_projection.npy"
-    GOLDEN, RETRIEVER = "golden.json", "retriever.json"
+    MODEL_INFO, GOLDEN, RETRIEVER = "model.json", "golden.json", "retriever.json"
+
+    def model_info(self) -> ModelInfo:
+        """What a manifest says of the model."""
+        return ModelInfo.model_validate_json(self.path(self.MODEL_INFO).read_bytes())
 
     def retriever(self) -> RetrieverInfo | None:
         """What was built for a catalogue too large to score every item of; None for others."""

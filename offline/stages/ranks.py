@@ -19,7 +19,7 @@ from offline.stages.stage import Stage
 
 if TYPE_CHECKING:
     from offline.data.split import Split
-    from offline.recommender.recommender import Recommender
+    from offline.recommender.recommender import Baseline
 
 Ranks = npt.NDArray[np.int64]
 
@@ -74,7 +74,7 @@ class RanksStage(Stage[RanksArtifact]):
             _save_ranks(model, split, self.parts, folder / model.name)
         return {"models": [model.name for model in models]}
 
-    def _models(self, split: Split) -> Sequence[Recommender]:
+    def _models(self, split: Split) -> Sequence[Baseline]:
         from offline.recommender.baselines import Markov, Popularity
         from offline.recommender.recommender import TrainingData
 
@@ -84,7 +84,7 @@ class RanksStage(Stage[RanksArtifact]):
         return [Popularity().fit(training), Markov().fit(training)]
 
 
-def _save_ranks(model: Recommender, split: Split, parts: tuple[str, ...], folder: Path) -> None:
+def _save_ranks(model: Baseline, split: Split, parts: tuple[str, ...], folder: Path) -> None:
     from offline.metrics import rank_cases
 
     cases = {part: getattr(split, part) for part in parts}

@@ -17,7 +17,7 @@ from offline.stages.encoding import EncodingArtifact
 from offline.stages.stage import Stage
 
 if TYPE_CHECKING:
-    from offline.recommender.sequential import SequenceRecommender
+    from offline.recommender.recommender import Recommender
 
 CHECKPOINT = "checkpoint"
 
@@ -27,11 +27,16 @@ class RecommenderArtifact(Artifact):
 
     POPULARITY = "popularity.npy"
 
-    def model(self) -> SequenceRecommender:
-        """The recommender, ready to score."""
-        from offline.recommender.sequential import SequenceRecommender
+    @property
+    def kind(self) -> str:
+        """Of bundle that it is exported to."""
+        return str(self.read_json("config.json")["kind"])
 
-        return SequenceRecommender.load(self.folder)
+    def model(self) -> Recommender:
+        """The recommender, ready to score."""
+        from offline.recommender.models import load_recommender
+
+        return load_recommender(self.folder)
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,11 @@ class RecommenderStage(Stage[RecommenderArtifact]):
             InputError: there is nothing to learn from, or the loss diverged.
             ConfigError: the device asked for is not there, or the network can't be trained so.
         """
+        from offline.recommender.models import new_recommender
         from offline.recommender.recommender import TrainingData
-        from offline.recommender.sequential import SequenceRecommender
 
         data = TrainingData.of_split(self.data.split(), self.data.n_items, self.encoding.vectors())
-        model = SequenceRecommender(self.recommender, self.training)
+        model = new_recommender(self.recommender, self.training)
         model.fit(data, folder / CHECKPOINT).save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))
         shutil.rmtree(folder / CHECKPOINT)

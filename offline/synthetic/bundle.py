@@ -15,10 +15,10 @@ from model_store import bundle as files
 from model_store.bundle import Bundle, BundleWriter
 from model_store.files import save_array, write_atomically
 from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo
-from offline.export.graph import export_graph
-from offline.export.parity import Graph
 from offline.export.retriever import build_retriever
 from offline.progress import Progress
+from offline.recommender.exported import ExportedNetwork
+from offline.recommender.graph import export_graph
 from offline.revision import code_revision
 from offline.synthetic.catalogue import make_attributes, make_ids
 from offline.synthetic.model import MadeModel
@@ -100,7 +100,8 @@ class MadeBundle:
 
         def write(path: Path) -> None:
             export_graph(self.model.backbone, table.shape[1], path)
-            golden = _golden_requests(Graph(path, table), histories[:_N_GOLDEN])
+            network = ExportedNetwork(path, table, self.model.max_length)
+            golden = _golden_requests(network, histories[:_N_GOLDEN])
             write_atomically(path.with_name(files.GOLDEN), json.dumps(golden, indent=1).encode())
 
         writer.write(files.MODEL, write)
@@ -147,10 +148,10 @@ class MadeBundle:
         }
 
 
-def _golden_requests(graph: Graph, histories: list[Items]) -> list[dict[str, Any]]:
+def _golden_requests(network: ExportedNetwork, histories: list[Items]) -> list[dict[str, Any]]:
     golden = []
     for history in histories:
-        scores = graph.score(history[None].astype(np.int64))[0].copy()
+        scores = network.score([history])[0].copy()
         scores[0] = scores[history] = -np.inf
         k = min(_K, len(scores) - 1 - len(history))
         near = np.sort(np.argpartition(-scores, k - 1)[:k])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LOADERS = ("app.model.inference", "offline.export.parity", "offline.encoding.onnx_export")
+LOADERS = ("app.model.inference", "offline.recommender.exported", "offline.encoding.onnx_export")
 
 
 def environment_in(folder: Path) -> dict[str, str]:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from offline.recommender.baselines import Markov, Popularity
-from offline.recommender.recommender import Recommender, TrainingData, rank_unseen
-from tests.offline.recommender.laws import RecommenderLaws
+from offline.recommender.recommender import Baseline, TrainingData, rank_unseen
+from tests.offline.recommender.laws import BaselineLaws
 from tests.offline.recommender.planted import fresh_histories, successor
 
 
-class TestPopularity(RecommenderLaws):
+class TestPopularity(BaselineLaws):
     def make(self) -> Popularity:
         return Popularity()
 
@@ -21,11 +21,11 @@ class TestPopularity(RecommenderLaws):
         assert scores.tolist() == [[3.0, 2.0, 1.0]]
 
 
-class TestMarkov(RecommenderLaws):
+class TestMarkov(BaselineLaws):
     def make(self) -> Markov:
         return Markov()
 
-    def test_finds_the_planted_successor(self, model: Recommender) -> None:
+    def test_finds_the_planted_successor(self, model: Baseline) -> None:
         histories = fresh_histories()
         best, _ = rank_unseen(model.score, histories, k=1)
         assert best[:, 0].tolist() == [successor(int(history[-1])) for history in histories]

@@ -46,11 +46,6 @@ class SequenceLaws(RecommenderLaws):
         assert model.record.best_epoch == int(np.argmax(figures)) + 1
         assert ndcg_at_k(rank_cases(model.score, data.validation).ranks) == max(figures)
 
-    def test_only_the_last_items_count(self, model: SequenceRecommender) -> None:
-        long = np.tile(np.arange(1, 31, dtype=np.int32), 2)
-        longest = model.config.max_length
-        np.testing.assert_array_equal(model.score([long]), model.score([long[-longest:]]))
-
 
 class TestSasrecWithKnowledge(SequenceLaws):
     def make(self) -> SequenceRecommender:

@@ -1,0 +1,37 @@
+"""The recommenders that can be built: new from a configuration, or as one was saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from model_store.errors import InputError
+from offline.recommender.config import RecommenderConfig, TrainingConfig
+from offline.recommender.recommender import Recommender
+from offline.recommender.sequential import SequenceRecommender
+
+CONFIG = "config.json"
+"""In the folder of every saved recommender; its `kind` says which class reads the folder."""
+
+_KINDS: dict[str, type[Recommender]] = {SequenceRecommender.kind: SequenceRecommender}
+
+
+def new_recommender(config: RecommenderConfig, training: TrainingConfig) -> Recommender:
+    """The recommender that a configuration describes, not yet fitted."""
+    return SequenceRecommender(config, training)
+
+
+def load_recommender(folder: Path) -> Recommender:
+    """The recommender that was saved into a folder.
+
+    Raises:
+        InputError: the folder doesn't hold one.
+    """
+    path = folder / CONFIG
+    try:
+        kind = json.loads(path.read_bytes())["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a saved model ({error})") from error
+    if kind not in _KINDS:
+        raise InputError(f"{path}: kind {kind!r} is none of {', '.join(_KINDS)}")
+    return _KINDS[kind].load(folder)
