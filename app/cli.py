@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 _RAW = argparse.RawDescriptionHelpFormatter
 
@@ -82,15 +84,24 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         parser.set_defaults(run=_run_models)
 
 
-def _run_serve(arguments: argparse.Namespace) -> int:
+def _run_serve(arguments: argparse.Namespace) -> NoReturn:
+    from app.http.server import end_process
     from app.serve import serve
 
-    return serve(
-        bundle=arguments.bundle,
-        host=arguments.host,
-        port=arguments.port,
-        workers=arguments.workers,
-    )
+    status = 0
+    try:
+        serve(
+            bundle=arguments.bundle,
+            host=arguments.host,
+            port=arguments.port,
+            workers=arguments.workers,
+        )
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        print("\nlongtail serve: stopped", file=sys.stderr)
+        status = 130
+    end_process(status)
 
 
 def _run_models(arguments: argparse.Namespace) -> int:

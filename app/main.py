@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import Any
@@ -33,8 +29,7 @@ from app.http.problems import (
 from app.http.request_id import REQUEST_ID
 from app.http.routes import hot_endpoints, public_router
 from app.service import Service
-from app.settings import Settings, read_settings
-from app.telemetry.logs import configure_logging
+from app.settings import Settings
 from model_store.errors import LongtailError
 
 
@@ -60,13 +55,21 @@ class LongtailApp(FastAPI):
         return openapi_document(self)
 
 
-def create_app(settings: Settings) -> LongtailApp:
+def create_app(
+    settings: Settings,
+    *,
+    prepare: Callable[[], object] | None = None,
+    waits_for_model: bool = False,
+) -> LongtailApp:
     """An application for these settings; its resources are opened in its lifespan.
+
+    Args:
+        settings, prepare, waits_for_model: of its Service.
 
     Raises:
         ConfigError: there is no store to use, or a folder can't be written.
     """
-    service = Service(settings)
+    service = Service(settings, prepare=prepare, waits_for_model=waits_for_model)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -88,31 +91,6 @@ def create_app(settings: Settings) -> LongtailApp:
     _answer_errors_as_problems(app)
     app.state.service = service
     return app
-
-
-def app_from_environment() -> FastAPI:
-    """An application for the settings in the environment; what worker processes call.
-
-    Raises:
-        ConfigError: a setting is wrong.
-    """
-    settings = read_settings()
-    configure_logging(settings.log_level)
-    _end_with_parent()
-    return create_app(settings)
-
-
-def _end_with_parent() -> None:
-    """Have this worker end when the process that started it is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True, name="parent").start()
 
 
 def _answer_errors_as_problems(app: FastAPI) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from app.deployment.lifecycle import Models
@@ -15,22 +17,41 @@ from app.store.journal import Journal
 from app.store.state import StoreState
 from app.store.store import Store
 from app.telemetry.metrics import Metrics
-from model_store.errors import ConfigError, NotReady
+from model_store.errors import ConfigError, LongtailError, NotReady
+
+log = logging.getLogger(__name__)
 
 
 class Service:
     """Settings, store, models, metrics; nothing is opened before `running`.
 
+    Args:
+        settings: of the service.
+        prepare: done in a thread before a model is loaded; a service for which it fails ends.
+        waits_for_model: take no requests before the first load is over. Where others answer them,
+            that is better than to answer that nothing is ready.
+
     Raises:
         ConfigError: there is no store to use; `longtail serve` starts the embedded one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prepare: Callable[[], object] | None = None,
+        waits_for_model: bool = False,
+    ) -> None:
         if settings.redis_url is None:
             raise ConfigError(
                 "LONGTAIL_REDIS_URL is unset; `longtail serve` starts the embedded store"
             )
         self.settings = settings
+        self._prepare = prepare
+        self._waits_for_model = waits_for_model
+        self.started = asyncio.Event()  # the first load is over, whatever came of it
+        self.failure: LongtailError | None = None
+        self._ending = asyncio.Event()
         self.metrics = Metrics()
         self.journal = Journal(settings.store_dir)
         self.store = Store(
@@ -54,16 +75,40 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Open everything, and close it again at the end."""
         watcher = Watcher(self.models, self.store, self.settings.watch_interval_ms / 1e3)
-        await self.models.start()
-        # Fresh items and what an earlier process journaled are there for the first request.
-        await watcher.look()
-        watcher.start()
+        starting = asyncio.create_task(self._start(watcher))
         try:
+            if self._waits_for_model:
+                waits = [asyncio.create_task(one.wait()) for one in (self.started, self._ending)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for one in waits:
+                    one.cancel()
             yield
         finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
             await watcher.stop()
             self.store.close()
             self.journal.close()
+
+    async def _start(self, watcher: Watcher) -> None:
+        try:
+            if self._prepare is not None:
+                await asyncio.to_thread(self._prepare)
+            await self.models.start()
+            # Fresh items and what an earlier process journaled are there from the beginning.
+            await watcher.look()
+            watcher.start()
+        except LongtailError as error:
+            self.failure = error
+        except Exception as error:
+            log.exception("the service could not start")
+            self.failure = LongtailError(f"the service could not start: {error}")
+        finally:
+            self.started.set()
+
+    def end(self) -> None:
+        """Wait for no first load any more; to be called from the event loop's thread."""
+        asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
 
     def _store_changed(self, state: StoreState) -> None:
         self.metrics.store_up.set(state.reads is None)
@@ -77,6 +122,10 @@ class Service:
         """
         model = self.models.current
         if model is None:
+            if self.models.loading is not None:
+                raise NotReady(f"version {self.models.loading} is being loaded")
+            if not self.started.is_set():
+                raise NotReady("the service is starting")
             reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())
             raise NotReady(f"no model is loaded ({reasons or 'no version is active'})")
         return model

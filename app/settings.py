@@ -76,6 +76,13 @@ class Settings(BaseSettings):
         description="How long a request may take to arrive; past it the answer is 408, and the "
         "connection is closed.",
     )
+    shutdown_timeout_ms: int = Field(
+        default=10_000,
+        ge=0,
+        le=600_000,
+        description="How long requests under way are waited for when the service is told to end; "
+        "past it they are answered 503.",
+    )
     max_in_flight: int = Field(
         default=256,
         ge=1,

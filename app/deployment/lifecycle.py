@@ -46,6 +46,7 @@ class Models:
     ) -> None:
         self.current: Model | None = None
         self.rejected: dict[str, str] = {}
+        self.loading: str | None = None
         self._bundles_dir = bundles_dir
         self._provider = provider
         self._registry = Registry(connect(url))
@@ -171,8 +172,12 @@ class Models:
         """Load, record if asked to, flip; the caller holds the lock."""
         model = self.current
         if model is None or model.version != version:
-            with gc_paused():
-                model = await self._load(version)
+            self.loading = version
+            try:
+                with gc_paused():
+                    model = await self._load(version)
+            finally:
+                self.loading = None
         result = await record() if record else None
         self.rejected.pop(version, None)
         if model is not self.current:

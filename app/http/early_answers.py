@@ -82,6 +82,11 @@ def overload() -> Problem:
     return Problem(429, detail, headers={"Retry-After": "1"})
 
 
+def ending() -> Problem:
+    """503: only the server cancels requests, when its time to end orderly is over."""
+    return Problem(503, "the service is ending", headers={"Retry-After": "1"})
+
+
 def _head(problem: Problem, headers: Iterable[Header]) -> bytes:
     status = b"HTTP/1.1 %d %s" % (problem.status, problem.title.encode())
     return b"\r\n".join([status, *(b"%s: %s" % pair for pair in headers)])

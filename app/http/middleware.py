@@ -7,6 +7,7 @@ functions, so this is a shortcut and not another door.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.early_answers import EarlyAnswers, overload
+from app.http.early_answers import EarlyAnswers, ending, overload
 from app.http.problems import STATUS_OF, Problem, from_error, from_validation
 from app.http.request_id import REQUEST_ID, RequestIds
 from app.overload.admission import Admission
@@ -151,6 +152,9 @@ class Middleware:
 
         try:
             await self._app(scope, receive, with_id)
+        except asyncio.CancelledError:
+            if not status:
+                await ending().response(scope[REQUEST_ID])(scope, receive, with_id)
         except Exception:
             # The framework has answered 500 already where it still could.
             log.exception("request %s failed", scope[REQUEST_ID])
@@ -172,6 +176,8 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
         return from_error(error).response(request_id)
     except ClientDisconnect:
         raise
+    except asyncio.CancelledError:
+        return ending().response(request_id)
     except Exception:
         log.exception("request %s failed", request_id)
         return unexpected().response(request_id)

@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.body import too_long
+from app.http.early_answers import ending
 from app.http.problems import Problem
 from app.http.requests import MAX_BODY_BYTES
 
@@ -86,7 +87,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """The service ends: who is in the middle of sending is told so."""
         is_idle = self.cycle is None or self.cycle.response_complete
         if is_idle and self._is_partial and not self._ended:
-            self._end(Problem(503, "the service is ending", headers={"Retry-After": "1"}))
+            self._end(ending())
         else:
             super().shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.main import create_app
+from app.main import LongtailApp, create_app
 from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
@@ -54,9 +55,17 @@ def publish_and_activate(bundle: Bundle, folder: Path, url: str) -> str:
     return version
 
 
+def wait_until_started(app: LongtailApp) -> None:
+    while not app.state.service.started.is_set():
+        time.sleep(0.002)
+
+
 @contextmanager
 def serving(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), raise_server_exceptions=False) as http:
+    """The service once its first load is over, whatever came of it."""
+    app = create_app(settings)
+    with TestClient(app, raise_server_exceptions=False) as http:
+        wait_until_started(app)
         yield http
 
 

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-
+from app.http.server import Server, server_config
 from app.main import LongtailApp, create_app
-from app.serve import server_config
 from app.settings import Settings
 
 
@@ -24,7 +22,7 @@ class Listening:
 
     port: int
     app: LongtailApp
-    server: uvicorn.Server
+    server: Server
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
@@ -42,12 +40,12 @@ def listening(settings: Settings, **options: Any) -> Iterator[Listening]:
     config = server_config(app, settings)
     for name, value in options.items():
         setattr(config, name, value)
-    server = uvicorn.Server(config)
+    server = Server(config, app.state.service)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        while not server.started and thread.is_alive():
+        while not (server.started and app.state.service.started.is_set()) and thread.is_alive():
             time.sleep(0.01)
         yield Listening(port, app, server)
         server.should_exit = True

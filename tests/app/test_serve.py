@@ -35,6 +35,7 @@ from tests.synthetic_bundle import make_bundle, make_catalogue
 pytestmark = pytest.mark.slow
 
 LONGTAIL = Path(__file__).parents[2] / "longtail.py"
+SLOW_LONGTAIL = Path(__file__).parent / "slow_longtail.py"
 
 
 def free_port() -> int:
@@ -51,7 +52,19 @@ class Running:
     process: subprocess.Popen[str]
     port: int
     environment: dict[str, str]
+    log_path: Path
     ready_line: str = ""
+
+    @property
+    def log(self) -> str:
+        """What it wrote on stderr."""
+        return self.log_path.read_text()
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("GET", "/health/live")[0] == 200
+        except OSError:
+            return False
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -63,33 +76,74 @@ class Running:
         is_json = "json" in response.headers.get("content-type", "")
         return response.status, json.loads(content) if is_json else content.decode()
 
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes, the oldest first."""
+        children = psutil.Process(self.process.pid).children()
+        alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        found = [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
+        return sorted(found, key=lambda child: child.create_time())
+
+    def end(self, signal_: signal.Signals, seconds: float = 20) -> int:
+        """Its exit status after a signal; all processes that it started are gone then."""
+        if self.process.poll() is None:
+            family = [*psutil.Process(self.process.pid).children(recursive=True)]
+            self.process.send_signal(signal_)
+            self.process.wait(seconds)
+            _, alive = psutil.wait_procs(family, timeout=15)
+            assert not alive, alive
+        return self.process.returncode
+
     def store_url(self) -> str:
         return f"unix://{self.environment['LONGTAIL_STORE_DIR']}/valkey.sock"
 
 
 @contextmanager
-def serving(folder: Path, bundle: Path, *flags: str) -> Iterator[Running]:
+def started(
+    folder: Path, bundle: Path, *flags: str, script: Path = LONGTAIL, **variables: str
+) -> Iterator[Running]:
+    """A service that was started a moment ago; whatever becomes of it, it leaves nothing."""
     port = free_port()
+    (folder / "temporary").mkdir(exist_ok=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)} | {
         "LONGTAIL_STORE_DIR": str(folder / "store"),
         "LONGTAIL_BUNDLES_DIR": str(folder / "bundles"),
         "LONGTAIL_ADMIN_TOKEN": TOKEN,
         "LONGTAIL_STORE_TIMEOUT_MS": "2000",
+        "TMPDIR": str(folder / "temporary"),
+        **variables,
     }
-    command = [sys.executable, str(LONGTAIL), "serve", "--port", str(port), *flags]
-    with subprocess.Popen(
-        [*command, "--bundle", str(bundle)], env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, str(script), "serve", "--port", str(port), *flags]
+    log_path = folder / "log"
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(
+            [*command, "--bundle", str(bundle)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        running = Running(process, port, environment, log_path)
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            yield Running(process, port, environment, line)
+            yield running
         finally:
-            family = [*psutil.Process(process.pid).children(recursive=True)]
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
-            _, alive = psutil.wait_procs(family, timeout=5)
-            assert not alive, alive
+            running.end(signal.SIGINT)
+            assert list((folder / "temporary").iterdir()) == []
+            assert list((folder / "store").glob("metrics-*")) == []
+
+
+@contextmanager
+def serving(folder: Path, bundle: Path, *flags: str, **options: Any) -> Iterator[Running]:
+    """A service that answers."""
+    with started(folder, bundle, *flags, **options) as running:
+        assert running.process.stdout is not None
+        impatience = threading.Timer(60, running.process.kill)
+        impatience.start()
+        running.ready_line = running.process.stdout.readline()
+        impatience.cancel()
+        assert running.ready_line
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +159,7 @@ class Load:
     """Requests one after another from a thread, on one connection."""
 
     port: int
+    reconnects: bool = False
     answers: list[tuple[int, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -127,6 +182,8 @@ class Load:
             response = connection.getresponse()
             self.answers.append((response.status, json.loads(response.read())))
             self.seconds.append(time.perf_counter() - started)
+            if self.reconnects or response.will_close:
+                connection.close()
             time.sleep(0.001)
 
 
@@ -240,29 +297,138 @@ def test_a_taken_port_is_one_clear_line(running: Running) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_two_workers_swap_together_and_count_together(
+def live_and_ready(running: Running) -> tuple[int, int, str]:
+    """Status of /health/live and /health/ready, and what the latter says."""
+    status, document = running.ask("GET", "/health/ready")
+    return running.ask("GET", "/health/live")[0], status, document.get("detail", "")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_is_live_while_a_model_loads_and_ends_at_once(
+    synthetic_bundle: Bundle, tmp_path: Path, workers: str
+) -> None:
+    with started(
+        *(tmp_path, synthetic_bundle.folder, "--workers", workers),
+        script=SLOW_LONGTAIL,
+        SLOW_LOAD_S="60",
+    ) as running:
+        wait_for(running.answers, 20)
+        assert live_and_ready(running)[:2] == (200, 503)
+        wait_for(lambda: live_and_ready(running) == (200, 503, "version made-1 is being loaded"))
+        status, document = running.ask("POST", "/recommend", {"user_id": "u1"})
+        assert (status, document["detail"]) == (503, "version made-1 is being loaded")
+        begun = time.monotonic()
+        assert running.end(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 5
+        assert "Traceback" not in running.log
+
+
+def test_requests_under_way_are_answered_or_told_when_it_ends(
     synthetic_bundle: Bundle, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, synthetic_bundle.folder, "--workers", "2") as running:
+    with serving(
+        *(tmp_path, synthetic_bundle.folder),
+        script=SLOW_LONGTAIL,
+        SLOW_BATCH_S="30",
+        LONGTAIL_SHUTDOWN_TIMEOUT_MS="500",
+    ) as running:
+        batch = {"requests": [{"history": ["i1"]}] * 200}
+        answers: list[tuple[int, Any]] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(running.ask("POST", "/recommend/batch", batch))
+        )
+        asking.start()
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert running.end(signal.SIGTERM) == 0
+        asking.join()
+        assert time.monotonic() - begun < 8
+        [(status, document)] = answers
+        assert (status, document["detail"]) == (503, "the service is ending")
+        assert "Traceback" not in running.log
 
-        def metric(line: str) -> float:
-            text = running.ask("GET", "/metrics")[1]
-            found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
-            return float(found[1]) if found else 0.0
 
-        wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2, 20)
-        for _ in range(20):
-            running.ask("POST", "/recommend", {"user_id": "u1"})
-        line = 'longtail_requests_total{route="/recommend",served_by="model",status="200"}'
-        assert metric(line) == 20
-        second = make_bundle(tmp_path / "two", version="made-2", catalogue=make_catalogue(seed=8))
-        with connect(running.store_url()) as client:
-            publish(second, tmp_path / "bundles", client)
-            assert Registry(client).active() == "made-1"
-        assert running.ask("POST", "/admin/models/made-2/activate")[0] == 200
-        wait_for(lambda: metric('longtail_model_workers{version="made-2"}') == 2)
-        versions = {
-            running.ask("POST", "/recommend", {"user_id": "u1"})[1]["model_version"]
-            for _ in range(20)
-        }
-        assert versions == {"made-2"}
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_kill_leaves_nothing(synthetic_bundle: Bundle, tmp_path: Path, workers: str) -> None:
+    with serving(tmp_path, synthetic_bundle.folder, "--workers", workers) as running:
+        assert running.end(signal.SIGKILL) == -signal.SIGKILL
+
+
+def test_a_bundle_that_cannot_be_published_ends_the_service(
+    synthetic_bundle: Bundle, tmp_path: Path
+) -> None:
+    for workers in ("1", "2"):
+        with started(tmp_path, tmp_path / "nowhere", "--workers", workers) as running:
+            assert running.process.wait(20) == 1
+            lines = running.log.splitlines()
+            assert [line for line in lines if "nowhere" in line] == lines[-1:]
+            assert lines[-1].startswith("longtail serve: ")
+
+
+def test_a_folder_that_cannot_be_written_is_named_at_once(
+    synthetic_bundle: Bundle, running: Running, tmp_path: Path
+) -> None:
+    # A file in its place: nobody, not even root, can write to that folder.
+    (tmp_path / "file").touch()
+    with started(
+        *(tmp_path, synthetic_bundle.folder),
+        LONGTAIL_STORE_DIR=str(tmp_path / "file" / "store"),
+        LONGTAIL_REDIS_URL=running.store_url(),
+    ) as refused:
+        assert refused.process.wait(20) == 1
+        [line] = refused.log.splitlines()
+        assert line.startswith(f"longtail serve: LONGTAIL_STORE_DIR='{tmp_path}/file/store': ")
+
+
+@pytest.fixture(scope="module")
+def two_workers(
+    synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("two")
+    with serving(folder, synthetic_bundle.folder, "--workers", "2") as running:
+        yield running
+    assert "Traceback" not in running.log
+
+
+def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_path: Path) -> None:
+    running = two_workers
+
+    def metric(line: str) -> float:
+        text = running.ask("GET", "/metrics")[1]
+        found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2, 20)
+    for _ in range(20):
+        running.ask("POST", "/recommend", {"user_id": "u1"})
+    line = 'longtail_requests_total{route="/recommend",served_by="model",status="200"}'
+    assert metric(line) == 20
+    second = make_bundle(tmp_path / "two", version="made-2", catalogue=make_catalogue(seed=8))
+    with connect(running.store_url()) as client:
+        publish(second, Path(running.environment["LONGTAIL_BUNDLES_DIR"]), client)
+        assert Registry(client).active() == "made-1"
+    assert running.ask("POST", "/admin/models/made-2/activate")[0] == 200
+    wait_for(lambda: metric('longtail_model_workers{version="made-2"}') == 2)
+    versions = {
+        running.ask("POST", "/recommend", {"user_id": "u1"})[1]["model_version"] for _ in range(20)
+    }
+    assert versions == {"made-2"}
+
+
+def test_a_killed_worker_is_replaced_and_named(two_workers: Running) -> None:
+    killed, other = two_workers.workers()
+    killed.kill()
+    with Load(two_workers.port, reconnects=True) as load:
+        wait_for(lambda: two_workers.workers()[0] == other and len(two_workers.workers()) == 2, 20)
+    assert {status for status, _ in load.answers} == {200}
+    assert f"worker {killed.pid} ended with exit code -9" in two_workers.log
+
+
+def test_sighup_replaces_every_worker_without_a_failure(two_workers: Running) -> None:
+    before = set(two_workers.workers())
+    with Load(two_workers.port, reconnects=True) as load:
+        two_workers.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: not before & set(two_workers.workers()), 30)
+    assert {status for status, _ in load.answers} == {200}
+    assert len(two_workers.workers()) == 2
+    assert two_workers.log.count("ended with exit code") == two_workers.log.count("code -9")

@@ -17,7 +17,6 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.main import create_app
 from app.model.model import load_model
 from model_store.bundle import Bundle, BundleWriter
 from model_store.embedded import EmbeddedStore
@@ -52,6 +51,10 @@ def version_of(http: TestClient) -> str:
     return str(answer["model_version"])
 
 
+def service_of(http: TestClient) -> Any:
+    return http.app.state.service  # type: ignore[attr-defined]
+
+
 def activate(http: TestClient, version: str) -> Any:
     return http.post(f"/admin/models/{version}/activate", headers=AS_ADMIN)
 
@@ -84,10 +87,9 @@ def test_the_model_that_was_left_is_let_go(
     store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path, second: str
 ) -> None:
     publish_and_activate(synthetic_bundle, folder, store.url)
-    app = create_app(settings_for(store.url, folder))
-    with TestClient(app) as http:
+    with serving(settings_for(store.url, folder)) as http:
         version_of(http)
-        old = weakref.ref(app.state.service.models.current)
+        old = weakref.ref(service_of(http).models.current)
         activate(http, second)
         gc.collect()
         assert old() is None
@@ -289,14 +291,14 @@ def test_past_the_limit_requests_are_rejected_at_once(
     store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> None:
     publish_and_activate(synthetic_bundle, folder, store.url)
-    app = create_app(settings_for(store.url, folder, max_in_flight=1))
-    with TestClient(app) as http:
-        app.state.service.admission.enter()  # as while another one is being answered
+    with serving(settings_for(store.url, folder, max_in_flight=1)) as http:
+        admission = service_of(http).admission
+        admission.enter()  # as while another one is being answered
         response = http.post("/recommend", json={"history": []})
         assert response.status_code == 429
         assert response.headers["Retry-After"] == "1"
         assert response.headers["content-type"] == "application/problem+json"
         assert http.get("/health/ready").status_code == 200
         assert "longtail_overload_total 1.0" in http.get("/metrics").text
-        app.state.service.admission.leave()
+        admission.leave()
         assert http.post("/recommend", json={"history": []}).status_code == 200

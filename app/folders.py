@@ -1,0 +1,51 @@
+"""Folders that the service writes to, checked before they are needed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from model_store.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_METRICS_PREFIX = "metrics-"
+
+
+def check_writable(folder: Path, variable: str) -> None:
+    """Make the folder if it isn't there, and write to it.
+
+    Raises:
+        ConfigError: it can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{variable}={str(folder)!r}: it can't be written ({reason})") from None
+
+
+@contextlib.contextmanager
+def metrics_folder(parent: Path) -> Iterator[Path]:
+    """A folder through which worker processes share their metrics, for as long as this lasts.
+
+    Those of services that were killed go too: their owners hold no lock on them any more.
+    """
+    for left in parent.glob(f"{_METRICS_PREFIX}*"):
+        with contextlib.suppress(OSError), (left / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_METRICS_PREFIX, dir=parent))
+    try:
+        with (folder / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

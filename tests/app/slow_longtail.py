@@ -1,0 +1,32 @@
+"""`longtail` on a runtime that takes long: SLOW_LOAD_S for a session, SLOW_BATCH_S for a batch."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import onnxruntime
+
+import longtail
+
+LARGE_BATCH = 100
+
+
+class SlowSession(onnxruntime.InferenceSession):  # type: ignore[misc]
+    def __init__(self, *args: Any, **options: Any) -> None:
+        time.sleep(float(os.environ.get("SLOW_LOAD_S", "0")))
+        super().__init__(*args, **options)
+
+    def run(self, outputs: Any, feed: dict[str, Any], *more: Any) -> Any:
+        if len(feed.get("history", ())) >= LARGE_BATCH:
+            time.sleep(float(os.environ.get("SLOW_BATCH_S", "0")))
+        return super().run(outputs, feed, *more)
+
+
+# At import, so that worker processes have it too.
+onnxruntime.InferenceSession = SlowSession
+
+if __name__ == "__main__":
+    sys.exit(longtail.main())
