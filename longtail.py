@@ -1,4 +1,4 @@
-"""The `longtail` command. Each subcommand lives in the room that does the work."""
+"""The `longtail` command. Each subcommand lives in the package that does the work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from importlib import import_module, metadata
 from model_store.errors import LongtailError
 
 PACKAGES = ("offline.cli", "app.cli", "loadtest.cli")
-"""Modules with `register(subparsers)`; they import what is heavy only when a command runs."""
+"""Modules with `register(subparsers)`; they import heavy modules only when a command runs."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of all rooms that are installed (a serving image has no `offline`)."""
+    """The command line of all installed packages (a serving image has no `offline`)."""
     parser = argparse.ArgumentParser(
         prog="longtail",
         description="Build, publish, serve and load-test sequential recommenders.",
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it did its work, 1 when it couldn't, 2 when it was called wrongly."""
+    """Run a command; returns 0 on success, 1 on an error, 2 on wrong arguments."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:

@@ -1,4 +1,4 @@
-"""`longtail serve` and `longtail models`; what is heavy is imported when a command runs."""
+"""`longtail serve` and `longtail models`; heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _RAW = argparse.RawDescriptionHelpFormatter
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add this room's commands."""
+    """Add this package's commands."""
     _register_serve(subparsers)
     _register_models(subparsers)
 
@@ -20,8 +20,8 @@ def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     serve = subparsers.add_parser(
         "serve",
         help="answer POST /recommend",
-        description="Serve the active version, or the bundle that is given, until Ctrl-C.\n"
-        "Everything else is set by LONGTAIL_ variables; without LONGTAIL_REDIS_URL the\n"
+        description="Serve the active version, or the given bundle, until Ctrl-C.\n"
+        "LONGTAIL_ variables set everything else; without LONGTAIL_REDIS_URL the\n"
         "embedded store is started and ended with the service.",
         epilog="examples:\n"
         "  longtail serve\n"
@@ -33,7 +33,7 @@ def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         "--bundle",
         type=Path,
         metavar="FOLDER",
-        help="publish this bundle if it isn't yet, and make it the active version",
+        help="publish this bundle if it isn't published yet, and make it the active version",
     )
     serve.add_argument("--host", help="address to listen on (LONGTAIL_HOST, else 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (LONGTAIL_PORT, else 8000)")
@@ -47,8 +47,8 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     models = subparsers.add_parser(
         "models",
         help="list, show, activate, roll back, retire versions",
-        description="Look at published versions and choose which one answers. Works on the store;\n"
-        "running services follow within a second. With --url it asks a service instead, which\n"
+        description="Show published versions and choose the active one. Works on the store;\n"
+        "running services follow within a second. With --url a service does it instead, and\n"
         "answers once the version has passed all its checks there.",
         epilog="examples:\n"
         "  longtail models list\n"
@@ -64,8 +64,8 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         ("list", "all versions", False),
         ("show", "one version with its metrics", True),
         ("activate", "make a version the active one", True),
-        ("rollback", "back to the version that was active before", False),
-        ("retire", "take a version and its keys out of the store; its bundle stays", True),
+        ("rollback", "activate the version that was active before", False),
+        ("retire", "remove a version and its keys from the store; its bundle stays", True),
     ):
         parser = actions.add_parser(
             action,
@@ -78,7 +78,7 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         parser.add_argument("--json", action="store_true", help="print JSON, for machines")
         if action != "retire":
             parser.add_argument(
-                "--url", help="ask a running service, with LONGTAIL_ADMIN_TOKEN as the token"
+                "--url", help="ask a running service; needs LONGTAIL_ADMIN_TOKEN or --token"
             )
             parser.add_argument("--token", help="admin token (else LONGTAIL_ADMIN_TOKEN)")
         parser.set_defaults(run=_run_models)

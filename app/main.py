@@ -34,7 +34,7 @@ from model_store.errors import LongtailError
 
 
 class LongtailApp(FastAPI):
-    """FastAPI behind the gate, with the OpenAPI document made complete."""
+    """FastAPI behind the middleware, with a complete OpenAPI document."""
 
     def __init__(self, service: Service, hot: dict[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
@@ -124,7 +124,7 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
     async def on_parameters(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {
-                # The first step says where it was (query, path); the field is what follows.
+                # The first part names the place (query, path); the rest is the field.
                 "field": field_path(one["loc"][1:]),
                 "value": shorten(one.get("input")),
                 "message": one["msg"],

@@ -20,12 +20,12 @@ from model_store.errors import ConfigError, RegistryError
 from model_store.registry import ModelRecord, Registry
 from model_store.store import connect
 
-# Loading a large bundle beside the running one, with its checks, takes a while.
+# Loading and checking a large bundle next to the running one takes a while.
 ACTIVATION_TIMEOUT_S = 600
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked and print the outcome; 0.
+    """Run one of the subcommands and print its result; returns 0.
 
     Raises:
         LongtailError: it could not be done.
@@ -56,7 +56,7 @@ def _on_registry(
         return _shown(registry.get(arguments.version), registry.active())
     if arguments.action == "activate":
         record = registry.get(arguments.version)
-        # Services check again, with golden requests; here a damaged bundle isn't even offered.
+        # Services check again, with golden requests; here a damaged bundle is rejected at once.
         folder = settings.bundles_dir / record.version
         Bundle.open(folder if folder.is_dir() else Path(record.bundle))
         previous = registry.activate(arguments.version)
@@ -150,7 +150,7 @@ def _readable(action: str, outcome: dict[str, Any]) -> str:
 
 
 def _main_metrics(model: dict[str, Any]) -> list[tuple[str, float]]:
-    """The few metrics that fit a line: those about hits and ranks, else the first ones."""
+    """The few metrics that fit on a line: hit rates and ranks, else the first ones."""
     metrics = {k: v for k, v in model["metrics"].items() if isinstance(v, int | float)}
     main = [(k, v) for k, v in metrics.items() if "ndcg_at_10" in k or "hit_rate_at_10" in k]
     return (main or list(metrics.items()))[:3]

@@ -1,4 +1,4 @@
-"""`longtail serve`: the store, the bundle, the server; and their orderly end."""
+"""`longtail serve`: starts the store, the bundle and the server, and ends them in order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
     """Serve until a signal comes.
 
     Raises:
-        LongtailError: a setting is wrong, the port is taken, the store or the bundle is unusable.
+        LongtailError: a setting is wrong, the port is occupied, the store or the bundle is
+            unusable.
     """
     settings = read_settings(host=host, port=port, workers=workers)
     configure_logging(settings.log_level)
@@ -43,7 +44,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
     _use_one_thread_a_worker()
     signal.signal(signal.SIGTERM, _leave)
     with contextlib.ExitStack() as stack:
-        # First what fails fast, so that a taken port doesn't cost a published bundle.
+        # Fast checks come first: an occupied port must not cost the publication of a bundle.
         listener = stack.enter_context(_listening(settings.host, settings.port))
         check_writable(settings.store_dir, "LONGTAIL_STORE_DIR")
         url = settings.redis_url or stack.enter_context(_embedded_store(settings.store_dir))
@@ -113,7 +114,7 @@ def _publish_and_activate(folder: Path, settings: Settings, url: str) -> None:
 
 
 def _published_as(source: Bundle, registry: Registry) -> str | None:
-    """The version under which these very files are published, None if they aren't."""
+    """The version under which exactly these files are published, None if they aren't."""
     for record in reversed(registry.records()):
         try:
             published = Bundle.open(Path(record.bundle), verify=False)

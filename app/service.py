@@ -1,4 +1,4 @@
-"""The resources of a running service, made when it starts and passed on to whoever needs them."""
+"""The resources of a running service, created at its start and passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings from the environment, prefix LONGTAIL_; wrong ones are refused at start with one line.
+"""Settings from the environment, prefix LONGTAIL_; a wrong one ends the start with one line.
 
 Every field's description is its documentation: the reference in the docs is tested against it.
 """
@@ -21,7 +21,7 @@ from model_store.publication import bundles_folder
 
 PREFIX = "LONGTAIL_"
 
-# Variables of other rooms: known, so not warned about, but not this room's to read.
+# Variables of other packages: known, so no warning, but not read here.
 KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA", "LONGTAIL_LLM_API_KEY"})
 
 MIN_TOKEN_CHARACTERS = 8
@@ -66,15 +66,15 @@ class Settings(BaseSettings):
         default=50,
         gt=0,
         le=60_000,
-        description="Longest wait for the store in one request; past it the answer is made "
-        "without stored features and says so.",
+        description="Longest wait for the store in one request; after that the answer is made "
+        "without stored features, which `degraded` names.",
     )
     receive_timeout_ms: float = Field(
         default=10_000,
         gt=0,
         le=600_000,
-        description="How long a request may take to arrive; past it the answer is 408, and the "
-        "connection is closed.",
+        description="Longest time in which a request must arrive; after that the answer is 408, "
+        "and the connection is closed.",
     )
     shutdown_timeout_ms: int = Field(
         default=10_000,
@@ -87,28 +87,28 @@ class Settings(BaseSettings):
         default=256,
         ge=1,
         le=100_000,
-        description="Most requests a worker holds at once, whatever they cost; "
-        "further ones are answered 429.",
+        description="Most requests that a worker holds at once, whatever they cost; "
+        "further ones get a 429.",
     )
     max_wait_ms: float = Field(
         default=20,
         gt=0,
         le=60_000,
-        description="How long a request may have to wait for those before it, reckoned from what "
-        "answers cost just now; where more than fit wait for longer than a burst lasts, further "
-        "ones are answered 429. More where the store is far away.",
+        description="Longest wait of a request for those before it, estimated from the current "
+        "cost of an answer; where more requests wait for longer than a burst lasts, further ones get a "
+        "429. Set it higher where the store is far away.",
     )
     remembered_users: int = Field(
         default=10_000,
         ge=0,
         le=10_000_000,
-        description="Users whose last-read features a worker keeps in memory, "
+        description="Number of users whose last-read features a worker keeps in memory, "
         "for answers while the store is away.",
     )
     execution_provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
-        description="Where the sequence model runs: auto takes a CUDA device where one can be used "
-        "and says in /health/ready what it took; with cuda, a model that can't use one is refused.",
+        description="Where the sequence model runs: auto takes a CUDA device if one can be used; "
+        "cuda rejects a model that can't use one. /health/ready names the provider in use.",
     )
     watch_interval_ms: float = Field(
         default=500,
@@ -138,14 +138,14 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _without_service_url(cls, given: Any) -> Any:
-        """Pass over the port that Kubernetes sets for a Service named longtail."""
+        """Ignore the port that Kubernetes sets for a Service named longtail."""
         if isinstance(given, dict) and _SERVICE_URL.fullmatch(str(given.get("port"))):
             return {name: value for name, value in given.items() if name != "port"}
         return given
 
 
 def clean_token(text: str) -> SecretStr | None:
-    """A token without the blanks and line breaks around it; None where nothing else is there.
+    """A token without the blanks and line breaks around it; None if it is blank.
 
     Raises:
         ValueError: it can't stand in a header.
@@ -178,8 +178,8 @@ def read_settings(**overrides: object) -> Settings:
 def describe_ignored_variables(environment: Mapping[str, str] | None = None) -> list[str]:
     """One warning line for each LONGTAIL_ variable that nothing reads, with the nearest name.
 
-    Those that Kubernetes sets for a Service are nobody's mistake. Only one of them has the name of
-    a setting, and is named.
+    Variables that Kubernetes sets for a Service are no mistake. Only one of them has the name of a
+    setting, and causes a warning.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | KNOWN_ELSEWHERE
     found = os.environ if environment is None else environment

@@ -1,8 +1,8 @@
-"""Work beside requests that they must not feel: loading a version while another one answers.
+"""Background work that must not slow requests: loading a version while another one answers.
 
-Both want the interpreter and perhaps the same core. So the work is done in a thread of the lowest
-priority, which for what doesn't need the interpreter (checksums, making sessions) is enough; and
-what does need it pauses between its steps for longer than they took.
+Both need the interpreter and perhaps the same core. The work is done in a thread of the lowest
+priority, which is enough for work outside the interpreter (checksums, creating sessions). Work that
+needs the interpreter pauses between its steps for longer than they took.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-# Of its time, what the work may take of the interpreter; and the longest pause.
+# The share of its time in which the work may hold the interpreter; and the longest pause.
 SHARE = 0.25
 LONGEST_PAUSE_S = 0.05
 LOWEST_PRIORITY = 19
@@ -30,7 +30,7 @@ _thread = threading.local()
 
 
 async def run_background(work: Callable[[], Result]) -> Result:
-    """The result of some work that gives way to requests, from a thread of its own.
+    """Run work in a thread of its own that yields the CPU to requests; returns its result.
 
     A thread can lower its priority and not raise it again, so each is used once.
     """
@@ -38,12 +38,12 @@ async def run_background(work: Callable[[], Result]) -> Result:
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
     finally:
-        # Not waited for: that would hold up the loop, for minutes where the caller was cancelled.
+        # Not awaited: that would block the loop, for minutes where the caller was cancelled.
         threads.shutdown(wait=False)
 
 
 def yield_cpu() -> None:
-    """Pause, in a thread of `run_beside`; elsewhere do nothing. To be called between steps."""
+    """Pause, in a thread of `run_background`; elsewhere do nothing. To be called between steps."""
     cpu_since_s: float | None = getattr(_thread, "cpu_since_s", None)
     if cpu_since_s is not None:
         worked_s = time.thread_time() - cpu_since_s
@@ -53,9 +53,9 @@ def yield_cpu() -> None:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Other threads get the interpreter ten times as soon, and no garbage is collected.
+    """Other threads get the interpreter ten times as soon, and garbage collection is off.
 
-    The collector would walk half-made catalogues again and again. One at a time.
+    The collector would walk incomplete catalogues again and again. One context at a time.
     """
     usual_s = sys.getswitchinterval()
     sys.setswitchinterval(usual_s / 10)
@@ -69,7 +69,7 @@ def gc_paused() -> Iterator[None]:
 
 def _begin() -> None:
     _thread.cpu_since_s = time.thread_time()
-    # Per thread on Linux; where it would be for the whole process it is not wanted.
+    # Per thread on Linux; elsewhere it would lower the priority of the whole process.
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)

@@ -1,8 +1,8 @@
-"""The index that candidates come from, mapped from a bundle's files. Nothing else uses faiss here.
+"""The candidate index, mapped from a bundle's files; the only module here that uses faiss.
 
-Items lie in lists, one around each of some thousand centres. The lists that rank best for a user
-are looked into, through 4-bit codes of their items. All that is large is mapped, so that workers
-share one copy.
+Items are in lists, one around each of some thousand centres. The lists that rank best for a user
+are searched by 4-bit codes of their items. Large arrays are memory-mapped, so that workers share
+one copy.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from model_store.lists import measure_list_stds, rank_lists
 from model_store.manifest import Probe, RetrieverInfo
 from model_store.reading import bundle_errors
 
-# Codes are interleaved in blocks of so many items, and each item has an int64 id behind them.
+# Codes are interleaved in blocks of this many items; an int64 id for each item follows them.
 _BLOCK_ITEMS, _ID_BYTES = 32, 8
 _LISTS_AT_ONCE = 64
-# faiss's way for one query and many results: list by list, into a reservoir. Its own choice is
-# made for many queries at once, and takes 1.7 times as long.
+# faiss's method for one query and many results: list by list, into a reservoir. Its default is for
+# many queries at once, and takes 1.7 times as long.
 _ONE_QUERY = 11
 
 
 class CandidateIndex:
-    """Finds what is likely among the best items; made by `open`, shared by all threads.
+    """Finds items that are probably among the best; created by `open`, shared by all threads.
 
     Args:
         index: a faiss index with its lists.
-        n_lists: of these.
-        places: uint16 [N+1], the list that each item is in, or is nearest to.
+        n_lists: number of these lists.
+        list_ids: uint16 [N+1], the list that each item is in, or is nearest to.
         listed: bool [N+1], the items that are in a list.
         lengths: float32 [N+1], of the items' rows.
     """
@@ -63,7 +63,7 @@ class CandidateIndex:
         Raises:
             BundleError: it can't be read, or is not one over this bundle's items.
         """
-        # A memory map answers slower than the plain array over the same pages.
+        # A memory map is slower to index than a plain array over the same pages.
         list_ids: ListIds = np.asarray(bundle.retriever_list_ids)
         if (last := int(list_ids[1:].max())) >= info.n_lists:
             raise BundleError(
@@ -78,7 +78,7 @@ class CandidateIndex:
         return cls(index, info.n_lists, list_ids, listed, lengths)
 
     def rank(self, user: FloatArray, probe: Probe) -> tuple[FloatArray, FloatArray]:
-        """Scores of the lists' centres, and what the lists are ranked by: float32 [n_lists]."""
+        """Scores of the lists' centres, and the scores that rank the lists: float32 [n_lists]."""
         scores: FloatArray = self._centres @ user
         return scores, rank_lists(scores, user, self._list_stds, probe.spread_weight)
 
@@ -89,7 +89,7 @@ class CandidateIndex:
         scores, ranked = self.rank(user, probe)
         n_lists = min(probe.lists, self.n_lists)
         lists = np.argpartition(ranked, self.n_lists - n_lists)[self.n_lists - n_lists :]
-        # From the best to the worst: what comes late then seldom gets into the reservoir.
+        # From the best to the worst: later codes then seldom enter the reservoir.
         lists = np.ascontiguousarray(lists[np.argsort(-scores[lists])], dtype=np.int64)
         found = np.empty(probe.rescored, dtype=np.int64)
         estimates = np.empty(probe.rescored, dtype=np.float32)
@@ -109,19 +109,19 @@ class CandidateIndex:
             faiss.SearchParametersIVF(nprobe=n_lists),
         )
         candidates = np.sort(found.astype(np.int32))
-        # Where the lists hold fewer items than were asked for, faiss fills up with -1.
+        # Where the lists hold fewer items than requested, faiss fills up with -1.
         return candidates[np.searchsorted(candidates, 1) :]
 
 
 def _find_listed(bundle: Bundle, n_rows: int) -> npt.NDArray[np.bool_]:
-    """Which items are in a list: bool [N+1]."""
+    """Whether each item is in a list: bool [N+1]."""
     outliers = bundle.retriever_outliers
     if len(outliers) and (
         outliers[0] < 1 or outliers[-1] >= n_rows or np.any(np.diff(outliers) <= 0)
     ):
         raise BundleError(
             f"{bundle.folder / files.RETRIEVER_OUTLIERS}: from {outliers[0]} to {outliers[-1]}, "
-            f"expected rising numbers from 1 to {n_rows - 1}"
+            f"expected ascending numbers from 1 to {n_rows - 1}"
         )
     listed = np.ones(n_rows, dtype=np.bool_)
     listed[0] = False
@@ -131,10 +131,10 @@ def _find_listed(bundle: Bundle, n_rows: int) -> npt.NDArray[np.bool_]:
 
 def _read_index(bundle: Bundle, info: RetrieverInfo, n_listed: int) -> Any:
     """The bundle's faiss index, its lists still empty."""
-    # Small catalogues do without, and without its memory.
+    # Imported here: small catalogues need neither faiss nor its memory.
     import faiss
 
-    # A request is far too small to be worth dividing; the cores are better spent on other workers.
+    # A request is far too small to divide; the cores are better used by other workers.
     faiss.omp_set_num_threads(1)
     path = bundle.folder / files.RETRIEVER
     with bundle_errors(path, "not a readable index"):
@@ -166,10 +166,10 @@ def _read_index(bundle: Bundle, info: RetrieverInfo, n_listed: int) -> Any:
 def _map_lists(
     bundle: Bundle, info: RetrieverInfo, listed: npt.NDArray[np.int64], list_ids: ListIds
 ) -> Any:
-    """The lists as faiss reads them where they lie, every worker the same pages.
+    """The lists, which faiss reads from the mapped file; all workers share its pages.
 
-    faiss itself would copy lists of 4-bit codes into each process's memory. Its lists on disk know
-    nothing of blocks; but a list whose capacity is whole blocks looks just like one of theirs.
+    faiss itself would copy lists of 4-bit codes into each process's memory. Its lists on disk have
+    no blocks, but a list whose capacity is a whole number of blocks has the same layout.
     """
     import faiss
 
@@ -203,18 +203,18 @@ def _check_ids(
     """Check that each list holds the ids of its items: others would be looked up in the table.
 
     Args:
-        path: of the lists.
-        listed: item_indices that are in a list, rising.
+        path: file of the lists.
+        listed: item_indices that are in a list, ascending.
         list_ids: the list of each of them.
-        sizes: items of each list, int64 [n_lists].
-        begins: where the ids of each list begin, in bytes, int64 [n_lists].
+        sizes: number of items of each list, int64 [n_lists].
+        begins: byte offset of each list's ids, int64 [n_lists].
     """
     content = np.memmap(path, dtype=np.uint8, mode="r")
-    # Sorting 16-bit numbers stably is a radix sort: the items of each list, rising.
+    # A stable sort of 16-bit numbers is a radix sort: the items of each list, ascending.
     expected = np.split(listed[np.argsort(list_ids, kind="stable")], np.cumsum(sizes)[:-1])
     for number, (begin, items) in enumerate(zip(begins.tolist(), expected, strict=True)):
         found = content[begin : begin + len(items) * _ID_BYTES].view("<i8")
         if not np.array_equal(np.sort(found), items):
-            raise BundleError(f"{path}: list {number} holds other items than those it should")
+            raise BundleError(f"{path}: list {number} holds items of other lists")
         if number % _LISTS_AT_ONCE == 0:
             yield_cpu()

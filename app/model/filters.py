@@ -1,4 +1,4 @@
-"""Rules on item attributes, answered from an inverted index made when a model is loaded."""
+"""Rules on item attributes, answered from an inverted index that is built with the model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from model_store.attributes import Attribute, ItemAttributes
 from model_store.errors import InvalidField
 
 NAMES_SHOWN = 20
-# Below this share of the catalogue, sorting the items found beats passing over all items.
+# Below this share of the catalogue, sorting the found items is faster than a pass over all items.
 SORTING_SHARE = 1 / 256
-# So many sets are intersected one after another, more by counting how many hold each item.
+# Up to this many sets are intersected one by one; more by counting the sets that hold each item.
 FEW_SETS = 8
 
 
 class Rule(Protocol):
-    """A rule on one attribute; all parts that are given must hold."""
+    """A rule on one attribute; all given parts must hold."""
 
     @property
     def any(self) -> Sequence[str] | None:
@@ -34,7 +34,7 @@ class Rule(Protocol):
 
     @property
     def none(self) -> Sequence[str] | None:
-        """Has not one of these."""
+        """Has none of these."""
 
     @property
     def gte(self) -> float | None:
@@ -83,7 +83,7 @@ class NumberColumn:
     def __init__(self, attribute: Attribute) -> None:
         self.kind = attribute.kind
         values = [np.nan if value is None else value for value in attribute.values]
-        # Row 0 is padding; NaN compares false with everything, which is what a missing value must.
+        # Row 0 is padding; NaN compares false with everything, as a missing value must.
         self._by_item = np.array([np.nan, *values], dtype=np.float64)
         order = np.argsort(self._by_item, kind="stable")
         n_present = int(np.count_nonzero(~np.isnan(self._by_item)))
@@ -109,7 +109,7 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class Matches:
-    """What filters let through.
+    """Items that pass filters.
 
     Attributes:
         items: sorted item_indices of the items that pass every rule.
@@ -131,7 +131,7 @@ class _Clauses:
 
 
 class FilterIndex:
-    """Inverted index over all attributes of N items; immutable once made."""
+    """Inverted index over all attributes of N items; immutable."""
 
     def __init__(self, attributes: ItemAttributes) -> None:
         self.n_items = attributes.n_items
@@ -144,7 +144,7 @@ class FilterIndex:
             yield_cpu()
 
     def match(self, filters: Mapping[str, Rule]) -> Matches:
-        """The items that pass every rule, and what no item has.
+        """The items that pass every rule, and the conditions that no item meets.
 
         Raises:
             InvalidField: the attribute is unknown or of a kind the rule doesn't fit.
@@ -201,7 +201,7 @@ class FilterIndex:
         return found
 
     def _are_in(self, items: IndexArray, found: IndexArray) -> Mask:
-        """Which of `found` are in `items`; both are sorted."""
+        """The items of `found` that are in `items`; both are sorted."""
         if min(len(items), len(found)) < SORTING_SHARE * self.n_items:
             return are_members(found, items)
         members = np.zeros(self.n_items + 1, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Sets of allowed items, prepared for scoring, and kept while the same filters come again."""
+"""Sets of allowed items, prepared for scoring and cached while the same filters recur."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class Grouping:
 
     @classmethod
     def of(cls, allowed: IndexArray, list_ids: ListIds, n_lists: int) -> Grouping:
-        """Group sorted items; `places` is uint16 [N+1], the list of each item."""
+        """Group sorted items; `list_ids` is uint16 [N+1], the list of each item."""
         lists = list_ids[allowed]
-        # Sorting 16-bit numbers stably is a radix sort.
+        # A stable sort of 16-bit numbers is a radix sort.
         order = np.argsort(lists, kind="stable")
         starts = np.zeros(n_lists + 1, dtype=np.int64)
         np.cumsum(np.bincount(lists, minlength=n_lists), out=starts[1:])
         return cls(allowed[order], starts)
 
     def gather(self, scores: FloatArray, n_lists: int, n_items: int) -> IndexArray:
-        """The items of the best lists: of at least so many lists, and at least so many items.
+        """The items of the best lists: at least `n_lists` lists and at least `n_items` items.
 
         Args:
             scores: float32 [n_lists], of each list's centre.
-            n_lists: lists that count, whether they hold items of the set or none.
-            n_items: items wanted; all, where there are fewer.
+            n_lists: number of lists, whether they hold items of the set or none.
+            n_items: number of items; all, where there are fewer.
         """
         while True:
             cut = len(scores) - min(n_lists, len(scores))
@@ -57,17 +57,18 @@ class Grouping:
             if ends[-1] >= n_items or cut == 0:
                 break
             n_lists *= 2
-        # The places of all slices at once: where each begins, less what came before, and on by one.
+        # The positions of all slices at once: the start of each, less the lengths before, plus a
+        # count.
         shifts = np.repeat(begins - ends + counts, counts)
         return self.items[shifts + np.arange(len(shifts))]
 
 
 class RecentSets(Generic[T]):
-    """What was made of the item sets that were last asked for.
+    """A cache of values computed from the item sets that were used last.
 
     Args:
-        make: from sorted item_indices; what takes time.
-        max_items: in all sets that are kept.
+        make: computes a value from sorted item_indices; takes time.
+        max_items: limit on the items of all cached sets together.
     """
 
     def __init__(self, make: Callable[[IndexArray], T], max_items: int) -> None:
@@ -77,7 +78,7 @@ class RecentSets(Generic[T]):
         self.n_items = 0
 
     def of(self, allowed: IndexArray) -> T:
-        """What `make` makes of a sorted, non-empty set."""
+        """The value that `make` computes from a sorted, non-empty set."""
         middle = int(allowed[len(allowed) // 2])
         key = (len(allowed), int(allowed[0]), middle, int(allowed[-1]))
         with self._lock:

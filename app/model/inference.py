@@ -1,4 +1,4 @@
-"""ONNX graphs at work: the sequence model and the text encoder. Nothing else uses onnxruntime."""
+"""Runs ONNX graphs: the sequence model and the text encoder; the only user of onnxruntime."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ Provider: TypeAlias = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Padded: TypeAlias = npt.NDArray[np.int64]
 Feed: TypeAlias = Callable[[Padded], dict[str, Any]]
-# Longer texts are cut: the encoders at hand were trained on no more.
+# Longer texts are cut: the available encoders were trained on no more.
 MAX_TOKENS = 256
-# What a call costs besides its positions: some 60 microseconds, at 1.6 a position (D 64).
+# Fixed cost of a call, in positions: some 60 microseconds, at 1.6 a position (D 64).
 CALL_COST_POSITIONS = 40
 _ONNX_TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
 _ENCODER_INPUTS = tuple(
     Tensor(name=name, dtype="int64", shape=("B", "L")) for name in ("input_ids", "attention_mask")
 )
-# Words, scripts and lengths that no encoder may stumble over.
+# Words, scripts and lengths that every encoder must accept.
 _PROBES = ("warm up", "", "q", "Ω≈ç√ 漢字 🎬 e\u0301", "word " * (2 * MAX_TOKENS))
 
 
 def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
     """A session that computes in the calling thread, or on a CUDA device.
 
-    One thread a session: a request is far too small to be worth dividing, and the cores are
-    better spent on other workers.
+    One thread a session: a request is far too small to divide, and the cores are better used by
+    other workers.
 
     Args:
-        path: of the graph.
-        wanted: auto takes a device where there is a driver for one, and the CPU otherwise.
+        path: file of the graph.
+        wanted: auto uses a device where there is a driver for one, and the CPU otherwise.
 
     Raises:
         BundleError: the graph can't be loaded.
-        ConfigError: cuda was wanted and can't be had.
+        ConfigError: cuda was requested and is not available.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -59,7 +59,7 @@ def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
         providers.insert(0, CUDA)
     with bundle_errors(path, "not a usable graph"):
         session = ort.InferenceSession(str(path), options, providers=providers)
-    # It goes on without a provider that it can't load, and says so in its log at most.
+    # It ignores a provider that it can't load, and at most logs that.
     found = session.get_providers()[0]
     if wanted == "cuda" and found != CUDA:
         raise ConfigError(
@@ -87,10 +87,10 @@ def check_tensors(
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
 ) -> None:
-    """Check that a graph takes and gives what it should; what else it gives doesn't matter.
+    """Check the inputs and outputs of a graph; further outputs are allowed.
 
     Raises:
-        BundleError: an input or output is missing, is one too many, or has another type or shape.
+        BundleError: an input or output is missing, an input is unknown, or a type or shape differs.
     """
     given = {node.name: node for node in session.get_inputs()}
     made = {node.name: node for node in session.get_outputs()}
@@ -121,10 +121,10 @@ def _fits(node: Any, tensor: Tensor) -> bool:
 class SequenceModel:
     """User vectors and scores for histories, against a table that is bound once.
 
-    On the CPU the table is never copied; a device has a copy of its own, made once.
+    On the CPU the table is never copied; a device gets one copy.
 
     Args:
-        session: the graph of the bundle; shared between tables.
+        session: the bundle's graph; shared between tables.
         table: float32 [N+1, D], contiguous; a read-only memory map will do.
         max_length: longer histories are cut to their last max_length.
     """
@@ -138,7 +138,7 @@ class SequenceModel:
 
     @property
     def execution_provider(self) -> str:
-        """Where the graph runs, as the session that was made says."""
+        """The execution provider of the session."""
         return str(self._session.get_providers()[0])
 
     def with_table(self, table: FloatArray) -> SequenceModel:
@@ -146,7 +146,7 @@ class SequenceModel:
         return SequenceModel(self._session, table, self.max_length)
 
     def scores(self, histories: Sequence[IndexArray]) -> list[FloatArray]:
-        """Scores of all items for each history, [N+1]; the arrays are the caller's to change."""
+        """Scores of all items for each history, [N+1]; the caller may change the arrays."""
         return self._ask("scores", histories, self._feed_all)
 
     def user_vectors(self, histories: Sequence[IndexArray]) -> list[FloatArray]:
@@ -164,13 +164,14 @@ class SequenceModel:
         return rows
 
     def _feed_all(self, padded: Padded) -> dict[str, Any]:
-        # The table stays where it was bound; the history goes there, and the answer comes.
+        # The table stays where it is bound; only histories and answers are transferred.
         return {"history": padded, "item_table": self._bound}
 
     def _feed_own_rows(self, padded: Padded) -> dict[str, Any]:
-        """A catalogue of nothing but the histories' own items: the graph scores what it is given.
+        """Inputs with a table of the histories' own items only.
 
-        It does so even where nobody asks for scores, which of a million items takes 15 ms.
+        The graph scores its whole table, even where only user vectors are needed, which takes 15
+        ms for a million items.
         """
         rows = np.zeros((1 + padded.size, self.table.shape[1]), dtype=np.float32)
         self.table.take(padded.ravel(), axis=0, out=rows[1:])
@@ -189,7 +190,7 @@ class SequenceModel:
 
 
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of histories, in groups that are worth one call each.
+    """Positions of histories, in groups of one call each.
 
     Short ones join a longer one as long as the padding costs less than a call of their own.
     """
@@ -205,7 +206,7 @@ def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
 
 
 class TextEncoder:
-    """Free text into the space of the knowledge vectors, of K numbers.
+    """Encodes free text into the space of the knowledge vectors, K numbers.
 
     Raises:
         BundleError: the graph or the tokenizer can't be used, or they don't fit each other.
@@ -223,7 +224,7 @@ class TextEncoder:
             self._probe(vector_size)
 
     def _probe(self, vector_size: int) -> None:
-        """Encode what a request may ask for, and the last token that the tokenizer knows."""
+        """Encode sample texts, and the last token that the tokenizer knows."""
         last = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         vectors = [self._run(np.full((1, MAX_TOKENS), last), np.ones((1, MAX_TOKENS), np.int64))]
         vectors += [self.encode(_PROBES), self.encode([_PROBES[0]])]

@@ -1,4 +1,4 @@
-"""Free text against what is known of items: cosine in the centred knowledge space."""
+"""Similarity of free text and items: cosine in the centred knowledge space."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import numpy as np
 from app.model.arrays import FloatArray
 from app.model.inference import TextEncoder
 
-# Items of which nothing is known come after all others, and can still fill an answer up to k.
+# Items without knowledge come after all others, and can still fill an answer up to k.
 NOTHING_KNOWN = np.float32(-1)
 # A query nearer to the centre than this has no direction.
 MIN_LENGTH = 1e-6
 
 
 class Knowledge:
-    """Knowledge vectors with the encoder that made them.
+    """Knowledge vectors with their encoder.
 
     Text embeddings share a large common direction (a mean cosine above .8 is usual), which hides
-    what tells items apart; so the mean vector is taken out of both sides. It is never subtracted
+    the differences between items; so the mean vector is removed from both sides. It is never
+    subtracted
     from the whole matrix: (v - c) . (q - c) = v . (q - c) - c . (q - c), with lengths kept.
 
     Args:
         encoder: text → vector of the same space.
-        vectors: float32 [N+1, K], unit rows; zero rows where nothing is known.
+        vectors: float32 [N+1, K], unit rows; zero rows for items without knowledge.
     """
 
     def __init__(self, encoder: TextEncoder, vectors: FloatArray) -> None:
@@ -46,7 +47,7 @@ class Knowledge:
     def similarities(self, texts: Sequence[str]) -> list[FloatArray | None]:
         """Similarity of all items to each text, [N+1], each in -1..1.
 
-        None for a text that tells nothing: blank, or without a word that the encoder knows.
+        None for a text that is blank or has no word that the encoder knows.
         """
         found: list[FloatArray | None] = [None] * len(texts)
         told = [position for position, text in enumerate(texts) if _tells_something(text)]
@@ -58,7 +59,7 @@ class Knowledge:
         return found
 
     def _compare(self, vectors: FloatArray) -> list[FloatArray | None]:
-        """Similarity of all items to each vector; None for a vector of no direction."""
+        """Similarity of all items to each vector; None for a vector too close to the mean."""
         queries = vectors - self._center
         lengths = np.linalg.norm(queries, axis=1)
         has_direction = np.any(vectors != 0, axis=1) & (lengths > MIN_LENGTH)

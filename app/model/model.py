@@ -1,7 +1,7 @@
 """A loaded version: everything needed to answer with it, in one immutable object.
 
-A request takes the current Model once, at its start, and uses it to the end; a flip replaces the
-whole object, so no answer is ever made by two versions, and nothing needs a lock.
+A request takes the current Model once, at its start, and uses it to the end. A swap replaces the
+whole object, so no answer mixes two versions, and no lock is needed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from model_store.reading import bundle_errors
 
 @dataclass(frozen=True)
 class Model:
-    """One version, ready to answer; N items, fresh ones behind the trained ones."""
+    """One version, ready to answer; N items, fresh ones after the trained ones."""
 
     version: str
     ids: IdMap
@@ -54,7 +54,7 @@ class Model:
     knowledge_vectors: FloatArray | None
     n_fresh: int = 0
     n_fresh_read: int = 0
-    """Entries of the version's list of fresh items that were looked at, usable or not."""
+    """Number of entries of the version's list of fresh items that were read, usable or not."""
 
     @property
     def table(self) -> FloatArray:
@@ -69,12 +69,12 @@ class Model:
 
     @cached_property
     def lengths(self) -> FloatArray:
-        """Length of each item vector, [N+1], never zero; made at load, for cosines."""
+        """Length of each item vector, [N+1], never zero; computed at load, for cosines."""
         lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", self.table, self.table))
         return np.maximum(lengths, np.float32(1e-12))
 
     def extended(self, items: Sequence[FreshItem]) -> Model:
-        """This model with fresh items behind the present ones, whose indices stay.
+        """This model with fresh items appended; present indices stay.
 
         Args:
             items: unknown so far, each vector float32 [K], attributes of the catalogue's kinds.
@@ -106,14 +106,14 @@ class Model:
 
 
 def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
-    """Load a bundle, replay its golden requests, warm it up.
+    """Load a bundle, replay its golden requests and warm it up.
 
     Args:
-        bundle: already checked against its sums.
+        bundle: already checked against its checksums.
         provider: where the sequence graph runs; the text encoder runs on the CPU.
 
     Raises:
-        ConfigError: the provider that is wanted isn't there.
+        ConfigError: the requested provider isn't available.
         BundleUnavailable: a file can't be read now, or there is too little memory.
         BundleError: something in it can't be used, or it doesn't give its golden answers.
     """
@@ -150,7 +150,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
 
 
 def _check_answers(model: Model, graph: Path) -> None:
-    """Ask for histories of all lengths, across the catalogue, alone and together.
+    """Score histories of all lengths, across the catalogue, alone and together.
 
     Raises:
         BundleError: the graph fails, or its answers are not as many finite numbers as there are
@@ -164,7 +164,7 @@ def _check_answers(model: Model, graph: Path) -> None:
         for asked in (histories[:1], [histories[0]] * 3, histories):
             for ask, length in ((model.sequence.user_vectors, size), (model.sequence.scores, rows)):
                 if model.retriever is not None and length == rows:
-                    continue  # as for requests, nobody scores all of a large catalogue
+                    continue  # as in requests, a large catalogue is never scored whole
                 for answer in ask(asked):
                     if answer.shape != (length,) or not np.isfinite(answer).all():
                         raise BundleError(
@@ -175,14 +175,14 @@ def _check_answers(model: Model, graph: Path) -> None:
 
 
 def replay_golden(model: Model, bundle: Bundle) -> None:
-    """Ask the golden requests again; the same items and scores must come out.
+    """Replay the golden requests; items and scores must be the same.
 
     Other processors sum in another order: scores may differ by a tolerance, and items whose scores
-    differ by less may change places.
+    differ by less may swap ranks.
 
     Raises:
-        BundleError: naming the first request that is answered otherwise, or what a retriever
-            finds of them where that is too little.
+        BundleError: an answer differs (the message names the first), or a retriever's recall of
+            the golden items is too low.
     """
     users, wanted, seen = [], [], []
     for number, golden in enumerate(bundle.golden):
@@ -209,7 +209,7 @@ def replay_golden(model: Model, bundle: Bundle) -> None:
 
 
 def _compare(golden: GoldenRequest, scores: FloatArray) -> str | None:
-    """How scores of the golden items differ from the golden ones; None, they don't."""
+    """How scores differ from the golden ones, as a message; None if they don't."""
     worst = float(np.max(np.abs(scores - np.array(golden.scores, dtype=np.float32))))
     return None if worst <= golden.tolerance else f"scores differ by {worst:.2g}"
 
@@ -221,7 +221,7 @@ def _find_missing(
     history: IndexArray,
     items: IndexArray,
 ) -> str | None:
-    """Whether golden items are clearly not among the best; changes the scores."""
+    """A message if golden items are clearly not among the best, else None; changes the scores."""
     own = scores[items]
     mask(scores, history)
     best = top_k(scores, golden.k)
@@ -232,7 +232,7 @@ def _find_missing(
 
 
 def warmed_up(model: Model) -> Model:
-    """Run every graph at a few shapes, and make what is made once, before requests come."""
+    """Run every graph at a few shapes, and compute cached values, before requests come."""
     for length in (1, model.sequence.max_length):
         history = np.ones(length, dtype=np.int32)
         [user] = model.sequence.user_vectors([history])

@@ -1,4 +1,4 @@
-"""What most people take: the answer for those of whom nothing is known."""
+"""The most popular items: the answer for users about whom nothing is known."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from app.model.ranking import mask, top_k
 
 
 class Popularity:
-    """Interactions of each item, and the order they make.
+    """Interactions of each item, and the order of popularity.
 
     Args:
-        counts: float32 [N+1]; the first is padding's.
+        counts: float32 [N+1]; the first is that of padding.
     """
 
     def __init__(self, counts: FloatArray) -> None:
@@ -22,7 +22,7 @@ class Popularity:
 
     @cached_property
     def order(self) -> IndexArray:
-        """item_indices [N], most popular first, ties to the lower one; made at load."""
+        """item_indices [N], most popular first, ties to the lower one; computed at load."""
         return (np.argsort(-self.counts[1:], kind="stable") + 1).astype(np.int32)
 
     @cached_property
@@ -35,7 +35,7 @@ class Popularity:
     ) -> tuple[IndexArray, FloatArray]:
         """The k most popular items and their counts; see `Retriever.best`."""
         if allowed is None:
-            # Of so many at least k are left, or there are no more.
+            # Of this many at least k remain, or there are no more.
             first = self.order[: k + len(excluded)]
             items = first[~np.isin(first, excluded)][:k]
             return items, self.counts[items]
@@ -45,5 +45,5 @@ class Popularity:
         return items, counts[items]
 
     def extended(self, n_fresh: int) -> Popularity:
-        """With items behind the present ones that nobody has taken yet."""
+        """The same with items appended that have no interactions yet."""
         return Popularity(np.concatenate([self.counts, np.zeros(n_fresh, dtype=np.float32)]))

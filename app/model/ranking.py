@@ -71,7 +71,7 @@ def best_of(k: int, items: IndexArray, scores: FloatArray) -> Best:
 
 
 def are_members(items: IndexArray, members: IndexArray) -> Mask:
-    """Which of some sorted items, each there once, are in a sorted set: bool [len(items)]."""
+    """Whether each of some sorted, distinct items is in a sorted set: bool [len(items)]."""
     found: Mask = np.zeros(len(items), dtype=np.bool_)
     if not len(members) or not len(items):
         return found

@@ -1,9 +1,9 @@
 """The best items of a large catalogue without scoring all of them.
 
-Candidates come from an index; what looks good there is scored exactly with the rows of the item
-table. How wide a search that takes was measured when the bundle was built, for finding the `depth`
-best items of the whole catalogue. A request needs more depth than k where it refuses some of what
-is found, or allows only a share of the catalogue.
+Candidates come from an index, and are scored exactly with the rows of the item table. The build
+measured how wide a search must be to find the `depth` best items of the whole catalogue. A request
+needs more depth than k where it excludes some of the found items, or allows only a share of the
+catalogue.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from model_store.bundle import Bundle
 from model_store.errors import BundleError
 from model_store.manifest import Probe, RetrieverInfo
 
-# Share of the golden requests' items that must be found again. Below what was measured at the
-# build by more than the chance of some two hundred items explains.
+# Share of the golden requests' items that must be found again. It is below the recall measured at
+# the build by more than random variation of some two hundred items explains.
 MIN_GOLDEN_RECALL = 0.95
-# So few allowed items are scored without further ado.
+# Up to this many allowed items are scored directly.
 MAX_SCORED_AT_ONCE = 1_000
 # Rows of larger sets are copied next to each other, which makes scoring them again four times as
-# fast; so large a set, and so much for all that are kept.
+# fast; the limit for one set, and for all cached ones.
 MAX_COPIED_BYTES, MAX_COPIES_BYTES = 6 * 1024**2, 64 * 1024**2
-# Of still larger sets, the items in the best lists are scored. Items in all sets that are kept.
+# Of still larger sets, the items in the best lists are scored; limit on items of all cached sets.
 MAX_GROUPED_ITEMS = 4_000_000
-# Above this share of the catalogue, what is found without a filter is filtered.
+# Above this share of the catalogue, results found without the filter are filtered.
 GROUPED_SHARE = 0.2
-# Rows spread over the catalogue, by whose scores is told how deep in it a score lies; and how many
-# of them must be above it to tell anything.
+# A sample of rows, whose scores tell how deep in the catalogue a score lies; and how many of them
+# must be above it for a useful estimate.
 SAMPLED_ROWS, TELLING_ROWS = 2_048, 3
-# Of so many refused items some are scored, and where several of these are better than so many of
-# the items that are always scored, all are: to tell how deep to search. Fewer are come across.
+# Of this many excluded items or more a few are scored first. Where several of these beat that many
+# of the items that are always scored, all are scored, to choose the depth of the search. Fewer are
+# simply met during the search.
 MANY_EXCLUDED, SAMPLED_EXCLUDED, GOOD_ONES = 300, 64, 40
-# Of a filter's items, so many with the longest rows are always scored: they can score well from
-# lists that don't, and a filter may let through just these lists.
+# This many of a filter's items with the longest rows are always scored: they can score well from
+# lists that don't, and a filter may allow just these lists.
 LONGEST_ROWS = 2_048
 
 
 class Retriever:
-    """Finds the best items for a user vector; made by `open`, shared by all threads.
+    """Finds the best items for a user vector; created by `open`, shared by all threads.
 
     Args:
-        index: of the table's first N items.
-        info: the manifest's.
-        table: float32 [N'+1, D] with N' >= N; rows behind N are always scored.
-        lengths: float32 [N+1], of the indexed rows.
+        index: index of the table's first N items.
+        info: the manifest's entry.
+        table: float32 [N'+1, D] with N' >= N; rows after N are always scored.
+        lengths: float32 [N+1], lengths of the indexed rows.
         outliers: sorted item_indices that are in none of the index's lists.
     """
 
@@ -78,10 +79,10 @@ class Retriever:
 
     @classmethod
     def open(cls, bundle: Bundle, table: FloatArray) -> Retriever | None:
-        """The bundle's retriever; None where the bundle states none, and every item is scored.
+        """The bundle's retriever; None where the bundle has none, and every item is scored.
 
         Args:
-            bundle: already checked against its sums.
+            bundle: already checked against its checksums.
             table: float32 [N'+1, D], the bundle's rows and perhaps further ones.
 
         Raises:
@@ -95,18 +96,18 @@ class Retriever:
         return cls(index, info, table, lengths, np.asarray(bundle.retriever_outliers))
 
     def with_table(self, table: FloatArray) -> Retriever:
-        """The same index over a table with other rows behind the indexed ones."""
+        """The same index over a table with other rows after the indexed ones."""
         return Retriever(self._index, self._info, table, self._lengths, self._outliers)
 
     def best(
         self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
     ) -> Best:
-        """The k best items, best first, ties to the lower item_index; fewer only if there are.
+        """The k best items, best first, ties to the lower item_index; fewer only if no more exist.
 
         Args:
             user: float32 [D].
             k: at least 1.
-            refused: item_indices not to be returned, in any order.
+            excluded: item_indices not to be returned, in any order.
             allowed: sorted item_indices to choose among; None means all.
 
         Returns:
@@ -130,15 +131,15 @@ class Retriever:
         wanted: Sequence[IndexArray],
         excluded: Sequence[IndexArray],
     ) -> float:
-        """Share of known best items that are found: the check before a bundle may serve.
+        """Recall of known best items: the check before a bundle may serve.
 
         Args:
             users: float32 [Q, D].
             wanted: for each user, the best items by exact scoring.
-            refused: for each user, what was left out then.
+            excluded: for each user, the items that were excluded then.
 
         Raises:
-            BundleError: it is less than LEAST_GOLDEN_RECALL.
+            BundleError: it is less than MIN_GOLDEN_RECALL.
         """
         n_found = n_wanted = 0
         for user, best, without in zip(users, wanted, excluded, strict=True):
@@ -156,10 +157,10 @@ class Retriever:
     def _best_of_found(
         self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
     ) -> Best:
-        """Search the whole catalogue so deep that k of what is found is permitted."""
+        """Search the whole catalogue deep enough to find k permitted items."""
         share = 1.0 if allowed is None else len(allowed) / len(self._table)
         always = (self._always_rows @ user)[: len(self._always)]
-        # What was seen is often among the best. Half as many as are asked for are reckoned with.
+        # Seen items are often among the best: half as many as k are expected.
         n_better, wide = min(k // 2, len(excluded)), False
         if allowed is None and self._look_best(user, k, excluded, always):
             scores = always.copy()
@@ -183,9 +184,9 @@ class Retriever:
     def _look_best(
         self, user: FloatArray, k: int, excluded: IndexArray, always: FloatArray
     ) -> bool:
-        """Whether many refused items are among the best, by a few of them.
+        """Whether many excluded items are among the best, judged by a few of them.
 
-        Else a narrow search for what little it costs tells whether it was enough.
+        Otherwise a narrow search is cheap, and shows whether it was enough.
         """
         if len(excluded) < MANY_EXCLUDED or len(always) < k + GOOD_ONES:
             return False
@@ -194,21 +195,21 @@ class Retriever:
         return int(np.count_nonzero(self._score(user, some) >= good)) >= TELLING_ROWS
 
     def _count_better(self, user: FloatArray, excluded: IndexArray, least: np.float32) -> int:
-        """How many refused items are no worse than the k-th best that is known to be permitted.
+        """How many excluded items are no worse than the k-th best known permitted item.
 
-        The k-th best of all that is permitted can lie no deeper than k and so many.
+        The k-th best permitted item lies no deeper than k plus that number.
         """
         if least == EXCLUDED:
             return len(excluded)
         return int(np.count_nonzero(self._score(user, excluded) >= least))
 
     def _probe(self, depth: int, wide: bool) -> Probe | None:
-        """What finds the `depth` best items; None, that deep was not measured.
+        """The probe that finds the `depth` best items; None if that depth was not measured.
 
         Args:
-            depth: of the whole catalogue.
-            wide: most of them are refused. They may be what earlier searches found, so that what
-                those missed is wanted now.
+            depth: number of best items of the whole catalogue.
+            wide: most of them are excluded. Earlier searches may have found these, so the items
+                that those searches missed are needed now.
         """
         wide_probes = _narrowest(self._info.wide_probes, depth) if wide else None
         return wide_probes or _narrowest(self._info.probes, depth)
@@ -222,16 +223,16 @@ class Retriever:
         excluded: IndexArray,
         allowed: IndexArray | None,
     ) -> tuple[Best, int]:
-        """The k best of what was found and what is always scored; how many are no worse.
+        """The k best of found and always scored items; and how many items are no worse.
 
         Args:
-            found: sorted.
-            always: scores of what is always scored.
+            found: sorted item_indices.
+            always: scores of the items that are always scored.
         """
         scores = self._score(user, found)
         permitted = _are_permitted(found, excluded, allowed)
         items, permitted_scores = found[permitted], scores[permitted]
-        # Of what is always scored, only that needs a further look which beats what was found.
+        # Of the items that are always scored, only those that beat the found ones matter.
         near = np.flatnonzero(always >= kth_best(permitted_scores, k))
         if len(near):
             others = self._always[near]
@@ -256,12 +257,12 @@ class Retriever:
         share = n_indexed / self._n_indexed
         wanted = k + int(min(k // 2, len(excluded)) * share)
         while (probe := _narrowest(self._info.probes, int(wanted / share))) is not None:
-            # Where the user's lists hold few of the items, others are looked into: as many items
-            # are scored as if the filter had nothing to do with the lists.
+            # Where the user's lists hold few of the items, more lists are searched: as many items
+            # are scored as if the filter were independent of the lists.
             n_rows = max(n_indexed * probe.lists // self._info.n_lists, 2 * wanted)
             gathered = grouping.gather(self._index.rank(user, probe)[1], probe.lists, n_rows)
             pool = np.sort(np.concatenate([gathered, outliers, fresh]))
-            # numpy's own `unique` takes a hash table, and ten times as long.
+            # numpy's own `unique` uses a hash table, and takes ten times as long.
             pool = pool[np.diff(pool, prepend=0) > 0]
             best, reached = self._choose(user, k, pool, excluded)
             if len(gathered) == n_indexed:
@@ -269,7 +270,7 @@ class Retriever:
             if len(best[0]) < k:
                 wanted *= 4
                 continue
-            # A filter that the user's taste runs against has its best items far down.
+            # The best items of a filter that doesn't match the user's taste lie far down.
             depth = self._estimate_depth(user, best[1][-1])
             if reached <= wanted and depth <= 2 * probe.depth:
                 return best
@@ -277,7 +278,7 @@ class Retriever:
         return self._choose(user, k, allowed, excluded)[0]
 
     def _estimate_depth(self, user: FloatArray, score: np.float32) -> int:
-        """About how many items of the catalogue score better; 0, too few to tell."""
+        """Estimated number of items that score better; 0 if too few to estimate."""
         above = int(np.count_nonzero(self._sample @ user > score))
         return above * self._n_indexed // len(self._sample) if above >= TELLING_ROWS else 0
 
@@ -303,10 +304,10 @@ class Retriever:
         return scores[: len(items)]
 
     def _copy_rows(self, items: IndexArray) -> FloatArray:
-        """Rows of the table next to each other, and up to three of zeros behind them.
+        """Rows of the table next to each other, followed by up to three rows of zeros.
 
         The product sums a last row or two in another order than four rows at once, and equal rows
-        must score equally wherever they stand: so there are always four.
+        must score equally at any position: so there are always four.
         """
         padded = np.zeros(-(-len(items) // 4) * 4, dtype=np.int32)
         padded[: len(items)] = items
@@ -314,7 +315,7 @@ class Retriever:
         return rows
 
     def _group(self, allowed: IndexArray) -> tuple[Grouping, IndexArray]:
-        """The items by list, and those that are always scored."""
+        """The items by list, and the items that are always scored."""
         cut = max(0, len(allowed) - LONGEST_ROWS)
         longest = allowed[np.argpartition(self._lengths[allowed], cut)[cut:]]
         outliers = self._outliers[are_members(self._outliers, allowed)]
@@ -322,7 +323,7 @@ class Retriever:
         return grouping, np.union1d(longest, outliers)
 
     def _count_indexed(self, allowed: IndexArray) -> int:
-        """How many of these sorted items, all in front, are in the index."""
+        """How many of these sorted items are in the index; they come first."""
         return int(np.searchsorted(allowed, self._n_indexed, side="right"))
 
 
@@ -333,13 +334,13 @@ def _measure(table: FloatArray) -> FloatArray:
 
 
 def _narrowest(probes: Sequence[Probe], depth: int) -> Probe | None:
-    """The first that finds the `depth` best items; None, that deep was not measured."""
+    """The first probe that finds the `depth` best items; None if that depth was not measured."""
     place = bisect_left(probes, depth, key=lambda probe: probe.depth)
     return probes[place] if place < len(probes) else None
 
 
 def _are_permitted(items: IndexArray, excluded: IndexArray, allowed: IndexArray | None) -> Mask:
-    """Which items may be returned; all are sorted."""
+    """The items that may be returned; all arguments are sorted."""
     permitted = ~are_members(items, excluded)
     if allowed is not None:
         permitted &= are_members(items, allowed)
@@ -349,13 +350,13 @@ def _are_permitted(items: IndexArray, excluded: IndexArray, allowed: IndexArray 
 def _choose_scored(
     k: int, pool: IndexArray, scores: FloatArray, excluded: IndexArray
 ) -> tuple[Best, int]:
-    """The k best of a pool, and how many of the pool are no worse than the last of these.
+    """The k best of a pool, and how many of the pool are no worse than the last of them.
 
     Args:
         k: at least 1.
         pool: item_indices, sorted.
-        scores: of the pool.
-        refused: sorted.
+        scores: scores of the pool.
+        excluded: sorted item_indices.
     """
     permitted = scores
     if len(excluded):

@@ -1,1 +1,1 @@
-"""When work may run: admission, an estimate of demand, batching."""
+"""Decides when work may run: admission, an estimate of demand, batching."""

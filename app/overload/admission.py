@@ -1,13 +1,13 @@
-"""How many requests may wait for each other, so that those taken in are answered soon.
+"""Limits the number of waiting requests, so that admitted ones are answered in time.
 
-Past capacity every request taken in makes all behind it wait longer, without end. So no more are
-taken in than can be answered within a time that is still good; the rest are told at once. How
-many that is follows from what an answer costs, which differs by a factor of ten between models
-and machines and is therefore measured while serving.
+Above the capacity, every admitted request delays all later ones without end. So only as many are
+admitted as can be answered within an acceptable time; the others are rejected at once. That number
+follows from the cost of an answer, which differs by a factor of ten between models and machines and
+is therefore measured while serving.
 
-A burst is no overload: it is taken in, and worked off. Only where more is asked for than can be
-answered, or a queue stays above the limit for long, is it cut (the idea of CoDel: Nichols and
-Jacobson, 2012).
+A burst is no overload: it is admitted and worked off. A queue is cut only where demand exceeds the
+    capacity, or where it stays above the limit for long (the idea of CoDel: Nichols and Jacobson,
+    2012).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import time
 
 from app.overload.demand import Demand
 
-# However dear an answer is, so many are taken in: a handful at once is no overload.
+# At least this many are admitted, whatever an answer costs: a handful at once is no overload.
 MIN_AT_ONCE = 8
-# Longer than this no burst takes to be worked off, whatever the demand is reckoned to be. A machine
-# that others share can be slow for a second or two.
+# No burst takes longer than this to be worked off, whatever the estimate of demand. A shared
+# machine can be slow for a second or two.
 PATIENCE_S = 3.0
-# So long after the last refusal is it an overload still.
+# The overload lasts for this long after the last rejection.
 CALM_S = 0.25
 
 
 class Admission:
-    """Counts requests that were taken in and not yet answered; used from one event loop.
+    """Counts requests that were admitted and not yet answered; used from one event loop.
 
     Args:
-        max_wait_s: how long the last one taken in may have to wait for those before it.
-        max_in_flight: an upper bound whatever they cost.
+        max_wait_s: longest wait of the last admitted request for those before it.
+        max_in_flight: upper bound, whatever they cost.
     """
 
     def __init__(self, max_wait_s: float, max_in_flight: int) -> None:
@@ -43,7 +43,7 @@ class Admission:
         self._rejected_at_s = -CALM_S
 
     def rejects(self) -> bool:
-        """Whether the request that came is one too many; if so, it must not `enter`."""
+        """Whether the request that arrived is one too many; if so, it must not `enter`."""
         self._demand.came()
         if self.in_flight < self.limit:
             return False
@@ -61,15 +61,15 @@ class Admission:
         return is_overload
 
     def count(self) -> int:
-        """Requests that were taken in and not yet answered."""
+        """Requests that were admitted and not yet answered."""
         return self.in_flight
 
     def enter(self) -> None:
-        """A request was taken in."""
+        """Count an admitted request."""
         self.in_flight += 1
 
     def leave(self) -> None:
-        """It was answered."""
+        """Count its answer."""
         if self._demand.answered(self.in_flight, self.limit):
             self.limit = self._find_limit()
         self.in_flight -= 1

@@ -1,12 +1,12 @@
-"""Calls that arrive together are run together; one that comes alone never waits.
+"""Runs calls that arrive together as one batch; a call that comes alone never waits.
 
-There is no window of time: what was made ready within an iteration of the event loop is one batch,
-and where that is the smaller part of what is under way, the batch waits for an iteration or two
-more. An idle service has batches of one, at once; the more there is to do, the longer an iteration
-takes and the larger its batches are.
+There is no time window: calls that became ready within one iteration of the event loop are one
+    batch. Where that is the smaller part of the calls under way, the batch waits for an iteration
+    or two more. An idle service has batches of one, without delay; under load iterations take
+    longer and batches grow.
 
-Between one batch and the next the loop iterates too: sockets are read between iterations only, so
-what can be answered at once, a rejection, waits no longer than the iteration it came in.
+The loop also iterates between two batches: sockets are read between iterations only, so a 429,
+    which needs no batch, waits no longer than the iteration in which its request came.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 Context = TypeVar("Context")
 
-# Beyond this a batch saves next to nothing, and the first in it would wait for the last.
+# A larger batch saves next to nothing, and its first call would wait for the last.
 MAX_TOGETHER = 16
-# A batch waits for so many more iterations while it holds less than this share of what is under
-# way: the others' histories are about to arrive, and one call for all costs less than two. A batch
-# that follows another waits as well: in one iteration the answers are sent, in the next begin the
-# requests that take their places.
+# A batch waits for up to this many more iterations while it holds less than this share of the calls
+# under way: the others' histories are about to arrive, and one call for all costs less than two. A
+# batch that follows another waits as well: in one iteration the answers are sent, in the next the
+# following requests begin.
 MAX_EXTRA_ITERATIONS = 2
 ENOUGH_SHARE = 0.5
 
 
 @dataclass(slots=True)
 class _Call:
-    """One thing to be worked on, and who waits for the result."""
+    """One item of work, and the future of its caller."""
 
     step: Callable[[Sequence[Any], Any], Sequence[Any]]
     given: Any
@@ -51,7 +51,7 @@ class Batcher:
     """Gathers calls of one iteration of the event loop.
 
     Args:
-        count_under_way: calls that may come to share a batch, those that wait included.
+        count_under_way: returns the number of calls that may share a batch, waiting ones included.
     """
 
     def __init__(self, count_under_way: Callable[[], int]) -> None:
@@ -66,15 +66,15 @@ class Batcher:
         given: Sequence[Given],
         context: Context,
     ) -> Sequence[Result]:
-        """What the step makes of each, in their order; it runs on the event loop.
+        """The step's result for each item, in their order; it runs on the event loop.
 
-        Only calls of the very same step with the very same context share a batch.
+        Only calls with the same step object and the same context object share a batch.
         """
         if self._count_under_way() <= 1:
             return step(given, context)
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            # All whose wait ended in this iteration come before this call.
+            # All calls whose wait ended in this iteration come before this one.
             loop.call_soon(self._run)
         futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in given]
         self._waiting.extend(

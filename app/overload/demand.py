@@ -1,9 +1,9 @@
-"""How much is asked for, as a share of what can be answered.
+"""Estimates demand as a share of the capacity.
 
-A queue alone doesn't tell an overload from a pause: after a tenth of a second in which nothing
-ran, as many requests stand there as in an overload, but they are soon worked off, and to refuse
-them would help nobody. What tells them apart is how many came over a longer time, against how
-long each takes.
+The length of a queue doesn't tell an overload from a pause: after a tenth of a second in which
+nothing ran, as many requests wait as in an overload, but they are soon worked off, and rejecting
+them would help nobody. The difference shows in the number of requests over a longer time, and in
+the cost of each.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from __future__ import annotations
 import math
 from time import perf_counter, thread_time
 
-# What came so long ago, and before, counts little. A pause as long as this at 70 % of the capacity
-# is just not taken for an overload.
+# Requests older than this count little. A pause of this length at 70 % of the capacity is just not
+# taken for an overload.
 MEMORY_S = 1.0
-# The sum fades in steps of at least so long, which saves an exp() a request.
+# The sum decays in steps of at least this length, which saves an exp() a request.
 STEP_S = 0.005
-# Of more than this, as a share of the capacity, the rest is not remembered: after an overload it
-# would only make the next second look like one.
+# Demand above this share of the capacity is not remembered: after an overload it would only make
+# the next second look like one.
 MAX_REMEMBERED = 1.5
-# A guess before anything was measured.
+# A guess until something is measured.
 FIRST_COST_S = 0.0005
-# The capacity is what was reached lately (as in BBR: Cardwell and others, 2016): where a machine is
-# slow for a moment, what piles up is worked off when it is itself again. If it stays slow, that
-# is what it can do after about so long.
+# The capacity is the best rate of the last seconds (as in BBR: Cardwell and others, 2016): where a
+# machine is slow for a moment, the queue is worked off when it recovers. If it stays slow, that
+# becomes its capacity after about this time.
 FORGET_S = 10.0
 SAMPLE_ANSWERS = 64
-# An idle processor wakes slowly and has forgotten all: what an answer costs then says nothing of
-# what it costs under load.
+# An idle processor wakes slowly and with cold caches: the cost of an answer then differs from its
+# cost under load.
 BUSY_SHARE = 0.8
 SMOOTHING = 0.2
 
 
 class Demand:
-    """Arrivals, and what an answer costs; used from one event loop."""
+    """Counts arrivals and measures the cost of an answer; used from one event loop."""
 
     def __init__(self) -> None:
         self.cost_s = FIRST_COST_S
-        """What an answer costs now, while many wait, seconds."""
+        """The present cost of an answer while many wait, seconds."""
         self._min_cost_s: float | None = None
         self._n_came, self._recent = 0, 0.0
         self._faded_s = perf_counter()
@@ -45,22 +45,22 @@ class Demand:
         self._since_s, self._cpu_since_s = self._faded_s, thread_time()
 
     def came(self) -> None:
-        """A request came, to be answered or refused."""
+        """Count a request, to be answered or rejected."""
         self._n_came += 1
 
     def share(self) -> float:
-        """What was asked for in the last second or so, of what can be answered: 1 is all.
+        """Demand of about the last second, as a share of the capacity: 1 is all of it.
 
-        0 as long as nothing was measured: a guess is no reason to refuse anybody.
+        0 until something is measured: a guess is no reason to reject a request.
         """
         self._fade()
         return (self._recent + self._n_came) / MEMORY_S * (self._min_cost_s or 0.0)
 
     def answered(self, n_waiting: int, limit: int) -> bool:
-        """An answer was given while so many, itself included, were waiting; whether costs changed.
+        """Count an answer; True if the costs changed. `n_waiting` includes the answered request.
 
-        Learns what one costs from answers that were given with much to do: from few that wait,
-        each is dearer than in a full batch.
+        The cost is learned from answers under load only: with few requests waiting, each costs more
+        than in a full batch.
         """
         self._n_answers += 1
         self._n_waiting += n_waiting
@@ -70,9 +70,9 @@ class Demand:
         elapsed_s, used_s = now_s - self._since_s, cpu_s - self._cpu_since_s
         learns = used_s > BUSY_SHARE * elapsed_s and 2 * self._n_waiting > limit * self._n_answers
         if learns:
-            # The time that passed, not the CPU time: others may have a share of the processor.
+            # Wall time, not CPU time: others may share the processor.
             self._learn(elapsed_s / self._n_answers, elapsed_s)
-        self._fade()  # now and then, lest one late look forget all that came in between
+        self._fade()  # in steps, so that one late update doesn't forget everything in between
         self._n_answers = self._n_waiting = 0
         self._since_s, self._cpu_since_s = now_s, cpu_s
         return learns

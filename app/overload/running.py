@@ -1,4 +1,4 @@
-"""How the steps of a request are run: at once, in a batch with others', or off the event loop."""
+"""Runs the steps of a request: at once, in a batch with others, or off the event loop."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Context = TypeVar("Context")
 
 
 class Runner:
-    """Runs steps; what they do is their own.
+    """Runs steps, whatever they compute.
 
     Args:
-        count_under_way: requests that were taken in and not yet answered.
+        count_under_way: returns the number of admitted requests without an answer.
     """
 
     def __init__(self, count_under_way: Callable[[], int]) -> None:
@@ -44,7 +44,7 @@ class Runner:
         *,
         heavy: bool,
     ) -> Sequence[Result]:
-        """Run a step for this request and others that come to it now; in a thread if heavy."""
+        """Run a step for this request and others that need it now; in a thread if heavy."""
         if heavy:
             return await asyncio.to_thread(step, given, context)
         return await self._batcher.run(step, given, context)

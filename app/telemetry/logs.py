@@ -1,4 +1,4 @@
-"""How the service logs: plain lines on stderr; requests are counted, not logged."""
+"""Logging: plain lines on stderr; requests are counted, not logged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 def configure_logging(level: str) -> None:
-    """Log from the set level upwards; uvicorn's chatter about its own life only when debugging."""
+    """Log from the set level upwards; uvicorn's own messages only when debugging."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger().setLevel(level.upper())
     if level != "debug":

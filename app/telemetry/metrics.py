@@ -1,4 +1,4 @@
-"""Prometheus metrics, right across workers where there are several."""
+"""Prometheus metrics, summed over workers where there are several."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """Everything that is counted and timed; one per application."""
+    """All counters and timers; one instance for each application."""
 
     def __init__(self) -> None:
-        # A second series with the time of creation beside each series helps nobody here.
+        # A second series with the time of creation for each series is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
@@ -38,7 +38,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "longtail_request_seconds",
-            "Time from a request's first byte to its answer; refused ones (429) are not timed.",
+            "Time from a request's first byte to its answer; rejected ones (429) are not timed.",
             ("route",),
             buckets=BUCKETS_S,
             registry=registry,
@@ -51,19 +51,19 @@ class Metrics:
             registry=registry,
         )
         self.degraded = Counter(
-            "longtail_degraded", "Answers made without something.", ("what",), registry=registry
+            "longtail_degraded", "Answers with a missing part.", ("what",), registry=registry
         )
         self.events = Counter(
             "longtail_events",
-            "Events made durable, by where they went.",
+            "Events made durable, by destination.",
             ("where",),
             registry=registry,
         )
         self.rejected = Counter(
-            "longtail_overload", "Requests refused with 429 because of load.", registry=registry
+            "longtail_overload", "Requests rejected with 429 because of load.", registry=registry
         )
         self.swaps = Counter(
-            "longtail_model_swaps", "Times another model took over.", registry=registry
+            "longtail_model_swaps", "Changes of the current model.", registry=registry
         )
         self.store_up = Gauge(
             "longtail_store_up",
@@ -98,7 +98,7 @@ class Metrics:
         }
 
     def answered(self, route: str, status: int, served_by: str, seconds: float | None) -> None:
-        """Count one answer, and time it where it was a whole request's."""
+        """Count one answer, and time it if its request was complete."""
         self._count(route, status, served_by).inc()
         if seconds is None:
             return
@@ -108,12 +108,12 @@ class Metrics:
         histogram.observe(seconds)
 
     def rejected_by_overload(self, route: str, n: int) -> None:
-        """Count refused requests. Timed they would make the answers of an overload look fast."""
+        """Count rejected requests. Timing them would make an overloaded service look fast."""
         self._count(route, 429, "").inc(n)
         self.rejected.inc(n)
 
     def _count(self, route: str, status: int, served_by: str) -> Counter:
-        """Children are kept, as looking them up costs more."""
+        """A child metric; kept, as looking it up again costs more."""
         key = (route, status, served_by)
         counter = self._requests.get(key)
         if counter is None:
@@ -136,7 +136,7 @@ class Metrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """A worker that was killed no longer serves a version; what it counted stays counted."""
+    """Forget the version of a killed worker; its counts stay."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = path.stem.rpartition("_")[2]
         if pid.isdecimal() and not _is_alive(int(pid)):

@@ -201,7 +201,9 @@ def test_outliers_outside_the_catalogue_are_rejected(tmp_path: Path, outliers: l
     changed = info.model_copy(update={"n_outliers": 2})
     np.save(bundle.folder / "retriever_outliers.npy", np.array(outliers, np.int32))
     bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"retriever": changed}))
-    with pytest.raises(BundleError, match=rf"from {outliers[0]} to {outliers[1]}, expected rising"):
+    with pytest.raises(
+        BundleError, match=rf"from {outliers[0]} to {outliers[1]}, expected ascending"
+    ):
         Retriever.open(bundle, bundle.item_table)
 
 
