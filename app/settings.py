@@ -95,8 +95,8 @@ class Settings(BaseSettings):
         gt=0,
         le=60_000,
         description="Longest wait of a request for those before it, estimated from the current "
-        "cost of an answer; where more requests wait for longer than a burst lasts, further ones get a "
-        "429. Set it higher where the store is far away.",
+        "cost of an answer; where more requests wait for longer than a burst lasts, further ones "
+        "get a 429. Set it higher where the store is far away.",
     )
     remembered_users: int = Field(
         default=10_000,
