@@ -183,6 +183,13 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(32, ge=1, le=65_536, description="sequences in a step")
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(0.0, ge=0.0, le=10.0)
+    weight_averaging: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="epochs over which weights are averaged, exponentially; the average is what is "
+        "validated, kept and served. 0: the weights as they are",
+    )
     warm_up_steps: int = Field(100, ge=0, le=1_000_000)
     decay: Literal["none", "cosine"] = Field(
         "none", description="of the learning rate, down to nothing over the epochs of a phase"

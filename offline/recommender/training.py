@@ -67,4 +67,5 @@ def plan_training(config: TrainingConfig, phases: Sequence[Phase]) -> Plan:
         learning_rate=config.learning_rate,
         schedule=partial(learning_rate_at, config=config),
         weight_decay=config.weight_decay,
+        averaging=config.weight_averaging,
     )

@@ -54,9 +54,9 @@ def gather_tensors(
 
 def restore_tensors(
     tensors: dict[str, Tensor], network: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
-    """Put weights and moments back where they were; returns the best weights."""
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}}
+) -> dict[str, dict[str, Tensor]]:
+    """Put weights and moments back where they were; returns the other parts, `best` and more."""
+    parts: dict[str, dict[str, Tensor]] = {}
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
@@ -64,7 +64,7 @@ def restore_tensors(
             number, _, moment = rest.partition("/")
             moments.setdefault(int(number), {})[moment] = tensor
         else:
-            parts[part][rest] = tensor
-    network.load_state_dict(parts["network"])
+            parts.setdefault(part, {})[rest] = tensor
+    network.load_state_dict(parts.pop("network"))
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    return parts["best"]
+    return parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from model_store.errors import InputError
 from offline.progress import Progress
+from offline.training.averaging import WeightAverage
 from offline.training.checkpoint import (
     gather_tensors,
     load_checkpoint,
@@ -80,6 +82,8 @@ class Plan:
         schedule: the learning rate of each step.
         weight_decay: of matrices.
         validate_start: measure the module before training too, and keep it if nothing is better.
+        averaging: epochs over which weights are averaged, exponentially; the average is what is
+            validated and kept. 0: the weights as they are.
     """
 
     phases: Sequence[Phase]
@@ -89,6 +93,7 @@ class Plan:
     schedule: Schedule
     weight_decay: float
     validate_start: bool = False
+    averaging: float = 0.0
 
 
 class Trainer:
@@ -149,6 +154,7 @@ class Trainer:
         self._optimizer = new_optimizer(
             self.task.module, self.plan.learning_rate, self.plan.weight_decay
         )
+        self._average = WeightAverage(self.task.module) if self.plan.averaging else None
 
     def _finished(self) -> bool:
         return self.record.of_phase(self._phase.name).finished(
@@ -174,6 +180,8 @@ class Trainer:
                 self._optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 self._optimizer.step()
+                if self._average is not None:
+                    self._average.update(max(1.0, self.plan.averaging * len(batches)))
                 total += loss.item()
                 progress.advance(1, self._note(number, total / (step + 1)))
         module.eval()
@@ -190,18 +198,24 @@ class Trainer:
         """Validate, keep the weights where they are the best, and leave a checkpoint."""
         module, started = self.task.module, time.perf_counter()
         module.eval()
-        ndcg = self.task.validate()
-        validation_s = time.perf_counter() - started
-        epoch = Epoch(number, loss, ndcg, train_s, validation_s, self._phase.name)
-        if self.record.add(epoch):
-            weights = module.state_dict()
-            self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        with self._average.applied() if self._average is not None else nullcontext():
+            ndcg = self.task.validate()
+            validation_s = time.perf_counter() - started
+            epoch = Epoch(number, loss, ndcg, train_s, validation_s, self._phase.name)
+            if self.record.add(epoch):
+                weights = module.state_dict()
+                self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
         if self.checkpoint is not None:
-            save_checkpoint(
-                self.checkpoint,
-                gather_tensors(module, self._optimizer, self._best),
-                {"fingerprint": self.fingerprint, "record": self.record.to_dict()},
-            )
+            self._save(self.checkpoint)
+
+    def _save(self, checkpoint: Path) -> None:
+        tensors = gather_tensors(self.task.module, self._optimizer, self._best)
+        state: dict[str, Any] = {"fingerprint": self.fingerprint, "record": self.record.to_dict()}
+        if self._average is not None:
+            averages = self._average.tensors()
+            tensors |= {f"average/{name}": tensor for name, tensor in averages.items()}
+            state["averaged_steps"] = self._average.n_steps
+        save_checkpoint(checkpoint, tensors, state)
 
     def _set_learning_rate(self, number: int, step: int, n_steps: int) -> None:
         rate = self.plan.schedule(number - 1 - self._before, step, n_steps)
@@ -230,4 +244,7 @@ class Trainer:
         tensors, state = found
         self.record = TrainingRecord.from_dict(state["record"])
         self._begin(next(phase for phase in self.plan.phases if phase.name == self.record.phase))
-        self._best = restore_tensors(tensors, self.task.module, self._optimizer)
+        parts = restore_tensors(tensors, self.task.module, self._optimizer)
+        self._best = parts["best"]
+        if self._average is not None:
+            self._average.restore(parts["average"], state["averaged_steps"])

@@ -70,13 +70,14 @@ def weight(task: Pull) -> float:
     return float(task.module.weight.detach())
 
 
+@pytest.mark.parametrize("averaging", [0.0, 1.5])
 @pytest.mark.parametrize("validate_start", [False, True])
 @pytest.mark.parametrize("at", range(1, 6))
 def test_stopped_after_any_epoch_it_comes_to_the_same(
-    tmp_path: Path, at: int, validate_start: bool
+    tmp_path: Path, at: int, validate_start: bool, averaging: float
 ) -> None:
     figures = [0.1, 0.3, 0.2, 0.25, 0.4, 0.35, 0.1]
-    whole, how = Pull(figures), plan(validate_start=validate_start)
+    whole, how = Pull(figures), plan(validate_start=validate_start, averaging=averaging)
     wanted = Trainer("pull", whole, how).run()
     with pytest.raises(StoppedError):
         Trainer("pull", Stopped(figures, at), how, tmp_path / "one").run()
@@ -100,6 +101,38 @@ def test_the_module_as_it_was_is_kept_where_nothing_is_better() -> None:
     task = Pull([0.5, 0.4, 0.3, 0.2])
     record = Trainer("pull", task, plan(PHASES[:1], validate_start=True)).run()
     assert (record.best_epoch, record.epochs[0].loss, weight(task)) == (0, None, 0.0)
+
+
+class Watched(Pull):
+    """Notes its weight after each step and at each validation."""
+
+    def __init__(self) -> None:
+        super().__init__(n_batches=40)
+        self.after_steps: list[float] = []
+        self.at_validation: list[float] = []
+
+    def loss(self, batch: float, rng: np.random.Generator) -> torch.Tensor:
+        self.after_steps.append(weight(self))
+        return super().loss(batch, rng)
+
+    def validate(self) -> float | None:
+        self.at_validation.append(weight(self))
+        return super().validate()
+
+
+def test_the_average_of_the_last_steps_is_validated_and_kept_and_not_trained_on() -> None:
+    plain, averaged = Watched(), Watched()
+    phases = [Phase("first", 4)]
+    Trainer("pull", plain, plan(phases, schedule=lambda *_: 0.1)).run()
+    Trainer("pull", averaged, plan(phases, schedule=lambda *_: 0.1, averaging=0.5)).run()
+    assert averaged.after_steps == plain.after_steps
+    assert weight(averaged) == averaged.at_validation[-1]
+    # 0.5 epochs are 20 steps, so each weighs in with a twentieth of what is left.
+    shares = 0.05 * 0.95 ** np.arange(120)
+    latest = np.array([plain.at_validation[-1], *plain.after_steps[:0:-1]])[:120]
+    expected = float((shares * latest).sum() / shares.sum())
+    assert weight(averaged) == pytest.approx(expected, rel=1e-2)
+    assert abs(weight(averaged) - weight(plain)) > 1e-3
 
 
 def test_each_phase_has_its_own_patience_and_course_of_the_learning_rate() -> None:
