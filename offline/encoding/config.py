@@ -35,4 +35,4 @@ class EncodingConfig(BaseModel):
         description="a control: vectors dealt out among the items by chance, so that each has "
         "another's; a benchmark may have it, a bundle not",
     )
-    batch_size: int = Field(default=64, ge=1, description="texts at a time")
+    batch_size: int = Field(default=16, ge=1, description="texts at a time")

@@ -151,6 +151,8 @@ def _to_onnx(encoder: SentenceEncoder) -> bytes:
             output_names=["vector"],
             opset_version=OPSET,
             dynamo=True,
+            # The runtime optimizes graphs itself: the same latency, a quarter less of the export.
+            optimize=False,
             dynamic_shapes={
                 "input_ids": {0: batch, 1: tokens},
                 "attention_mask": {0: batch, 1: tokens},

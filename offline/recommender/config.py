@@ -201,6 +201,13 @@ class TrainingConfig(BaseModel):
     sampled_negatives: int = Field(
         0, ge=0, le=1_000_000, description="in a batch; 0: the whole catalogue is in every softmax"
     )
+    whole_catalogue_up_to: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="items with interactions; up to so many the whole catalogue is in every "
+        "softmax, and sampled_negatives are for larger ones",
+    )
     gbce_calibration: float = Field(
         0.75, ge=0.0, le=1.0, description="t of gBCE: 0 is bce, 1 makes scores probabilities"
     )
@@ -236,4 +243,13 @@ class TrainingConfig(BaseModel):
             )
         if self.loss == "gbce" and not self.sampled_negatives:
             raise ValueError("loss gbce needs sampled_negatives of 1 or more, not 0")
+        if self.whole_catalogue_up_to and (self.loss != "softmax" or not self.sampled_negatives):
+            raise ValueError(
+                f"whole_catalogue_up_to {self.whole_catalogue_up_to} works only with loss softmax "
+                f"and sampled_negatives, not {self.loss} and {self.sampled_negatives}"
+            )
         return self
+
+    def negatives_among(self, n_items: int) -> int:
+        """How many negatives a batch has where so many items have interactions; 0 for all."""
+        return 0 if n_items <= self.whole_catalogue_up_to else self.sampled_negatives

@@ -38,8 +38,9 @@ class Criterion:
         self._class_of[self.trained] = np.arange(len(self.trained))
         self._kept: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._sampler = None
-        if 0 < config.sampled_negatives < len(self.trained):
-            self._sampler = NegativeSampler(counts[self.trained], config.sampled_negatives)
+        self._n_negatives = config.negatives_among(len(self.trained))
+        if 0 < self._n_negatives < len(self.trained):
+            self._sampler = NegativeSampler(counts[self.trained], self._n_negatives)
 
     def loss(
         self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
@@ -92,7 +93,7 @@ class Criterion:
         self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
     ) -> Tensor:
         n_items = len(self.trained)
-        size = min(self.config.sampled_negatives, n_items)
+        size = min(self._n_negatives, n_items)
         drawn = rng.choice(self.trained, size, replace=False)
         others = min(size, max(1, n_items - 1))
         exponent = gbce_exponent(others, max(2, n_items), self.config.gbce_calibration)

@@ -33,6 +33,12 @@ from offline.recommender.config import (
         (TrainingConfig, {"label_smoothing": 0.1, "sampled_negatives": 64}, "sampled_negatives 0"),
         (TrainingConfig, {"label_smoothing": 0.1, "loss": "bce"}, "only with loss softmax"),
         (TrainingConfig, {"loss": "bce", "sampled_negatives": 64}, "bce has one negative"),
+        (TrainingConfig, {"whole_catalogue_up_to": 9}, "whole_catalogue_up_to 9 works only with"),
+        (
+            TrainingConfig,
+            {"whole_catalogue_up_to": 9, "sampled_negatives": 4, "loss": "gbce"},
+            "not gbce and 4",
+        ),
         (SasrecConfig, {"dropout": 0.999}, "dropout"),
         (TrainingConfig, {"loss": "gbce"}, "gbce needs sampled_negatives"),
         (PaupConfig, {"segment": 0}, "segment"),

@@ -146,6 +146,20 @@ class _Copies(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
+def test_the_whole_catalogue_is_in_the_softmax_of_a_small_one_alone() -> None:
+    rng, counts = np.random.default_rng(0), np.arange(1, 41)
+    users, table = torch.randn(6, 4), torch.randn(40, 4)
+    targets = np.array([1, 5, 9, 30, 38, 39])
+
+    def loss(**choices: int) -> float:
+        config = TrainingConfig(**choices)  # type: ignore[arg-type]
+        return float(Criterion(counts, config).loss(users, table, targets, rng))
+
+    whole, sampled = loss(), {"sampled_negatives": 8}
+    assert loss(whole_catalogue_up_to=40, **sampled) == whole
+    assert {loss(whole_catalogue_up_to=39, **sampled) for _ in range(9)} != {whole}
+
+
 def test_a_step_takes_nothing_to_the_device_but_its_targets() -> None:
     criterion = Criterion(np.arange(50), TrainingConfig())
     users, table = torch.empty(3, 8, device="meta"), torch.empty(50, 8, device="meta")
