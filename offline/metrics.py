@@ -121,11 +121,6 @@ def gains(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
     return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
 
 
-def standard_error(values: npt.NDArray[np.float64]) -> float:
-    """Standard error of a mean over cases."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-
-
 def _best_unseen(scores: Scores, histories: Histories, k: int) -> npt.NDArray[np.int32]:
     masked = np.array(scores)
     masked[:, 0] = -np.inf

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offline.data.split import Cases
+from offline.intervals import standard_error, uncertainty_of
 from offline.metrics import (
     Ranking,
     coverage_at_k,
@@ -16,14 +17,12 @@ from offline.metrics import (
     hits,
     mrr_at_k,
     ndcg_at_k,
-    standard_error,
 )
 
 K = 10
 TAIL_SHARE = 0.2
 # Upper ends of the history-length buckets; the last one is open.
 _BUCKET_ENDS = (5, 10, 20, 50, 100, 200)
-_95_PERCENT = 1.96
 
 Figures = dict[str, float | int]
 Bool = npt.NDArray[np.bool_]
@@ -91,9 +90,5 @@ def ndcg_by_length(ranking: Ranking, cases: Cases) -> list[dict[str, Any]]:
 def paired_gain(ranking: Ranking, other: Ranking) -> Figures:
     """How much NDCG@10 is above another model's on the same cases, with its 95 % interval."""
     differences = gains(ranking.ranks, K) - gains(other.ranks, K)
-    mean, error = float(differences.mean()), standard_error(differences)
-    return {
-        f"ndcg_at_{K}": mean,
-        "from": mean - _95_PERCENT * error,
-        "to": mean + _95_PERCENT * error,
-    }
+    mean, margin = float(differences.mean()), uncertainty_of(differences[None]).margin
+    return {f"ndcg_at_{K}": mean, "from": mean - margin, "to": mean + margin}

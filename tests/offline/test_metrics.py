@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from model_store.errors import InputError
 from offline import metrics
 from offline.data.histories import Histories
+from offline.intervals import standard_error
 from offline.metrics import (
     coverage_at_k,
     hit_rate_at_k,
@@ -17,7 +18,6 @@ from offline.metrics import (
     ndcg_at_k,
     rank_cases,
     rank_targets,
-    standard_error,
 )
 from tests.offline.recommender.planted import cases_of
 

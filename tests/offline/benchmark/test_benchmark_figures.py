@@ -9,9 +9,9 @@ from offline.benchmark.figures import (
     describe_entry,
     paired_gain,
     rare_items,
-    spread_of,
 )
 from offline.data.split import Cases
+from offline.intervals import uncertainty_of
 
 
 def cases_of(histories: list[list[int]], targets: list[int]) -> Cases:
@@ -22,7 +22,7 @@ def cases_of(histories: list[list[int]], targets: list[int]) -> Cases:
 
 
 @pytest.mark.parametrize(
-    ("rank", "candidates"), [(1, 500), (7, 500), (60, 500), (400, 500), (30, 80)]
+    ("rank", "candidates"), [(1, 500), (7, 500), (60, 500), (400, 500), (30, 80), (1, 1), (3, 3)]
 )
 def test_negatives_equal_the_mean_of_many_draws(rank: int, candidates: int) -> None:
     [hit], [gain] = among_negatives(np.array([rank]), np.array([candidates]))
@@ -71,17 +71,17 @@ def test_pairing_removes_the_variation_between_users() -> None:
 def test_seeds_that_differ_widen_the_error() -> None:
     values = np.random.default_rng(2).normal(size=(3, 500))
     apart = values + np.array([[-1.0], [0.0], [1.0]])
-    assert spread_of(apart).standard_error > 5 * spread_of(values).standard_error
+    assert uncertainty_of(apart).standard_error > 5 * uncertainty_of(values).standard_error
 
 
 def test_an_interval_is_as_wide_as_what_differs_is_many() -> None:
     rng = np.random.default_rng(3)
     users = rng.normal(size=(3, 500))
-    one, three = spread_of(users[:1]), spread_of(users + np.array([[-9.0], [0.0], [9.0]]))
+    one, three = uncertainty_of(users[:1]), uncertainty_of(users + np.array([[-9.0], [0.0], [9.0]]))
     assert one.margin == pytest.approx(1.96 * one.standard_error, rel=0.01)
     assert three.margin == pytest.approx(4.303 * three.standard_error, rel=0.01)
-    assert np.isnan(spread_of(users[:, :1]).margin)
-    assert spread_of(np.ones((2, 4))).margin == 0.0
+    assert np.isnan(uncertainty_of(users[:, :1]).margin)
+    assert uncertainty_of(np.ones((2, 4))).margin == 0.0
 
 
 @pytest.mark.parametrize("seed_sd", [0.0, 0.05, 0.3])
@@ -91,5 +91,5 @@ def test_intervals_cover_the_mean_about_as_often_as_stated(seed_sd: float) -> No
     for _ in range(1000):
         users, seeds = rng.normal(size=200), rng.normal(scale=seed_sd, size=(3, 1))
         values = users + seeds + rng.normal(scale=0.5, size=(3, 200))
-        held += abs(values.mean()) <= spread_of(values).margin
+        held += abs(values.mean()) <= uncertainty_of(values).margin
     assert 0.91 <= held / 1000 <= 0.98
