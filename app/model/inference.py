@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from app.model.arrays import NO_SCORES, FloatArray, IndexArray
 from model_store.errors import BundleError, ConfigError
@@ -220,6 +220,8 @@ class TextEncoder:
             self._tokenizer = Tokenizer.from_file(str(tokenizer))
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(MAX_TOKENS)
+            unknown = getattr(self._tokenizer.model, "unk_token", None)
+            self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
         with bundle_errors(graph, f"can't be used with {tokenizer.name}"):
             self._probe(vector_size)
 
@@ -233,8 +235,9 @@ class TextEncoder:
                 raise BundleError(f"its vectors are {found.shape}, or not finite")
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of unit length, [B, K]; zeros for a text without a single token."""
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        """Vectors of unit length, [B, K]; zeros for a text without a single known token."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        tokens = [encoding.ids for encoding in encodings]
         length = max(1, *map(len, tokens))
         input_ids = np.zeros((len(tokens), length), dtype=np.int64)
         mask = np.zeros_like(input_ids)
@@ -242,8 +245,16 @@ class TextEncoder:
             input_ids[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
         vectors = np.nan_to_num(self._run(input_ids, mask), copy=False)
-        vectors[mask.sum(axis=1) == 0] = 0
+        vectors[[not self._knows(encoding) for encoding in encodings]] = 0
         return vectors
+
+    def _knows(self, encoding: Encoding) -> bool:
+        """Whether a text has a token that is neither unknown nor put around every text."""
+        added = encoding.special_tokens_mask
+        return any(
+            not is_added and token != self._unknown
+            for token, is_added in zip(encoding.ids, added, strict=True)
+        )
 
     def _run(self, input_ids: Padded, mask: Padded) -> FloatArray:
         feed = {"input_ids": input_ids, "attention_mask": mask}
