@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 from starlette.testclient import TestClient
 
 from model_store.embedded import EmbeddedStore
+from tests import synthetic_bundle
 from tests.app.conftest import publish_and_activate, serving, settings_for
 from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
@@ -157,19 +160,38 @@ def test_a_batch_names_the_missing_parts_of_each_request(http: TestClient) -> No
 # --- numbers --------------------------------------------------------------------------------
 
 
+def overflowing_graph(plain: onnx.ModelProto, size: int) -> onnx.ModelProto:
+    """The graph with its user vectors' last number multiplied by as much as 32 bits hold."""
+    factors = numpy_helper.from_array(np.array([1] * (size - 1) + [3e38], np.float32), "factors")
+    plain.graph.initializer.append(factors)
+    [divide] = [node for node in plain.graph.node if node.output == ["user"]]
+    divide.output[:] = ["plain_user"]
+    multiply = helper.make_node("Mul", ["plain_user", "factors"], ["user"])
+    plain.graph.node.insert(list(plain.graph.node).index(divide) + 1, multiply)
+    return plain
+
+
 @pytest.fixture(scope="module")
 def overflowing(
     store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
-    """A model of finite rows: i59 and i60 have a direction of their own, and are very long."""
-    made, folder = make_catalogue(), tmp_path_factory.mktemp("overflowing")
-    table = np.hstack([made.table, np.zeros((61, 1), np.float32)])
-    table[59:] = 0
-    table[59:, -1] = 3e38
-    histories = {user: items[items < 59] for user, items in made.histories.items()}
-    made = Catalogue(**{**made.__dict__, "table": table, "histories": histories})
+    """A graph that overflows for whoever had i99 or i100, as no probe and no golden request did."""
+    catalogue, folder = make_catalogue(n_items=200), tmp_path_factory.mktemp("overflowing")
+    table = np.hstack([catalogue.table, np.zeros((201, 1), np.float32)])
+    table[99:101] = 0
+    table[99, -1], table[100, -1] = 0.5, 1_000
+    histories = {
+        user: items[(items != 99) & (items != 100)] for user, items in catalogue.histories.items()
+    }
+    catalogue = Catalogue(**{**catalogue.__dict__, "table": table, "histories": histories})
+    plain = synthetic_bundle._sequence_graph()
     (folder / "bundles").mkdir()
-    bundle = make_bundle(folder / "made", version="long-1", catalogue=made, with_encoder=False)
+    with pytest.MonkeyPatch.context() as patch:
+        graph = overflowing_graph(plain, table.shape[1])
+        patch.setattr(synthetic_bundle, "_sequence_graph", lambda: graph)
+        bundle = make_bundle(
+            folder / "bundle", version="long-1", catalogue=catalogue, with_encoder=False
+        )
     publish_and_activate(bundle, folder, store.url)
     with serving(settings_for(store.url, folder)) as http:
         yield http
@@ -180,10 +202,10 @@ def overflowing(
     ("request_", "served_by"),
     [
         ({"history": ["i1", "i2"]}, "model"),
-        ({"history": ["i60"], "exclude": ["i59"]}, "model"),  # the others score 0
-        ({"history": ["i60"], "exclude_seen": False}, "popular"),  # itself scores infinity
-        ({"history": ["i59", "i60", "i59", "i60"]}, "popular"),  # none scores a number
-        ({"history": ["i59", "i60"], "candidates": ["i1", "i2", "i3"]}, "popular"),
+        ({"history": ["i99"], "exclude": ["i100"]}, "model"),  # the others score 0
+        ({"history": ["i99"]}, "popular"),  # i100 scores infinity
+        ({"history": ["i100", "i1"]}, "popular"),  # none scores a number
+        ({"history": ["i100"], "candidates": ["i1", "i2", "i3"]}, "popular"),
     ],
 )
 def test_a_model_that_overflows_for_a_history_is_replaced_by_popularity(
