@@ -16,8 +16,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.http.admin_routes import admin_router
+from app.http.documentation import documentation_router
 from app.http.middleware import Endpoint, Middleware, unexpected
-from app.http.openapi import openapi_document
+from app.http.openapi import TAGS, openapi_document
 from app.http.problems import (
     STATUS_OF,
     Problem,
@@ -82,12 +83,16 @@ def create_app(
         hot,
         title="Longtail",
         description="What should this user see next?",
+        openapi_tags=TAGS,
         version=_package_version(),
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(public_router(service, hot))
     app.include_router(admin_router(service))
+    app.include_router(documentation_router(f"{app.title} {app.version}"))
     _answer_errors_as_problems(app)
     app.state.service = service
     return app

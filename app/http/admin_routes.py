@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Security
+from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
 from app.http.openapi import problems_of
@@ -17,6 +18,10 @@ from app.service import Service
 from model_store.errors import BundleError, RegistryError, StoreError
 
 T = TypeVar("T")
+# For the document and its Authorize button; `require_token` does the checking.
+_SCHEME = HTTPBearer(
+    auto_error=False, scheme_name="adminToken", description="The value of LONGTAIL_ADMIN_TOKEN."
+)
 
 
 def admin_router(service: Service) -> APIRouter:
@@ -41,7 +46,12 @@ def admin_router(service: Service) -> APIRouter:
 
     router = APIRouter(
         prefix="/admin",
-        dependencies=[Depends(require_token), Depends(reject_unknown_parameters)],
+        tags=["admin"],
+        dependencies=[
+            Security(_SCHEME),
+            Depends(require_token),
+            Depends(reject_unknown_parameters),
+        ],
         responses=problems_of(401, 403, 422, 503),
     )
 
@@ -67,7 +77,7 @@ def admin_router(service: Service) -> APIRouter:
         summary="Load a version beside, check it, flip to it",
         responses=problems_of(404, 424),
     )
-    async def activate(version: str) -> Activated:
+    async def activate_model(version: str) -> Activated:
         previous = await _asked(service.models.activate(version), unknown_status=404)
         return Activated(active=version, previous=previous)
 
@@ -76,7 +86,7 @@ def admin_router(service: Service) -> APIRouter:
         summary="Back to the version that was active before",
         responses=problems_of(409, 424),
     )
-    async def rollback() -> Activated:
+    async def roll_back_models() -> Activated:
         version, left = await _asked(service.models.rollback())
         return Activated(active=version, previous=left)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -35,6 +36,49 @@ _MEANINGS = {
 }
 
 
+TAGS = [
+    {"name": "recommend", "description": "What callers ask."},
+    {"name": "operate", "description": "Health and metrics."},
+    {"name": "admin", "description": "Versions; needs the admin token (Authorize)."},
+]
+_PERSON = {"user_id": "196", "k": 10, "fields": ["title"]}
+EXAMPLES: dict[type[BaseModel], dict[str, dict[str, Any]]] = {
+    RecommendRequest: {
+        "user": {"summary": "A known user", "value": _PERSON},
+        "history": {
+            "summary": "A history that comes along",
+            "value": {"history": ["242", "302"], "k": 5, "explain": True},
+        },
+        "interests": {
+            "summary": "Somebody new, in words",
+            "value": {"interests": "slow science fiction", "k": 5},
+        },
+        "filters": {
+            "summary": "Only some items",
+            "value": {**_PERSON, "filters": {"genres": {"any": ["Comedy"]}}, "exclude": ["50"]},
+        },
+    },
+    BatchRequest: {
+        "two": {
+            "summary": "Two requests",
+            "value": {"requests": [{"user_id": "196"}, {"history": ["242"], "k": 3}]},
+        }
+    },
+    EventsRequest: {
+        "one": {"summary": "One event", "value": {"user_id": "196", "item_id": "242"}},
+        "several": {
+            "summary": "Several events",
+            "value": {
+                "events": [
+                    {"user_id": "196", "item_id": "242", "timestamp": 1767225600},
+                    {"user_id": "22", "item_id": "302", "rating": 4},
+                ]
+            },
+        },
+    },
+}
+
+
 def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` argument of a route for these error statuses."""
     schema = {"$ref": _REFERENCE.format(model="ProblemDocument")}
@@ -49,7 +93,8 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
     schema: dict[str, Any] = {"$ref": _REFERENCE.format(model=model.__name__)}
     if model is EventsRequest:
         schema = {"anyOf": [schema, {"$ref": _REFERENCE.format(model=Event.__name__)}]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"schema": schema, "examples": EXAMPLES[model]}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
@@ -69,5 +114,20 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(definitions.get("$defs", {}))
+        for schema in schemas.values():
+            _describe_defaults(schema)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _describe_defaults(schema: dict[str, Any]) -> None:
+    """Say defaults in words.
+
+    Generators of clients take a field with a `default` for one that is always there, and make it
+    required in what a caller sends.
+    """
+    for field in schema.get("properties", {}).values():
+        default = field.pop("default", None)
+        if default is not None:
+            words = f"Default: {json.dumps(default)}."
+            field["description"] = f"{field.get('description', '')} {words}".strip()

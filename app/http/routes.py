@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from app.http import responses
 from app.http.body import read_body
@@ -146,17 +146,21 @@ def _answer_headers(version: str, timings: dict[str, float]) -> list[tuple[bytes
 def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
     """Routes for everything but /admin; those in `hot` are listed here for the documentation."""
     router = APIRouter()
-    documented: list[tuple[str, str, type, type]] = [
-        ("/recommend", "What should this user see next?", RecommendRequest,
+    documented: list[tuple[str, str, str, type, type]] = [
+        ("/recommend", "recommend", "What should this user see next?", RecommendRequest,
          responses.RecommendResponse),
-        ("/recommend/batch", "Several requests at once", BatchRequest, responses.BatchResponse),
-        ("/events", "Interactions as they happen", EventsRequest, responses.EventsResponse),
+        ("/recommend/batch", "recommend_batch", "Several requests at once", BatchRequest,
+         responses.BatchResponse),
+        ("/events", "append_events", "Interactions as they happen", EventsRequest,
+         responses.EventsResponse),
     ]  # fmt: skip
-    for path, summary, request_model, response_model in documented:
+    for path, name, summary, request_model, response_model in documented:
         router.add_api_route(
             path,
             hot[path],
             methods=["POST"],
+            name=name,
+            tags=["recommend"],
             summary=summary,
             response_class=JsonResponse,
             responses={200: {"model": response_model}, **problems_of(413, 415, 422, 429, 503)},
@@ -166,11 +170,12 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
     @router.get(
         "/items/{item_id:path}/similar",
         summary="Items near another",
+        tags=["recommend"],
         dependencies=[Depends(reject_unknown_parameters)],
         response_class=JsonResponse,
         responses={200: {"model": responses.SimilarResponse}, **problems_of(404, 422, 429, 503)},
     )
-    async def get_similar(
+    async def similar_items(
         item_id: str,
         k: Annotated[int, Query(ge=1, le=1_000)] = 10,
         fields: Annotated[list[str] | None, Query()] = None,
@@ -195,17 +200,18 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
         document = {"item_id": item_id, "model_version": model.version, "items": items}
         return JsonResponse(document, [(b"x-model-version", model.version.encode())])
 
-    @router.get("/health/live", summary="The process answers")
-    async def get_live() -> responses.Live:
+    @router.get("/health/live", summary="The process answers", tags=["operate"])
+    async def health_live() -> responses.Live:
         return responses.Live(status="live")
 
     @router.get(
         "/health/ready",
         summary="A model answers",
+        tags=["operate"],
         response_class=JsonResponse,
         responses={200: {"model": responses.Ready}, **problems_of(503)},
     )
-    async def get_ready() -> Response:
+    async def health_ready() -> Response:
         model = service.model()
         return JsonResponse(
             {
@@ -220,10 +226,15 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             }
         )
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        name="metrics",
+        summary="Prometheus metrics",
+        tags=["operate"],
+        response_class=PlainTextResponse,
+    )
     async def get_metrics() -> Response:
-        return Response(
-            service.metrics.document(), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        document = await asyncio.to_thread(service.metrics.document)
+        return Response(document, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

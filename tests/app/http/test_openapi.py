@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -70,8 +71,57 @@ def test_every_reference_in_the_document_leads_somewhere(document: dict[str, Any
     assert references <= set(document["components"]["schemas"])
 
 
-def test_the_documentation_page_is_there(http: TestClient) -> None:
-    assert http.get("/docs").status_code == 200
+def test_the_documentation_page_needs_nothing_from_elsewhere(http: TestClient) -> None:
+    page = http.get("/docs").text
+    links = re.findall(r"""(?:href|src)="([^"]+)\"""", page) + re.findall(r"url: '([^']+)'", page)
+    assert len(links) == 4
+    for link in links:
+        assert "//" not in link
+        response = http.get(urljoin("/docs", link))
+        assert response.status_code == 200
+        assert len(response.content) > 1_000
+    assert "SwaggerUIBundle" in page
+
+
+def test_operators_can_authorize(document: dict[str, Any]) -> None:
+    [(name, scheme)] = document["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation.get("security", []) == ([{name: []}] if "/admin" in path else [])
+    # Names of components that generators refuse are no use to anybody.
+    parts = [key for part in document["components"].values() for key in part]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", key) for key in parts)
+
+
+def test_operations_have_readable_names(document: dict[str, Any]) -> None:
+    names = [o["operationId"] for path in document["paths"].values() for o in path.values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+){0,2}", name) for name in names), names
+
+
+def test_the_examples_of_bodies_are_valid(document: dict[str, Any]) -> None:
+    contents = [
+        operation["requestBody"]["content"]["application/json"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        if "requestBody" in operation
+    ]
+    assert len(contents) == 3
+    for content in contents:
+        for example in content["examples"].values():
+            validator(document, content["schema"]).validate(example["value"])
+
+
+def test_what_callers_may_leave_out_is_optional_for_generators(document: dict[str, Any]) -> None:
+    """They take a field with a `default`, even null, for one that is always there."""
+    schemas = document["components"]["schemas"]
+    fields = [f for schema in schemas.values() for f in schema.get("properties", {}).values()]
+    assert fields
+    assert [field for field in fields if "default" in field] == []
+    assert "required" not in schemas["RecommendRequest"]
+    assert schemas["RecommendRequest"]["properties"]["k"]["description"].endswith("Default: 10.")
+    assert set(schemas["Event"]["required"]) == {"user_id", "item_id"}
 
 
 def test_metrics_count_what_happened(http: TestClient) -> None:

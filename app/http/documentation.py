@@ -1,0 +1,55 @@
+"""`/docs`: the page that tries the API out, with everything it needs served from here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, Response
+
+# Brought along by a package; FastAPI's own page has browsers fetch them from elsewhere.
+_PACKAGE = "fastapi_offline"
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon.png": "image/png",
+}
+_PARAMETERS = {
+    "persistAuthorization": True,  # a reload keeps the admin token
+    "displayRequestDuration": True,
+    "tryItOutEnabled": True,
+    "defaultModelsExpandDepth": 0,
+}
+
+
+def documentation_router(title: str) -> APIRouter:
+    """Routes under /docs, which the OpenAPI document leaves out."""
+    router = APIRouter(prefix="/docs", include_in_schema=False)
+
+    @router.get("")
+    async def get_page() -> HTMLResponse:
+        # Relative, so that the page works behind a proxy that adds a path.
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=title,
+            swagger_js_url="docs/swagger-ui-bundle.js",
+            swagger_css_url="docs/swagger-ui.css",
+            swagger_favicon_url="docs/favicon.png",
+            swagger_ui_parameters=_PARAMETERS,
+        )
+
+    for name, media_type in _ASSETS.items():
+        router.add_api_route(f"/{name}", _asset(name, media_type))
+    return router
+
+
+def _asset(name: str, media_type: str) -> Callable[[], Awaitable[Response]]:
+    async def get_asset() -> Response:
+        content = await run_in_threadpool((files(_PACKAGE) / "static" / name).read_bytes)
+        headers = {"Cache-Control": "max-age=86400"}
+        return Response(content, media_type=media_type, headers=headers)
+
+    return get_asset
