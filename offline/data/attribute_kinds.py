@@ -1,4 +1,4 @@
-"""What kind of attribute a column of the catalogue is, found out from its type and its values."""
+"""Finds the kind of an attribute from the type and values of its column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from offline.data.columns import TITLE
 
 # A code with leading zeros (a zip code, a part number) is a name, not a number.
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-# A few slips ("n/a", "1995?") don't turn a column of numbers into one of texts.
+# A few bad values ("n/a", "1995?") don't turn a column of numbers into one of texts.
 NUMBERS_SHARE = 0.95
 # A "|" in one text in a hundred is punctuation; between short parts all over a column it separates.
 LISTS_SHARE = 0.1
@@ -38,7 +38,7 @@ def can_be_attribute(dtype: pl.DataType) -> bool:
 
 
 def infer_attribute(name: str, values: pl.Series) -> InferredColumn:
-    """An attribute of a column's values; the title stays a text whatever it looks like.
+    """An attribute of a column's values; the title is always a text.
 
     Numbers: columns of numbers, and texts that nearly all are. Lists: columns of lists, JSON lists,
     and short parts between "|". Texts: all else. Blank is missing.

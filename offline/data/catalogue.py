@@ -57,7 +57,7 @@ def _attribute_columns(table: Table, columns: Mapping[str, str], issues: Issues)
 
 
 def _read(table: Table, columns: Mapping[str, str], issues: Issues) -> pl.DataFrame:
-    """All rows; attributes are named by position, so that none collides with the ids and places."""
+    """All rows; attributes are named by position, so that none collides with other columns."""
     parts = []
     for batch in table.batches(list(columns.values()), issues):
         series = [batch.frame[name] for name in columns.values()]

@@ -1,4 +1,4 @@
-"""Columns by what they mean: which of a table's columns is which, and how its values are read."""
+"""Finds the columns of a table by their meaning, and reads their values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offline.data.tables import Table
 
 USER_ID, ITEM_ID, TIMESTAMP, RATING, TITLE = "user_id", "item_id", "timestamp", "rating", "title"
 
-# Other names that columns obviously go by, without case and punctuation, best first.
+# Other common names of columns, without case and punctuation, best first.
 ALIASES: dict[str, tuple[str, ...]] = {
     USER_ID: ("userid", "user", "uid"),
     ITEM_ID: ("itemid", "item", "iid", "movieid", "movie", "productid", "product"),
@@ -30,7 +30,7 @@ SCALES = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 def find_columns(
     table: Table, required: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Names in the table by what they mean.
+    """Names in the table by meaning.
 
     Raises:
         InputError: a required column is missing, or two columns could be the same one.
@@ -62,10 +62,10 @@ def _find_column(table: Table, meaning: str) -> str | None:
 
 
 def check_types(table: Table, columns: Mapping[str, str]) -> None:
-    """Refuse columns whose type can't hold what they mean, before any row is read.
+    """Reject columns whose type can't hold their meaning, before any row is read.
 
     Raises:
-        InputError: naming the column and its type.
+        InputError: a type doesn't fit; the message names the column and its type.
     """
     for meaning, name in columns.items():
         dtype = table.schema[name]

@@ -1,4 +1,4 @@
-"""A data set as the offline path uses it: interactions, what is known of the items, issues."""
+"""A data set as the offline path uses it: interactions, item attributes, issues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from offline.data.sources import open_sources
 
 @dataclass(frozen=True)
 class Dataset:
-    """Interactions, item attributes aligned with their item_index, and what was wrong with rows."""
+    """Interactions, item attributes aligned with item_index, and the issues of the input's rows."""
 
     interactions: Interactions
     attributes: ItemAttributes
@@ -50,10 +50,10 @@ def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
 
     `interactions` is a file, or a folder that also holds the items where `items` isn't given.
     Items are numbered in the catalogue's order, then those that only interactions name by first
-    appearance; users by first appearance. Bad rows are dropped and complained of.
+    appearance; users by first appearance. Bad rows are dropped and reported as issues.
 
     Raises:
-        InputError: a file can't be used, in one line that says why.
+        InputError: a file can't be used; the message is one line.
     """
     interactions_source, items_source = open_sources(interactions, items)
     issues = Issues()
@@ -86,7 +86,7 @@ def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
 def _complain_of_unseen(
     rows: InteractionRows, unseen: list[str], file: str, issues: Issues
 ) -> None:
-    """Interactions with items that the catalogue lacks are kept, and said to be so."""
+    """Report interactions with items that the catalogue lacks; they are kept."""
     numbers = {item_id: number for number, item_id in enumerate(rows.item_ids)}
     is_unseen = np.zeros(len(rows.item_ids), dtype=bool)
     is_unseen[[numbers[item_id] for item_id in unseen]] = True

@@ -1,4 +1,4 @@
-"""Which rows have ids that can be used, and why the others have not."""
+"""Checks ids: selects the usable rows and reports the others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MAX_ID_CHARACTERS = 512
 SHOWN_CHARACTERS = 40
 
 Reason = tuple[IssueKind, pl.Expr, str]
-"""A issue, which rows it is about, and the column whose value is shown ("" for none)."""
+"""An issue, its rows, and the column whose value is shown ("" for none)."""
 
 
 def id_reasons(column: str, missing: IssueKind) -> list[Reason]:
-    """Why an id in a column of text can't be used."""
+    """The issues of ids in a column of text."""
     value = pl.col(column)
     return [
-        # Blank is what a person would call empty; such an id could not be typed into a request.
+        # A blank id looks empty, and could not be typed into a request.
         (missing, value.is_null() | (value.str.strip_chars() == ""), ""),
         (IssueKind.CONTROL_CHARACTER, value.str.contains(r"\p{Cc}"), column),
         (IssueKind.LONG_ID, value.str.len_chars() > MAX_ID_CHARACTERS, column),
@@ -30,9 +30,9 @@ def id_reasons(column: str, missing: IssueKind) -> list[Reason]:
 def drop_bad_rows(
     frame: pl.DataFrame, reasons: Sequence[Reason], table: Table, issues: Issues
 ) -> pl.DataFrame:
-    """Rows that no reason speaks against; the others are complained of under the first that does.
+    """Rows without an issue; each other row is reported under its first one.
 
-    `frame` has a column `place` beside those that the reasons are about.
+    `frame` has a column `place` besides those that are checked.
     """
     for kind, speaks_against, shown in reasons:
         is_bad = frame.select(speaks_against.fill_null(value=False)).to_series()

@@ -1,4 +1,4 @@
-"""What was wrong with the rows of an input: counted, and named by a few examples."""
+"""Issues of an input's rows: counted, with a few examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_EXAMPLES = 3
 
 
 class IssueKind(StrEnum):
-    """Kinds of issues; the value is how a person is told, behind a count of rows or items."""
+    """Kinds of issues; the value is the message after a count of rows or items."""
 
     MISSING_USER = "without a user id dropped"
     MISSING_ITEM = "without an item id dropped"
@@ -72,7 +72,7 @@ class Issues:
         return iter(self._issues.values())
 
     def add(self, file: str, kind: IssueKind, count: int, examples: Sequence[str] = ()) -> None:
-        """Count `count` more; the first few examples are kept. Nothing is noted for 0."""
+        """Count `count` more; the first few examples are kept. 0 changes nothing."""
         if not count:
             return
         issue = self._issues.setdefault((file, kind), Issue(file, kind))
@@ -80,15 +80,15 @@ class Issues:
         issue.examples += examples[: MAX_EXAMPLES - len(issue.examples)]
 
     def count(self, kind: IssueKind, file: str | None = None) -> int:
-        """How often a kind came up, in one file or in all."""
+        """Count of a kind, in one file or in all."""
         return sum(c.count for c in self if c.kind is kind and file in (None, c.file))
 
     def about(self, file: str) -> str:
-        """All that was wrong with one file, on one line."""
+        """All issues of one file, on one line."""
         return ", ".join(c.summary for c in self if c.file == file)
 
     def lines(self) -> list[str]:
-        """One line a issue, for people."""
+        """One line for each issue, for people."""
         return [str(issue) for issue in self]
 
     def save(self, path: Path) -> None:

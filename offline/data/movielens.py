@@ -1,4 +1,4 @@
-"""MovieLens in its own forms, and the one of 100,000 ratings fetched from where it is published.
+"""Reads MovieLens in its own forms, and downloads the data set of 100,000 ratings.
 
 Films come out with the same attributes from every form: `title`, `year` (number), `genres` (list).
 """
@@ -26,7 +26,7 @@ GENRES_100K = (
     *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
     *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
-# Older forms are Latin-1, newer ones UTF-8; hardly any Latin-1 text is UTF-8 by chance.
+# Older forms are Latin-1, newer ones UTF-8; hardly any Latin-1 text is also valid UTF-8.
 ENCODINGS = ("utf-8", "latin-1")
 
 RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
@@ -88,12 +88,12 @@ def split_titles(inner: Table) -> ReshapedTable:
 
 
 def fetch_movielens_100k(cache: Path) -> Path:
-    """Fetch MovieLens-100K into the cache and answer the folder; a second call finds it there.
+    """Fetch MovieLens-100K into the cache and return the folder; a second call finds it there.
 
     It comes out of the recbole wheel, or where no index has that, from its home.
 
     Raises:
-        FetchError: neither can be had.
+        FetchError: neither is available.
     """
     wheel_members = [f"{RECBOLE_FOLDER}/ml-100k.{end}" for end in ("inter", "item", "user")]
     home = cache / "ml-100k"
@@ -120,7 +120,7 @@ def fetch_movielens_100k(cache: Path) -> Path:
 
 
 def _genres_of_folder(path: Path) -> tuple[str, ...]:
-    """Genre names of the `u.genre` beside a `u.item`, or the published ones."""
+    """Genre names of the `u.genre` in the folder of a `u.item`, or the published ones."""
     genre_file = path.with_name("u.genre")
     if not genre_file.is_file():
         return GENRES_100K

@@ -15,7 +15,7 @@ from offline.data.tables import ReshapedTable
 from offline.data.text_tables import open_csv
 
 TYPES = ("token", "token_seq", "float", "float_seq")
-# Words of a text, declared as a sequence for want of a type for texts.
+# Words of a text, declared as a sequence since RecBole has no type for texts.
 TEXT_NAMES = ("title", "name", "description", "text", "plot", "overview", "summary")
 # MovieLens as RecBole publishes it, under the names that the other forms of MovieLens have here.
 MOVIE_NAMES = {"movie_title": "title", "release_year": "year", "class": "genres", "genre": "genres"}

@@ -1,6 +1,6 @@
-"""Which files of a folder hold what, and in which form a file is; opened and checked, not yet read.
+"""Finds the files of a folder and their forms; opens and checks them without reading rows.
 
-Everything that can be refused by names, headers and types is refused here, before any work starts.
+Input with wrong names, headers or types is rejected here, before any work starts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ITEM_FILES = (
 
 @dataclass(frozen=True)
 class Source:
-    """An open table and its names for what is wanted of it."""
+    """An open table and the names of its columns by meaning."""
 
     table: Table
     columns: dict[str, str]
@@ -83,7 +83,7 @@ def open_items(path: Path) -> Source:
     if path.name == "u.item":
         table: Table = open_u_item(path)
     elif path.suffix == ".item":
-        # Many of RecBole's data sets have no titles; such items are called by their ids.
+        # Many of RecBole's data sets have no titles; such items are named by their ids.
         table = open_atomic(path)
         required = (ITEM_ID,)
     elif path.suffix == ".dat":
@@ -128,6 +128,6 @@ def _find_file(folder: Path, names: Sequence[str], what: str) -> Path:
 def _find_files(folder: Path, names: Sequence[str]) -> list[Path]:
     matches = [path for name in names for path in sorted(folder.glob(name)) if path.is_file()]
     found = list(dict.fromkeys(matches))  # u.item matches twice
-    # RecBole's folders may hold parts beside the whole, which is named like the folder.
+    # RecBole's folders may hold parts next to the whole, which is named like the folder.
     whole = [path for path in found if path.stem == folder.resolve().name]
     return whole if len(whole) == 1 else found

@@ -22,11 +22,11 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Cases:
-    """Questions with known answers: what did this user, with this history, choose next?
+    """Cases for evaluation: a user, a history, and the item that the user chose next.
 
     users: int32 [C], positions in `Interactions.user_ids`, ascending. targets: int32 [C].
     history_offsets: int64 [C + 1] and history_items: int32: case c has row
-    `history_offsets[c]:history_offsets[c + 1]`, all that comes before its target, oldest first.
+    `history_offsets[c]:history_offsets[c + 1]`, all items before its target, oldest first.
     """
 
     users: Int32
@@ -86,7 +86,7 @@ class Split:
         self.test.save(folder / "test")
 
     def need_cases(self) -> None:
-        """Refuse to go on where there is nothing to choose an epoch by, or nothing to measure.
+        """Check that there are cases to choose an epoch by, and cases to measure.
 
         Raises:
             InputError: there are no validation cases, or no test cases.
@@ -114,7 +114,7 @@ class Split:
 
 
 def leave_one_out(interactions: Interactions) -> Split:
-    """Each user's last interaction is for testing, the one before for validation, the rest trains.
+    """Split off each user's last interaction for test and the one before for validation.
 
     Test histories hold the validation item. Users with fewer than 3 interactions only train.
     """
@@ -133,7 +133,7 @@ def leave_one_out(interactions: Interactions) -> Split:
 def global_time(
     interactions: Interactions, validation_share: float = 0.1, test_share: float = 0.1
 ) -> Split:
-    """Cut all users at the same two times, so that nobody trains on another's future.
+    """Cut all users at the same two times, so that training sees no future of any user.
 
     The latest `test_share` of all interactions are from the second cut on, the `validation_share`
     before them from the first. A user's first interaction from a cut on (for validation: and before
@@ -175,7 +175,7 @@ SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "leave_one_out": leave_one_out,
     "global_time": global_time,
 }
-"""Ways to hold interactions out, by the name a build is given."""
+"""Ways to hold interactions out, by the names of `--split`."""
 
 
 def _count_before(interactions: Interactions, time_s: float) -> Int64:

@@ -41,14 +41,14 @@ class Table(Protocol):
 
     @property
     def place_name(self) -> str:
-        """What `places` count: "line" in a text, "row" in Parquet."""
+        """The unit of `places`: "line" in a text, "row" in Parquet."""
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
         """Columns in file order and their types; String for all of a text's."""
 
     def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:
-        """Rows with these columns, in file order; rows that can't be taken apart are complained of.
+        """Rows with these columns, in file order; unreadable rows are reported as issues.
 
         Raises:
             InputError: the file turns out to be unreadable.
@@ -106,7 +106,7 @@ class ReshapedTable:
 
     @property
     def place_name(self) -> str:
-        """What places count."""
+        """The unit of `places`."""
         return self.inner.place_name
 
     def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:
@@ -123,11 +123,11 @@ def progress_on(path: Path, total: int, unit: str) -> AbstractContextManager[Pro
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, by its first bytes, or means to be, by its name."""
+    """Whether a file is Parquet by its first bytes, or claims to be by its name."""
     with path.open("rb") as file:
         return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC or path.suffix == ".parquet"
 
 
 def first_line(error: Exception) -> str:
-    """An error's message, cut to the one line that a person is shown."""
+    """The first line of an error's message."""
     return (str(error) or type(error).__name__).strip().splitlines()[0]

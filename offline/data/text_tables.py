@@ -1,8 +1,8 @@
-"""Tables that are text: a line a row, or, where fields are quoted, a row over several lines.
+"""Tables of text: each row is one line, or several lines where quoted fields hold line breaks.
 
-Two readers share the work. A file without quotes is taken apart by polars, tens of millions of rows
-a minute. A file with quotes goes through the standard library's reader, which is slower and knows
-on which line a row begins even where quoted fields hold line breaks. Both give exact line numbers.
+Two readers share the work. A file without quotes is parsed by polars, tens of millions of rows a
+minute. A file with quotes goes through the standard library's reader, which is slower and knows the
+first line of a row even where quoted fields hold line breaks. Both give exact line numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SNIFFED_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class TextTable:
-    """A text file of separated fields; made by `open_csv` or `open_headless`."""
+    """A text file of separated fields; created by `open_csv` or `open_headless`."""
 
     path: Path
     columns: tuple[str, ...]
@@ -156,7 +156,7 @@ class TextTable:
 
 
 def open_csv(path: Path, separator: str | None = None, *, quoted: bool | None = None) -> TextTable:
-    """Open a text table with a header; what isn't given is found out.
+    """Open a text table with a header; separator and encoding are detected if not given.
 
     Raises:
         InputError: the file is empty, no UTF-8 text, or its header is no list of different names.
@@ -200,7 +200,7 @@ def open_headless(
 
 
 def skip_bom(file: BinaryIO) -> int:
-    """Move behind a UTF-8 byte order mark, if there is one; answers the position."""
+    """Skip a UTF-8 byte order mark, if there is one; returns the position."""
     if file.read(len(UTF8_BOM)) != UTF8_BOM:
         file.seek(0)
     return file.tell()

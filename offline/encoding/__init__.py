@@ -1,7 +1,7 @@
 """Texts to knowledge vectors (SeRALM equation 2), and the encoder as ONNX for the service.
 
 sentence_encoder.py    a Hugging Face encoder with mean pooling
-item_vectors.py        what of an item is encoded, and the vectors of all items
+item_vectors.py        the texts of items, and the vectors of all items
 onnx_export.py         text_encoder.onnx + tokenizer.json, checked against torch
     half_weights.py        the weights of an ONNX file in half precision
 """

@@ -1,4 +1,4 @@
-"""What to encode of an item, and with which encoder; reading a recipe loads no torch."""
+"""Settings of encoding: the text of an item, and the encoder; reading a recipe loads no torch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EncodedText = Literal["item", "knowledge", "item+knowledge"]
 
 
 def missing_folder(encoder: str) -> bool:
-    """Whether this can only be a folder's path, no Hugging Face id, and there is no such folder."""
+    """Whether this is a folder's path, and no Hugging Face id, but the folder is missing."""
     is_path = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
     return is_path and not Path(encoder).is_dir()
 
 
 class EncodingConfig(BaseModel):
-    """Settings of the encoding stage; frozen, and unknown names are refused."""
+    """Settings of the encoding stage; frozen, and unknown names are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,11 +28,11 @@ class EncodingConfig(BaseModel):
     )
     text: EncodedText = Field(
         default="item+knowledge",
-        description="what is encoded of an item: its own text, the knowledge, or both",
+        description="text of an item that is encoded: its own, the knowledge, or both",
     )
     shuffled: bool = Field(
         default=False,
-        description="a control: vectors dealt out among the items by chance, so that each has "
-        "another's; a benchmark may have it, a bundle not",
+        description="a control: vectors shuffled between the items, so that each has "
+        "another item's; for benchmarks, not for bundles",
     )
     batch_size: int = Field(default=16, ge=1, description="texts at a time")

@@ -1,4 +1,4 @@
-"""The knowledge vectors of a catalogue: what of an item is encoded, and the encoding."""
+"""The knowledge vectors of a catalogue: the texts of items, and their encoding."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def encode_items(
     """Knowledge vectors float32 [N, K], rows of length 1, aligned with `item_texts`.
 
     Equal texts are encoded once. `knowledge` is aligned with `item_texts`, "" where there is none.
-    Where `config.shuffled`, they are dealt out among the items.
+    Where `config.shuffled`, they are shuffled between the items.
     """
     texts = texts_to_encode(item_texts, knowledge, config.text)
     distinct = list(dict.fromkeys(texts))
@@ -59,8 +59,8 @@ def encode_items(
 
 
 def shuffle_items(vectors: Vectors) -> Vectors:
-    """The same rows float32 [N, K] in an order by chance, always the same for one N.
+    """The same rows float32 [N, K] in a random order, always the same for one N.
 
-    What they are as a whole is kept, so all that a model loses is what it had of the texts.
+    Their distribution is kept, so a model loses exactly the information of the texts.
     """
     return vectors[np.random.default_rng(_SHUFFLING_SEED).permutation(len(vectors))]

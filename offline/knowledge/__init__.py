@@ -1,12 +1,12 @@
-"""What a language model knows about each item: what it is, who likes it and why (SeRALM 4.2).
+"""Knowledge of a language model about each item: what it is, who likes it and why (SeRALM 4.2).
 
-config.py              what to ask which model, and how
+config.py              settings: model, prompt, generation
 prompts/, prompt.py    the versioned template and its filling with one item's text
 language_model.py      the interface of a model
 local_model.py         … in this process, through transformers
 endpoint_model.py      … behind an OpenAI-compatible endpoint
-flaws.py               what is wrong with an answer, and the cut at its last full sentence
+flaws.py               flaws of an answer, and the cut at its last full sentence
 answers.py             answers on disk: the resumable cache and the bundled, read-only layer
 generation.py          the loop over all items
-report.py              what happened, counted
+report.py              counts of a run
 """

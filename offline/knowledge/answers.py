@@ -2,8 +2,8 @@
 
     {"key": "9f3c…", "knowledge": "This film appeals to …", "flaw": null, "attempts": 1}
 
-`knowledge` is "" while `flaw` says what is wrong with the latest attempt. Lines are only ever
-appended; of several with one key the last counts. Nothing but the model's own words is kept.
+`knowledge` is "" while `flaw` names the flaw of the latest attempt. Lines are only appended; of
+several with one key the last counts. Only the model's own words are kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StoredAnswer:
 
 
 def answer_key(config: KnowledgeConfig, template: PromptTemplate, item_text: str) -> str:
-    """sha256 (hex) of all that shapes an answer: model, prompt, settings and the item's text."""
+    """sha256 (hex) of all that shapes an answer: model, prompt, settings, the item's text."""
     identity = {
         "model": config.model,
         "prompt": asdict(template),
@@ -56,7 +56,7 @@ def answer_line(answer: StoredAnswer) -> str:
 def read_answers(path: Path) -> dict[str, StoredAnswer]:
     """All answers of a `.jsonl` or `.jsonl.gz` file by key; empty if there is no such file.
 
-    A torn last line (a run killed while it wrote) is passed over.
+    An incomplete last line (of a run killed while writing) is ignored.
     """
     if not path.is_file():
         return {}
@@ -72,7 +72,7 @@ def read_answers(path: Path) -> dict[str, StoredAnswer]:
 
 
 def read_bundled(folder: Path = BUNDLED) -> dict[str, StoredAnswer]:
-    """The answers that came with the code, of all files in `folder`."""
+    """The bundled answers of all files in `folder`."""
     answers: dict[str, StoredAnswer] = {}
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
         answers.update(read_answers(path))
@@ -80,7 +80,7 @@ def read_bundled(folder: Path = BUNDLED) -> dict[str, StoredAnswer]:
 
 
 class AnswerLog:
-    """The cache file, open for appending. Context manager; made with its folder if missing."""
+    """The cache file, open for appending; created if missing. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

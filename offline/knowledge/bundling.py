@@ -1,7 +1,7 @@
-"""Make the knowledge that comes with the code: `python -m offline.knowledge.bundling`.
+"""Create the bundled knowledge: `python -m offline.knowledge.bundling`.
 
-Asks the default model about every film of MovieLens-100K (what the cache has is taken from there,
-so a killed run goes on) and packs the answers into bundled/ml-100k.jsonl.gz. Takes half an
+Asks the default model about every film of MovieLens-100K (cached answers are used, so a killed run
+continues) and packs the answers into bundled/ml-100k.jsonl.gz. Takes half an
 hour on two busy CPU cores.
 """
 
@@ -56,7 +56,7 @@ def pack_answers(path: Path, answers: Iterable[StoredAnswer]) -> None:
 def main() -> int:
     """Run from the command line; the last line of stdout is the report as JSON."""
     argparse.ArgumentParser(
-        prog="python -m offline.knowledge.bundling", description="Make the bundled knowledge."
+        prog="python -m offline.knowledge.bundling", description="Create the bundled knowledge."
     ).parse_args()
     try:
         report = ship_movielens_100k(BUNDLED_FILE, cache_folder())

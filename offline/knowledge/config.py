@@ -1,4 +1,4 @@
-"""What to ask which language model, and how."""
+"""Settings of knowledge: model, prompt, generation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 
 
 class KnowledgeConfig(BaseModel):
-    """Settings of the knowledge stage; frozen, and unknown names are refused.
+    """Settings of the knowledge stage; frozen, and unknown names are rejected.
 
-    The defaults are those that the bundled knowledge of MovieLens-100K was made with.
+    The bundled knowledge of MovieLens-100K was generated with the defaults.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,10 +36,10 @@ class KnowledgeConfig(BaseModel):
         "or another model than the default",
     )
     prompt: str = Field(
-        default="v1", min_length=1, description="version of the prompt, or a .txt file of one's own"
+        default="v1", min_length=1, description="version of the prompt, or the path of a .txt file"
     )
     item_kind: str = Field(
-        default="item", min_length=1, description='what the catalogue holds, such as "film"'
+        default="item", min_length=1, description='kind of item in the catalogue, such as "film"'
     )
     max_new_tokens: int = Field(default=64, ge=8, le=4096, description="length of an answer")
     temperature: float = Field(
@@ -61,7 +61,7 @@ class KnowledgeConfig(BaseModel):
 
     @property
     def generates(self) -> bool:
-        """Whether the model is to write what is neither bundled nor cached."""
+        """Whether the model writes texts that are neither bundled nor cached."""
         if self.generate is None:
             return self.base_url is not None or self.model not in (DEFAULT_MODEL, NO_MODEL)
         return self.generate

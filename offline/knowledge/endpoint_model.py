@@ -19,20 +19,20 @@ KEY_VARIABLE = "LONGTAIL_LLM_API_KEY"
 TRIES = 6
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
-# Worth another try: too many requests, too early, time-outs and everything the server did wrong.
+# Worth another try: too many requests, too early, time-outs and all errors of the server.
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 EXCERPT_CHARACTERS = 200
 
 
 class EndpointError(LongtailError):
-    """The endpoint doesn't answer, or answers nonsense."""
+    """The endpoint doesn't answer, or its answer is malformed."""
 
 
 class EndpointModel:
     """Answers prompts through `<base_url>/chat/completions`, several requests in flight.
 
-    The begun answer of a prompt isn't sent: the protocol has no place for it, and a model that is
-    worth an endpoint needs no such help. Nor is the repetition penalty, which isn't in it either.
+    The beginning of the answer isn't sent, since the protocol has no field for it, and larger
+    models need no such help. Nor is the repetition penalty, which isn't in the protocol either.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class EndpointModel:
 
     @property
     def name(self) -> str:
-        """The name the endpoint knows it by."""
+        """The model's name at the endpoint."""
         return self._model
 
     @property
     def prompts_at_a_time(self) -> int:
-        """Some rounds of requests, so that a slow one doesn't idle the others."""
+        """Several rounds of requests, so that a slow one doesn't idle the others."""
         return 4 * self._concurrency
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
@@ -97,7 +97,7 @@ class EndpointModel:
             ) from None
 
     def _post(self, request: Mapping[str, Any]) -> httpx.Response:
-        """The endpoint's 200, after as many waits as it takes and TRIES allows."""
+        """The endpoint's 200, after up to TRIES tries with pauses between them."""
         trouble = ""
         wait_s = 0.0
         for attempt in range(TRIES):
@@ -119,13 +119,13 @@ class EndpointModel:
         )
 
     def _backoff_s(self, attempt: int) -> float:
-        """Doubling, and spread out so that requests that failed together don't return together."""
+        """A doubling pause with jitter: requests that failed together return one by one."""
         longest = min(self._first_wait_s * 2.0**attempt, LONGEST_WAIT_S)
         return random.uniform(longest / 2, longest)
 
 
 def _asked_wait_s(response: httpx.Response) -> float:
-    """Seconds the endpoint asked us to wait (`Retry-After`), 0 if it didn't say."""
+    """Seconds of the endpoint's `Retry-After`, 0 without one."""
     try:
         return min(max(float(response.headers.get("Retry-After", 0)), 0.0), LONGEST_WAIT_S)
     except ValueError:  # an HTTP date, which no model server sends

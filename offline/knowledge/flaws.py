@@ -1,7 +1,7 @@
-"""What is wrong with an answer.
+"""Finds flaws of an answer.
 
-A small model loops, echoes, breaks off and now and then says it is sorry. Such text would give an
-item a vector that is about nothing, so it is recognised here and asked for again.
+A small model loops, echoes, breaks off and sometimes apologises. Such text would give an item a
+meaningless vector, so it is recognised here and generated again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from enum import StrEnum
 
 MIN_WORDS = 8
 LOOP_NGRAM = 3
-# Share of an answer's 3-word sequences that it has had before. Sound answers stay under .15 even
-# with a long title said twice; loops are above .4.
+# Share of an answer's 3-word sequences that repeat earlier ones. Sound answers stay under .15 even
+# with a long title twice; loops are above .4.
 LOOP_SHARE = 0.3
 ECHO_NGRAM = 4
 ECHO_SHARE = 0.5
@@ -29,7 +29,7 @@ REFUSAL = re.compile(
 
 
 class Flaw(StrEnum):
-    """Why an answer can't be used."""
+    """Reasons why an answer can't be used."""
 
     EMPTY = "empty"
     TOO_SHORT = "too_short"
@@ -52,7 +52,7 @@ def trim_to_sentence(text: str) -> str:
 def find_flaw(answer: str, answer_begins: str, prompt_text: str) -> Flaw | None:
     """The first flaw of a model's whole, untrimmed answer, or None if it can be used.
 
-    `answer` includes the words it was begun with; `prompt_text` is everything the model was shown.
+    `answer` includes its given beginning; `prompt_text` is all text that the model was given.
     """
     written = answer.strip().removeprefix(answer_begins).strip()
     if not written:
@@ -73,7 +73,7 @@ def find_flaw(answer: str, answer_begins: str, prompt_text: str) -> Flaw | None:
 
 
 def share_repeated(words: list[str], n: int) -> float:
-    """Share of the n-word sequences that came before in `words`; 0 for fewer than 2 sequences."""
+    """Share of the n-word sequences of `words` that repeat earlier ones; 0 for fewer than 2."""
     grams = _ngrams(words, n)
     return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
 

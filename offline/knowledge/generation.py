@@ -1,7 +1,7 @@
 """The loop that asks a language model about every item, once.
 
-A kill at any point loses at most the batch that was being made: every finished attempt is on the
-disk before the next batch starts, and the next run takes up what is missing.
+A kill at any point loses at most the current batch: every finished attempt is on the disk before
+    the next batch starts, and the next run continues with the missing items.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from offline.knowledge.prompt import Prompt, PromptTemplate, read_template
 from offline.knowledge.report import KnowledgeReport
 from offline.progress import Progress
 
-# A greedy model gives the same degenerate answer again, so each retry is bolder than the last.
+# A greedy model repeats a degenerate answer, so each retry has a higher temperature.
 RETRY_TEMPERATURES = (0.7, 0.9, 1.1)
 RETRY_PENALTY_STEP = 0.1
 
@@ -45,19 +45,19 @@ def generate_knowledge(
     bundled: Path = BUNDLED,
     open_model: OpenModel = open_language_model,
 ) -> tuple[list[str], KnowledgeReport]:
-    """Write what the model knows about each item; the result is aligned with `item_texts`.
+    """Collect or generate the knowledge of each item; the result is aligned with `item_texts`.
 
-    Equal texts are asked about once. What is bundled or in `cache` under the same model, prompt,
-    settings and text is taken from there. The model is opened only where something is missing and
-    it is to be written (`config.generates`, or `regenerate`); else such an item gets "". So does
-    one whose answers all stay degenerate. Both are counted in the report.
+    Equal texts are generated once. Answers that are bundled or in `cache` under the same model,
+    prompt, settings and text are used. The model is opened only where some are missing and are to
+    be generated (`config.generates`, or `regenerate`); else such an item gets "". So does an item
+    with degenerate answers only. Both are counted in the report.
 
     Args:
-        item_texts: what is known of each item, as `offline.item_text` writes it.
-        config: which model, how it is asked.
+        item_texts: the own text of each item, as `offline.item_text` writes it.
+        config: model, prompt and generation.
         cache: the cache folder; answers are kept in `knowledge/` under it.
-        regenerate: pass over the bundled answers; those this machine made are still taken, so that
-            a regeneration that was killed resumes (delete the cache file to have them anew, too).
+        regenerate: ignore the bundled answers. Cached ones are still used, so that a killed
+            regeneration resumes (delete the cache file to generate them again, too).
         bundled: folder of the read-only layer.
         open_model: how the model is opened; only called if something is missing.
 
@@ -74,12 +74,12 @@ def generate_knowledge(
 
 @dataclass(frozen=True)
 class Known:
-    """What is bundled and cached, and what is not.
+    """Bundled and cached answers, and the missing texts.
 
     Attributes:
         report: counts.
         knowledge: aligned with the items, "" where there is none.
-        missing: texts that a model would have to be asked about.
+        missing: texts without an answer.
     """
 
     report: KnowledgeReport
@@ -95,7 +95,7 @@ def find_known(
     regenerate: bool = False,
     bundled: Path = BUNDLED,
 ) -> Known:
-    """What `generate_knowledge` begins with. Opens no model and writes nothing.
+    """Collect bundled and cached answers. Opens no model and writes nothing.
 
     Raises:
         ConfigError: the prompt can't be read.
@@ -126,7 +126,7 @@ def _look_up(
 
 
 def cache_file(config: KnowledgeConfig, cache: Path) -> Path:
-    """Where this configuration's answers are kept; the name is for people, the keys decide."""
+    """The cache file of a configuration's answers; the name is for people, the keys decide."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{Path(config.model).name}-{Path(config.prompt).stem}")
     return cache / "knowledge" / f"{name}.jsonl"
 
@@ -153,7 +153,7 @@ class _Run:
         return [self._texts[key] for key in self._missing()]
 
     def knowledge_of(self, item_texts: Sequence[str]) -> list[str]:
-        """What was found and written, aligned with the texts, "" where there is nothing."""
+        """Found and generated answers, aligned with the texts, "" where there is none."""
         answers = self._found.values()
         self.report.without_knowledge = dict(Counter(a.flaw for a in answers if a.flaw))
         self.report.not_asked = len(self._texts) - len(self._found)
@@ -217,7 +217,7 @@ class _Run:
 
 
 def _sampling(config: KnowledgeConfig, attempt: int, first_key: str) -> Sampling:
-    """The configured choice of tokens at first, then warmer and with a stronger penalty.
+    """The configured sampling at first, then with higher temperature and a stronger penalty.
 
     The seed mixes in the batch's first key: batches differ, and a resumed run needs no state.
     """
@@ -232,7 +232,7 @@ def _sampling(config: KnowledgeConfig, attempt: int, first_key: str) -> Sampling
 
 
 def _batches(keys: list[str], texts: dict[str, str], size: int) -> list[list[str]]:
-    """Keys in groups of like text length: little padding. Longest first: an early out of memory."""
+    """Keys in groups of similar text length; longest first, to run out of memory early."""
     ordered = sorted(keys, key=lambda key: (-len(texts[key]), key))
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 

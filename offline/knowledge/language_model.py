@@ -21,7 +21,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer with the words it was begun with, and the tokens the model made for it."""
+    """A model's answer with its given beginning, and the number of generated tokens."""
 
     text: str
     n_tokens: int
@@ -32,11 +32,11 @@ class LanguageModel(Protocol):
 
     @property
     def name(self) -> str:
-        """What the model is called in reports and messages."""
+        """The model's name in reports and messages."""
 
     @property
     def prompts_at_a_time(self) -> int:
-        """How many prompts one call of `generate` should get."""
+        """Recommended number of prompts of one call of `generate`."""
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
         """Answer `prompts`, in their order. Raises LongtailError if the model can't."""

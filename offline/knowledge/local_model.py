@@ -53,7 +53,7 @@ class LocalModel:
         return self._batch_size
 
     def render(self, prompt: Prompt) -> str:
-        """All the text the model is shown: its chat form where it has one, and the begun answer."""
+        """The model's input: its chat form where it has one, and the answer's beginning."""
         if self._tokenizer.chat_template is None:
             return f"{prompt.ask}\n\n{prompt.answer_begins}"
         turn = [{"role": "user", "content": prompt.ask}]
@@ -134,7 +134,7 @@ def _dtype(device: str) -> torch.dtype:
 
 
 def _penalty(sampling: Sampling, n_prompt: int) -> LogitsProcessorList:
-    """Penalise what the answer itself said, not the prompt: genres are there to be repeated."""
+    """Penalise repetition of the answer, not of the prompt: genres should be repeated."""
     penalty = RepetitionPenaltyLogitsProcessor(
         sampling.repetition_penalty, prompt_ignore_length=n_prompt
     )

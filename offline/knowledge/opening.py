@@ -1,4 +1,4 @@
-"""From a configuration to an open language model."""
+"""Opens the language model of a configuration."""
 
 from __future__ import annotations
 

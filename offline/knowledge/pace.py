@@ -1,4 +1,4 @@
-"""How long a language model will take to describe items, measured on some of them."""
+"""Estimates the time a language model takes to describe items, measured on some of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHORT, _LONG = 1, 9  # tokens of the two answers that are timed
 
 @dataclass(frozen=True)
 class GenerationPace:
-    """What was measured.
+    """A measured pace.
 
     Attributes:
         item_s: seconds an item, its prompt read and an answer of full length written.
@@ -29,14 +29,14 @@ class GenerationPace:
 def measure_generation(
     texts: Sequence[str], config: KnowledgeConfig, model: LanguageModel
 ) -> GenerationPace:
-    """Ask about one batch of items of middling length, twice, for answers of few tokens.
+    """Time one batch of items of medium length, twice, with short answers of two lengths.
 
-    The difference of the two is what tokens take, the rest is what the prompts take.
+    The difference between the two is the time of tokens, the rest that of prompts.
 
     Args:
         texts: the items to describe, one or more.
-        config: how the model is asked.
-        model: is asked for up to ten tokens an item; nothing is kept of them.
+        config: prompt and generation.
+        model: generates up to ten tokens an item; they are not kept.
     """
     ordered = sorted(texts, key=len)
     size = min(len(ordered), model.prompts_at_a_time)

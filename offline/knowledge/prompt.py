@@ -1,9 +1,9 @@
 """The prompt of SeRALM 4.2 (Figure 3): a versioned template, filled with one item's text.
 
 A prompt file has two parts, `[ask]` and `[answer begins]`. `{item}` stands for the item's text and
-`{kind}` for what the catalogue holds ("film", "beauty product"). The second part is put into the
-model's mouth: a small model that has to go on from "This film appeals to people who enjoy" answers
-the question, where it would otherwise start to sell a sword.
+`{kind}` for the kind of item ("film", "beauty product"). The second part begins the answer: a small
+model that has to continue "This film appeals to people who enjoy" answers the question, where it
+would otherwise digress.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PromptTemplate:
 
 
 def read_template(version_or_path: str) -> PromptTemplate:
-    """Read `prompts/<version>.txt`, or a prompt file of one's own where a `.txt` path is given.
+    """Read `prompts/<version>.txt`, or the prompt file at a `.txt` path.
 
     Raises ConfigError if there is no such file, or it lacks a part or the item's placeholder.
     """
