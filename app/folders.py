@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model_store.errors import ConfigError
+from model_store.files import probe_folder
 
 log = logging.getLogger(__name__)
 
+MIN_FREE_BYTES = 64 * 1024
 _METRICS_PREFIX = "metrics-"
 
 
@@ -25,8 +27,7 @@ def check_writable(folder: Path, variable: str) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe_folder(folder, MIN_FREE_BYTES)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{variable}={str(folder)!r}: it can't be written ({reason})") from None

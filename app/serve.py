@@ -26,6 +26,7 @@ from model_store.errors import BundleError, ConfigError
 from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
+from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
     configure_logging(settings.log_level)
     for line in describe_ignored_variables():
         log.warning("%s", line)
+    if settings.redis_url is None and settings.redis_password is not None:
+        log.warning("LONGTAIL_REDIS_PASSWORD is not used: the embedded store needs none")
     _use_one_thread_a_worker()
     signal.signal(signal.SIGTERM, _leave)
     with contextlib.ExitStack() as stack:
@@ -96,13 +99,13 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _embedded_store(folder: Path) -> Iterator[str]:
+def _embedded_store(folder: Path) -> Iterator[StoreUrl]:
     with EmbeddedStore(folder) as store:
         store.supervise()
-        yield store.url
+        yield StoreUrl.parse(store.url)
 
 
-def _publish_and_activate(folder: Path, settings: Settings, url: str) -> None:
+def _publish_and_activate(folder: Path, settings: Settings, url: StoreUrl) -> None:
     source = Bundle.open(folder)
     client = connect(url)
     registry = Registry(client)

@@ -10,14 +10,23 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    Field,
+    InstanceOf,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_store.embedded import store_folder
 from model_store.errors import ConfigError
 from model_store.publication import bundles_folder
+from model_store.store_url import StoreUrl
 
 PREFIX = "LONGTAIL_"
 
@@ -26,7 +35,7 @@ KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA", "LONGTAIL_LL
 
 MIN_TOKEN_CHARACTERS = 8
 # Their values are secrets.
-HIDDEN = frozenset({"admin_token"})
+HIDDEN = frozenset({"admin_token", "redis_password"})
 
 # What Kubernetes sets in every pod for a Service whose name begins with "longtail".
 _SERVICE_VARIABLE = re.compile(
@@ -40,10 +49,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
 
-    redis_url: str | None = Field(
+    redis_password: SecretStr | None = Field(
         default=None,
-        description="URL of the Redis-compatible store (redis://, rediss:// or unix://); "
-        "unset means the embedded store, started and ended with `longtail serve`.",
+        description="Password of the store, in the place of one in LONGTAIL_REDIS_URL; "
+        "it needs no percent-encoding.",
+    )
+    redis_url: Annotated[InstanceOf[StoreUrl], NoDecode] | None = Field(
+        default=None,
+        description="URL of the Redis-compatible store (redis://, rediss:// or unix://), with "
+        "TLS options if need be; unset means the embedded store, started and ended with "
+        "`longtail serve`.",
     )
     admin_token: SecretStr | None = Field(
         default=None,
@@ -120,12 +135,13 @@ class Settings(BaseSettings):
         default="info", description="Least severe message that is logged, on stderr."
     )
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", mode="before")
     @classmethod
-    def _known_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("starts with none of redis://, rediss://, unix://")
-        return url
+    def _read_url(cls, url: object, info: ValidationInfo) -> object:
+        password: SecretStr | None = info.data.get("redis_password")
+        if not isinstance(url, str):
+            return url
+        return StoreUrl.parse(url, password.get_secret_value() if password else None)
 
     @field_validator("admin_token")
     @classmethod

@@ -22,16 +22,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal
+from urllib.parse import quote
 
 import redis
 
 from model_store.errors import ConfigError, StoreAway
+from model_store.files import probe_folder
+from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 30.0  # a large append-only file takes a while to load
 _STOP_TIMEOUT_S = 10.0
 _CHECK_INTERVAL_S = 0.25
+_LAST_WORDS_S = 0.5
+MIN_FREE_BYTES = 256 * 1024  # less than this, and the server would end with its first writes
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 with the end mark, 104 on macOS
 
 Fsync = Literal["always", "everysec"]
@@ -63,7 +68,7 @@ class EmbeddedStore:
     @property
     def url(self) -> str:
         """The store's URL; the same after every restart."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     @property
     def pid(self) -> int | None:
@@ -77,11 +82,9 @@ class EmbeddedStore:
             ConfigError: the folder can't be written, or there is no Valkey for this platform.
             StoreAway: the server doesn't come up; the message has the end of its log.
         """
-        try:
+        with self._named():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = (self.folder / "store.lock").open("ab")
-        except OSError as error:
-            raise ConfigError(f"LONGTAIL_STORE_DIR {str(self.folder)!r}: {error}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,11 +93,22 @@ class EmbeddedStore:
             return
         self._lock = lock
         try:
+            with self._named():
+                probe_folder(self.folder, MIN_FREE_BYTES)
             self._process = self._launch()
             self._wait_until_ready()
         except BaseException:
             self._stop_child()
             raise
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the setting of a folder that can't be written."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"LONGTAIL_STORE_DIR {str(self.folder)!r}: {reason}") from error
 
     def supervise(self) -> None:
         """Watch the server from a thread and start it again whenever it is gone."""
@@ -112,8 +126,21 @@ class EmbeddedStore:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        line = self._why_it_ended() if isinstance(error, StoreAway) else None
         self.stop()
+        if line is not None:
+            raise StoreAway(line) from error
+
+    def _why_it_ended(self) -> str | None:
+        """The last words of a server that ended by itself, as one does whose disk is full."""
+        if self._process is None:
+            return None
+        try:
+            self._process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            return None
+        return f"the embedded store in {self.folder} ended: {self._last_log_line()}"
 
     def _restart_when_gone(self) -> None:
         while not self._ended.wait(_CHECK_INTERVAL_S):
@@ -200,13 +227,13 @@ class EmbeddedStore:
 
 
 @contextlib.contextmanager
-def running_store(url: str | None) -> Iterator[str]:
+def running_store(url: StoreUrl | None) -> Iterator[StoreUrl]:
     """The URL of the given store, or of an embedded one that runs within the context."""
     if url:
         yield url
         return
     with EmbeddedStore(store_folder()) as store:
-        yield store.url
+        yield StoreUrl.parse(store.url)
 
 
 def _socket_path(folder: Path) -> Path:

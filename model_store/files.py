@@ -40,6 +40,17 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
         partial.unlink(missing_ok=True)
 
 
+def probe_folder(folder: Path, n_bytes: int) -> None:
+    """Find out now whether files can be written in a folder, by writing one and deleting it.
+
+    Raises:
+        OSError: they can't: no permission, a read-only file system, a full disk.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    write_atomically(probe, b"\0" * n_bytes)
+    probe.unlink()
+
+
 def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
     """Write an array as `.npy`, whole or not at all."""
     write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))

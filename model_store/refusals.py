@@ -24,8 +24,8 @@ WHOLE_STORE = frozenset(
 )
 
 _SETTINGS = {
-    "NOAUTH": "it wants a password: give one in LONGTAIL_REDIS_URL",
-    "WRONGPASS": "the user or password in LONGTAIL_REDIS_URL is wrong",
+    "NOAUTH": "it wants a password: give LONGTAIL_REDIS_PASSWORD",
+    "WRONGPASS": "LONGTAIL_REDIS_PASSWORD, or the user or password in LONGTAIL_REDIS_URL, is wrong",
     "NOPERM": "the user in LONGTAIL_REDIS_URL lacks a permission",
     "MOVED": "LONGTAIL_REDIS_URL names one node of a cluster, which this version can't use",
 }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
-from model_store.errors import ConfigError, StoreAway, StoreError
+from model_store.errors import StoreAway, StoreError
 from model_store.refusals import code_of, explain
+from model_store.store_url import StoreUrl
 
 _CODES: dict[type[redis.RedisError], str] = {
     redis.exceptions.MovedError: "MOVED",
@@ -21,16 +25,28 @@ _CODES: dict[type[redis.RedisError], str] = {
 }
 
 
-def connect(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
+def connect(url: str | StoreUrl, *, timeout_s: float = 5.0) -> redis.Redis:
     """A synchronous client, for commands and for work off the request path.
 
     Raises:
-        ConfigError: the URL is not one that a Redis client understands.
+        ConfigError: the URL is not one of a store.
     """
-    try:
-        return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    except ValueError as error:
-        raise ConfigError(f"LONGTAIL_REDIS_URL {url!r}: {error}") from error
+    at = StoreUrl.parse(url) if isinstance(url, str) else url
+    place: dict[str, Any] = (
+        {"unix_socket_path": at.path} if at.path else {"host": at.host, "port": at.port}
+    )
+    return redis.Redis(
+        **place,
+        **(at.tls.client_options() if at.tls else {}),
+        db=at.db,
+        username=at.username,
+        password=at.password,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.1), 2),
+        # After a failover the old primary refuses writes, and the name means another server.
+        retry_on_error=[redis.exceptions.ReadOnlyError],
+    )
 
 
 @contextmanager

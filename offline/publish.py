@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from model_store.embedded import running_store
 from model_store.publication import bundles_folder, publish
 from model_store.registry import Registry
 from model_store.store import connect
+from model_store.store_url import store_url_from
 from offline.progress import Progress
 
 Log = Callable[[str], None]
@@ -41,7 +41,7 @@ def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
         StoreAway: the store can't be reached.
     """
     source = Bundle.open(folder)
-    with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as url:
+    with running_store(store_url_from()) as url:
         client = connect(url)
         with ExitStack() as stack:
             record = publish(source, bundles_folder(), client, _ProgressLines(stack))
@@ -67,7 +67,7 @@ def publish_fresh_items(items: Path, *, generate: bool = False, log: Log = print
     """
     from offline.fresh_items import add_fresh_items
 
-    with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as url:
+    with running_store(store_url_from()) as url:
         added = add_fresh_items(items, connect(url), generate=generate, log=log)
     for version, count in added.items():
         log(f"{version}: {count} fresh items")

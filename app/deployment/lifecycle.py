@@ -21,6 +21,7 @@ from model_store.errors import LongtailError, RegistryError, StoreError
 from model_store.files import write_atomically
 from model_store.registry import ModelRecord, Registry
 from model_store.store import connect
+from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Models:
 
     def __init__(
         self,
-        url: str,
+        url: StoreUrl,
         versions: VersionStore,
         metrics: Metrics,
         *,

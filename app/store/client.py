@@ -11,11 +11,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from app.store.connection import Address, Command, StoreConnection, WholeStoreError, open_connection
+from app.store.connection import Command, StoreConnection, WholeStoreError, open_connection
 from app.store.state import StoreState, trouble_in
 from app.store.timeouts import Replies, Timeouts
 from model_store.errors import StoreAway, StoreError
 from model_store.refusals import explain
+from model_store.store_url import StoreUrl
 
 RETRY_AFTER_S = 0.25
 # How long connecting may take at least; requests wait no longer for it than for an answer.
@@ -27,17 +28,16 @@ class StoreClient:
     """Calls with a common limit over one connection.
 
     Args:
-        address: of the store; its name is resolved for every new connection.
+        url: of the store; its host is resolved for every new connection.
         timeout_s: the limit of a call that gives none of its own, and the longest there is. A
             store that takes longer to answer counts as away.
         state: is told whether the store answers; None where nobody wants to know.
     """
 
-    def __init__(
-        self, address: Address, *, timeout_s: float, state: StoreState | None = None
-    ) -> None:
+    def __init__(self, url: StoreUrl, *, timeout_s: float, state: StoreState | None = None) -> None:
         self.timeout_s = timeout_s
-        self._address = address
+        self._url = url
+        self._tls = url.tls.context() if url.tls else None
         self._state = state
         self._connection: StoreConnection | None = None
         self._connecting: asyncio.Task[StoreConnection] | None = None
@@ -148,7 +148,8 @@ class StoreClient:
 
     async def _open(self) -> StoreConnection:
         return await open_connection(
-            self._address,
+            self._url,
+            self._tls,
             max(CONNECT_TIMEOUT_S, self.timeout_s),
             answer_within_s=self.timeout_s,
         )

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import hiredis
-from redis.connection import SSLConnection, parse_url
 
 from model_store import keys
-from model_store.errors import ConfigError, StoreAway, StoreError
+from model_store.errors import StoreAway, StoreError
 from model_store.refusals import explain
+from model_store.store_url import StoreUrl
 
 Command = tuple[str | bytes | int, ...]
 
@@ -40,50 +40,6 @@ class _Call:
     n_replies: int
     future: asyncio.Future[list[Any]]
     replies: list[Any] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the store is and how to introduce oneself; read from its URL."""
-
-    path: str | None
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    greeting: tuple[Command, ...]
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """Read a redis://, rediss:// or unix:// URL.
-
-        Raises:
-            ConfigError: it isn't one.
-        """
-        try:
-            parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise ConfigError(f"LONGTAIL_REDIS_URL {url!r}: {error}") from error
-        greeting: list[Command] = []
-        if parts.get("password"):
-            user = (parts["username"],) if parts.get("username") else ()
-            greeting.append(("AUTH", *user, parts["password"]))
-        if parts.get("db"):
-            greeting.append(("SELECT", int(parts["db"])))
-        # A server that accepts but doesn't answer (stopped, loading) is away, hence the PING.
-        greeting += [("PING",), *PROBES]
-        tls = None
-        if parts.get("connection_class") is SSLConnection:
-            tls = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
-            if parts.get("ssl_cert_reqs") in {"none", "CERT_NONE"}:
-                tls.check_hostname = False
-                tls.verify_mode = ssl.CERT_NONE
-        return cls(
-            path=parts.get("path"),
-            host=parts.get("host") or "localhost",
-            port=int(parts.get("port") or 6379),
-            tls=tls,
-            greeting=tuple(greeting),
-        )
 
 
 class StoreConnection(asyncio.Protocol):
@@ -170,12 +126,13 @@ class StoreConnection(asyncio.Protocol):
 
 
 async def open_connection(
-    address: Address, timeout_s: float, *, answer_within_s: float
+    url: StoreUrl, tls: ssl.SSLContext | None, timeout_s: float, *, answer_within_s: float
 ) -> StoreConnection:
     """Connect and introduce oneself.
 
     Args:
-        address: whose name is resolved now.
+        url: whose host is resolved now.
+        tls: the context for the URL's TLS options; made once, as it reads files.
         timeout_s: for all of it.
         answer_within_s: a store that takes longer for an answer would fail every call.
 
@@ -187,13 +144,13 @@ async def open_connection(
     connection: StoreConnection | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            if address.path:
-                _, connection = await loop.create_unix_connection(StoreConnection, address.path)
+            if url.path:
+                _, connection = await loop.create_unix_connection(StoreConnection, url.path)
             else:
                 _, connection = await loop.create_connection(
-                    StoreConnection, address.host, address.port, ssl=address.tls
+                    StoreConnection, url.host, url.port, ssl=tls
                 )
-            replies = await _greet(connection, address, answer_within_s)
+            replies = await _greet(connection, url, answer_within_s)
     except (OSError, TimeoutError) as error:
         if connection is not None:
             connection.close()
@@ -212,7 +169,7 @@ async def open_connection(
     return connection
 
 
-async def _greet(connection: StoreConnection, address: Address, within_s: float) -> list[Any]:
+async def _greet(connection: StoreConnection, url: StoreUrl, within_s: float) -> list[Any]:
     """Introduce oneself; what was answered.
 
     Raises:
@@ -220,7 +177,7 @@ async def _greet(connection: StoreConnection, address: Address, within_s: float)
             process's own, which is busy when it starts.
     """
     started = time.monotonic()
-    replies = await connection.call(address.greeting)
+    replies = await connection.call(_greeting(url))
     took_s = time.monotonic() - started
     if took_s > within_s:
         started = time.monotonic()
@@ -232,3 +189,13 @@ async def _greet(connection: StoreConnection, address: Address, within_s: float)
             f"later than LONGTAIL_STORE_TIMEOUT_MS={within_s * 1e3:g} allows"
         )
     return replies
+
+
+def _greeting(url: StoreUrl) -> list[Command]:
+    """Who we are, and a first question: a server that accepts may be stopped, or loading."""
+    greeting: list[Command] = []
+    if url.password:
+        greeting.append(("AUTH", *((url.username,) if url.username else ()), url.password))
+    if url.db:
+        greeting.append(("SELECT", url.db))
+    return [*greeting, ("PING",), *PROBES]

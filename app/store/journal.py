@@ -21,10 +21,12 @@ from typing import IO
 from model_store import keys
 from model_store.codecs import MAX_RATING, Event
 from model_store.errors import ConfigError
+from model_store.files import probe_folder
 
 log = logging.getLogger(__name__)
 
 _BATCH = 1_000
+MIN_FREE_BYTES = 64 * 1024
 Events = Mapping[str, Sequence[Event]]
 Push = Callable[[Events], Awaitable[set[str]]]
 """Writes users' events to the store; answers the users whose events have to stay."""
@@ -45,7 +47,8 @@ class Journal:
         self._by_user: dict[str, list[Event]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _try_to_write(folder)
+            # Found out at start, and not in an outage.
+            probe_folder(folder, MIN_FREE_BYTES)
         except OSError as error:
             raise ConfigError(f"LONGTAIL_STORE_DIR {str(folder)!r}: {error.strerror}") from error
 
@@ -162,16 +165,6 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _try_to_write(folder: Path) -> None:
-    """Find out at start, and not in an outage, that the journal can be written."""
-    probe = folder / f".probe-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    try:
-        with probe.open("xb", buffering=0) as file:
-            _write_durably(file, b"\0" * 4096)
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _write_durably(file: IO[bytes], content: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from app.store.client import StoreClient
-from app.store.connection import PROBES, Address, WholeStoreError
+from app.store.connection import PROBES, WholeStoreError
 from app.store.events import EventStore
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
@@ -15,6 +15,7 @@ from app.store.versions import VersionStore
 from model_store import keys
 from model_store.errors import StoreAway, StoreError
 from model_store.refusals import READ_ONLY
+from model_store.store_url import StoreUrl
 
 # Nobody waits for the background: a store that is far away is followed all the same.
 BACKGROUND_TIMEOUT_S = 5.0
@@ -34,17 +35,16 @@ class Store:
 
     def __init__(
         self,
-        url: str,
+        url: StoreUrl,
         journal: Journal,
         *,
         timeout_s: float,
         remembered_users: int,
         on_change: Callable[[StoreState], None] | None = None,
     ) -> None:
-        address = Address.parse(url)
         self.state = StoreState(on_change)
-        self._requests = StoreClient(address, timeout_s=timeout_s, state=self.state)
-        self._background = StoreClient(address, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s))
+        self._requests = StoreClient(url, timeout_s=timeout_s, state=self.state)
+        self._background = StoreClient(url, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s))
         self.features = FeatureStore(
             self._requests, self.state, journal, remembered_users=remembered_users
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from model_store.errors import InputError
 from model_store.publication import bundles_folder
 from model_store.registry import Registry
 from model_store.store import connect
+from model_store.store_url import store_url_from
 from offline.data.interactions import Interactions
 from offline.data.split import SPLITS
 from offline.evaluate.served import ServedFigures, evaluate_service, served_version
@@ -62,7 +62,7 @@ def evaluate(bundle_folder: Path | None, *, url: str | None, as_json: bool) -> i
 def _served_bundle(url: str | None) -> Path:
     if url is not None:
         return bundles_folder() / served_version(url)
-    with running_store(os.environ.get("LONGTAIL_REDIS_URL") or None) as store_url:
+    with running_store(store_url_from()) as store_url:
         version = Registry(connect(store_url)).active()
     if version is None:
         raise InputError("no version is active; name a bundle with --bundle")

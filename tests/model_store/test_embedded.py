@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import redis
 
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, StoreAway
-from model_store.store import connect
+from model_store.store import connect, store_errors
 
 
 def wait_for(condition: object, timeout_s: float = 10.0) -> None:
@@ -113,3 +114,18 @@ def test_a_service_killed_outright_leaves_no_store_behind(tmp_path: Path) -> Non
         pid = int(service.stdout.readline())
         service.kill()
     wait_for(lambda: not is_running(pid))
+
+
+def test_a_disk_that_fills_up_is_said_in_the_place_of_a_lost_connection(tmp_path: Path) -> None:
+    """A server that can't write its file ends; clients see no more than a closed connection."""
+    folder = tmp_path / "store"
+    with (
+        pytest.raises(StoreAway, match=f"the embedded store in {folder} ended: "),
+        EmbeddedStore(folder) as store,
+        connect(store.url) as client,
+        store_errors(),
+    ):
+        assert store.pid is not None
+        resource.prlimit(store.pid, resource.RLIMIT_FSIZE, (64 * 1024, 64 * 1024))
+        for number in range(10):
+            client.set(f"key{number}", b"x" * 20_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ class Link:
         store: what a new connection leads to; may be changed at any time.
         delay_s: half a round trip.
         reply: answers each chunk of commands in the store's place.
+        tls: spoken at the near end.
     """
 
     def __init__(
@@ -27,7 +29,9 @@ class Link:
         *,
         delay_s: float = 0.0,
         reply: Callable[[bytes], bytes] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.tls = tls
         self.store = store
         self.delay_s = delay_s
         self.reply = reply
@@ -37,7 +41,12 @@ class Link:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
 
     def close(self) -> None:
         self._listener.close()
@@ -51,6 +60,12 @@ class Link:
                     threading.Thread(target=self._answer, args=(near,), daemon=True).start()
                     continue
                 assert self.store is not None
+                if self.tls is not None:
+                    try:
+                        near = self.tls.wrap_socket(near, server_side=True)
+                    except OSError:
+                        near.close()
+                        continue
                 far = socket.socket(socket.AF_UNIX)
                 far.connect(self.store.url.removeprefix("unix://"))
                 for source, sink in ((near, far), (far, near)):
@@ -77,8 +92,9 @@ def linked(
     *,
     delay_s: float = 0.0,
     reply: Callable[[bytes], bytes] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Link]:
-    link = Link(store, delay_s=delay_s, reply=reply)
+    link = Link(store, delay_s=delay_s, reply=reply, tls=tls)
     try:
         yield link
     finally:

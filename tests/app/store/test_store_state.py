@@ -148,7 +148,7 @@ def test_a_missing_password_is_reported_with_its_setting(
     time.sleep(0.3)
     [line] = lines(caplog)
     assert "NOAUTH" in line
-    assert "give one in LONGTAIL_REDIS_URL" in line
+    assert "LONGTAIL_REDIS_PASSWORD" in line
 
 
 @pytest.mark.parametrize(
