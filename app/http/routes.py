@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -19,21 +22,34 @@ from app.http.openapi import problems_of, request_body
 from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
 from app.http.request_id import REQUEST_ID
-from app.http.requests import MAX_AHEAD_S, BatchRequest, Event, EventsRequest, RecommendRequest
-from app.model.arrays import FloatArray, IndexArray
+from app.http.requests import (
+    MAX_AHEAD_S,
+    MAX_BATCH,
+    BatchRequest,
+    Event,
+    EventsRequest,
+    RecommendRequest,
+)
 from app.model.model import Model
-from app.model.ranking import EXCLUDED, mask, top_k
 from app.recommend.pipeline import recommend
 from app.recommend.plan import check_fields
+from app.recommend.similarity import find_similar
+from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
 from model_store import codecs
 
 # A product with more rows than this takes so long that others would notice.
 MAX_ROWS_ON_LOOP = 100_000
+# Bytes of JSON that are parsed within three milliseconds.
+MAX_PARSED_ON_LOOP = 256 * 1024
 
 
 class JsonResponse(JSONResponse):
-    """A body that is JSON already; leaner than the framework's, as it is made on every request."""
+    """A JSON answer; leaner than the framework's, as one is made for every request.
+
+    Args:
+        document: to be encoded; bytes are JSON already.
+    """
 
     def __init__(
         self,
@@ -43,7 +59,7 @@ class JsonResponse(JSONResponse):
     ) -> None:
         self.status_code = status_code
         self.background = None
-        self.body = orjson.dumps(document)
+        self.body = document if isinstance(document, bytes) else orjson.dumps(document)
         self.raw_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self.body)),
@@ -68,15 +84,21 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         return JsonResponse(answer, _answer_headers(model.version, answer["timings_ms"]))
 
     async def post_batch(request: Request) -> Response:
-        asked = BatchRequest.model_validate_json(await read_body(request))
+        body = await read_body(request)
+        if len(body) > MAX_PARSED_ON_LOOP:
+            asked = await asyncio.to_thread(_parse_large_batch, body)
+        else:
+            asked = BatchRequest.model_validate_json(body).requests
         model = models.current or service.model()
-        answers = await recommend(asked.requests, model, store, runner, in_batch=True)
+        answers = await recommend(asked, model, store, runner, in_batch=True)
         for answer in answers:
             answer["request_id"] = request.scope[REQUEST_ID]
             _count(answer)
         timings = answers[0]["timings_ms"]
         metrics.stages(timings)
-        return JsonResponse({"responses": answers}, _answer_headers(model.version, timings))
+        heavy = sum(len(answer["items"]) for answer in answers) > MAX_ITEMS_ON_LOOP
+        [encoded] = await runner.run(_encode_batch, answers, model, heavy=heavy)
+        return JsonResponse(encoded, _answer_headers(model.version, timings))
 
     async def post_events(request: Request) -> Response:
         events = _parse_events(await read_body(request))
@@ -112,15 +134,6 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     }
 
 
-def find_similar(model: Model, index: int, k: int) -> tuple[IndexArray, FloatArray]:
-    """The k items whose vectors' directions are nearest to an item's, and the cosines."""
-    scores = model.table @ model.table[index] / (model.lengths * model.lengths[index])
-    scores[index] = EXCLUDED
-    mask(scores)
-    best = top_k(scores, k)
-    return best, scores[best]
-
-
 def _parse_events(body: bytes) -> list[Event]:
     try:
         return EventsRequest.model_validate_json(body).events
@@ -136,6 +149,21 @@ def _as_it_happened(event: Event, now: float) -> codecs.Event:
     if timestamp is None or timestamp > now + MAX_AHEAD_S:
         timestamp = now
     return codecs.Event(event.item_id, timestamp, event.rating)
+
+
+def _parse_large_batch(body: bytes) -> Sequence[RecommendRequest]:
+    """One request after another, as parsing all in one call would hold up other threads."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        document = orjson.loads(body)
+        if document.keys() == {"requests"} and 1 <= len(document["requests"]) <= MAX_BATCH:
+            return [RecommendRequest.model_validate(one) for one in document["requests"]]
+    # It is wrong somewhere, and this finds out where.
+    return BatchRequest.model_validate_json(body).requests
+
+
+def _encode_batch(answers: Sequence[dict[str, Any]], _: Model) -> list[bytes]:
+    """One after another, as encoding them all in one call would hold up other threads."""
+    return [b'{"responses":[' + b",".join(map(orjson.dumps, answers)) + b"]}"]
 
 
 def _answer_headers(version: str, timings: dict[str, float]) -> list[tuple[bytes, bytes]]:
@@ -186,10 +214,10 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             raise Problem(404, f"item_id {item_id[:200]!r} is unknown")
         names = [name for part in fields or () for name in part.split(",") if name]
         check_fields(names, model)
-        if len(model.table) > MAX_ROWS_ON_LOOP:
-            best, scores = await asyncio.to_thread(find_similar, model, index, k)
-        else:
-            best, scores = find_similar(model, index, k)
+        heavy = len(model.table) > MAX_ROWS_ON_LOOP
+        [(best, scores)] = await service.runner.run(
+            partial(find_similar, k=k), [index], model, heavy=heavy
+        )
         items = [
             {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
             | ({"fields": model.attributes.row(near, names)} if names else {})

@@ -12,13 +12,14 @@ from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar
 
 from app.model.model import Model
+from app.recommend.explanation import explain
 from app.recommend.features import add_features
 from app.recommend.plan import make_plans
 from app.recommend.query import Query
 from app.recommend.response import respond
 from app.recommend.scoring import Ranking, score
-from app.recommend.selection import Choice, choose, explain
-from app.recommend.weight import are_heavy, are_long, divide
+from app.recommend.selection import Choice, choose
+from app.recommend.weight import are_heavy, are_large, are_long, divide
 from app.store.feature_store import FeatureStore
 
 Given = TypeVar("Given")
@@ -47,7 +48,7 @@ async def recommend(
     runner: Runner,
     *,
     in_batch: bool = False,
-) -> list[dict[str, Any]]:
+) -> Sequence[dict[str, Any]]:
     """Answers in the order of the queries, as JSON-ready objects without their request_id.
 
     Args:
@@ -79,7 +80,8 @@ async def recommend(
         "rerank": 0.0,
         "total": 0.0,
     }
-    answers = [respond(choice, model, timings_ms) for choice in choices]
+    write = partial(respond, timings_ms=timings_ms)
+    answers = await runner.run(write, choices, model, heavy=are_large(choices))
     timings_ms["total"] = (perf_counter() - started) * 1e3
     return answers
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.model.model import Model
 from app.recommend.selection import Choice
 
 
-def respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict[str, Any]:
-    """A JSON-ready object without its request_id."""
+def respond(
+    choices: Sequence[Choice], model: Model, timings_ms: dict[str, float]
+) -> list[dict[str, Any]]:
+    """JSON-ready objects without their request_id."""
+    return [_respond(choice, model, timings_ms) for choice in choices]
+
+
+def _respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict[str, Any]:
     plan = choice.plan
     ids, fields = model.ids.ids, plan.query.fields
     indices = choice.items.tolist()

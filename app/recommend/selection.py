@@ -1,4 +1,4 @@
-"""From a ranking to the items of an answer, and the reasons for them."""
+"""From a ranking to the items of an answer."""
 
 from __future__ import annotations
 
@@ -52,13 +52,3 @@ def _note_what_is_missing(plan: Plan) -> None:
         plan.degraded.append(MODEL.name)
     elif plan.query.interests is not None:
         plan.degraded.append("interests")
-
-
-def explain(choices: Sequence[Choice], model: Model) -> Sequence[Choice]:
-    """Give each choice the reasons for its items, where its query asks for them."""
-    for choice in choices:
-        if choice.plan.query.explain:
-            choice.explanations = choice.source.explain(
-                choice.plan, choice.items, choice.scores, model
-            )
-    return choices

@@ -13,13 +13,13 @@ import numpy as np
 from app.model.arrays import NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
 from app.model.ranking import Best, mask, top_k
-from app.recommend.explanation import (
+from app.recommend.plan import Plan
+from app.recommend.query import ServedBy
+from app.recommend.reasons import (
     explain_by_history,
     explain_by_popularity,
     explain_by_similarity,
 )
-from app.recommend.plan import Plan
-from app.recommend.query import ServedBy
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""How much work plans are, as far as it decides whether the event loop may do it."""
+"""How much work a step is, as far as it decides whether the event loop may do it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from app.model.model import Model
 from app.recommend.plan import Plan
 from app.recommend.query import Query
+from app.recommend.selection import Choice
 
 # What takes longer than a few milliseconds leaves the event loop to others.
 MAX_ROWS_ON_LOOP = 8
 MAX_DIVERSE_ON_LOOP = 100
 # Ids and values looked up, at some 150 ns each.
-MAX_LOOKUPS_ON_LOOP = 10_000
+MAX_LOOKUPS_ON_LOOP = 5_000
 # A filter's clause takes about as long as one look-up for so many items of the catalogue.
 ITEMS_A_LOOKUP = 150
+# Items written into answers, at half a microsecond each.
+MAX_ITEMS_ON_LOOP = 2_000
 # Scores of so many numbers are held at once: 64 MiB.
 MAX_SCORES = 16 * 1024 * 1024
 
@@ -40,6 +43,11 @@ def are_heavy(plans: Sequence[Plan]) -> bool:
         or (plan.query.diversity > 0 and plan.query.k > MAX_DIVERSE_ON_LOOP)
         for plan in plans
     )
+
+
+def are_large(choices: Sequence[Choice]) -> bool:
+    """Whether writing the answers takes long."""
+    return sum(len(choice.items) for choice in choices) > MAX_ITEMS_ON_LOOP
 
 
 def divide(plans: Sequence[Plan], model: Model) -> list[Sequence[Plan]]:

@@ -1,0 +1,98 @@
+"""Reasons for an item to be in an answer, in the terms of the source it comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from app.model.arrays import FloatArray, IndexArray
+from app.model.model import Model
+
+MAX_PAST_ITEMS = 50
+MAX_REASONS = 3
+
+
+def explain_by_history(
+    model: Model, history: IndexArray, chosen: IndexArray, scores: FloatArray
+) -> list[dict[str, Any]]:
+    """For each chosen item, the past items that its score is due to most, and the remainder.
+
+    Each of the last 50 different items is left out in turn, everywhere it stands, and what lies
+    before them together; all in one batch. What the score loses is the item's own part. Own parts
+    rarely add up to the score: of two items alike, neither is missed while the other is there.
+    What is left of the score is therefore divided equally among all that were left out (the equal
+    allocation of non-separable contributions; Moulin, 1985). Contributions then add up to the
+    score however often an item stands in the history, and their order is that of the own parts.
+
+    The strongest positive ones are named; the `remainder` is what the others add up to.
+
+    Args:
+        history: item_indices, oldest to newest, not empty.
+        chosen: [K] item_indices.
+        scores: [K] their scores with the whole history.
+    """
+    window = history[-model.sequence.max_length :]
+    past = _distinct(window)
+    without = [window[window != item] for item in past[:MAX_PAST_ITEMS]]
+    if len(past) > MAX_PAST_ITEMS:
+        without.append(window[np.isin(window, past[:MAX_PAST_ITEMS])])
+    past = past[:MAX_PAST_ITEMS]
+    contributions = _contributions(model, without, chosen, scores)[: len(past)]
+    explanations = []
+    for score, column in zip(scores.tolist(), contributions.T, strict=True):
+        order = np.argsort(-column, kind="stable")[:MAX_REASONS]
+        reasons = [
+            _reason(model, int(past[position]), float(column[position]))
+            for position in order
+            if column[position] > 0
+        ]
+        remainder = score - sum(reason["contribution"] for reason in reasons)
+        explanations.append({"stage": "model", "because": reasons, "remainder": remainder})
+    return explanations
+
+
+def _contributions(
+    model: Model, without: list[IndexArray], chosen: IndexArray, scores: FloatArray
+) -> FloatArray:
+    """What each part of a history adds to the scores, [parts, K]; each column's sum is its score.
+
+    Args:
+        without: the history without each of its parts.
+    """
+    if len(without) == 1:
+        # Without its only part there is no history: the whole score is due to it.
+        return scores[None, :]
+    users = np.stack(model.sequence.user_vectors(without))
+    own: FloatArray = scores - users @ model.table[chosen].T
+    shared: FloatArray = (scores - own.sum(axis=0)) / np.float32(len(without))
+    return own + shared
+
+
+def explain_by_similarity(scores: FloatArray) -> list[dict[str, Any]]:
+    """For each chosen item, how near it is to the interests."""
+    return [
+        {"stage": "cold_start", "because": [], "similarity": score} for score in scores.tolist()
+    ]
+
+
+def explain_by_popularity(model: Model, scores: FloatArray) -> list[dict[str, Any]]:
+    """For each chosen item, its share of all interactions."""
+    shares = scores / model.popularity.n_interactions
+    return [{"stage": "popular", "because": [], "share": share} for share in shares.tolist()]
+
+
+def _distinct(items: IndexArray) -> IndexArray:
+    """Items without repetition, newest first: a tie then names the newer one."""
+    return np.array(list(dict.fromkeys(items[::-1].tolist())), dtype=np.int32)
+
+
+def _reason(model: Model, item_index: int, contribution: float) -> dict[str, Any]:
+    reason: dict[str, Any] = {
+        "item_id": model.ids.id_of(item_index),
+        "contribution": contribution,
+    }
+    title = model.attributes.row(item_index, ("title",)).get("title")
+    if isinstance(title, str):
+        reason["title"] = title
+    return reason
