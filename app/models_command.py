@@ -31,13 +31,14 @@ def run(arguments: argparse.Namespace) -> int:
         LongtailError: it could not be done.
     """
     settings = read_settings()
+    why = f"longtail models {arguments.action}"
     if getattr(arguments, "url", None):
         outcome = _through_service(arguments, settings)
     elif settings.redis_url:
-        outcome = _on_registry(arguments, Registry(connect(settings.redis_url)), settings)
+        outcome = _on_registry(arguments, Registry(connect(settings.redis_url), why), settings)
     else:
         with EmbeddedStore(settings.store_dir) as store:
-            outcome = _on_registry(arguments, Registry(connect(store.url)), settings)
+            outcome = _on_registry(arguments, Registry(connect(store.url), why), settings)
     if arguments.json:
         print(json.dumps(outcome, ensure_ascii=False, indent=2))
     else:

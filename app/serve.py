@@ -108,7 +108,7 @@ def _embedded_store(folder: Path) -> Iterator[StoreUrl]:
 def _publish_and_activate(folder: Path, settings: Settings, url: StoreUrl) -> None:
     source = Bundle.open(folder)
     client = connect(url)
-    registry = Registry(client)
+    registry = Registry(client, "longtail serve --bundle")
     version = _published_as(source, registry)
     if version is None:
         version = publish(source, settings.bundles_dir, client, _show_progress).version

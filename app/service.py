@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from app.deployment.lifecycle import Models
+from app.deployment.models import Models
 from app.deployment.watcher import Watcher
 from app.model.model import Model
 from app.overload.admission import Admission
@@ -88,6 +88,7 @@ class Service:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await watcher.stop()
+            self.models.close()
             self.store.close()
             self.journal.close()
 
@@ -97,8 +98,7 @@ class Service:
                 self._is_preparing = True
                 await asyncio.to_thread(self._prepare)
                 self._is_preparing = False
-            await self.models.start()
-            # Fresh items and what an earlier process journaled are there from the beginning.
+            # The active version, fresh items and what an earlier process journaled.
             await watcher.look()
             watcher.start()
         except LongtailError as error:

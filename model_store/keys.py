@@ -1,8 +1,8 @@
 """Every key in the store, and nothing else writes one.
 
 lt:models                  hash     version → record (JSON)
-lt:active                  string   the active version
-lt:previous                list     versions active before, newest first
+lt:deployment              string   which version answers (deployment.Deployment, JSON)
+lt:active, lt:previous     string, list   the same before there was a record; gone after a change
 lt:probe                   none     never there: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
                                     a list in stores of version 0.1, converted when it is touched
@@ -15,6 +15,7 @@ lt:v:<version>:attributes  hash     item_id → attributes (JSON), of fresh item
 from __future__ import annotations
 
 MODELS = "lt:models"
+DEPLOYMENT = "lt:deployment"
 ACTIVE = "lt:active"
 PREVIOUS = "lt:previous"
 PROBE = "lt:probe"

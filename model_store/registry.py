@@ -1,15 +1,21 @@
-"""The registry: which versions there are, which one is active, which ones were before."""
+"""The registry: which versions there are, and the deployment record that says which one answers."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import redis
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from model_store import keys
-from model_store.errors import RegistryError, StoreError
+from model_store.deployment import Deployment, DeploymentReader
+from model_store.errors import RegistryError
+from model_store.manifest import check_version
 from model_store.store import store_errors
+
+log = logging.getLogger(__name__)
 
 _DELETE_BATCH = 1_000
 
@@ -32,14 +38,25 @@ class ModelRecord(BaseModel):
 
 
 class Registry:
-    """Versions in the store. Every call is one transaction; two operators can't tear it.
+    """Versions in the store. Every change is one transaction; two operators can't tear it.
+
+    What somebody else wrote under these keys is passed over, with one warning for each.
 
     All methods raise StoreAway when the store can't be reached.
+
+    Args:
+        client: of the store.
+        why: what asks for changes, for the audit: a command, the admin API.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, why: str = "") -> None:
         # redis-py's types leave open whether an answer is bytes, text or awaitable.
         self._client: Any = client
+        self._why = why
+        self._reader = DeploymentReader()
+        self._passed_over: dict[bytes, bytes] = {}
+
+    # --- versions ------------------------------------------------------------------------
 
     def add(self, record: ModelRecord) -> None:
         """Record a published version; its features and vectors must be in the store by then."""
@@ -50,8 +67,10 @@ class Registry:
         """All versions, oldest publication first."""
         with store_errors():
             entries = self._client.hgetall(keys.MODELS)
-        found = [_read(version, entry) for version, entry in entries.items()]
-        return sorted(found, key=lambda record: (record.published_at, record.version))
+        return sorted(
+            self._readable(entries).values(),
+            key=lambda record: (record.published_at, record.version),
+        )
 
     def get(self, version: str) -> ModelRecord:
         """One version.
@@ -59,26 +78,52 @@ class Registry:
         Raises:
             RegistryError: it isn't there; the message names those that are.
         """
+        records = self.records()
+        for record in records:
+            if record.version == version:
+                return record
+        raise _not_published(version, [record.version for record in records])
+
+    def _readable(self, entries: dict[bytes, bytes]) -> dict[str, ModelRecord]:
+        """Records by version, without what is none."""
+        found = {}
+        for name, entry in entries.items():
+            try:
+                record = ModelRecord.model_validate_json(entry)
+                if check_version(record.version).encode() != name:
+                    raise ValueError(f"it is of version {record.version!r}")
+            except ValidationError as error:
+                self._pass_over(name, entry, error.errors(include_url=False)[0]["msg"])
+            except ValueError as error:
+                self._pass_over(name, entry, str(error))
+            else:
+                found[record.version] = record
+        return found
+
+    def _pass_over(self, name: bytes, content: bytes, why: str) -> None:
+        if self._passed_over.get(name) != content:
+            self._passed_over[name] = content
+            log.warning("%s: passing over %r, no model record (%s)", keys.MODELS, name[:64], why)
+
+    # --- which one answers ---------------------------------------------------------------
+
+    def deployment(self) -> Deployment:
+        """The deployment record; where it can't be read, the next activation makes a new one."""
         with store_errors():
-            entry = self._client.hget(keys.MODELS, version)
-        if entry is None:
-            known = ", ".join(record.version for record in self.records()) or "none"
-            raise RegistryError(f"version {version!r} is not published (published: {known})")
-        return _read(version.encode(), entry)
+            return self._read(self._client)
+
+    def _read(self, client: Any) -> Deployment:
+        """The record, over the client or within a transaction."""
+        document, active = client.get(keys.DEPLOYMENT), client.get(keys.ACTIVE)
+        try:
+            previous = client.lrange(keys.PREVIOUS, 0, -1)
+        except redis.ResponseError:  # a key of another type; the record goes on without
+            previous = []
+        return self._reader.read(document, active, previous)
 
     def active(self) -> str | None:
         """The active version, None before the first activation."""
-        with store_errors():
-            version = self._client.get(keys.ACTIVE)
-        return version.decode() if version else None
-
-    def previous(self) -> str | None:
-        """The version a rollback would go to: the last active one that is still published."""
-        with store_errors():
-            for entry in self._client.lrange(keys.PREVIOUS, 0, -1):
-                if self._client.hexists(keys.MODELS, entry):
-                    return str(entry.decode())
-        return None
+        return self.deployment().active
 
     def activate(self, version: str) -> str | None:
         """Make a version the active one; answers the one before.
@@ -86,48 +131,39 @@ class Registry:
         Raises:
             RegistryError: the version isn't published.
         """
-        self.get(version)
 
-        def switch(pipe: Any) -> str | None:
-            current = pipe.get(keys.ACTIVE)
-            pipe.multi()
-            if current and current.decode() != version:
-                pipe.lpush(keys.PREVIOUS, current)
-            pipe.set(keys.ACTIVE, version)
-            return current.decode() if current else None
+        def decide(before: Deployment, published: set[str]) -> Deployment:
+            if version not in published:
+                raise _not_published(version, sorted(published))
+            return before.activating(version)
 
-        with store_errors():
-            before: str | None = self._client.transaction(
-                switch, keys.ACTIVE, keys.PREVIOUS, value_from_callable=True
-            )
-        return before
+        return self._change(decide, f"activate {version}")[0].active
 
-    def rollback(self) -> str:
+    def rollback(self, expected: str | None = None) -> str:
         """Make the version that was active before the active one again; answers it.
 
+        Args:
+            expected: the version that it must be.
+
         Raises:
-            RegistryError: nothing was active before, or all of it has been retired.
+            RegistryError: nothing was active before, all of it has been retired, or it is another
+                version than expected.
         """
 
-        def switch(pipe: Any) -> str | None:
-            published = pipe.hkeys(keys.MODELS)
-            stack = pipe.lrange(keys.PREVIOUS, 0, -1)
-            places = [place for place, entry in enumerate(stack) if entry in published]
-            pipe.multi()
-            if not places:
-                return None
-            target: bytes = stack[places[0]]
-            pipe.ltrim(keys.PREVIOUS, places[0] + 1, -1)
-            pipe.set(keys.ACTIVE, target)
-            return target.decode()
+        def decide(before: Deployment, published: set[str]) -> Deployment:
+            after = before.rolling_back(published)
+            if after is None:
+                raise RegistryError("there is no earlier version to roll back to")
+            if expected is not None and after.active != expected:
+                raise RegistryError(
+                    f"{before.active} was activated meanwhile, before it was {after.active}; "
+                    "look before going on"
+                )
+            return after
 
-        with store_errors():
-            version: str | None = self._client.transaction(
-                switch, keys.ACTIVE, keys.PREVIOUS, keys.MODELS, value_from_callable=True
-            )
-        if version is None:
-            raise RegistryError("there is no earlier version to roll back to")
-        return version
+        active = self._change(decide, "roll back")[1].active
+        assert active is not None  # noqa: S101 - a rollback leads to a version
+        return active
 
     def retire(self, version: str) -> int:
         """Take a version out: its record first, then its keys; answers how many keys went.
@@ -135,22 +171,50 @@ class Registry:
         Raises:
             RegistryError: it isn't published, or it is the active one.
         """
-        self.get(version)
 
-        def remove(pipe: Any) -> bool:
-            current = pipe.get(keys.ACTIVE)
-            pipe.multi()
-            if current and current.decode() == version:
-                return False
-            pipe.hdel(keys.MODELS, version)
-            pipe.lrem(keys.PREVIOUS, 0, version)
-            return True
+        def decide(before: Deployment, published: set[str]) -> Deployment:
+            if version not in published:
+                raise _not_published(version, sorted(published))
+            if before.active == version:
+                raise RegistryError(f"version {version!r} is active; activate another one first")
+            return before.retiring(version)
 
-        with store_errors():
-            removed = self._client.transaction(remove, keys.ACTIVE, value_from_callable=True)
-        if not removed:
-            raise RegistryError(f"version {version!r} is active; activate another one first")
+        self._change(decide, f"retire {version}", lambda pipe: pipe.hdel(keys.MODELS, version))
         return self.delete_features(version)
+
+    def _change(
+        self,
+        decide: Callable[[Deployment, set[str]], Deployment],
+        what: str,
+        further: Callable[[Any], object] | None = None,
+    ) -> tuple[Deployment, Deployment]:
+        """Compare and set; answers the record before and after.
+
+        Args:
+            decide: the record that is wanted after the one that is there, with the published
+                versions; called again where somebody else changed them meanwhile.
+            what: is done, for the audit.
+            further: commands of the same transaction.
+        """
+
+        def switch(pipe: Any) -> tuple[Deployment, Deployment]:
+            before = self._read(pipe)
+            after = decide(before, set(self._readable(pipe.hgetall(keys.MODELS))))
+            pipe.multi()
+            if after != before or further:
+                after = after.changed_from(before, what, self._why)
+                pipe.set(keys.DEPLOYMENT, after.model_dump_json())
+                pipe.delete(keys.ACTIVE, keys.PREVIOUS)
+                if further:
+                    further(pipe)
+            return before, after
+
+        watched = (keys.DEPLOYMENT, keys.ACTIVE, keys.PREVIOUS, keys.MODELS)
+        with store_errors():
+            outcome: tuple[Deployment, Deployment] = self._client.transaction(
+                switch, *watched, value_from_callable=True
+            )
+        return outcome
 
     def delete_features(self, version: str) -> int:
         """Delete all keys that carry a version, in batches; answers how many."""
@@ -166,8 +230,6 @@ class Registry:
         return deleted
 
 
-def _read(version: bytes, entry: bytes) -> ModelRecord:
-    try:
-        return ModelRecord.model_validate_json(entry)
-    except ValidationError as error:
-        raise StoreError(f"{keys.MODELS} {version.decode()!r} holds no model record") from error
+def _not_published(version: str, known: list[str]) -> RegistryError:
+    shown = ", ".join(known) or "none"
+    return RegistryError(f"version {version!r} is not published (published: {shown})")

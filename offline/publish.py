@@ -47,7 +47,7 @@ def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
             record = publish(source, bundles_folder(), client, _ProgressLines(stack))
         log(f"published {record.version}: {record.n_items} items, {record.n_users} users")
         if activate:
-            before = Registry(client).activate(record.version)
+            before = Registry(client, "longtail publish --activate").activate(record.version)
             log(f"active: {record.version} (before: {before or 'none'})")
         return record.version
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from app.model.background import BackgroundThread
 from app.model.model import Model
 from app.store.versions import StoredItem, VersionStore
+from model_store.array_checks import MAX_WEIGHT
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.codecs import decode_vector
 from model_store.errors import StoreError
@@ -19,17 +22,24 @@ from model_store.publication import FreshItem
 log = logging.getLogger(__name__)
 
 
-async def with_fresh_items(model: Model, versions: VersionStore, new_ids: Sequence[bytes]) -> Model:
+async def with_fresh_items(
+    model: Model, versions: VersionStore, new_ids: Sequence[bytes], thread: BackgroundThread
+) -> Model:
     """The model with the items whose ids are new in its version's list of fresh items.
 
     What can't be used is logged and passed over: one bad vector keeps no other item away.
+
+    Args:
+        model: to be extended.
+        versions: where the items are.
+        new_ids: of the items.
+        thread: does what takes long: a table is copied and a filter index made anew.
 
     Raises:
         StoreError: the store can't be read.
     """
     found = await versions.fresh_items(model.version, new_ids)
-    # Off the loop: a large catalogue's table is copied and its filter index made anew.
-    return await asyncio.to_thread(_extend, model, found)
+    return await thread.run(lambda: _extend(model, found))
 
 
 def _extend(model: Model, found: Sequence[StoredItem]) -> Model:
@@ -39,7 +49,7 @@ def _extend(model: Model, found: Sequence[StoredItem]) -> Model:
             item_id = stored.item_id.decode()
             if item_id not in model.ids:
                 items[item_id] = _read_item(model, item_id, stored.vector, stored.attributes)
-        except (StoreError, ValueError) as error:
+        except (StoreError, ValueError, RecursionError) as error:
             log.warning("fresh item %r can't be used: %s", stored.item_id, error)
     grown = model.extended(list(items.values())) if items else model
     return replace(grown, n_fresh_read=model.n_fresh_read + len(found))
@@ -50,13 +60,15 @@ def _read_item(model: Model, item_id: str, vector: bytes | None, row: bytes | No
         raise ValueError(f"version {model.version} has no knowledge to place it by")
     if vector is None:
         raise ValueError("its vector is not in the store")
-    size = model.fresh_projection.shape[0] - 1
+    numbers = decode_vector(vector, model.fresh_projection.shape[0] - 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = np.append(numbers, np.float32(1)) @ model.fresh_projection
+    if not np.all(np.abs(weights) <= MAX_WEIGHT):
+        raise ValueError("its vector is too long for scores")
     values = json.loads(row) if row else {}
     if not isinstance(values, dict):
         raise ValueError("its attributes are no JSON object")
-    return FreshItem(
-        item_id, decode_vector(vector, size), _fitting(values, model.attributes, item_id)
-    )
+    return FreshItem(item_id, numbers, _fitting(values, model.attributes, item_id))
 
 
 def _fitting(values: Mapping[str, Any], attributes: ItemAttributes, item_id: str) -> dict[str, Any]:

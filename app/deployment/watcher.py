@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
-from app.deployment.lifecycle import Models
+from app.deployment.models import Models
 from app.deployment.repeating import Repeating
 from app.store.store import Store
+from model_store.errors import StoreError
 
 
 class Watcher:
@@ -48,9 +49,13 @@ class Watcher:
         Raises:
             StoreError: the store can't be read.
         """
-        active = await self._store.versions.active_version()
-        if active is not None:
-            await self._models.follow(active)
+        try:
+            deployment = await self._store.versions.deployment()
+        except StoreError:
+            if self._models.current is None:
+                await self._models.follow(None)
+            raise
+        await self._models.follow(deployment)
 
     async def check_store(self) -> None:
         """Find out whether the store can be read and written, and holds what answers."""

@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import gc
 import os
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -29,24 +30,95 @@ LOWEST_PRIORITY = 19
 _thread = threading.local()
 
 
-async def run_background(work: Callable[[], Result]) -> Result:
-    """Run work in a thread of its own that yields the CPU to requests; returns its result.
+class Stopped(BaseException):
+    """Nobody waits for the work any more; raised in its thread, at its next pause."""
 
-    A thread can lower its priority and not raise it again, so each is used once.
+
+@dataclass
+class _Job:
+    """A piece of work and who waits for it."""
+
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    is_stopped: bool = False
+
+
+class BackgroundThread:
+    """One thread for all work of a kind, one piece after the other; it starts with the first.
+
+    One for all, as the allocators of the C library and of onnxruntime keep memory for each thread
+    that ever used them. A daemon, and not an executor's: a process that is told to end while a
+    large catalogue is being loaded doesn't wait for it.
+
+    Args:
+        name: of the thread.
+        yields: whether it has the lowest priority and pauses between its steps.
     """
-    threads = ThreadPoolExecutor(1, "beside", initializer=_begin)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
-    finally:
-        # Not awaited: that would block the loop, for minutes where the caller was cancelled.
-        threads.shutdown(wait=False)
+
+    def __init__(self, name: str, *, yields: bool) -> None:
+        self._name = name
+        self._yields = yields
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """The result of some work. Whoever is cancelled doesn't wait: the work stops by itself."""
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+        try:
+            result: Result = await job.future
+        finally:
+            job.is_stopped = True
+        return result
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread once its work has stopped, or leave it after some time."""
+        self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        if self._yields:
+            _lower_priority()
+        while (job := self._jobs.get()) is not None:
+            _thread.job, _thread.yields = job, self._yields
+            _thread.cpu_since_s = time.thread_time()
+            try:
+                result = None if job.is_stopped else job.work()
+            except BaseException as error:
+                _answer(job, error, is_error=True)
+            else:
+                _answer(job, result)
+            # Else the model that was made would live until the next one is.
+            _thread.job = job = result = None
+
+
+def _answer(job: _Job, result: Any, *, is_error: bool = False) -> None:
+    def tell() -> None:
+        if not job.future.done():
+            (job.future.set_exception if is_error else job.future.set_result)(result)
+
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited with it
+        job.loop.call_soon_threadsafe(tell)
 
 
 def yield_cpu() -> None:
-    """Pause, in a thread of `run_background`; elsewhere do nothing. To be called between steps."""
-    cpu_since_s: float | None = getattr(_thread, "cpu_since_s", None)
-    if cpu_since_s is not None:
-        worked_s = time.thread_time() - cpu_since_s
+    """Give way to requests, in a background thread; elsewhere do nothing. To be called often.
+
+    Raises:
+        Stopped: nobody waits for the work any more.
+    """
+    job: _Job | None = getattr(_thread, "job", None)
+    if job is None:
+        return
+    if job.is_stopped:
+        raise Stopped
+    if _thread.yields:
+        worked_s = time.thread_time() - _thread.cpu_since_s
         time.sleep(min(LONGEST_PAUSE_S, worked_s * (1 / SHARE - 1)))
         _thread.cpu_since_s = time.thread_time()
 
@@ -67,9 +139,8 @@ def gc_paused() -> Iterator[None]:
         sys.setswitchinterval(usual_s)
 
 
-def _begin() -> None:
-    _thread.cpu_since_s = time.thread_time()
-    # Per thread on Linux; elsewhere it would lower the priority of the whole process.
+def _lower_priority() -> None:
+    # Per thread on Linux; where it would be for the whole process it is not wanted.
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)

@@ -26,7 +26,7 @@ Command = tuple[str | bytes | int, ...]
 
 # A read, and what takes the way of every write, with all that a store may have against one, and
 # changes nothing.
-PROBES: tuple[Command, Command] = (("GET", keys.ACTIVE), ("ZADD", keys.PROBE, "XX", 0, "x"))
+PROBES: tuple[Command, Command] = (("GET", keys.DEPLOYMENT), ("ZADD", keys.PROBE, "XX", 0, "x"))
 
 
 class WholeStoreError(StoreError):

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from app.store.client import StoreClient
 from model_store import keys
-from model_store.errors import StoreError
-from model_store.manifest import check_version
+from model_store.deployment import Deployment, DeploymentReader
 
 # Large replies are read in pieces, each with the client's whole limit.
 ITEMS_AT_ONCE = 200
@@ -35,18 +34,13 @@ class VersionStore:
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
+        self._reader = DeploymentReader()
 
-    async def active_version(self) -> str | None:
-        """The active version; None where none is, be it that the store is empty.
-
-        Raises:
-            StoreError: what is there can't be a version.
-        """
-        [version] = await self._client.ask(("GET", keys.ACTIVE))
-        try:
-            return check_version(version.decode()) if version else None
-        except ValueError:
-            raise StoreError(f"{keys.ACTIVE} holds {version[:40]!r}, which is no version") from None
+    async def deployment(self) -> Deployment:
+        """The deployment record; one without an active version where the store holds none."""
+        return self._reader.read(
+            *await self._client.ask(("GET", keys.DEPLOYMENT), ("GET", keys.ACTIVE))
+        )
 
     async def fresh_ids(self, version: str, first: int = 0) -> list[bytes]:
         """Ids of a version's fresh items in order of arrival, from place `first` on."""

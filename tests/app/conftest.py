@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -55,6 +56,13 @@ def publish_and_activate(bundle: Bundle, folder: Path, url: str) -> str:
     return version
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
 def wait_until_started(app: LongtailApp) -> None:
     while not app.state.service.started.is_set():
         time.sleep(0.002)
@@ -67,6 +75,10 @@ def serving(settings: Settings) -> Iterator[TestClient]:
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until_started(app)
         yield http
+
+
+def service_of(http: TestClient) -> Any:
+    return http.app.state.service  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -28,8 +28,7 @@ from model_store.bundle import Bundle
 from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
-from tests.app.conftest import TOKEN
-from tests.app.deployment.test_lifecycle import wait_for
+from tests.app.conftest import TOKEN, wait_for
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 pytestmark = pytest.mark.slow

@@ -5,12 +5,20 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from app.model.background import LONGEST_PAUSE_S, LOWEST_PRIORITY, run_background, yield_cpu
+from app.model.background import LONGEST_PAUSE_S, LOWEST_PRIORITY, BackgroundThread, yield_cpu
 
 pytestmark = pytest.mark.alone
+
+
+@pytest.fixture
+def thread() -> Iterator[BackgroundThread]:
+    thread = BackgroundThread("tested", yields=True)
+    yield thread
+    thread.stop(5)
 
 
 def work_for(seconds: float) -> None:
@@ -27,8 +35,8 @@ def timed_pause_s() -> float:
     return time.perf_counter() - started
 
 
-def test_background_work_pauses_for_longer_than_it_takes() -> None:
-    assert 0.02 < asyncio.run(run_background(timed_pause_s)) < 2 * LONGEST_PAUSE_S
+def test_background_work_pauses_for_longer_than_it_takes(thread: BackgroundThread) -> None:
+    assert 0.02 < asyncio.run(thread.run(timed_pause_s)) < 2 * LONGEST_PAUSE_S
 
 
 def test_other_work_does_not_pause() -> None:
@@ -36,18 +44,18 @@ def test_other_work_does_not_pause() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities are per thread on Linux only")
-def test_it_has_the_lowest_priority_and_nobody_else() -> None:
+def test_it_has_the_lowest_priority_and_nobody_else(thread: BackgroundThread) -> None:
     def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = priority()
-    assert asyncio.run(run_background(priority)) == LOWEST_PRIORITY
+    assert asyncio.run(thread.run(priority)) == LOWEST_PRIORITY
     assert priority() == before
 
 
-def test_a_cancelled_caller_does_not_wait_for_the_work() -> None:
+def test_a_cancelled_caller_does_not_wait_for_the_work(thread: BackgroundThread) -> None:
     async def call_off() -> float:
-        task = asyncio.create_task(run_background(lambda: time.sleep(0.5)))
+        task = asyncio.create_task(thread.run(lambda: time.sleep(0.5)))
         await asyncio.sleep(0.05)
         started = time.perf_counter()
         task.cancel()
@@ -58,9 +66,38 @@ def test_a_cancelled_caller_does_not_wait_for_the_work() -> None:
     assert asyncio.run(call_off()) < 0.2
 
 
-def test_an_exception_of_the_work_reaches_the_caller() -> None:
+def test_an_exception_of_the_work_reaches_the_caller(thread: BackgroundThread) -> None:
     def fail() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        asyncio.run(run_background(fail))
+        asyncio.run(thread.run(fail))
+
+
+def test_all_work_is_done_by_one_thread(thread: BackgroundThread) -> None:
+    async def ask() -> set[int]:
+        return {await thread.run(threading.get_ident) for _ in range(3)}
+
+    assert len(asyncio.run(ask()) | asyncio.run(ask())) == 1
+
+
+def test_work_that_nobody_waits_for_stops_at_its_next_pause(thread: BackgroundThread) -> None:
+    steps: list[int] = []
+
+    def work() -> None:
+        while True:
+            steps.append(1)
+            time.sleep(0.001)
+            yield_cpu()
+
+    async def call_off() -> None:
+        task = asyncio.create_task(thread.run(work))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert await thread.run(lambda: "the next") == "the next"
+
+    asyncio.run(call_off())
+    done = len(steps)
+    time.sleep(0.05)
+    assert len(steps) == done > 0

@@ -74,6 +74,6 @@ def test_a_new_event_keeps_what_was_remembered(http: TestClient, client: redis.R
 def test_a_retired_version_that_still_answers_is_labelled(
     http: TestClient, client: redis.Redis
 ) -> None:
-    client.delete(keys.ACTIVE)
+    client.delete(keys.DEPLOYMENT)
     Registry(client).retire("made-1")
     assert ask(http, user_id="u3")["degraded"] == ["features"]

@@ -13,8 +13,7 @@ from model_store import keys
 from model_store.embedded import EmbeddedStore
 from model_store.registry import Registry
 from model_store.store import connect
-from tests.app.conftest import AS_ADMIN, serving, settings_for
-from tests.app.deployment.test_lifecycle import wait_for
+from tests.app.conftest import AS_ADMIN, serving, settings_for, wait_for
 from tests.app.store.conftest import ask, ids_for, is_up, kill, send, stopped
 
 

@@ -1,0 +1,80 @@
+"""Versions that could not be loaded, and when it is worth trying one again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.errors import BundleError, BundleUnavailable
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+Fingerprint = tuple[tuple[str, int, int, int], ...] | None
+
+
+@dataclass
+class _Rejection:
+    error: BundleError
+    folder: Path
+    fingerprint: Fingerprint
+    pause_s: float
+    look_at_s: float
+
+
+class Rejections:
+    """What can pass is tried again with growing pauses; the rest, when its folder has changed."""
+
+    def __init__(self) -> None:
+        self._by_version: dict[str, _Rejection] = {}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each version was rejected."""
+        return {version: str(one.error) for version, one in self._by_version.items()}
+
+    def add(self, version: str, error: BundleError, folder: Path) -> bool:
+        """Remember why a version was rejected; whether that is news."""
+        before = self._by_version.get(version)
+        pause_s = min(2 * before.pause_s, LONGEST_PAUSE_S) if before else FIRST_PAUSE_S
+        self._by_version[version] = _Rejection(
+            error, folder, fingerprint(folder), pause_s, time.monotonic() + pause_s
+        )
+        return before is None or str(before.error) != str(error)
+
+    async def permit(self, version: str) -> bool:
+        """Whether to try a version: it was not rejected, or things may be otherwise by now."""
+        rejection = self._by_version.get(version)
+        if rejection is None:
+            return True
+        if time.monotonic() < rejection.look_at_s:
+            return False
+        if isinstance(rejection.error, BundleUnavailable):
+            return True
+        if await asyncio.to_thread(fingerprint, rejection.folder) != rejection.fingerprint:
+            return True
+        rejection.pause_s = min(2 * rejection.pause_s, LONGEST_PAUSE_S)
+        rejection.look_at_s = time.monotonic() + rejection.pause_s
+        return False
+
+    def forget(self, version: str) -> None:
+        """A version was loaded after all."""
+        self._by_version.pop(version, None)
+
+    def keep_only(self, versions: set[str]) -> None:
+        """Forget all others: nobody asks for them any more."""
+        for version in self._by_version.keys() - versions:
+            del self._by_version[version]
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Names, sizes, times and inodes of a folder's files, None where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries]
+    except OSError:
+        return None
+    return tuple(
+        sorted((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in found)
+    )
