@@ -27,7 +27,7 @@ from model_store.store_url import StoreUrl
 log = logging.getLogger(__name__)
 
 GC_THRESHOLDS = (50_000, 20, 100)
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 0.5
 T = TypeVar("T")
 
 
@@ -61,7 +61,7 @@ class Models:
         self._loads = BackgroundThread("load", yields=True)
 
     def close(self) -> None:
-        """Stop what is being loaded."""
+        """Stop what is being loaded; what takes longer to stop is left to the end of the process."""
         self._first_loads.stop(STOP_TIMEOUT_S)
         self._loads.stop(STOP_TIMEOUT_S)
 
