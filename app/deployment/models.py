@@ -61,7 +61,7 @@ class Models:
         self._loads = BackgroundThread("load", yields=True)
 
     def close(self) -> None:
-        """Stop what is being loaded; what takes longer to stop is left to the end of the process."""
+        """Stop loading; what takes longer to stop is left to the end of the process."""
         self._first_loads.stop(STOP_TIMEOUT_S)
         self._loads.stop(STOP_TIMEOUT_S)
 
