@@ -7,9 +7,7 @@ tokenizer.json      cuts at the encoder's longest text and pads a batch to its l
 from __future__ import annotations
 
 import itertools
-import logging
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from model_store.files import write_atomically
 from offline.encoding.half_weights import store_weights_in_half
 from offline.encoding.sentence_encoder import SentenceEncoder, Vectors
 from offline.progress import track
+from offline.quiet_exporter import quiet_exporter
 
 MODEL_FILE = "text_encoder.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -139,10 +138,7 @@ def _to_onnx(encoder: SentenceEncoder) -> bytes:
     example = torch.ones(2, 7, dtype=torch.int64)
     batch = torch.export.Dim("batch", min=1)
     tokens = torch.export.Dim("tokens", min=1, max=encoder.max_tokens)
-    # The exporter tells of a torchvision that nobody needs, and of its own deprecations.
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
+    with quiet_exporter(), torch.inference_mode():
         program = torch.onnx.export(
             pooled,
             (),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import torch
 
 from model_store.files import write_atomically
+from offline.quiet_exporter import quiet_exporter
 from offline.recommender.backbone import Backbone
 from offline.recommender.network import ServingNetwork
 
@@ -31,7 +27,7 @@ def export_graph(backbone: Backbone, embedding_size: int, path: Path) -> None:
     # Sizes that differ from each other and from 1, so that none is taken for a constant.
     example = (torch.ones(3, 7, dtype=torch.int64), torch.zeros(11, embedding_size))
     batch, length, rows = (torch.export.Dim(name) for name in ("B", "L", "N_plus_1"))
-    with _quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             serving,
             example,
@@ -58,17 +54,3 @@ def _strip_notes(graph: onnx.ModelProto) -> None:
     for part in (graph, body, *(entry for entries in parts for entry in entries)):
         del part.metadata_props[:]
         part.doc_string = ""
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's chatter; errors still come as exceptions."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

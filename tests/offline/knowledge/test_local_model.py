@@ -9,6 +9,7 @@ from offline.knowledge.language_model import Sampling
 from offline.knowledge.local_model import LocalModel, open_local_model
 from offline.knowledge.prompt import Prompt
 from tests.offline.knowledge.stand_ins import make_tiny_llama, texts_of
+from tests.offline.knowledge.tiny_gguf import make_llama, write_gguf
 
 GREEDY = Sampling(max_new_tokens=10, temperature=0.0, repetition_penalty=1.0, seed=0)
 PROMPTS = [
@@ -76,6 +77,18 @@ def test_generation_with_a_real_model_fills_every_item(folder: Path, tmp_path: P
     assert report.generated + sum(report.without_knowledge.values()) == report.n_texts == 4
     assert report.tokens > 0
     assert generate_knowledge(texts, config, tmp_path)[0] == knowledge
+
+
+def test_a_gguf_file_is_the_model_that_it_was_written_from(tmp_path: Path) -> None:
+    """transformers reads it by tables of names that may move between its versions."""
+    written = make_llama()
+    write_gguf(written, tmp_path / "tiny.gguf")
+    read = open_local_model(str(tmp_path / "tiny.gguf"), tmp_path, batch_size=4, device="cpu")
+    prompts = [Prompt("abcd ab", "cd"), Prompt("hgf", ""), Prompt("abcd", "ab ab")]
+    answers = read.generate(prompts, GREEDY)
+    assert answers == LocalModel("written", written, read._tokenizer, 4).generate(prompts, GREEDY)
+    assert len({answer.text for answer in answers}) == len(prompts)
+    assert read._tokenizer.tokenize("abcd ab") == ["abcd", "Ġ", "ab"]
 
 
 @pytest.mark.parametrize("name", ["missing/folder/of/mine", "missing.gguf"])
