@@ -1,4 +1,4 @@
-"""A stage's result: a folder with its files and a manifest that says what they were made from."""
+"""A stage's result: a folder with its files and a manifest that names their origin."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from model_store.files import hash_file, write_atomically
 
 MANIFEST = "stage.json"
 BEGUN = "begun"
-"""In a partial folder: the fingerprint of what is being made there."""
+"""In a partial folder: the fingerprint of the artifact that is being made there."""
 
 Facts = Mapping[str, Any]
-"""What is worth knowing about an artifact, as JSON values."""
+"""Facts worth showing about an artifact, as JSON values."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished stage's folder; subclasses offer what is in it by name.
+    """A finished stage's folder; subclasses offer its content by name.
 
     Attributes:
         folder: its place.
-        fingerprint: of all that decides what is in it.
-        facts: what the stage stated about it.
+        fingerprint: of all that decides its content.
+        facts: stated by the stage.
     """
 
     folder: Path
@@ -51,7 +51,7 @@ class Artifact:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """The artifact in a folder, None where there is none or a file is not what it was."""
+        """The artifact in a folder, None where there is none or a file has changed."""
         try:
             document = json.loads((folder / MANIFEST).read_bytes())
             whole = all(
@@ -68,9 +68,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def begin(place: Path, fingerprint: str) -> Path:
-    """The partial folder for an artifact at `place`, with what was written there for the same one.
+    """The partial folder for an artifact at `place`, with the files of an earlier, killed run.
 
-    What was begun for another is removed.
+    Files that were begun for another fingerprint are removed.
     """
     partial = place.with_name(f".{place.name}.partial")
     begun = partial / BEGUN
@@ -82,7 +82,7 @@ def begin(place: Path, fingerprint: str) -> Path:
 
 
 def finish(partial: Path, place: Path, facts: Facts) -> None:
-    """Write the manifest of what is in a partial folder, and move it to its place."""
+    """Write a partial folder's manifest, and move the folder to its place."""
     fingerprint = (partial / BEGUN).read_text()
     (partial / BEGUN).unlink()
     document = {

@@ -28,7 +28,7 @@ from offline.stages.text_encoder import TextEncoderStage
 
 @dataclass(frozen=True)
 class Build:
-    """What is to be built, from what, and where.
+    """A build: its source, its choices and its place.
 
     Attributes:
         source: the files to read.
@@ -52,7 +52,7 @@ class Build:
         """Bring every stage up to date and answer the bundle's folder.
 
         Raises:
-            LongtailError: in one line, what can't be used or done.
+            LongtailError: in one line, why an input or a choice can't be used.
         """
         if self.recipe.encoding.shuffled:
             raise ConfigError(

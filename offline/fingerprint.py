@@ -1,4 +1,4 @@
-"""Fingerprints: of code, of input files, of values. What has the same one gives the same result."""
+"""Fingerprints of code, of input files and of values: equal ones give equal results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WITHOUT_INFLUENCE = {".py", ".pyc", ".pyi", ".toml", ".md"}
 
 
 def hash_code(module: str, root: Path = ROOT) -> str:
-    """sha256 over the files that decide what a module does; see `sources_of`."""
+    """sha256 over the files that decide a module's results; see `sources_of`."""
     digest = hashlib.sha256()
     for path in sources_of(module, root):
         content = path.read_bytes()
@@ -111,7 +111,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _file_of(module: str, root: Path) -> Path | None:
-    """A module's file; None for what is in no package of the project, or is no module."""
+    """A module's file; None for a name outside the project's packages, or of no module."""
     if module.partition(".")[0] not in PACKAGES:
         return None
     place = root / Path(*module.split("."))
@@ -142,7 +142,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def fingerprint_of(*parts: object) -> str:
-    """sha256 in hex over arrays and whatever else has a `repr`, in order."""
+    """sha256 in hex over arrays and other values, these by their `repr`, in order."""
     digest = hashlib.sha256()
     for part in parts:
         content = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()

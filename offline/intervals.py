@@ -34,10 +34,10 @@ def standard_error(values: Float64) -> float:
 def uncertainty_of(values: Float64) -> Uncertainty:
     """That of the mean of [seeds, users], where both were drawn; of one seed, over users alone.
 
-    The two parts add: what users differ by, averaged over seeds, and what seeds differ by, which
-    counts the probability within a cell twice. As seeds are few, the interval is Student's with the
-    degrees of freedom of Welch and Satterthwaite: near the normal one where users are what
-    differs, and twice as wide where three seeds are.
+    The variances of the two add: that between users, averaged over seeds, and that between seeds,
+    which counts the variance within a cell twice. As seeds are few, the interval is Student's with
+    the degrees of freedom of Welch and Satterthwaite: near the normal one where users differ most,
+    and twice as wide where three seeds do.
     """
     if values.shape[1] < 2:
         return Uncertainty(float("nan"), float("nan"))

@@ -26,7 +26,7 @@ class Make(Protocol):
 
 @dataclass(frozen=True)
 class Learned:
-    """What was made of a data set, and the text encoder that was used."""
+    """The artifacts of one data set, and the text encoder that was used."""
 
     knowledge: KnowledgeArtifact
     encoder: EncoderChoice

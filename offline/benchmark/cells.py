@@ -29,8 +29,8 @@ from offline.stages.stage import Log, Made, Stage, run_stage
 BASELINES = ("popularity", "markov")
 
 
-def _say_nothing(_: str) -> None:
-    """What cells share is not worth a line for each of them."""
+def _log_nothing(_: str) -> None:
+    """Stages that cells share are not worth a line for each cell."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class GridRun:
 
         def make(stage: Stage[Made]) -> Made:
             if stage.name in shared:
-                return run_stage(stage, self.root / shared[stage.name], _say_nothing)
+                return run_stage(stage, self.root / shared[stage.name], _log_nothing)
             return run_stage(stage, place, lambda line: self.log(f"  {line}"))
 
         data = self._read_data()
@@ -124,10 +124,10 @@ class GridRun:
 
     def _baselines(self) -> Iterator[Cell]:
         stage = RanksStage(self._read_data(), self.grid.parts)
-        for name, ranks in run_stage(stage, self.root, _say_nothing).by_model().items():
+        for name, ranks in run_stage(stage, self.root, _log_nothing).by_model().items():
             yield Cell(name, None, ranks, {})
 
-    def _read_data(self, log: Log = _say_nothing) -> DataArtifact:
+    def _read_data(self, log: Log = _log_nothing) -> DataArtifact:
         return run_stage(DataStage(self.source, "leave_one_out", log), self.root, log)
 
 

@@ -29,12 +29,12 @@ _MEASURED_USERS = 500
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was exported and how it was checked.
+    """The checks of an export, and its retriever.
 
     Attributes:
         parity: of the graph with the model.
         request_ms: median time of one request, one CPU thread.
-        retriever: what is built for a catalogue too large to score every item of, else None.
+        retriever: of a catalogue too large to score every item of, else None.
     """
 
     parity: Parity
@@ -65,7 +65,7 @@ def export_model(
         n_checked: histories compared with torch, each alone and in a batch.
         n_golden: requests kept with their answers, to be replayed at load.
         k: items in an answer.
-        retrieval: when and how to build a retriever; None for what is usual.
+        retrieval: when and how to build a retriever; None for the defaults.
 
     Raises:
         InputError: there is no history to check with, or the table has rows for other items.

@@ -17,7 +17,7 @@ _BATCH_ROWS = 32
 
 @dataclass(frozen=True)
 class Parity:
-    """How closely what was exported follows the model.
+    """How closely the exported model follows the trained one.
 
     Attributes:
         n_histories: histories compared, each alone and in a batch.
@@ -32,7 +32,7 @@ class Parity:
 
 
 def check_parity(model: Recommender, exported: Exported, probes: Histories, k: int = 10) -> Parity:
-    """Compare what was exported with the model, on each probe alone and in a batch.
+    """Compare the exported model with the trained one, on each probe alone and in a batch.
 
     Raises:
         ParityError: a score differs by more than 1e-4, or the top k are others.
@@ -53,7 +53,7 @@ def check_parity(model: Recommender, exported: Exported, probes: Histories, k: i
 
 
 def probe(histories: Histories, max_length: int) -> list[Items]:
-    """What to check on: real histories, cut to the maximum, and the first of them at set lengths.
+    """Histories to check on: real ones, cut to the maximum, and the first of them at set lengths.
 
     Args:
         histories: one or more; empty ones are left out.

@@ -23,7 +23,7 @@ Vectors = npt.NDArray[np.float32]
 Ranks = npt.NDArray[np.int64]
 
 NEEDED_RECALL = 0.995
-"""Of each probe on the vectors it is chosen by; leaves room for other vectors to reach .99."""
+"""Of each probe on the vectors it is chosen by; so that other vectors reach .99."""
 DEPTHS = (10, 15, 20, 30, 50, 70, 100, 150, 200, 500, 1_000, 2_000, 5_000, 10_000)
 WIDE_DEPTHS = (20, 30, 60, 110, 250, 550, 1_010, 1_100, 1_250, 2_200, 5_500)
 # Deep down there are so many items to each query that fewer queries will do.
@@ -35,7 +35,7 @@ _SPREAD_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
 # and to bring up a candidate, fetch its row and score it.
 _LIST_NS, _CODE_NS, _CANDIDATE_NS = 180.0, 3.6, 200.0
 _MAX_RESCORED = 16
-# What is left of a depth after the best found of it were refused.
+# Items left of a depth after the best found of it were excluded.
 _LEFT = 10
 _CHUNK_ROWS = 1 << 17
 
@@ -87,10 +87,10 @@ class _Observation:
 def measure_probes(
     lists: Lists, table: Vectors, users: Vectors
 ) -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
-    """The cheapest probe for each depth; the same where what a search had found is refused.
+    """The cheapest probe for each depth; the same where the items a search had found are excluded.
 
-    What a search missed is what is left when all that it found is refused, as a service's own
-    answers are: to find that, the next search must be wider than the first.
+    Where all items that a search found are excluded, as a service's own answers are, the missed
+    ones are left: to find those, the next search must be wider than the first.
 
     Args:
         table: float32 [N+1, D].
@@ -132,8 +132,8 @@ def _first(depth: int) -> Choice:
 def _left(depth: int, probes: list[Probe], observation: _Observation) -> Choice:
     """The best after a plain search for the depth lost all it returned but the last ten places."""
     found = observation.found_by(next((p for p in probes if p.depth >= depth), probes[-1]))
-    refused = found & (np.cumsum(found, axis=1) <= depth - _LEFT)
-    left = ~refused
+    excluded = found & (np.cumsum(found, axis=1) <= depth - _LEFT)
+    left = ~excluded
     return lambda _: left & (np.cumsum(left, axis=1) <= _LEFT)
 
 

@@ -108,7 +108,7 @@ def suit_lists(n_items: int) -> int:
 
 
 def _some(rows: Vectors, count: int, seed: int) -> Vectors:
-    """At most `count` of the rows, spread by chance, in their order."""
+    """At most `count` of the rows, drawn at random, in their order."""
     if len(rows) <= count:
         return np.ascontiguousarray(rows)
     chosen = np.random.default_rng(seed).choice(len(rows), count, replace=False)

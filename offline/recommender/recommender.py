@@ -1,4 +1,4 @@
-"""What every recommender can do, so that one evaluation and one set of laws fits them all."""
+"""The protocols of models: one evaluation, one export and one set of laws fit them all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a recommender learns from.
+    """The data that a recommender learns from.
 
     Attributes:
         sequences: training items of each user that trains, oldest → newest.
@@ -74,17 +74,17 @@ class TrainingData:
 
 
 class Baseline(Protocol):
-    """A model of what comes next, as far as it is measured."""
+    """A model of the next item, as far as it is measured."""
 
     @property
     def name(self) -> str:
-        """What its figures are called by."""
+        """Names its figures."""
         ...
 
     def fit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """Learn, and return itself; the same data and seed give the same model.
 
-        With `folder` a long training leaves checkpoints there, and takes up what it finds.
+        With `folder` a long training leaves checkpoints there, and resumes from those it finds.
 
         Raises:
             InputError: there is nothing to learn from, or the loss diverged.
@@ -146,7 +146,7 @@ class Recommender(Baseline, Protocol):
         ...
 
     def user_vectors(self, histories: Histories) -> Vectors:
-        """What the model makes of each history, float32 [B, D]; `score` is by the item table."""
+        """A vector for each history, float32 [B, D]; see `Exported.item_table`."""
         ...
 
     def export(self, folder: Path, histories: Histories) -> Exported:
@@ -154,10 +154,10 @@ class Recommender(Baseline, Protocol):
 
         Args:
             folder: gets model.onnx, item_table.npy and fresh_projection.npy.
-            histories: real ones, none empty or longer than `max_length`, to check what is written.
+            histories: real ones, none empty or longer than `max_length`, to check the export.
 
         Raises:
-            ParityError: what serves is computed otherwise than what was trained.
+            ParityError: the serving path differs from the trained one.
         """
         ...
 
@@ -176,7 +176,7 @@ class Exported(Protocol):
 
 
 class ParityError(LongtailError):
-    """What was exported and what was trained disagree."""
+    """The exported model and the trained one disagree."""
 
 
 PARITY_TOLERANCE = 1e-4

@@ -1,4 +1,4 @@
-"""Training a sequence network: windows of histories, an objective, and how the choices say."""
+"""Training a sequence network: windows of histories, an objective, and the plan."""
 
 from __future__ import annotations
 

@@ -28,14 +28,14 @@ class BehaviourArtifact(Artifact):
 
 @dataclass(frozen=True)
 class BehaviourStage(Stage[BehaviourArtifact]):
-    """From an encoder and interactions to an encoder that knows what follows what.
+    """From an encoder and interactions to an encoder that knows which items follow which.
 
     Attributes:
         data: the interactions; those held out for testing are not read.
         knowledge: texts of the items.
         choices: how to tune, in one stage at least.
         encoder: to start from, where the choices name no folder.
-        text: what of an item is encoded.
+        text: the part of an item's texts that is encoded.
     """
 
     data: DataArtifact

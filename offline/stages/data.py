@@ -42,7 +42,7 @@ class DataArtifact(Artifact):
         return IdMap.load(self.path(self.ITEM_IDS))
 
     def attributes(self) -> ItemAttributes:
-        """What the catalogue says of each item."""
+        """The catalogue's attributes of each item."""
         return ItemAttributes.load(self.path(self.ATTRIBUTES))
 
     def interactions(self) -> Interactions:

@@ -16,7 +16,7 @@ class EncoderChoice:
 
     Attributes:
         name: short name, Hugging Face id, or folder.
-        inputs: fingerprints of what a folder's encoder was made from.
+        inputs: fingerprints of the encoder's origin, where it is a folder.
     """
 
     name: str

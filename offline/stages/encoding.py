@@ -35,8 +35,8 @@ class EncodingStage(Stage[EncodingArtifact]):
 
     Attributes:
         knowledge: the texts.
-        choices: what of them is encoded, and how.
-        encoder: what encodes them.
+        choices: which of the texts are encoded, and how.
+        encoder: the one that encodes them.
     """
 
     knowledge: KnowledgeArtifact
@@ -57,7 +57,7 @@ class EncodingStage(Stage[EncodingArtifact]):
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """The texts, and what the encoder was made from."""
+        """The texts, and the encoder's origin."""
         return {**super().inputs, **self.encoder.inputs}
 
     def run(self, folder: Path) -> Facts:

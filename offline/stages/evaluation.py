@@ -21,7 +21,7 @@ class EvaluationArtifact(Artifact):
     REPORT = "report.json"
 
     def report(self) -> dict[str, Any]:
-        """What report.json holds."""
+        """The content of report.json."""
         report: dict[str, Any] = self.read_json(self.REPORT)
         return report
 

@@ -20,18 +20,18 @@ class ExportArtifact(Artifact):
     MODEL_INFO, GOLDEN, RETRIEVER = "model.json", "golden.json", "retriever.json"
 
     def model_info(self) -> ModelInfo:
-        """What a manifest says of the model."""
+        """The manifest's description of the model."""
         return ModelInfo.model_validate_json(self.path(self.MODEL_INFO).read_bytes())
 
     def retriever(self) -> RetrieverInfo | None:
-        """What was built for a catalogue too large to score every item of; None for others."""
+        """The retriever of a catalogue too large to score every item of; None for others."""
         path = self.path(self.RETRIEVER)
         return RetrieverInfo.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 @dataclass(frozen=True)
 class ExportStage(Stage[ExportArtifact]):
-    """From a fitted recommender to what serves it.
+    """From a fitted recommender to the files that serve it.
 
     Attributes:
         data: histories of it check the export.
@@ -59,7 +59,7 @@ class ExportStage(Stage[ExportArtifact]):
         """Write the files.
 
         Raises:
-            ParityError: what was exported answers differently.
+            ParityError: the exported model answers differently.
         """
         from offline.export.bundle_files import export_model
 

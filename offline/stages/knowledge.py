@@ -1,4 +1,4 @@
-"""Have the language model write what each item is and who likes it (SeRALM 4.2)."""
+"""Have the language model describe each item and the people who like it (SeRALM 4.2)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _TEXTS, _KNOWLEDGE, _REPORT = "item_texts.json", "knowledge.json", "report.json"
 
 
 class KnowledgeArtifact(Artifact):
-    """What is known of each item in words."""
+    """Each item in words."""
 
     def item_texts(self) -> list[str]:
-        """What the catalogue says, as one text for each item_index 1..N."""
+        """The catalogue's attributes as one text for each item_index 1..N."""
         texts: list[str] = self.read_json(_TEXTS)
         return texts
 
     def knowledge(self) -> list[str]:
-        """What the language model wrote, aligned with the texts; "" where there is nothing."""
+        """The language model's descriptions, aligned with the texts; "" where there is none."""
         knowledge: list[str] = self.read_json(_KNOWLEDGE)
         return knowledge
 

@@ -50,7 +50,7 @@ class PretrainingStage(Stage[Artifact]):
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """The data sets by their content, and what the encoder was made from."""
+        """The data sets by their content, and the encoder's origin."""
         data = {f"data-{n}": source.fingerprint() for n, source in enumerate(self.sources)}
         return data | dict(self.encoder.inputs)
 
@@ -58,7 +58,7 @@ class PretrainingStage(Stage[Artifact]):
         """Write the encoder, and how the training went.
 
         Raises:
-            LongtailError: in one line, what can't be used or done.
+            LongtailError: in one line, why an input or a choice can't be used.
         """
         from offline.behaviour.pretraining import Pretraining
         from offline.behaviour.tuning import plan_tuning

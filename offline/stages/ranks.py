@@ -38,7 +38,7 @@ class RanksArtifact(Artifact):
 
 @dataclass(frozen=True)
 class RanksStage(Stage[RanksArtifact]):
-    """What a recommender makes of the cases; without one, what the baselines do.
+    """The ranks that a recommender gives to the cases; without one, those of the baselines.
 
     Attributes:
         data: whose cases are ranked.

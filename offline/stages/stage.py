@@ -1,9 +1,9 @@
-"""A stage of the offline path: what decides its result, and how it is made.
+"""A stage of the offline path: its inputs, its configuration, and the code that makes its result.
 
 A stage runs in a partial folder, which is moved to its place when it is whole. Its fingerprint
 covers its name, its code, its configuration and the fingerprints of its inputs; a folder with the
-same fingerprint is used again, one with another is made anew. A stage that was killed finds what it
-had written in its partial folder, if nothing it depends on has changed.
+same fingerprint is used again, one with another is made anew. A stage that was killed goes on
+with the files in its partial folder, if nothing it depends on has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from offline.artifact import Artifact, Facts, begin, finish
 from offline.fingerprint import hash_code
 
 Log = Callable[[str], None]
-"""Told what is going on, a line at a time."""
+"""Takes lines for the person who waits."""
 Made = TypeVar("Made", bound=Artifact)
 
 
@@ -38,7 +38,7 @@ class Stage(ABC, Generic[Made]):
     @property
     @abstractmethod
     def artifact(self) -> type[Made]:
-        """What its result offers to later stages."""
+        """The class of its result, with the methods that later stages read it by."""
 
     @property
     def config(self) -> Facts:
@@ -53,17 +53,17 @@ class Stage(ABC, Generic[Made]):
 
     @abstractmethod
     def run(self, folder: Path) -> Facts:
-        """Write the result's files into a folder; what is worth knowing about them."""
+        """Write the result's files into a folder, and return facts worth showing about them."""
 
     def planned(self, root: Path) -> Made:
-        """The artifact that running it below `root` will leave, as far as it is known before.
+        """The artifact that a run below `root` will leave: its place and fingerprint, no files.
 
-        Later stages can tell from it what they will be made of; there is nothing to read in it.
+        Later stages can be planned with it.
         """
         return self.artifact(root / self.name, self.fingerprint(), {})
 
     def is_current(self, root: Path) -> bool:
-        """Whether the artifact below `root` is what running it would leave."""
+        """Whether the artifact below `root` is the one that a run would leave."""
         known = self.artifact.read(root / self.name)
         return known is not None and known.fingerprint == self.fingerprint()
 

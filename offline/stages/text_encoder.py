@@ -25,7 +25,7 @@ class TextEncoderStage(Stage[TextEncoderArtifact]):
     """From an encoder that torch runs to one that the service runs.
 
     Attributes:
-        recipe_name: what the recipe calls the encoder.
+        recipe_name: the encoder's name in the recipe.
         encoder: the one that encoded the items.
         texts: some are encoded by both. They only check the export, so they are no input: another
             catalogue doesn't make it anew.
@@ -49,7 +49,7 @@ class TextEncoderStage(Stage[TextEncoderArtifact]):
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """What the encoder was made from."""
+        """The encoder's origin."""
         return self.encoder.inputs
 
     def run(self, folder: Path) -> Facts:

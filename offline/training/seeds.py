@@ -1,4 +1,4 @@
-"""torch's chance, from a seed."""
+"""torch's random numbers, from a seed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 @contextlib.contextmanager
 def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
-    """torch's chance from a seed within, the caller's untouched after.
+    """torch's random numbers from a seed within; the caller's go on after as if nothing was drawn.
 
     Args:
         seed: 0 to 2^63 - 1.
-        module: the device that its weights are on has chance of its own; None: the CPU's alone.
+        module: the generator of its weights' device is seeded too; None: the CPU's alone.
     """
     devices = [] if module is None else [p.device for p in module.parameters() if p.is_cuda][:1]
     with torch.random.fork_rng(devices=devices):
@@ -24,7 +24,7 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
 
 
 def stream_of(seed: int, part: int) -> int:
-    """A seed for one part of what a seed decides, 0 to 2^63 - 1; each part's chance is its own.
+    """A seed for one part of a model, 0 to 2^63 - 1; each part draws numbers of its own.
 
     Two parts that both began at the seed itself would draw the same numbers.
     """

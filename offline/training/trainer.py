@@ -33,7 +33,7 @@ Schedule = Callable[[int, int, int], float]
 
 
 class Task(Protocol[Batch]):
-    """What is trained, and for what."""
+    """A module, its batches, its loss and its validation."""
 
     @property
     def module(self) -> torch.nn.Module:
@@ -62,7 +62,7 @@ class Phase:
     """A stretch of a training.
 
     Attributes:
-        name: what is trained, as the task understands it.
+        name: of the parameters that are trained, as the task understands it.
         epochs: at most.
     """
 
