@@ -16,6 +16,7 @@ from model_store.errors import InvalidField, LongtailError, NotReady
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 200
 SHOWN_ERRORS = 20
+MAX_LISTED_ERRORS = 2_000  # pydantic makes all of them at once, at two microseconds each
 # Errors of the packages below that a caller is told of; any other is a fault of the service.
 STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
 
@@ -74,6 +75,9 @@ def from_error(error: LongtailError) -> Problem:
 
 def from_validation(error: ValidationError) -> Problem:
     """422 that names each wrong field with its value."""
+    count = error.error_count()
+    if count > MAX_LISTED_ERRORS:
+        return Problem(422, f"{count} things are wrong with the body, too many to list")
     found = error.errors(include_url=False, include_context=False)
     errors = []
     for one in found[:SHOWN_ERRORS]:
@@ -110,7 +114,17 @@ def shorten(value: Any) -> Any:
         return value
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return value
-    text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    text = value if isinstance(value, str) else _beginning(value)
     # What can't be encoded (a lone surrogate) is replaced: an error must never fail to be told.
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+
+
+def _beginning(value: Any) -> str:
+    """The JSON text of a value as far as it is shown; the value may be as long as a body."""
+    text = ""
+    for part in json.JSONEncoder(default=repr).iterencode(value):
+        text += part
+        if len(text) > SHOWN_CHARACTERS:
+            break
+    return text

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from model_store.codecs import MAX_RATING
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
+MAX_FILTERS = 64
 MAX_EVENTS = 1_000
 # Clocks differ by less than this; an event from further ahead would stay the newest for long.
 MAX_AHEAD_S = 60
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-Identifiers = Annotated[list[Identifier], Field(max_length=10_000)]
+# Long lists end with their first wrong entry: to find and describe a million takes a second.
+Identifiers = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
 FilterValues = Annotated[
-    list[Annotated[str, StringConstraints(max_length=512)]], Field(min_length=1, max_length=1_000)
+    list[Annotated[str, StringConstraints(max_length=512)]],
+    Field(min_length=1, max_length=1_000, fail_fast=True),
 ]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -44,6 +54,16 @@ class Filter(Body):
         return self
 
 
+def _few(filters: Any) -> Any:
+    # The length of an object is checked after its values otherwise, which may be very many.
+    if isinstance(filters, dict) and len(filters) > MAX_FILTERS:
+        raise ValueError(f"there are {len(filters)} filters, more than {MAX_FILTERS}")
+    return filters
+
+
+Filters = Annotated[dict[str, Filter], Field(max_length=MAX_FILTERS), BeforeValidator(_few)]
+
+
 class RecommendRequest(Body):
     """One of `user_id`, `history` and `interests` is needed; everything else is optional."""
 
@@ -57,7 +77,7 @@ class RecommendRequest(Body):
     candidates: Identifiers | None = Field(
         default=None, description="Only these items may be returned; null means all."
     )
-    filters: Annotated[dict[str, Filter], Field(max_length=64)] | None = Field(
+    filters: Filters | None = Field(
         default=None, description="Rules by attribute name; all must hold."
     )
     exclude_seen: bool = Field(default=True, description="Leave out the whole history.")
@@ -93,7 +113,9 @@ class RecommendRequest(Body):
 class BatchRequest(Body):
     """Several requests answered together: one store round trip, one inference."""
 
-    requests: Annotated[list[RecommendRequest], Field(min_length=1, max_length=MAX_BATCH)]
+    requests: Annotated[
+        list[RecommendRequest], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
+    ]
 
 
 class Event(Body):
@@ -114,4 +136,4 @@ class Event(Body):
 class EventsRequest(Body):
     """Interactions as they happen; a single event object is accepted in its place."""
 
-    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS, fail_fast=True)]
