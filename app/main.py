@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.http.admin_routes import admin_router
 from app.http.documentation import documentation_router
+from app.http.hot_endpoints import hot_endpoints
 from app.http.middleware import Endpoint, Middleware, unexpected
 from app.http.openapi import TAGS, openapi_document
 from app.http.problems import (
@@ -28,7 +29,7 @@ from app.http.problems import (
     shorten,
 )
 from app.http.request_id import REQUEST_ID
-from app.http.routes import hot_endpoints, public_router
+from app.http.routes import public_router
 from app.service import Service
 from app.settings import Settings
 from model_store.errors import LongtailError

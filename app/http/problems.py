@@ -16,7 +16,7 @@ from model_store.errors import InvalidField, LongtailError, NotReady
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 200
 SHOWN_ERRORS = 20
-MAX_LISTED_ERRORS = 2_000  # pydantic makes all of them at once, at two microseconds each
+MAX_LISTED_ERRORS = 1_000  # pydantic makes all of them at once, at two microseconds each
 # Errors of the packages below that a caller is told of; any other is a fault of the service.
 STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
 

@@ -1,174 +1,27 @@
-"""The public endpoints: recommend, batch, events, similar items, health, metrics."""
+"""The public routes: recommend, batch, events, similar items, health, metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Depends, Query
-from pydantic import ValidationError
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from app.http import responses
-from app.http.body import read_body
-from app.http.middleware import SERVED_BY, Endpoint
+from app.http.json_response import JsonResponse
+from app.http.middleware import Endpoint
 from app.http.openapi import problems_of, request_body
 from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
-from app.http.request_id import REQUEST_ID
-from app.http.requests import (
-    MAX_AHEAD_S,
-    MAX_BATCH,
-    BatchRequest,
-    Event,
-    EventsRequest,
-    RecommendRequest,
-)
-from app.model.model import Model
-from app.recommend.pipeline import recommend
+from app.http.requests import BatchRequest, EventsRequest, RecommendRequest
 from app.recommend.plan import check_fields
 from app.recommend.similarity import find_similar
-from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
-from model_store import codecs
 
-# A product with more rows than this takes so long that others would notice.
-MAX_ROWS_ON_LOOP = 100_000
-# Bytes of JSON that are parsed within three milliseconds.
-MAX_PARSED_ON_LOOP = 256 * 1024
-
-
-class JsonResponse(JSONResponse):
-    """A JSON answer; leaner than the framework's, as one is made for every request.
-
-    Args:
-        document: to be encoded; bytes are JSON already.
-    """
-
-    def __init__(
-        self,
-        document: Any,
-        headers: list[tuple[bytes, bytes]] | None = None,
-        status_code: int = 200,
-    ) -> None:
-        self.status_code = status_code
-        self.background = None
-        self.body = document if isinstance(document, bytes) else orjson.dumps(document)
-        self.raw_headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(self.body)),
-            *(headers or ()),
-        ]
-
-
-def hot_endpoints(service: Service) -> dict[str, Endpoint]:
-    """The endpoints that make up nearly all traffic, by path; all of them are POST."""
-    models, store, metrics = service.models, service.store.features, service.metrics
-    runner = service.runner
-
-    async def post_recommend(request: Request) -> Response:
-        asked = RecommendRequest.model_validate_json(await read_body(request))
-        model = models.current or service.model()
-        [answer] = await recommend([asked], model, store, runner)
-        scope = request.scope
-        answer["request_id"] = scope[REQUEST_ID]
-        scope[SERVED_BY] = answer["served_by"]
-        _count(answer)
-        metrics.stages(answer["timings_ms"])
-        return JsonResponse(answer, _answer_headers(model.version, answer["timings_ms"]))
-
-    async def post_batch(request: Request) -> Response:
-        body = await read_body(request)
-        if len(body) > MAX_PARSED_ON_LOOP:
-            asked = await asyncio.to_thread(_parse_large_batch, body)
-        else:
-            asked = BatchRequest.model_validate_json(body).requests
-        model = models.current or service.model()
-        answers = await recommend(asked, model, store, runner, in_batch=True)
-        for answer in answers:
-            answer["request_id"] = request.scope[REQUEST_ID]
-            _count(answer)
-        timings = answers[0]["timings_ms"]
-        metrics.stages(timings)
-        heavy = sum(len(answer["items"]) for answer in answers) > MAX_ITEMS_ON_LOOP
-        [encoded] = await runner.run(_encode_batch, answers, model, heavy=heavy)
-        return JsonResponse(encoded, _answer_headers(model.version, timings))
-
-    async def post_events(request: Request) -> Response:
-        events = _parse_events(await read_body(request))
-        now = time.time()
-        arrived = [(event.user_id, _as_it_happened(event, now)) for event in events]
-        try:
-            n_journaled = await service.store.events.append(arrived)
-        except OSError as error:
-            raise Problem(
-                503,
-                f"the store takes no events and the journal can't be written ({error.strerror})",
-                headers={"Retry-After": "1"},
-            ) from error
-        metrics.events.labels("store").inc(len(events) - n_journaled)
-        metrics.events.labels("journal").inc(n_journaled)
-        model = models.current
-        unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
-        degraded = ["store"] if n_journaled else []
-        for what in degraded:
-            metrics.degraded.labels(what).inc()
-        return JsonResponse(
-            {"accepted": len(events), "unknown_items": unknown, "degraded": degraded}
-        )
-
-    def _count(answer: dict[str, Any]) -> None:
-        for what in answer["degraded"]:
-            metrics.degraded.labels(what.partition(":")[0]).inc()
-
-    return {
-        "/recommend": post_recommend,
-        "/recommend/batch": post_batch,
-        "/events": post_events,
-    }
-
-
-def _parse_events(body: bytes) -> list[Event]:
-    try:
-        return EventsRequest.model_validate_json(body).events
-    except ValidationError as error:
-        if any(one["type"] == "missing" and one["loc"] == ("events",) for one in error.errors()):
-            return [Event.model_validate_json(body)]
-        raise
-
-
-def _as_it_happened(event: Event, now: float) -> codecs.Event:
-    """The event with its time: the client's, unless its clock is wrong."""
-    timestamp = event.timestamp
-    if timestamp is None or timestamp > now + MAX_AHEAD_S:
-        timestamp = now
-    return codecs.Event(event.item_id, timestamp, event.rating)
-
-
-def _parse_large_batch(body: bytes) -> Sequence[RecommendRequest]:
-    """One request after another, as parsing all in one call would hold up other threads."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        document = orjson.loads(body)
-        if document.keys() == {"requests"} and 1 <= len(document["requests"]) <= MAX_BATCH:
-            return [RecommendRequest.model_validate(one) for one in document["requests"]]
-    # It is wrong somewhere, and this finds out where.
-    return BatchRequest.model_validate_json(body).requests
-
-
-def _encode_batch(answers: Sequence[dict[str, Any]], _: Model) -> list[bytes]:
-    """One after another, as encoding them all in one call would hold up other threads."""
-    return [b'{"responses":[' + b",".join(map(orjson.dumps, answers)) + b"]}"]
-
-
-def _answer_headers(version: str, timings: dict[str, float]) -> list[tuple[bytes, bytes]]:
-    timing = ", ".join([f"{stage};dur={ms:.3f}" for stage, ms in timings.items()])
-    return [(b"server-timing", timing.encode()), (b"x-model-version", version.encode())]
+# A product with more rows, and the best of its results, take longer than two milliseconds.
+MAX_ROWS_ON_LOOP = 20_000
 
 
 def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:

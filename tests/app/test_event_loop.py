@@ -14,17 +14,16 @@ from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, settings_for
 from tests.app.listening import Listening, listening
-from tests.app.watchdog import Watchdog, watched_loops
+from tests.app.loop_watch import MAX_HELD_S, Held, watched_loops
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
-LIMIT_MS = 5.0
 N_ITEMS = 40_000
 
 
 @pytest.fixture(scope="module")
 def watched(
     store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Listening, Watchdog]]:
+) -> Iterator[tuple[Listening, Held]]:
     folder = tmp_path_factory.mktemp("loop")
     catalogue = make_catalogue(n_items=N_ITEMS, history_length=50)
     bundle = make_bundle(folder / "made-1", catalogue=catalogue)
@@ -32,8 +31,8 @@ def watched(
         client.flushall()
     publish_and_activate(bundle, folder, store.url)
     settings = settings_for(store.url, folder)
-    with watched_loops() as watchdog, listening(settings, loop="asyncio") as running:
-        yield running, watchdog
+    with watched_loops() as held, listening(settings, loop="asyncio") as running:
+        yield running, held
 
 
 def ids(n: int, start: int = 1) -> list[str]:
@@ -43,16 +42,14 @@ def ids(n: int, start: int = 1) -> list[str]:
 def filled(size: int) -> bytes:
     """A body of about so many bytes, full of candidates."""
     request = {"history": ids(50), "candidates": ids(10_000, 10_000)}
-    n = size // len(json.dumps(request)) 
+    n = size // len(json.dumps(request))
     return json.dumps({"requests": [request] * n}).encode()
 
 
-POST: dict[str, tuple[str, Any]] = {
+# What the pipeline computes has tests of its own; these are about bodies, answers and events.
+RIGHT: dict[str, tuple[str, Any]] = {
     "a user": ("/recommend", {"user_id": "u1"}),
-    "ten thousand candidates": ("/recommend", {"user_id": "u1", "candidates": ids(10_000)}),
-    "ten thousand exclusions": ("/recommend", {"user_id": "u1", "exclude": ids(10_000)}),
-    "a long history": ("/recommend", {"history": ids(10_000)}),
-    "all of them": (
+    "the longest lists": (
         "/recommend",
         {
             "history": ids(10_000),
@@ -62,42 +59,35 @@ POST: dict[str, tuple[str, Any]] = {
             "fields": ["title", "genres", "year"],
         },
     ),
-    "a thousand filter values": (
-        "/recommend",
-        {
-            "user_id": "u1",
-            "filters": {
-                "genres": {"none": [f"genre {n}" for n in range(1_000)]},
-                "title": {"any": [f"Item {n}" for n in range(1_000)]},
-            },
-        },
-    ),
-    "the longest answer": (
-        "/recommend",
-        {"user_id": "u1", "k": 1_000, "explain": True, "fields": ["title", "genres", "year"]},
-    ),
-    "the largest batch": (
-        "/recommend/batch",
-        {"requests": [{"user_id": f"u{n % 12}", "k": 10} for n in range(MAX_BATCH)]},
-    ),
-    "a large batch of long answers": (
-        "/recommend/batch",
-        {"requests": [{"user_id": f"u{n % 12}", "k": 100, "fields": ["title"]} for n in range(MAX_BATCH)]},
-    ),
+    "a batch of two megabytes": ("/recommend/batch", filled(MAX_BODY_BYTES)),
     "the longest answers": (
         "/recommend/batch",
-        {"requests": [{"user_id": f"u{n % 12}", "k": 1_000} for n in range(MAX_BATCH)]},
+        {"requests": [{"user_id": f"u{n % 12}", "k": 250} for n in range(MAX_BATCH)]},
     ),
     "a thousand events": (
         "/events",
         {"events": [{"user_id": f"e{n % 100}", "item_id": f"i{n + 1}"} for n in range(MAX_EVENTS)]},
     ),
-    "a body of two megabytes": ("/recommend/batch", filled(MAX_BODY_BYTES)),
-    "a wrong body of two megabytes": ("/recommend/batch", b'{"requests": [' + b"1," * 1_000_000 + b"1]}"),
-    "two megabytes of nesting": ("/recommend", b"[" * 2_000_000),
-    "wrong in each of many places": ("/recommend", {"history": [1] * 300_000}),
 }  # fmt: skip
-GET = ["/items/i1/similar?k=1000&fields=title", "/health/ready", "/metrics", "/openapi.json", "/docs"]
+WRONG = {
+    "no objects in a batch": ("/recommend/batch", b'{"requests": [%s1]}' % (b"1," * 1_000_000)),
+    "no requests in a batch": ("/recommend/batch", b'{"requests": [%s{}]}' % (b"{}," * 600_000)),
+    "nesting": ("/recommend", b"[" * 2_000_000),
+    "no texts in a history": ("/recommend", b'{"history": [%s1]}' % (b"1," * 1_000_000)),
+    "unknown fields": ("/recommend", json.dumps(dict.fromkeys(ids(150_000), 1)).encode()),
+    "too many filters": (
+        "/recommend",
+        json.dumps({"history": [], "filters": {name: {} for name in ids(100_000)}}).encode(),
+    ),
+    "no events": ("/events", b'{"events": [%s{}]}' % (b"{}," * 600_000)),
+}  # fmt: skip
+GET = [
+    "/items/i1/similar?k=1000&fields=title",
+    "/health/ready",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+]
 
 
 def send(service: Listening, method: str, path: str, body: bytes | None = None) -> int:
@@ -109,27 +99,40 @@ def send(service: Listening, method: str, path: str, body: bytes | None = None) 
     return response.status
 
 
-def check(watched: tuple[Listening, Watchdog], method: str, path: str, body: bytes | None) -> None:
+def check(
+    watched: tuple[Listening, Held], method: str, path: str, body: bytes | None, status: int = 200
+) -> None:
     """Of a few tries the best: what else the machine does makes single ones longer."""
-    service, watchdog = watched
+    service, held = watched
     send(service, method, path, body)  # the first time some things are made
     tries = []
     for _ in range(4):
-        watchdog.take()
-        assert send(service, method, path, body) in {200, 422}
-        tries.append(watchdog.take())
-    print("MEASURED", method, path, min(tries)[0], min(tries)[1][:150])
-    assert min(tries)[0] < LIMIT_MS, min(tries)
+        held.seconds = 0.0
+        assert send(service, method, path, body) == status
+        tries.append((held.seconds, held.callback))
+    assert min(tries)[0] < MAX_HELD_S, min(tries)
+
+
+def encode(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("name", POST)
-def test_no_request_holds_the_loop(watched: tuple[Listening, Watchdog], name: str) -> None:
-    path, body = POST[name]
-    check(watched, "POST", path, body if isinstance(body, bytes) else json.dumps(body).encode())
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_request_holds_the_loop(watched: tuple[Listening, Held], name: str) -> None:
+    path, body = RIGHT[name]
+    check(watched, "POST", path, encode(body))
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("name", WRONG)
+def test_no_wrong_body_holds_the_loop(watched: tuple[Listening, Held], name: str) -> None:
+    path, body = WRONG[name]
+    assert len(body) <= MAX_BODY_BYTES
+    check(watched, "POST", path, body, 422)
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("path", GET)
-def test_no_look_holds_the_loop(watched: tuple[Listening, Watchdog], path: str) -> None:
+def test_no_look_holds_the_loop(watched: tuple[Listening, Held], path: str) -> None:
     check(watched, "GET", path, None)

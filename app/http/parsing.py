@@ -1,0 +1,76 @@
+"""Bodies as models; large ones are read off the event loop, and what is wrong with them told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import orjson
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from app.http.body import read_body
+from app.http.problems import from_validation
+from app.http.requests import MAX_BATCH, BatchRequest, Event, EventsRequest, RecommendRequest
+
+Parsed = TypeVar("Parsed")
+
+# Bytes of JSON that are parsed within two milliseconds, also where everything in them is wrong.
+MAX_PARSED_ON_LOOP = 64 * 1024
+MAX_EVENT_ERRORS = 20
+
+
+async def parse_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """What the request's body holds.
+
+    Args:
+        request: its body is read.
+        parse: one of the functions below.
+
+    Raises:
+        Problem: 413, 415 or 422, the body is no such thing.
+        ValidationError: it is none, and short.
+    """
+    body = await read_body(request)
+    if len(body) <= MAX_PARSED_ON_LOOP:
+        return parse(body)
+    return await asyncio.to_thread(_parse_large, body, parse)
+
+
+def parse_recommend(body: bytes) -> RecommendRequest:
+    """The body of `POST /recommend`."""
+    return RecommendRequest.model_validate_json(body)
+
+
+def parse_batch(body: bytes) -> Sequence[RecommendRequest]:
+    """The body of `POST /recommend/batch`."""
+    if len(body) > MAX_PARSED_ON_LOOP:
+        # One request after another, as parsing all in one call would hold up other threads.
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            document = orjson.loads(body)
+            if document.keys() == {"requests"} and 1 <= len(document["requests"]) <= MAX_BATCH:
+                return [RecommendRequest.model_validate(one) for one in document["requests"]]
+    # Where one is wrong, this finds out where.
+    return BatchRequest.model_validate_json(body).requests
+
+
+def parse_events(body: bytes) -> list[Event]:
+    """The body of `POST /events`: several events, or a single one."""
+    try:
+        return EventsRequest.model_validate_json(body).events
+    except ValidationError as error:
+        # A single event has other fields in place of this one: few errors, quickly listed.
+        if error.error_count() <= MAX_EVENT_ERRORS and any(
+            one["type"] == "missing" and one["loc"] == ("events",) for one in error.errors()
+        ):
+            return [Event.model_validate_json(body)]
+        raise
+
+
+def _parse_large(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+    try:
+        return parse(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
