@@ -66,7 +66,7 @@ def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
     catalogued = set(catalogue.item_ids)
     unseen = [item_id for item_id in rows.item_ids if item_id not in catalogued]
     if items_source is not None:
-        _complain_of_unseen(rows, unseen, table.path.name, issues)
+        _report_unseen(rows, unseen, table.path.name, issues)
     item_ids = IdMap([*catalogue.item_ids, *unseen])
     item_index, _ = item_ids.indices(rows.item_ids)
     return Dataset(
@@ -83,9 +83,7 @@ def read_dataset(interactions: Path, items: Path | None = None) -> Dataset:
     )
 
 
-def _complain_of_unseen(
-    rows: InteractionRows, unseen: list[str], file: str, issues: Issues
-) -> None:
+def _report_unseen(rows: InteractionRows, unseen: list[str], file: str, issues: Issues) -> None:
     """Report interactions with items that the catalogue lacks; they are kept."""
     numbers = {item_id: number for number, item_id in enumerate(rows.item_ids)}
     is_unseen = np.zeros(len(rows.item_ids), dtype=bool)

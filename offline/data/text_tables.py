@@ -86,7 +86,7 @@ class TextTable:
         n_separators = text.str.count_matches(self.separator, literal=True)
         is_whole = n_separators == len(self.columns) - 1
         broken = lines.filter(~is_whole).select("place", n_separators + 1)
-        self._complain_of_field_counts(broken.rows(), issues)
+        self._report_field_counts(broken.rows(), issues)
         lines = lines.filter(is_whole)
         fields = lines["text"].str.split_exact(self.separator, len(self.columns) - 1).struct
         frame = pl.DataFrame(
@@ -102,7 +102,7 @@ class TextTable:
         rows: list[list[str]] = []
         for place, row in self._quoted_rows(file, issues):
             if len(row) != len(self.columns):
-                self._complain_of_field_counts([(place, len(row))], issues)
+                self._report_field_counts([(place, len(row))], issues)
                 continue
             places.append(place)
             rows.append(row)
@@ -139,7 +139,7 @@ class TextTable:
         )
         return Batch(frame, pl.Series("place", places, dtype=pl.UInt32))
 
-    def _complain_of_field_counts(self, broken: Sequence[tuple[int, int]], issues: Issues) -> None:
+    def _report_field_counts(self, broken: Sequence[tuple[int, int]], issues: Issues) -> None:
         examples = [
             f"line {place}: {n} fields instead of {len(self.columns)}" for place, n in broken[:3]
         ]

@@ -114,9 +114,9 @@ def export_text_encoder(
     content = store_weights_in_half(graph)
     expected = encoder.encode(parity_texts, label="checking the exported encoder")
     graph_difference = _compare(graph, tokenizer, parity_texts, expected)
-    _refuse_beyond(GRAPH_TOLERANCE, graph_difference, encoder.name)
+    _check_within(GRAPH_TOLERANCE, graph_difference, encoder.name)
     file_difference = _compare(content, tokenizer, parity_texts, expected)
-    _refuse_beyond(FILE_TOLERANCE, file_difference, encoder.name)
+    _check_within(FILE_TOLERANCE, file_difference, encoder.name)
     write_atomically(folder / MODEL_FILE, content)
     write_atomically(folder / TOKENIZER_FILE, tokenizer.encode())
     return TextEncoderReport(
@@ -191,7 +191,7 @@ def _batches(n_texts: int) -> Iterator[slice]:
         start += size
 
 
-def _refuse_beyond(tolerance: float, difference: float, name: str) -> None:
+def _check_within(tolerance: float, difference: float, name: str) -> None:
     if not difference <= tolerance:  # true of NaN, too
         raise ParityError(
             f"encoder {name!r}: ONNX and torch differ by {difference:.2e}, "

@@ -1,1 +1,1 @@
-"""ID-based sequential recommenders, and the baselines that stay beside them in every table."""
+"""ID-based sequential recommenders, and the baselines of every table."""

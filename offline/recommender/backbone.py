@@ -1,7 +1,7 @@
-"""Sequence networks: item vectors in, a vector of what comes next out.
+"""Sequence networks: from item vectors to a vector that predicts the next item.
 
-A backbone knows nothing of ids, tables, losses or knowledge; a further architecture is one more
-subclass of `Backbone` in `backbones`, trained and exported by the same code.
+A backbone knows no ids, tables, losses or knowledge; a further architecture is one more subclass of
+`Backbone` in `backbones`, trained and exported by the same code.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """What comes next at each position: what is trained.
+        """Predict the next item at each position: the path that is trained.
 
-        A causal network makes it of the item there and those before it alone, so that all
-        positions are trained at once; `CausalBackbone` says that it is one.
+        A causal network computes it from the items up to that position only, so that all
+        positions are trained at once; its class is a `CausalBackbone`.
 
         Args:
             items: float32 [B, L, D], oldest → newest, padding on the right.
@@ -32,12 +32,11 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """What comes next after the last item, float32 [B, D]: the user's vector.
+        """Predict the item after the last one, float32 [B, D]: the user's vector.
 
-        Here padding is on the left, so that the last item is in the last place. This is what is
-        exported and served, so an architecture may compute it in its own, cheaper way; L is at
-        most the configured max_length. The export is refused where it differs from
-        `last_as_trained`.
+        Here padding is on the left, so that the last item is at the last position. This path is
+        exported and served, so an architecture may compute it in a cheaper way of its own; L is at
+        most the configured max_length. The export fails where it differs from `last_as_trained`.
         """
 
     @abstractmethod
@@ -46,7 +45,7 @@ class Backbone(nn.Module, ABC):
 
 
 class CausalBackbone(Backbone):
-    """A network whose vector at a position depends on nothing that comes later."""
+    """A network whose vector at a position doesn't depend on later items."""
 
     def last_as_trained(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.last_as_trained`: `forward` at the last item."""

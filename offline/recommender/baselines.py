@@ -1,4 +1,4 @@
-"""Popularity and last-item Markov counts: what every model has to beat, in every table."""
+"""Popularity and last-item Markov counts: the baselines of every table."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Popularity:
 
 
 class Markov:
-    """What most often came directly after the last item; popularity breaks ties."""
+    """Items that most often came directly after the last item; popularity breaks ties."""
 
     name: ClassVar[str] = "markov"
 

@@ -1,4 +1,4 @@
-"""What may be chosen about a recommender and its training, with the ranges that make sense.
+"""Settings of a recommender and its training, with their valid ranges.
 
 Read by recipes, so nothing heavy is imported here.
 """
@@ -15,15 +15,18 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class SequenceConfig(BaseModel):
-    """What may be chosen whatever the architecture."""
+    """Settings of every architecture."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedding_size: int = Field(64, ge=4, le=1024, description="D, size of an item_table row")
     members: int = Field(
-        1, ge=1, le=16, description="networks side by side, each on its part of D; scores are means"
+        1,
+        ge=1,
+        le=16,
+        description="networks trained together, each on its part of D; scores are means",
     )
-    max_length: int = Field(100, ge=1, le=4096, description="history items that are looked at")
+    max_length: int = Field(100, ge=1, le=4096, description="last history items that are read")
     dropout: float = Field(
         0.3,
         ge=0.0,
@@ -40,7 +43,7 @@ class SequenceConfig(BaseModel):
     )
     id_std: float = Field(0.02, gt=0.0, le=10.0, description="of initial ids, whatever they are")
     ids_anchored: bool = Field(
-        False, description="weight decay pulls ids back to where they started, not to nothing"
+        False, description="weight decay pulls ids back to where they started, not to zero"
     )
     knowledge_beside_ids: bool = Field(
         True, description="give [id ; knowledge] to the network; False: ids alone"
@@ -60,7 +63,7 @@ class SequenceConfig(BaseModel):
         return self
 
     def of_member(self) -> Self:
-        """What one member is: the same on its own, of its own size."""
+        """The configuration of one member, of its own size."""
         alone = {"embedding_size": self.member_size, "members": 1}
         return type(self).model_validate(self.model_dump() | alone)
 
@@ -88,7 +91,7 @@ class AttentionConfig(SequenceConfig):
 class TransformerConfig(AttentionConfig):
     """Attention layers with a feed-forward in each."""
 
-    heads_of_even_size: ClassVar[bool] = True  # rotations by position turn pairs of numbers
+    heads_of_even_size: ClassVar[bool] = True  # rotations by position act on pairs of numbers
 
     feedforward_factor: int = Field(1, ge=1, le=8, description="hidden size over D")
 
@@ -168,7 +171,7 @@ RecommenderConfig = Annotated[
         ),
     ),
 ]
-"""One architecture's choices; `backbone` names it, "sasrec" where it is left out."""
+"""The settings of one architecture; `backbone` names it, by default "sasrec"."""
 
 
 class TrainingConfig(BaseModel):
@@ -192,7 +195,7 @@ class TrainingConfig(BaseModel):
     )
     warm_up_steps: int = Field(100, ge=0, le=1_000_000)
     decay: Literal["none", "cosine"] = Field(
-        "none", description="of the learning rate, down to nothing over the epochs of a phase"
+        "none", description="of the learning rate, down to 0 over the epochs of a phase"
     )
     loss: Literal["softmax", "gbce", "bce"] = Field(
         "softmax", description="bce, with one negative a position, is a baseline"
@@ -212,7 +215,7 @@ class TrainingConfig(BaseModel):
         0.75, ge=0.0, le=1.0, description="t of gBCE: 0 is bce, 1 makes scores probabilities"
     )
     contrast_weight: float = Field(
-        0.0, ge=0.0, le=100.0, description="of CL4SRec's loss beside the other; causal networks"
+        0.0, ge=0.0, le=100.0, description="of CL4SRec's loss next to the other; causal networks"
     )
     contrast_temperature: float = Field(0.2, gt=0.0, le=10.0)
     id_training: IdTraining = Field(

@@ -1,4 +1,4 @@
-"""CL4SRec: two views of one history are to be more alike than those of different people."""
+"""CL4SRec: two views of one history should be more similar than those of different people."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _KEPT_SHARE, _MASKED_SHARE, _REORDERED_SHARE = 0.6, 0.3, 0.6
 
 
 def crop(history: Items, rng: np.random.Generator) -> Items:
-    """Some stretch of it."""
+    """A random stretch of it."""
     start, end = _stretch(len(history), _KEPT_SHARE, rng)
     return history[start:end]
 
 
 def mask(history: Items, rng: np.random.Generator) -> Items:
-    """Some items replaced by 0, whose vector is zeros."""
+    """A copy with some items replaced by 0, whose vector is zeros."""
     masked = history.copy()
     masked[rng.permutation(len(history))[: int(len(history) * _MASKED_SHARE)]] = 0
     return masked
 
 
 def reorder(history: Items, rng: np.random.Generator) -> Items:
-    """Some stretch of it shuffled."""
+    """A copy with a random stretch shuffled."""
     start, end = _stretch(len(history), _REORDERED_SHARE, rng)
     reordered = history.copy()
     reordered[start:end] = rng.permutation(history[start:end])
@@ -45,12 +45,12 @@ VIEWS: tuple[View, ...] = (crop, mask, reorder)
 
 
 class Contrast:
-    """Another objective with CL4SRec's beside it (Xie et al., 2022, equation 8).
+    """Another objective plus CL4SRec's (Xie et al., 2022, equation 8).
 
     Args:
         objective: the main one.
         weight: of the contrast.
-        temperature: what cosines are divided by.
+        temperature: divisor of the cosines.
     """
 
     def __init__(self, objective: Objective, weight: float, temperature: float) -> None:
@@ -59,7 +59,7 @@ class Contrast:
     def loss(
         self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
     ) -> Tensor:
-        """The main loss plus the weighted one of telling people apart."""
+        """The main loss plus the weighted contrastive one."""
         histories = [window[:-1] for window in windows]
         first, second = self._views(network, histories, rng)
         contrast = likeness_loss(first, second, self.temperature)
@@ -89,7 +89,7 @@ def likeness_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
     Args:
         first, second: views of the same B histories, float32 [B, D].
-        temperature: what cosines are divided by.
+        temperature: divisor of the cosines.
     """
     views = F.normalize(torch.cat([first, second]), dim=1)
     scores = views @ views.T / temperature

@@ -1,4 +1,4 @@
-"""How well user vectors tell their targets from the other items."""
+"""The training's loss: user vectors against their targets and the other items."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ Indices = npt.NDArray[np.int64]
 class Criterion:
     """The training's loss, over the items that have a training interaction.
 
-    The others take no part: to push them down as negatives would teach the network that what is
-    new is bad.
+    The others take no part: as negatives they would teach the network that new items are bad.
 
     Args:
         counts: training interactions of each item, int64 [N+1].
@@ -61,7 +60,7 @@ class Criterion:
         if self.config.loss == "gbce":
             return self._generalised(users, table, targets, rng)
         if self._sampler is None:
-            # The only loss that reads every row: without those that take no part.
+            # The only loss that reads every row: leave out those that take no part.
             trained, class_of = self._on(table.device)
             classes = class_of[as_tensor(targets, table)]
             smoothing = self.config.label_smoothing

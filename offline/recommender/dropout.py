@@ -1,4 +1,4 @@
-"""Dropout that a CPU can afford."""
+"""Dropout that is cheap on a CPU."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ByteDropout(nn.Module):
     """Dropout from one random byte per element.
 
     torch's own draws a float for each, in one thread: a third of an epoch's time on a CPU. Here
-    the rate is rounded to a multiple of 1/256, and what stays is scaled by the rounded rate, so
+    the rate is rounded to a multiple of 1/256, and kept elements are scaled by the rounded rate, so
     the expectation is exact.
 
     Args:
-        rate: chance of an element to become 0.
+        rate: probability that an element becomes 0.
     """
 
     def __init__(self, rate: float) -> None:
@@ -30,13 +30,13 @@ class ByteDropout(nn.Module):
         return states * self._kept(states)
 
     def added(self, states: Tensor, new: Tensor) -> Tensor:
-        """`states` plus what is kept of `new`, in one pass over both."""
+        """`states` plus the kept elements of `new`, in one pass over both."""
         if not self.training or not self.dropped_levels:
             return states + new
         return torch.addcmul(states, new, self._kept(new))
 
     def _kept(self, states: Tensor) -> Tensor:
-        """What each element is multiplied by."""
+        """The factor of each element."""
         words = torch.empty((states.numel() + 7) // 8, dtype=torch.int64, device=states.device)
         levels = words.random_(-(2**63), None).view(torch.uint8)[: states.numel()]
         kept = (levels >= self.dropped_levels).to(states.dtype)

@@ -1,7 +1,7 @@
-"""Several networks as one: trained side by side, each on its own part of an item's vector.
+"""Several networks as one: trained together, each on its own part of an item's vector.
 
-A good part of what a network gets wrong is chance, above all where users are few, and the mean of
-several gets less wrong. As parts of one vector they are one table, one graph and one request.
+The errors of a network vary between trainings, above all where users are few, and the mean of
+several varies less. As parts of one vector they are one table, one graph and one request.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from offline.recommender.objective import Objective
 
 
 class EnsembleItems(nn.Module):
-    """The members' item tables side by side.
+    """The members' item tables in one.
 
     Args:
-        members: of M networks, each making a table [N+1, D / M].
+        members: item encoders of M networks, each with a table [N+1, D / M].
     """
 
     def __init__(self, members: Sequence[ItemEncoder]) -> None:
@@ -45,7 +45,7 @@ class Ensemble(Backbone):
     """Several backbones, each reading its own part of the item vectors.
 
     A user's vector holds the members' vectors divided by M, so that a score is the mean of the
-    members' scores: the chances they give, averaged geometrically.
+    members' scores: the geometric mean of their probabilities.
 
     Args:
         members: M backbones over vectors of D / M.
@@ -82,7 +82,7 @@ class EachMember:
     """Another objective for each member by itself.
 
     A loss of the averaged scores would let the members share the work instead of repeating it, and
-    what is averaged would no longer be independent.
+    they would no longer be independent.
 
     Args:
         objective: of one network.
@@ -96,7 +96,7 @@ class EachMember:
     ) -> Tensor:
         """Mean of the members' losses.
 
-        A factor on the loss hardly matters: AdamW's steps are of one length whatever it is.
+        A factor on the loss hardly matters: AdamW's steps don't depend on it.
         """
         members = members_of(network)
         losses = [self.objective.loss(member, windows, rng) for member in members]

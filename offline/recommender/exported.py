@@ -1,4 +1,4 @@
-"""An exported network as the service runs it, and its serving path checked against the trained."""
+"""An exported network in onnxruntime, and the check of its serving path against the trained one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ExportedNetwork:
 
 
 def check_serving_path(backbone: Backbone, item_table: Vectors, histories: Histories) -> None:
-    """Compare the path that serves, `last`, with the one that was trained.
+    """Compare the serving path, `last`, with the trained one.
 
     Args:
         backbone: in evaluation mode, on the CPU.
@@ -60,7 +60,7 @@ def check_serving_path(backbone: Backbone, item_table: Vectors, histories: Histo
     with torch.inference_mode():
         trained = backbone.last_as_trained(F.embedding(right, table), right != 0)
         served = backbone.last(F.embedding(left, table), left != 0)
-        # Some rows at a time: of a million items each has a million scores.
+        # Some rows at a time: with a million items each has a million scores.
         apart = torch.split(trained - served, _BATCH_ROWS)
         difference = float(np.max([(rows @ table.T).abs().max() for rows in apart]))
     if not difference <= PARITY_TOLERANCE:  # true of NaN, too

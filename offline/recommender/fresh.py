@@ -1,4 +1,4 @@
-"""Rows of the item table for items that nobody has interacted with yet.
+"""Rows of the item table for items without interactions.
 
 A ridge regression from [knowledge_vector, 1] to the trained rows, in closed form. The service
 appends a fresh item's row with one matrix product; no retraining, no re-export.
@@ -22,8 +22,8 @@ _Rows = npt.NDArray[np.intp]
 class FreshRegression:
     """Finds the projection whose penalty predicts held-out trained rows best.
 
-    What depends on the knowledge alone is reckoned once, so that a table can be fitted after every
-    epoch. Rows are read a fold at a time: no more than a fifth of them is ever copied.
+    Parts that depend on the knowledge alone are computed once, so that a table can be fitted after
+    every epoch. Rows are read a fold at a time: no more than a fifth of them is ever copied.
 
     Args:
         knowledge: float32 [N+1, K], or None.
@@ -98,7 +98,7 @@ def fill_fresh_rows(
 class _Ridge:
     """Ridge regression from fixed inputs, for many targets and penalties.
 
-    It sees rows through sums alone, which of parts add up.
+    It needs sums over rows only, and sums of parts add up.
 
     Args:
         squares: float64 [K+1, K+1], the sum over rows of [x, 1]'s outer products with itself.

@@ -23,9 +23,9 @@ class ItemEncoder(nn.Module):
         id_vectors: initial id embeddings of unit variance float32 [N+1, D], or None for random;
             rows of zeros are random ones.
         id_std: standard deviation of the initial id embeddings.
-        anchored: train what ids differ from their start by, so that weight decay pulls them back
-            there (L2-SP: Li, Grandvalet and Davoine, 2018) and not to nothing: what a rare item's
-            text says is then not forgotten for want of interactions.
+        anchored: train the difference of ids from their start, so that weight decay pulls them back
+            there (L2-SP: Li, Grandvalet and Davoine, 2018) and not to zero: the information of a
+            rare item's text is then not lost for lack of interactions.
     """
 
     knowledge: Tensor | None
@@ -47,14 +47,14 @@ class ItemEncoder(nn.Module):
             start[known] = torch.from_numpy(id_vectors)[known]
         start *= id_std
         self.ids = nn.Parameter(torch.zeros_like(start) if anchored else start)
-        # Made of the seed and the texts, as the parameters are, so no checkpoint needs it.
+        # Computed from seed and texts, as the parameters are, so no checkpoint needs it.
         self.register_buffer("anchor", start if anchored else None, persistent=False)
         if knowledge is None:
             self.register_buffer("knowledge", None)
             return
         self.register_buffer("knowledge", torch.from_numpy(knowledge), persistent=False)
         # The two halves of one projection of [id ; knowledge]. It starts as the identity on ids and
-        # as nothing on knowledge, so that training begins where the ID-only network begins.
+        # as zero on knowledge, so that training begins where the ID-only network begins.
         self.from_ids = nn.Linear(size, size)
         self.from_knowledge = nn.Linear(knowledge.shape[1], size, bias=False)
         nn.init.eye_(self.from_ids.weight)

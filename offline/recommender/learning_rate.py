@@ -1,4 +1,4 @@
-"""How the learning rate rises and falls."""
+"""The learning rate: warm-up and decay."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from offline.recommender.config import TrainingConfig
 
 
 def learning_rate_at(epoch: int, step: int, n_steps: int, *, config: TrainingConfig) -> float:
-    """Learning rate of a step: a linear warm-up, and the decay that is configured.
+    """Learning rate of a step: a linear warm-up, and the configured decay.
 
-    The decay is over the configured epochs, even where fewer are run: a training on everything,
-    for as many epochs as proved best, goes the way of the one that was chosen.
+    The decay is over the configured epochs, even where fewer are run: a refit, for as many epochs
+    as proved best, repeats the learning rates of the chosen training.
 
     Args:
         epoch: of the phase, from 0.

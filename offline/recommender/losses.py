@@ -1,7 +1,7 @@
 """Losses over the catalogue, or a sample of it.
 
-The softmax losses make their gradients on the way forward, chunk by chunk: on a CPU that is half
-the time of what autograd makes of the same formula, and [P, C] logits are never in memory.
+The softmax losses compute their gradients in the forward pass, chunk by chunk: on a CPU that takes
+half the time of autograd on the same formula, and [P, C] logits are never in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CHUNK_ROWS = 512  # of logits made at a time
+_CHUNK_ROWS = 512  # of logits at a time
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
@@ -36,10 +36,10 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             if label_smoothing:
                 loss -= on_others * logits.sum()
             peak = logits.amax(dim=1, keepdim=True)
-            chances = logits.sub_(peak).exp_()
-            total = chances.sum(dim=1, keepdim=True)
+            probabilities = logits.sub_(peak).exp_()
+            total = probabilities.sum(dim=1, keepdim=True)
             loss += (total.log() + peak).sum()
-            errors = chances.div_(total).sub_(on_others)
+            errors = probabilities.div_(total).sub_(on_others)
             errors.scatter_add_(1, wanted, -on_target * torch.ones_like(total))
             torch.mm(errors, table, out=users_gradient[rows])
             table_gradient.addmm_(errors.T, chunk)
@@ -81,11 +81,11 @@ class _SampledCrossEntropy(torch.autograd.Function):
             drawn = (itself[rows] >= 0).nonzero().squeeze(1)
             logits[drawn, itself[rows][drawn]] = -torch.inf
             peak = torch.maximum(logits.amax(dim=1, keepdim=True), own[rows])
-            chances = logits.sub_(peak).exp_()
+            probabilities = logits.sub_(peak).exp_()
             own_generator = (own[rows] - peak).exp_()
-            total = chances.sum(dim=1, keepdim=True).add_(own_generator)
+            total = probabilities.sum(dim=1, keepdim=True).add_(own_generator)
             loss += (total.log() + peak - own[rows]).sum()
-            errors = chances.div_(total)
+            errors = probabilities.div_(total)
             own_errors[rows] = own_generator / total - 1.0
             torch.mm(errors, others, out=users_gradient[rows])
             others_gradient.addmm_(errors.T, chunk)
@@ -123,7 +123,7 @@ def sampled_cross_entropy(
 ) -> Tensor:
     """Mean cross-entropy over the target and negatives drawn once for the whole batch.
 
-    A negative's logit is lowered by the log of its chance to be drawn (the logQ
+    A negative's logit is lowered by the log of its probability of being drawn (the logQ
     correction), so the sum over the sample estimates the sum over the catalogue; a negative that
     is the target itself is left out of that row.
 
@@ -132,7 +132,7 @@ def sampled_cross_entropy(
         table: float32 [C, D].
         targets: int64 [P], rows of `table`.
         negatives: int64 [S], different rows of `table`.
-        log_expected: float32 [S], log of the chance of each negative to be drawn.
+        log_expected: float32 [S], log of each negative's probability of being drawn.
     """
     loss: Tensor = _SampledCrossEntropy.apply(users, table, targets, negatives, log_expected)  # type: ignore[no-untyped-call]
     return loss

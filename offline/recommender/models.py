@@ -1,4 +1,4 @@
-"""The recommenders that can be built: new from a configuration, or as one was saved."""
+"""Creates recommenders from a configuration, or loads saved ones."""
 
 from __future__ import annotations
 

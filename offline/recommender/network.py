@@ -11,13 +11,13 @@ from offline.recommender.config import Precision
 
 
 class SequenceNetwork(nn.Module):
-    """What is trained: the item table reads the history and, tied, is what is scored against.
+    """The trained module: one item table encodes the history and, tied, scores the items.
 
     Args:
-        items: makes the table, float32 [N+1, D].
-        backbone: reads it.
-        precision: of the backbone's arithmetic in training. What comes out of it is float32 with
-            either, and so are weights and gradients.
+        items: computes the table, float32 [N+1, D].
+        backbone: reads its rows.
+        precision: of the backbone's arithmetic in training. Its output, weights and gradients are
+            float32 with either.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class SequenceNetwork(nn.Module):
         self.precision = precision
 
     def forward(self, history: Tensor, table: Tensor) -> Tensor:
-        """What comes next at every position.
+        """Predict the next item at every position.
 
         Args:
             history: int64 [B, L], 0 = padding on the right.
@@ -58,7 +58,7 @@ class SequenceNetwork(nn.Module):
 
 
 class ServingNetwork(nn.Module):
-    """What is exported: histories and an item table in, scores and user vectors out.
+    """The exported module: from histories and an item table to scores and user vectors.
 
     The table is an input, so that one copy is shared by every request and fresh items are rows
     appended to it.

@@ -1,4 +1,4 @@
-"""What a network is trained to do with a batch of windows; another task is another objective."""
+"""Training objectives over batches of windows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class NextItem:
 class HiddenItem:
     """Predict items that are hidden from the network (the Cloze task of BERT4Rec, section 3.6).
 
-    Of some sequences the last item alone is hidden, which is what is asked when serving.
+    In some sequences the last item alone is hidden, as in serving.
     """
 
     def __init__(self, criterion: Criterion, config: Bert4recConfig) -> None:
@@ -74,7 +74,7 @@ class HiddenItem:
         return self.criterion.loss(_at(users, hidden), table, block[hidden], rng)
 
     def choose(self, block: npt.NDArray[np.int64], rng: np.random.Generator) -> Mask:
-        """Which items of a block [B, L], padded on the right, to hide; one a row at least."""
+        """The items to hide of a block [B, L], padded on the right: at least one in each row."""
         steps = np.arange(block.shape[1])
         last = steps == (block > 0).sum(axis=1, keepdims=True) - 1
         hidden: Mask = (rng.random(block.shape) < self.config.hidden_share) & (block > 0)

@@ -1,4 +1,4 @@
-"""What of a network is trained, and when (Rethinking PLM, section 4.1)."""
+"""Phases of a training: the trained part of the network (Rethinking PLM, section 4.1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def phases_of(config: TrainingConfig, epochs: Sequence[int] | None = None) -> tu
 
     Args:
         config: how to train; its `epochs` are those of each phase.
-        epochs: of the phases, instead; those that are missing are none.
+        epochs: of each phase, instead; missing phases have none.
     """
     names = _PHASES[config.id_training]
     given = [config.epochs] * len(names) if epochs is None else [*epochs, 0]
@@ -37,7 +37,7 @@ def choose_trained(network: nn.Module, phase: str) -> None:
     """Let a phase's parameters have gradients, and no others.
 
     Args:
-        network: whose parameters they are.
+        network: owner of the parameters.
         phase: all; frozen, all but the id embeddings; ids, these alone. A projection of
             [id ; knowledge] goes with the network, not with the ids.
     """

@@ -40,19 +40,19 @@ class TrainingData:
 
     @classmethod
     def of_split(cls, split: Split, n_items: int, knowledge: Vectors | None = None) -> Self:
-        """The training part, to be chosen on the validation part; the test part stays out."""
+        """The training part, with validation cases for choices; the test part is left out."""
         users = range(len(split.train_offsets) - 1)
         sequences = [split.train_history(user) for user in users]
         return cls(sequences, n_items, split.validation, knowledge)
 
     @classmethod
     def of_everything(cls, interactions: Interactions, knowledge: Vectors | None = None) -> Self:
-        """All interactions, held-out ones too, for a refit after the choices are made."""
+        """All interactions, held-out ones too, for a refit after all choices."""
         sequences = [interactions.history(user) for user in range(interactions.n_users)]
         return cls(sequences, interactions.n_items, None, knowledge)
 
     def of_share(self, share: float, seed: int) -> Self:
-        """With the sequences of some users alone; the validation cases are all there.
+        """The same with the sequences of some users only, and all validation cases.
 
         Args:
             share: of the users, rounded up. With one seed those of a smaller share are among
@@ -114,11 +114,11 @@ class Baseline(Protocol):
 
 
 class Recommender(Baseline, Protocol):
-    """A model that can be served: all that build, benchmark and export know of it.
+    """A model that can be served, as build, benchmark and export see it.
 
     Attributes:
-        kind: of bundle that it is exported to.
-        record: how fitting went.
+        kind: of the bundle that it is exported to.
+        record: of the training.
     """
 
     kind: ClassVar[str]
@@ -131,13 +131,13 @@ class Recommender(Baseline, Protocol):
 
     @property
     def max_length(self) -> int:
-        """History items that are looked at: the last ones."""
+        """Number of last history items that are read."""
         ...
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
-        """A new model fitted to `data` as long as proved best when this one was.
+        """A new model fitted to `data` for as many epochs as proved best for this one.
 
-        `data` is everything, held-out interactions included; its `validation` is not looked at.
+        `data` is everything, held-out interactions included; its `validation` is not used.
         """
         ...
 

@@ -51,8 +51,10 @@ _CHECKPOINT = "training.safetensors"
 _WEIGHTS = "weights.safetensors"
 _CONFIG = "config.json"
 _CONFIGS: TypeAdapter[RecommenderConfig] = TypeAdapter(RecommenderConfig)
-_IDS, _NETWORK = 0, 1  # parts of a model, each started by chance of its own
-_SCORED_ROWS = 64  # histories that are read at a time: what they are made into stays in the cache
+_IDS, _NETWORK = 0, 1  # parts of a model, each initialised from a random stream of its own
+_SCORED_ROWS = (
+    64  # histories that are read at a time, so that intermediate results stay in the cache
+)
 
 
 class SequenceRecommender:
@@ -64,7 +66,7 @@ class SequenceRecommender:
         backbone: the network without its items, in evaluation mode, on the CPU.
         item_table: float32 [N+1, D]; row 0 zeros, rows of untrained items projected.
         fresh_projection: float32 [K+1, D].
-        record: how training went.
+        record: of the training.
     """
 
     kind: ClassVar[str] = "sequential"
@@ -145,11 +147,11 @@ class SequenceRecommender:
         )
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
-        """A new model trained on `data` for as many epochs as the choice on validation took.
+        """A new model trained on `data` for as many epochs as validation chose for this one.
 
-        Each phase gets those that the chosen weights went through, so that one which only made
-        them worse is left out. `data` is everything, held-out interactions included; its
-        `validation` is not looked at.
+        Each phase gets the epochs of the chosen weights, so that a phase which only made them
+        worse is left out. `data` is everything, held-out interactions included; its `validation`
+        is not used.
         """
         phases = phases_of(self.training, self.record.kept_epochs() or [1])
         everything = replace(data, validation=None)
@@ -169,7 +171,7 @@ class SequenceRecommender:
         return vectors
 
     def _read(self, histories: Histories) -> tuple[Tensor, Tensor]:
-        """User vectors [B, D] and the item table, where the backbone is."""
+        """User vectors [B, D] and the item table, on the backbone's device."""
         self.backbone.eval()
         device = next(self.backbone.parameters()).device
         table = torch.from_numpy(self.item_table).to(device)
@@ -274,7 +276,7 @@ class SequenceRecommender:
     def _adopt(
         self, network: SequenceNetwork, data: TrainingData, regression: FreshRegression
     ) -> None:
-        """Take over a network's weights, its items folded into one table."""
+        """Use a network's weights, with its items folded into one table."""
         self.backbone = network.backbone.eval()
         with torch.inference_mode():
             table = network.items().cpu().numpy()

@@ -1,8 +1,8 @@
-"""Knowledge vectors brought to the model's size.
+"""Projects knowledge vectors to the model's size.
 
-Raw text vectors point nearly all one way (mean cosine above 0.8), so each of these ways centres
-them first. Rows of zeros (padding, items without knowledge) stay zeros; all other rows together
-have unit variance, so that vectors of every kind start as large as random ones.
+Raw text vectors nearly all point in one direction (mean cosine above 0.8), so each projection
+centres them first. Rows of zeros (padding, items without knowledge) stay zeros; all other rows
+together have unit variance, so that vectors of every kind start as large as random ones.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def whiten(vectors: Vectors, size: int) -> Vectors:
     white = np.zeros((len(vectors), size), dtype=np.float32)
     axes = _Axes.of(vectors, size)
     if axes is not None:
-        white[axes.rows, : len(axes.spread)] = axes.places * np.sqrt(len(axes.rows))
+        white[axes.rows, : len(axes.scales)] = axes.coordinates * np.sqrt(len(axes.rows))
     return white
 
 
@@ -59,12 +59,12 @@ def keep_axes(vectors: Vectors, size: int) -> Vectors:
     kept = np.zeros((len(vectors), size), dtype=np.float32)
     axes = _Axes.of(vectors, size)
     if axes is not None:
-        kept[axes.rows, : len(axes.spread)] = _rescaled(axes.places * axes.spread, size)
+        kept[axes.rows, : len(axes.scales)] = _rescaled(axes.coordinates * axes.scales, size)
     return kept
 
 
 def centre(vectors: Vectors, size: int) -> Vectors:
-    """Centred and else as they are, with zeros behind them up to `size`.
+    """Centred and otherwise unchanged, padded with zeros up to `size`.
 
     Args:
         vectors: float32 [N+1, K].
@@ -91,14 +91,14 @@ def centre(vectors: Vectors, size: int) -> Vectors:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where known rows lie along their main axes: singular vectors and values.
+    """Known rows along their main axes: singular vectors and values.
 
-    rows: int64 [R]. places: float64 [R, A], each column of length 1. spread: float64 [A].
+    rows: int64 [R]. coordinates: float64 [R, A], each column of length 1. scales: float64 [A].
     """
 
     rows: npt.NDArray[np.int64]
-    places: _Float64
-    spread: _Float64
+    coordinates: _Float64
+    scales: _Float64
 
     @classmethod
     def of(cls, vectors: Vectors, size: int) -> _Axes | None:
@@ -106,11 +106,11 @@ class _Axes:
         rows = np.flatnonzero(vectors.any(axis=1))
         if len(rows) < 2:
             return None
-        left, spread, _ = np.linalg.svd(_deviations(vectors, rows), full_matrices=False)
-        kept = min(size, int((spread > spread[0] * 1e-6).sum()))
-        # An axis may point either way; its farthest row is taken to be on the positive side.
+        left, scales, _ = np.linalg.svd(_deviations(vectors, rows), full_matrices=False)
+        kept = min(size, int((scales > scales[0] * 1e-6).sum()))
+        # The sign of an axis is arbitrary; its farthest row is put on the positive side.
         signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
-        return cls(rows, (left * signs)[:, :kept], spread[:kept])
+        return cls(rows, (left * signs)[:, :kept], scales[:kept])
 
 
 def _deviations(vectors: Vectors, rows: npt.NDArray[np.int64]) -> _Float64:
@@ -120,6 +120,6 @@ def _deviations(vectors: Vectors, rows: npt.NDArray[np.int64]) -> _Float64:
 
 
 def _rescaled(centred: _Float64, size: int) -> _Float64:
-    """Centred vectors by one factor, so that with zeros up to `size` their variance is 1."""
+    """Centred vectors times one factor, so that with zeros up to `size` their variance is 1."""
     variance = float(np.square(centred).sum()) / (len(centred) * size)
     return centred / np.sqrt(variance) if variance > 0 else centred

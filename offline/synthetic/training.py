@@ -161,9 +161,9 @@ class _Training:
         cumulated = weights.cumsum(dtype=np.float64)
         drawn = cumulated.searchsorted(rng.random(_NEGATIVES) * cumulated[-1], side="right")
         drawn = drawn.clip(1, self.world.n_items)
-        chances = np.maximum(weights[drawn], 1.0) / cumulated[-1]
+        probabilities = np.maximum(weights[drawn], 1.0) / cumulated[-1]
         items, first, times = np.unique(drawn, return_index=True, return_counts=True)
-        return items.astype(np.int64), np.log(_NEGATIVES * chances[first] / times).astype(
+        return items.astype(np.int64), np.log(_NEGATIVES * probabilities[first] / times).astype(
             np.float32
         )
 

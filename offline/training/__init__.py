@@ -1,7 +1,7 @@
 """Training in epochs, the same for recommenders and for text encoders tuned on behaviour.
 
 trainer.py       epochs, early stopping, checkpoints that resume exactly
-record.py        how a training went
+record.py        the record of a training
 checkpoint.py    its state in one file
 optimizer.py     AdamW
 batches.py       rows of nearly one length together

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-_FIRST_STEPS = 9  # weigh in with more than their share, until there are enough to average over
+_FIRST_STEPS = 9  # count more than their share, until there are enough to average over
 
 
 class WeightAverage:
     """An exponential moving average of a module's parameters.
 
-    A single step's weights are off by what its batch happened to be. Their average over about an
-    epoch is not, and is served at no cost: it is one set of weights, of the same shape.
+    The weights after a single step depend on its batch. Their average over about an epoch does so
+    less, and costs nothing to serve: it is one set of weights of the same shape.
 
     Args:
         module: whose parameters are averaged, from where they are now.
@@ -27,7 +27,7 @@ class WeightAverage:
         self.n_steps = 0
 
     def update(self, horizon: float) -> None:
-        """Take in the parameters after one more step.
+        """Add the parameters after one more step.
 
         Args:
             horizon: steps that the average looks back over, 1 or more.
@@ -39,7 +39,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The average in the module's place within; its own parameters after."""
+        """Within the context the module holds the average; its own parameters after it."""
         self._exchange()
         try:
             yield
@@ -58,7 +58,7 @@ class WeightAverage:
         return dict(self._average)
 
     def restore(self, tensors: dict[str, Tensor], n_steps: int) -> None:
-        """Go on from what a checkpoint holds."""
+        """Restore the average from a checkpoint."""
         for name, average in self._average.items():
             average.copy_(tensors[name])
         self.n_steps = n_steps

@@ -10,7 +10,7 @@ def new_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, 2019) over the parameters that have gradients now.
 
-    Weight decay is for matrices alone: biases and norms have nothing to unlearn.
+    Weight decay applies to matrices only, not to biases and norms.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [

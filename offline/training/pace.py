@@ -1,4 +1,4 @@
-"""How long an epoch of a training will take, measured on some of its steps."""
+"""Estimates the time of an epoch, measured on some of its steps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from offline.training.seeds import seeded
 from offline.training.trainer import Plan, Task
 
 _BUDGET_S = 1.5
-_FIRST_STEPS = 2  # not counted: memory is taken, kernels are chosen
+_FIRST_STEPS = 2  # not counted: memory is allocated, kernels are chosen
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What was measured.
+    """A measured pace.
 
     Attributes:
         epoch_s: seconds that an epoch's steps take; validation not counted.
-        n_measured: steps that this was measured on.
+        n_measured: number of measured steps.
     """
 
     epoch_s: float
@@ -30,12 +30,12 @@ class Pace:
 
 
 def measure_pace(task: Task[Any], plan: Plan, budget_s: float = _BUDGET_S) -> Pace:
-    """Train for some steps, at a learning rate of 0, and see how long they take.
+    """Train for some steps at a learning rate of 0, and time them.
 
     Args:
-        task: what is to be trained; its weights stay as they are.
-        plan: how.
-        budget_s: stop after about so many seconds.
+        task: the task; its weights stay as they are.
+        plan: of the training.
+        budget_s: stop after about this many seconds.
     """
     rng = np.random.default_rng(plan.seed)
     task.begin(plan.phases[0].name)

@@ -1,4 +1,4 @@
-"""How a training went, epoch by epoch, and which epoch's weights were kept."""
+"""The record of a training: its epochs, and the one whose weights were kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Epoch:
         ndcg: validation NDCG@10, None where nothing is held out.
         train_s: seconds of training.
         validation_s: seconds of validation.
-        phase: what was trained.
+        phase: the phase it belongs to.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Epoch:
 
 @dataclass
 class TrainingRecord:
-    """How a training went.
+    """The record of a training.
 
     Attributes:
         epochs: those that were run, in order, of all phases.
@@ -66,11 +66,11 @@ class TrainingRecord:
 
     @property
     def seconds(self) -> float:
-        """What all epochs took, validation included, in however many runs."""
+        """Seconds of all epochs, validation included, over all runs."""
         return sum(epoch.train_s + epoch.validation_s for epoch in self.epochs)
 
     def of_phase(self, phase: str) -> TrainingRecord:
-        """A record of one phase, as if it had been all: its training is numbered from 1."""
+        """The record of one phase by itself; its epochs are numbered from 1."""
         epochs = [epoch for epoch in self.epochs if epoch.phase == phase]
         part, before = TrainingRecord(), max(epochs[0].number - 1, 0) if epochs else 0
         for epoch in epochs:
@@ -88,7 +88,7 @@ class TrainingRecord:
         return [self.of_phase(phase).best_epoch for phase in phases]
 
     def add(self, epoch: Epoch) -> bool:
-        """Take in one more epoch; True where its weights are to be kept."""
+        """Add one more epoch; True if its weights are the best so far."""
         best = self.best_ndcg
         better = epoch.ndcg is None or best is None or epoch.ndcg > best
         self.epochs.append(epoch)
@@ -107,5 +107,5 @@ class TrainingRecord:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingRecord:
-        """From what `to_dict` gave."""
+        """The inverse of `to_dict`."""
         return cls([Epoch(**epoch) for epoch in values["epochs"]], values["best_epoch"])

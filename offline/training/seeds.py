@@ -26,6 +26,6 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
 def stream_of(seed: int, part: int) -> int:
     """A seed for one part of a model, 0 to 2^63 - 1; each part draws numbers of its own.
 
-    Two parts that both began at the seed itself would draw the same numbers.
+    Two parts with the same seed would draw the same numbers.
     """
     return int(np.random.default_rng([seed, 0, part]).integers(2**62))

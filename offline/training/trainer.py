@@ -37,11 +37,11 @@ class Task(Protocol[Batch]):
 
     @property
     def module(self) -> torch.nn.Module:
-        """All that has weights, on the device it is to be trained on."""
+        """The module with all weights, on its training device."""
         ...
 
     def begin(self, phase: str) -> None:
-        """Let the parameters of a phase have gradients, and no others."""
+        """Enable gradients for the parameters of a phase, and for no others."""
         ...
 
     def batches(self, rng: np.random.Generator) -> Sequence[Batch]:
@@ -59,7 +59,7 @@ class Task(Protocol[Batch]):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training.
+    """A phase of a training.
 
     Attributes:
         name: of the parameters that are trained, as the task understands it.
@@ -72,12 +72,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a task is trained.
+    """The plan of a training.
 
     Attributes:
         phases: in order; each begins with the best weights of those before.
-        patience: epochs of a phase without a better figure after which it ends.
-        seed: of all that is drawn.
+        patience: a phase ends after this many epochs without a better figure.
+        seed: of all random draws.
         learning_rate: the highest; named where a training diverges.
         schedule: the learning rate of each step.
         weight_decay: of matrices.
@@ -101,10 +101,10 @@ class Trainer:
 
     Args:
         name: of the training, for progress and messages.
-        task: what is trained.
-        plan: how.
+        task: module and objective.
+        plan: phases, seed, learning rate and more.
         checkpoint: file to resume from and to save to after each epoch, or None.
-        fingerprint: hash of all that decides the result; a checkpoint of another is ignored.
+        fingerprint: hash of everything that decides the result; other checkpoints are ignored.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class Trainer:
         return self.record
 
     def _begin(self, phase: Phase) -> None:
-        """Go over to a phase: from the best weights so far, with an optimizer of its own."""
+        """Begin a phase: from the best weights so far, with an optimizer of its own."""
         self._phase = phase
-        # Training epochs before this phase; after resuming some of its own are on record already.
+        # Training epochs before this phase; after a resume the record already has some of its own.
         self._before = sum(e.phase != phase.name and e.number > 0 for e in self.record.epochs)
         if self._best:
             self.task.module.load_state_dict(self._best)
@@ -163,7 +163,7 @@ class Trainer:
 
     def _run_epoch(self, number: int, progress: Progress | None) -> Progress:
         started = time.perf_counter()
-        # All that an epoch draws comes from (seed, epoch), so that a resumed run draws the same.
+        # An epoch's random draws come from (seed, epoch), so that a resumed run draws the same.
         rng = np.random.default_rng([self.plan.seed, number])
         module, total = self.task.module, 0.0
         module.train()

@@ -1,4 +1,4 @@
-"""Causal attention as it is trained: every position asks, and sees itself and what is before it."""
+"""Causal attention for training: every position sees itself and the positions before it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# At least so many queries are asked together; they see the keys up to the last of them.
+# At least this many queries form a block; they see the keys up to the last of them.
 _MIN_TOGETHER = 64
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What each position makes of the values up to its own.
+    """Attention of each position over the values up to its own.
 
     On a CPU in blocks of queries, each over no more keys than it may see: a third of the fused
     kernel's time for ten items, three quarters for a hundred. These blocks are for float32; under
@@ -57,8 +57,8 @@ class _CausalAttention(torch.autograd.Function):
         length, size = query.shape[1:]
         scale = size**-0.5
         of_query = torch.empty_like(query)
-        # The last block first: it sees every key, so what it gives them is where the rest is added.
-        # (baddbmm_ would go matrix by matrix: a part of a tensor is not contiguous.)
+        # The last block first: it sees every key, so the others add to its gradients.
+        # (baddbmm_ would go matrix by matrix: a slice of a tensor is not contiguous.)
         for (start, end), share in reversed([*zip(blocks_of(length), shares, strict=True)]):
             gradient = gradients[0][:, start:end]
             to_value = torch.bmm(share.mT, gradient)

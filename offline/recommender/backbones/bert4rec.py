@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from offline.recommender.backbone import Backbone
 from offline.recommender.backbones.rotation import turns_from_end
-from offline.recommender.backbones.serving_layer import SILENCED, Positions, serve_layer
+from offline.recommender.backbones.serving_layer import MASKED, Positions, serve_layer
 from offline.recommender.backbones.transformer import TransformerLayer
 from offline.recommender.config import Bert4recConfig
 from offline.recommender.dropout import ByteDropout
@@ -20,12 +20,12 @@ from offline.recommender.dropout import ByteDropout
 class Bert4rec(Backbone):
     """BERT4Rec (Sun et al., 2019), pre-norm, its positions rotations as in `Sasrec`.
 
-    `forward` tells what stands at each position; where that is not to be known, the position holds
-    `mask` in place of the item's vector. What comes next is what stands behind the last item, so
-    there are max_length + 1 positions.
+    `forward` predicts the item of each position; a hidden position holds `mask` in place of the
+    item's vector. The next item is that of the position after the last one, so there are
+    max_length + 1 positions.
 
     Attributes:
-        mask: float32 [D], stands for a hidden item.
+        mask: float32 [D], the vector of a hidden item.
     """
 
     def __init__(self, config: Bert4recConfig) -> None:
@@ -40,7 +40,7 @@ class Bert4rec(Backbone):
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.forward`; not causal."""
-        bias = torch.where(present[:, None, None, :], 0.0, SILENCED)
+        bias = torch.where(present[:, None, None, :], 0.0, MASKED)
         attend = partial(F.scaled_dot_product_attention, attn_mask=bias)
         states = self.dropout(items * self.scale)
         turns = turns_from_end(items.shape[1], self.head_size, items.device)
@@ -62,7 +62,7 @@ class Bert4rec(Backbone):
         return self.norm(states)  # type: ignore[no-any-return]
 
     def last_as_trained(self, items: Tensor, present: Tensor) -> Tensor:
-        """See `Backbone.last_as_trained`: `forward` at a mask behind the last item."""
+        """See `Backbone.last_as_trained`: `forward` at a mask after the last item."""
         rows, lengths = torch.arange(len(items), device=items.device), present.sum(dim=1)
         longer = F.pad(items, (0, 0, 0, 1))
         longer[rows, lengths] = self.mask

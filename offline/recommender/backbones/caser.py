@@ -14,8 +14,8 @@ from offline.recommender.dropout import ByteDropout
 class Caser(CausalBackbone):
     """Convolutional sequence embedding (Tang and Wang, 2018), of all positions in one pass.
 
-    What a position sees are its last `window` items. Users have no vectors of their own, as in
-    the paper: one that nobody trained with is answered like any other.
+    A position sees its last `window` items. Unlike in the paper users have no vectors of their own,
+    so that users without training data are answered like any other.
     """
 
     def __init__(self, config: CaserConfig) -> None:
@@ -33,8 +33,8 @@ class Caser(CausalBackbone):
         self.dropout = ByteDropout(config.dropout)
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """See `Backbone.forward`; what is before the first item is zeros."""
-        del present  # what is before an item is never padding
+        """See `Backbone.forward`; positions before the first item are zeros."""
+        del present  # positions before an item are never padding
         states = F.pad(self.dropout(items * self.scale), (0, 0, self.window - 1, 0))
         return self._of_windows(states)
 

@@ -11,7 +11,7 @@ from offline.recommender.backbone import CausalBackbone
 from offline.recommender.config import Gru4recConfig
 from offline.recommender.dropout import ByteDropout
 
-# Closes a gate of a GRU: the sigmoid of it is 1, to the last bit.
+# Closes a gate of a GRU: its sigmoid is exactly 1 in float32.
 _CLOSED_GATE = 1e4
 
 
@@ -35,7 +35,7 @@ class Gru4rec(CausalBackbone):
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.forward`."""
-        del present  # what is before an item is never padding
+        del present  # positions before an item are never padding
         states = self.dropout(items * self.scale)
         for layer in self.layers:
             states = self.dropout(layer(states)[0])

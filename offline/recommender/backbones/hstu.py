@@ -13,15 +13,15 @@ from offline.recommender.backbones.attention import blocks_of
 from offline.recommender.config import HstuConfig
 from offline.recommender.dropout import ByteDropout
 
-# A score of this or less has weight 0: SiLU of it is, to the last bit.
-_SILENCED = -1e4
+# A score of this or less has weight 0: its SiLU is exactly 0 in float32.
+_MASKED = -1e4
 
 
 class Hstu(CausalBackbone):
     """Hierarchical sequential transduction unit (Zhai et al., 2024, section 3).
 
-    Of its attention bias the part by distance alone: a request's history has no timestamps. Nor
-    is there its stochastic length, and the loss is the training's choice.
+    The attention bias has its part by distance only, since a request's history has no timestamps.
+    Stochastic length is left out, and the loss is the training's choice.
     """
 
     def __init__(self, config: HstuConfig) -> None:
@@ -33,7 +33,7 @@ class Hstu(CausalBackbone):
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.forward`."""
-        del present  # what is before an item is never padding
+        del present  # positions before an item are never padding
         states = self.dropout(items * self.scale)
         for layer in self.layers:
             states = layer(states)
@@ -41,11 +41,11 @@ class Hstu(CausalBackbone):
 
     def last(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.last`; the last layer computes a single query, without dropout."""
-        silenced = torch.where(present, 0.0, _SILENCED)[:, None, None, :]
+        masked = torch.where(present, 0.0, _MASKED)[:, None, None, :]
         states = items * self.scale
         for number, layer in enumerate(self.layers, start=1):
             last_only = number == len(self.layers)
-            states = cast(TransductionLayer, layer).serve(states, silenced, last_only)
+            states = cast(TransductionLayer, layer).serve(states, masked, last_only)
         return self.norm(states[:, -1])  # type: ignore[no-any-return]
 
 
@@ -85,22 +85,22 @@ class TransductionLayer(nn.Module):
         )
         return states + self.out(self.dropout(self._gated(gate, attended)))  # type: ignore[no-any-return]
 
-    def serve(self, states: Tensor, silenced: Tensor, last_only: bool) -> Tensor:
+    def serve(self, states: Tensor, masked: Tensor, last_only: bool) -> Tensor:
         """The same where padding is on the left: float32 [B, L, D], or [B, 1, D] of the last alone.
 
         Args:
             states: float32 [B, L, D].
-            silenced: float32 [B, 1, 1, L], added to attention scores.
-            last_only: ask for the last position only; cost is then linear in L.
+            masked: float32 [B, 1, 1, L], added to attention scores.
+            last_only: compute the last position only; cost is then linear in L.
         """
         length = states.shape[1]
         gate, value, query, key = self._parts(states)
-        # A constant of the graph, of which a request takes as much as it is long.
+        # A constant of the graph, cut to the length of the request.
         bias = self._bias(self.longest)[:, -length:, -length:]
         if last_only:
             gate, states = gate[:, -1:], states[:, -1:]
             query, bias = query[:, :, -1:], bias[:, -1:]
-        attended = F.silu(query @ key.mT + (bias + silenced)) @ value
+        attended = F.silu(query @ key.mT + (bias + masked)) @ value
         return states + self.out(self._gated(gate, attended))  # type: ignore[no-any-return]
 
     def _parts(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -111,14 +111,14 @@ class TransductionLayer(nn.Module):
         return gate, value, query, key
 
     def _bias(self, length: int) -> Tensor:
-        """Of each query (row) to each key, float32 [H, L, L]: by distance, silenced ahead."""
+        """Of each query (row) to each key, float32 [H, L, L]: by distance, masked ahead."""
         steps = torch.arange(length, device=self.by_distance.device)
         distance = steps[:, None] - steps[None, :]
         bias = self.by_distance[:, distance.clamp(min=0)]
-        return torch.where(distance >= 0, bias, _SILENCED)
+        return torch.where(distance >= 0, bias, _MASKED)
 
     def _gated(self, gate: Tensor, attended: Tensor) -> Tensor:
-        """[B, L, D] from attended [B, H, L, head size], divided by the most items there may be."""
+        """[B, L, D] from attended [B, H, L, head size], divided by the maximum number of items."""
         joined = attended.transpose(1, 2).flatten(2) / self.longest
         gated: Tensor = self.attended_norm(joined) * gate
         return gated

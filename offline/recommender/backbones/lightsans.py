@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from offline.recommender.backbone import CausalBackbone
-from offline.recommender.backbones.serving_layer import SILENCED
+from offline.recommender.backbones.serving_layer import MASKED
 from offline.recommender.backbones.transformer import Block
 from offline.recommender.config import LightsansConfig
 from offline.recommender.dropout import ByteDropout
 
-# Keeps sums of exponentials within what a float32 can tell apart.
+# Keeps sums of exponentials within the precision of float32.
 _MAX_WEIGHT = 10.0
 
 
@@ -38,13 +38,13 @@ class Lightsans(CausalBackbone):
         return self.norm(states)  # type: ignore[no-any-return]
 
     def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """See `Backbone.last`; padding on either side is the same to it."""
+        """See `Backbone.last`; the result is the same with padding on either side."""
         users: Tensor = self(items, present)[:, -1]
         return users
 
 
 class InterestLayer(Block):
-    """Item-to-interest attention, and beside it attention by distance alone (section 2.2)."""
+    """Item-to-interest attention plus attention by distance alone (section 2.2)."""
 
     def __init__(self, config: LightsansConfig) -> None:
         super().__init__(config)
@@ -69,7 +69,7 @@ class InterestLayer(Block):
         weights = self.interest(normed).float().clamp(-_MAX_WEIGHT, _MAX_WEIGHT).exp()
         weights = weights * present.unsqueeze(-1)
         pooled = (weights.unsqueeze(-1) * key_value.unsqueeze(2)).cumsum(dim=1)
-        # Before the first item the sum is 0, and so is what is pooled.
+        # Before the first item the sum is 0, and so is the pooled vector.
         pooled = pooled / weights.cumsum(dim=1).clamp(min=1e-9).unsqueeze(-1)
         heads = (batch, length, -1, self.heads, size // self.heads)
         key, value = (part.reshape(heads) for part in pooled.chunk(2, dim=-1))
@@ -84,5 +84,5 @@ class InterestLayer(Block):
         distance = steps[:, None] - steps[None, :]
         allowed = (distance >= 0) & present[:, None, None, :]
         scores = self.by_distance[:, distance.clamp(min=0)]
-        shares: Tensor = torch.where(allowed, scores, SILENCED).softmax(dim=-1)
+        shares: Tensor = torch.where(allowed, scores, MASKED).softmax(dim=-1)
         return shares

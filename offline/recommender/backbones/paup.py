@@ -1,4 +1,4 @@
-"""PAUP: attention to segments of the history, each made by a convolution."""
+"""PAUP: attention to segments of the history, each computed by a convolution."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Paup(CausalBackbone):
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
         """See `Backbone.forward`."""
-        del present  # what is before an item is never padding
+        del present  # positions before an item are never padding
         states = self.dropout(items * self.scale)
         turns = turns_from_end(items.shape[1], self.head_size, items.device)
         for layer in self.layers:
@@ -45,7 +45,7 @@ class Paup(CausalBackbone):
         return self.norm(states)  # type: ignore[no-any-return]
 
     def last(self, items: Tensor, present: Tensor) -> Tensor:
-        """See `Backbone.last`: all positions see all keys, those of other segments silenced."""
+        """See `Backbone.last`: all positions see all keys, those of other segments masked."""
         steps = torch.arange(items.shape[1], device=items.device)
         counted = (steps[:, None] - steps[None, :]) % self.segment == 0
         positions = Positions.of(present, self.max_length, self.head_size, True, counted)
@@ -56,7 +56,7 @@ class Paup(CausalBackbone):
 
 
 class SegmentLayer(Block):
-    """Items ask, segments answer."""
+    """Attention of items to segments."""
 
     def __init__(self, config: PaupConfig) -> None:
         super().__init__(config)
@@ -65,7 +65,7 @@ class SegmentLayer(Block):
         self.query = nn.Linear(size, size)
         self.key = nn.Linear(size, size)
         self.value = nn.Linear(size, size)
-        # What each of a segment's items, oldest → newest, gives to it; all alike to begin with.
+        # Weight of each of a segment's items, oldest → newest; equal at the start.
         self.mixture = nn.Parameter(torch.full((size, 1, config.segment), 1.0 / config.segment))
 
     def forward(self, states: Tensor, turns: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_SLOWEST = 10_000.0  # positions until the slowest pair of dimensions has turned by one radian
+_SLOWEST = (
+    10_000.0  # positions after which the slowest pair of dimensions has rotated by one radian
+)
 
 
 def turns_from_end(length: int, head_size: int, device: torch.device) -> Tensor:
-    """How far each position turns each pair of dimensions, complex64 [L, head size / 2].
+    """Rotation of each pair of dimensions at each position, complex64 [L, head size / 2].
 
     Positions are counted from the end, the last item is position 0.
     """
@@ -20,9 +22,9 @@ def turns_from_end(length: int, head_size: int, device: torch.device) -> Tensor:
 
 
 def turn(vectors: Tensor, turns: Tensor) -> Tensor:
-    """Queries or keys, each turned by its position.
+    """Queries or keys, each rotated by its position.
 
-    Dimensions 2i and 2i + 1 of a head are a complex number, so that turning is one product.
+    Dimensions 2i and 2i + 1 of a head are a complex number, so that a rotation is one product.
 
     Args:
         vectors: float32 or bfloat16 [B, L, H * head size], contiguous, of any number H of heads.

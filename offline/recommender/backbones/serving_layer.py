@@ -1,10 +1,10 @@
-"""A transformer layer as it is served: few operators, each with a fused kernel.
+"""A transformer layer for serving: few operators, each with a fused kernel.
 
-What a request costs is mostly the number of operators and not their arithmetic: one request is
-some 50 positions of 64 numbers. So the positions of a batch lie in one flat list, where a linear
-layer with its bias is one operator, and attention and rotation are ONNX's own operators
-(opset 23), not the twenty that they are made of. What it computes is `TransformerLayer.forward`;
-the export is refused where the two differ.
+The cost of a request is mostly the number of operators and not their arithmetic: one request is
+    some 50 positions of 64 numbers. So the positions of a batch are one flat list, where a linear
+    layer with its bias is one operator, and attention and rotation are ONNX's own operators (opset
+    23) instead of twenty smaller ones. The result is that of `TransformerLayer.forward`; the export
+    fails where the two differ.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from offline.recommender.backbones.rotation import turns_from_end
 if TYPE_CHECKING:
     from offline.recommender.backbones.transformer import TransformerLayer
 
-# Large enough to silence a position, small enough that a row of nothing else stays finite.
-SILENCED = -1e9
+# Large enough to mask a position, small enough that a row of masked positions stays finite.
+MASKED = -1e9
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where the items of a batch stand, B sequences of L.
+    """Positions of the items of a batch, B sequences of L.
 
     Attributes:
         cosines, sines: float32 [max_length, head size / 2], by position counted from the end.
@@ -55,11 +55,11 @@ class Positions:
             present: bool [B, L], False at padding.
             max_length: L at most.
             head_size: of the attention.
-            causal: positions don't see those behind them.
+            causal: positions don't see later ones.
             counted: bool [L, L], which keys (columns) a position sees at all; None: every one.
         """
         batch, length = present.shape
-        # Constants of the graph, of which a request takes as much as it is long.
+        # Constants of the graph, cut to the length of the request.
         turns = turns_from_end(max_length, head_size, present.device).flip(0)
         steps = torch.arange(length, device=present.device)
         allowed = present[:, None, None, :].expand(batch, 1, length, length)
@@ -71,11 +71,11 @@ class Positions:
             turns.real.contiguous(),
             turns.imag.contiguous(),
             (length - 1 - steps).expand(batch, length),
-            torch.where(allowed, 0.0, SILENCED),
+            torch.where(allowed, 0.0, MASKED),
         )
 
     def of_last(self) -> Positions:
-        """Of the last item alone, as the one that asks."""
+        """The positions with the last item as the only query."""
         return Positions(self.cosines, self.sines, self.from_end[:, -1:], self.bias[:, :, -1:])
 
 
@@ -88,7 +88,7 @@ def serve_layer(
         layer: in evaluation mode, as dropout is left out.
         states: float32 [B * L, D].
         positions: of the B x L items.
-        last_only: ask for the last position of each sequence only; cost is then linear in L.
+        last_only: compute the last position of each sequence only; cost is then linear in L.
     """
     shape = positions.from_end.shape
     asking = positions
@@ -109,7 +109,7 @@ def serve_layer(
 def serve_attention(
     heads: int, query: Tensor, key: Tensor, value: Tensor, positions: Positions
 ) -> Tensor:
-    """Attention float32 [B, L, D] of every position, queries and keys not yet turned."""
+    """Attention float32 [B, L, D] of every position, queries and keys not yet rotated."""
     query, key = (_turn(heads, part, positions) for part in (query, key))
     return _attend(heads, query, key, value, positions)
 
@@ -121,14 +121,14 @@ def _attend(heads: int, query: Tensor, key: Tensor, value: Tensor, asking: Posit
 
 
 def _linear(states: Tensor, layer: torch.nn.Linear, part: int) -> Tensor:
-    """One half of a layer that makes two things; two products beat one and a split."""
+    """One half of a layer with two outputs; two products are faster than one and a split."""
     size = layer.in_features
     rows = slice(part * size, (part + 1) * size)
     return F.linear(states, layer.weight[rows], layer.bias[rows])
 
 
 def _turn(heads: int, vectors: Tensor, positions: Positions) -> Tensor:
-    """Queries or keys float32 [B * L, D], turned by their positions: [B, L, D]."""
+    """Queries or keys float32 [B * L, D], rotated by their positions: [B, L, D]."""
     return torch.onnx.ops.rotary_embedding(
         vectors.reshape(*positions.from_end.shape, -1),
         positions.cosines,

@@ -1,4 +1,4 @@
-"""What the transformers have in common."""
+"""Parts that the transformers share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from offline.recommender.config import TransformerConfig
 from offline.recommender.dropout import ByteDropout
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Queries, keys and values float32 [B, H, L, head size] → what each query makes of the values."""
+"""Queries, keys and values float32 [B, H, L, head size] → attended values of the same shape."""
 
 
 class Block(nn.Module):
-    """What follows attention in a pre-norm layer; how it attends is the subclass's."""
+    """A pre-norm layer after its attention; subclasses choose the attention."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class TransformerLayer(Block):
         Args:
             states: float32 [B, L, D].
             turns: of the L positions, complex64 [L, head size / 2].
-            attend: which positions see which; as it is, themselves and those before them.
+            attend: the attention; by default each position sees itself and those before it.
         """
         normed = self.attention_norm(states)
         query, key = turn(self.query_key(normed), turns).chunk(2, dim=-1)

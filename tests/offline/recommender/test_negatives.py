@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offline.recommender.negatives import NegativeSampler, chances_of
+from offline.recommender.negatives import NegativeSampler, inclusion_probabilities
 
 COUNTS = np.array([1, 1, 4, 9, 10_000, 100, 1, 16], dtype=np.int64)
 
@@ -17,13 +17,13 @@ def test_items_are_drawn_with_their_stated_probability(size: int) -> None:
         rows, logs = sampler.draw(rng)
         assert len(set(rows.tolist())) == len(rows) == size
         times[rows] += 1
-    chances = chances_of(COUNTS**0.5, size)
+    chances = inclusion_probabilities(COUNTS**0.5, size)
     np.testing.assert_allclose(times / 4_000, chances, atol=0.03)
     np.testing.assert_allclose(np.exp(logs), chances[rows], rtol=1e-5)
 
 
 def test_chances_are_in_proportion_up_to_certainty() -> None:
-    chances = chances_of(np.array([1.0, 2.0, 3.0, 50.0]), 2)
+    chances = inclusion_probabilities(np.array([1.0, 2.0, 3.0, 50.0]), 2)
     np.testing.assert_allclose(chances, [1 / 6, 2 / 6, 3 / 6, 1.0])
 
 
