@@ -169,8 +169,9 @@ class FilterIndex:
             clauses.unmatched += [(name, (side, at)) for side, at in sides if at is not None]
 
     def _add_values(self, clauses: _Clauses, name: str, rule: Rule, column: TextPostings) -> None:
-        self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
-        if column.kind == "text":
+        if rule.gte is not None or rule.lte is not None:
+            self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
+        if rule.all is not None and column.kind == "text":
             self._reject_parts(name, column.kind, all=rule.all)
         unmatched: list[str] = []
         if rule.any is not None:

@@ -31,23 +31,26 @@ def are_long(queries: Sequence[Query], model: Model) -> bool:
         if query.filters:
             for rule in query.filters.values():
                 n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
-                n_lookups += sum(len(values or ()) for values in (rule.any, rule.all, rule.none))
+                n_lookups += len(rule.any or ()) + len(rule.all or ()) + len(rule.none or ())
     return n_lookups > MAX_LOOKUPS_ON_LOOP
 
 
 def are_heavy(plans: Sequence[Plan]) -> bool:
     """Whether scoring, choosing and explaining take long."""
-    return len(plans) > MAX_ROWS_ON_LOOP or any(
-        plan.query.explain
-        or plan.query.interests is not None
-        or (plan.query.diversity > 0 and plan.query.k > MAX_DIVERSE_ON_LOOP)
-        for plan in plans
-    )
+    if len(plans) > MAX_ROWS_ON_LOOP:
+        return True
+    for plan in plans:
+        query = plan.query
+        if query.explain or query.interests is not None:
+            return True
+        if query.diversity > 0 and query.k > MAX_DIVERSE_ON_LOOP:
+            return True
+    return False
 
 
 def are_large(choices: Sequence[Choice]) -> bool:
     """Whether writing the answers takes long."""
-    return sum(len(choice.items) for choice in choices) > MAX_ITEMS_ON_LOOP
+    return len(choices) > 1 and sum(len(one.items) for one in choices) > MAX_ITEMS_ON_LOOP
 
 
 def divide(plans: Sequence[Plan], model: Model) -> list[Sequence[Plan]]:

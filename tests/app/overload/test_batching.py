@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ import pytest
 
 from app.model.inference import CALL_COST_POSITIONS, group_by_length
 from app.overload.batching import MAX_EXTRA_ITERATIONS, MAX_TOGETHER, Batcher
+from app.overload.running import Runner
 
 
 class Doubling:
@@ -176,3 +178,32 @@ def test_grouping_keeps_all_and_pads_little(seed: int) -> None:
 def test_equal_lengths_are_one_group() -> None:
     assert group_by_length([7, 7, 7]) == [[0, 1, 2]]
     assert group_by_length([]) == []
+
+
+def test_another_step_is_another_batch() -> None:
+    first, second = Doubling(), Doubling()
+
+    async def ask_all() -> list[int]:
+        batcher = Batcher(lambda: 8)
+        calls = [batcher.run(step, [n], "a") for n, step in enumerate((first, first, second))]
+        return [result for results in await asyncio.gather(*calls) for result in results]
+
+    assert asyncio.run(ask_all()) == [0, 2, 4]
+    assert (first.batches, second.batches) == ([[0, 1]], [[2]])
+
+
+def test_a_heavy_step_runs_beyond_the_loop_and_alone() -> None:
+    threads: list[int] = []
+
+    def step(given: Sequence[int], context: str) -> list[int]:
+        threads.append(threading.get_ident())
+        return [2 * one for one in given]
+
+    async def ask(*, heavy: bool) -> list[int]:
+        runner = Runner(lambda: 1)
+        together = await runner.run_together(step, [1, 2], "a", heavy=heavy)
+        return [*together, *await runner.run(step, [3], "a", heavy=heavy)]
+
+    assert asyncio.run(ask(heavy=True)) == asyncio.run(ask(heavy=False)) == [2, 4, 6]
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [False, False, True, True]
