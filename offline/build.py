@@ -22,7 +22,7 @@ from offline.stages.data import DataArtifact, DataStage, SplitName
 from offline.stages.evaluation import EvaluationStage
 from offline.stages.export import ExportStage
 from offline.stages.refit import RefitStage
-from offline.stages.stage import Log, Made, Stage, run_stage
+from offline.stages.stage import ArtifactT, Log, Stage, run_stage
 from offline.stages.text_encoder import TextEncoderStage
 
 
@@ -93,7 +93,7 @@ class Build:
         """Log what the stages that will be run are expected to take, before they are."""
         pending: list[str] = []
 
-        def plan(stage: Stage[Made]) -> Made:
+        def plan(stage: Stage[ArtifactT]) -> ArtifactT:
             if not stage.is_current(self.root):
                 pending.append(stage.name)
             return stage.planned(self.root)
@@ -115,5 +115,5 @@ class Build:
     def _learn(self, data: DataArtifact, make: Make) -> Learned:
         return learn(data, self.recipe, self._asked, make, regenerate=self.regenerate)
 
-    def _made(self, stage: Stage[Made]) -> Made:
+    def _made(self, stage: Stage[ArtifactT]) -> ArtifactT:
         return run_stage(stage, self.root, self.log)

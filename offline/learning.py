@@ -13,13 +13,13 @@ from offline.stages.encoder_choice import EncoderChoice
 from offline.stages.encoding import EncodingArtifact, EncodingStage
 from offline.stages.knowledge import KnowledgeArtifact, KnowledgeStage
 from offline.stages.recommender import RecommenderArtifact, RecommenderStage
-from offline.stages.stage import Made, Stage
+from offline.stages.stage import ArtifactT, Stage
 
 
 class Make(Protocol):
     """Runs a stage where its artifact isn't current, or only plans it."""
 
-    def __call__(self, stage: Stage[Made]) -> Made:
+    def __call__(self, stage: Stage[ArtifactT]) -> ArtifactT:
         """The stage's artifact."""
         ...
 

@@ -1,4 +1,4 @@
-"""What may be chosen about tuning an encoder on behaviour; reading a recipe loads no torch."""
+"""Settings of tuning an encoder on behaviour; reading a recipe loads no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Stage = Literal["ft1", "ft2"]
 
 
 class TuningConfig(BaseModel):
-    """What the stages have in common; frozen, and unknown names are refused."""
+    """Settings of all stages; frozen, and unknown names are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class TuningConfig(BaseModel):
     )
     layers: Layers = Field(
         "upper",
-        description="what is tuned: all, embeddings too; strata: the last layer of each third "
+        description="tuned layers: all, embeddings too; strata: the last layer of each third "
         "(Rethinking PLM table 1: layers 3, 7, 11 of 12); upper: the last third (8 to 11); or "
         "layers by number from 0",
     )

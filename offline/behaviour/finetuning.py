@@ -1,6 +1,6 @@
-"""FT1 and FT2: a history's vector is drawn to the next item's, away from all others'.
+"""FT1 and FT2: a history's vector approaches the next item's, and leaves all others'.
 
-The items' vectors are frozen while an epoch runs (Rethinking PLM 3.1). FT1 encodes all items anew
+The items' vectors are frozen while an epoch runs (Rethinking PLM 3.1). FT1 encodes all items again
 after each epoch; FT2 keeps those of FT1's best epoch and tunes the histories' side on.
 """
 
@@ -27,8 +27,8 @@ class NextItem:
     Args:
         encoder: histories to vectors.
         split: its training part is learnt from, its validation part chooses the epoch.
-        config: how.
-        item_vectors: float32 [N+1, K], kept throughout; None: encoded anew after each epoch.
+        config: settings.
+        item_vectors: float32 [N+1, K], kept throughout; None: encoded again after each epoch.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class NextItem:
         self._split, self._config, self._fixed = split, config, item_vectors is not None
         self._samples: Samples | None = None
         counts = np.bincount(split.train_items, minlength=len(encoder.texts) + 1)
-        # An item that nobody chose in training was not refused either; column 0 is padding.
+        # An item without training interactions is no negative; column 0 is padding.
         self._never_chosen = torch.from_numpy(counts == 0).to(encoder.device)
 
     def begin(self, phase: str) -> None:
         """The encoder's configuration says which layers have gradients, from the beginning."""
 
     def batches(self, rng: np.random.Generator) -> Sequence[Rows]:
-        """Rows of the epoch's samples, those of like length together."""
+        """Rows of the epoch's samples, in batches of similar length."""
         if self.item_vectors is None:  # an epoch that follows a resumed one
             self.item_vectors = self.module.encode_items()
         config = self._config

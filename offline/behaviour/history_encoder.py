@@ -21,7 +21,7 @@ class HistoryEncoder(torch.nn.Module):
     """A sentence encoder over a catalogue's histories; an item alone is a history of one.
 
     Attributes:
-        texts: of the histories.
+        texts: texts of the histories.
         pooled: tokens to a vector of length 1; the module that is tuned.
     """
 
@@ -57,7 +57,7 @@ class HistoryEncoder(torch.nn.Module):
         if lower.hold(items):
             mask = lower.mask_of(items).to(self.device)
             with lower.in_place(items):
-                # The layers that would have looked at the tokens are not run.
+                # The layers that read tokens are not run.
                 vectors = self.pooled(torch.zeros_like(mask), mask)
         else:
             ids, mask = self.tokens(histories)
@@ -78,7 +78,7 @@ class HistoryEncoder(torch.nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the encoder is."""
+        """The encoder's device."""
         return next(self.pooled.parameters()).device
 
     @torch.no_grad()
@@ -100,8 +100,8 @@ class HistoryEncoder(torch.nn.Module):
         return torch.zeros(0, 0) if vectors is None else vectors
 
     def hold_lower_states(self) -> None:
-        """Compute what lies below the tuned layers for all items, in an order that is always the
-        same: rounding depends on how a batch is padded, and a resumed run meets other batches."""
+        """Compute the states below the tuned layers for all items, always in the same order:
+        rounding depends on a batch's padding, and a resumed run has other batches."""
         if self._lower is not None:
             self.encode_items()
 

@@ -14,7 +14,7 @@ SEPARATOR = "\n"
 
 
 class HistoryTexts:
-    """The texts of a catalogue's items, each cut to so many tokens.
+    """The texts of a catalogue's items, each cut to a number of tokens.
 
     Attributes:
         item_lengths: tokens of each item's text, special ones left out, int64 [N+1]; 0 at padding.
@@ -24,7 +24,7 @@ class HistoryTexts:
         """`item_texts` are those of item_index 1..N.
 
         Raises:
-            ConfigError: the tokenizer can't tell which letters a token is of.
+            ConfigError: the tokenizer doesn't give the characters of a token.
         """
         if not tokenizer.is_fast:
             raise ConfigError(
@@ -54,6 +54,6 @@ class HistoryTexts:
         ]
 
     def lengths(self, histories: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-        """About how many tokens the texts of histories [B, H] have, int64 [B]."""
+        """Approximate number of tokens of the texts of histories [B, H], int64 [B]."""
         lengths: npt.NDArray[np.int64] = self.item_lengths[histories].sum(axis=1)
         return lengths

@@ -1,4 +1,4 @@
-"""Which of an encoder's layers are tuned (Rethinking PLM 3.3 and table 1)."""
+"""Chooses the tuned layers of an encoder (Rethinking PLM 3.3 and table 1)."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def chosen_layers(layers: Layers, n_layers: int) -> list[int]:
 
 
 def choose_parameters(model: torch.nn.Module, layers: Layers, dropout: float) -> int:
-    """Let gradients reach the chosen layers alone, and set dropout there; it is 0 elsewhere.
+    """Enable gradients for the chosen layers only, and set dropout there; it is 0 elsewhere.
 
     With "all" the embeddings are tuned too. A pooler, which mean pooling doesn't use, never is.
 
     Returns:
-        How many of the lowest layers, and all below them, stay as they are.
+        The number of lowest layers that stay as they are, with all below them.
 
     Raises:
         ConfigError: a layer is named that isn't there.

@@ -1,8 +1,8 @@
-"""What the layers below the lowest tuned one make of the items, computed once.
+"""States of the items below the lowest tuned layer, computed once.
 
-They don't change while the layers above are tuned, so an item's states there are kept: of six
-layers with the upper two tuned, four are never run again. In memory this takes 4 bytes for each
-component of each token of the catalogue.
+They don't change while the layers above are tuned, so they are kept: of six layers with the upper
+two tuned, four are never run again. This takes 4 bytes for each component of each token of the
+catalogue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Items = npt.NDArray[np.int32]
 
 
 class LowerStates:
-    """States [T, D] of items below a layer of an encoder, filled as items come by."""
+    """States [T, D] of items below a layer of an encoder, filled as items are encoded."""
 
     def __init__(self, model: torch.nn.Module, n_layers: int) -> None:
         """`n_layers`, 1 or more, is how many of the lowest layers are frozen."""
@@ -36,12 +36,12 @@ class LowerStates:
         self._states: dict[int, Tensor] = {}
 
     def hold(self, items: Items) -> bool:
-        """Whether the states of all these items are here."""
+        """Whether the states of all these items are stored."""
         return all(item in self._states for item in items.tolist())
 
     @contextmanager
     def kept(self, items: Items, mask: Tensor) -> Iterator[None]:
-        """Keep the states of `items` [B] out of the one forward pass within; mask: [B, T]."""
+        """Store the states of `items` [B] from the forward pass in the context; mask: [B, T]."""
 
         def keep(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             states = args[0] if args else kwargs["hidden_states"]
@@ -55,13 +55,13 @@ class LowerStates:
             hook.remove()
 
     def mask_of(self, items: Items) -> Tensor:
-        """Attention mask int64 [B, T] of items whose states are here."""
+        """Attention mask int64 [B, T] of items with stored states."""
         lengths = torch.tensor([len(self._states[item]) for item in items.tolist()])
         return (torch.arange(int(lengths.max())) < lengths[:, None]).long()
 
     @contextmanager
     def in_place(self, items: Items) -> Iterator[None]:
-        """Within, the encoder begins at the first tuned layer, with the states of `items`."""
+        """In the context the encoder begins at the first tuned layer, with these states."""
         states = torch.nn.utils.rnn.pad_sequence(
             [self._states[item] for item in items.tolist()], batch_first=True
         )

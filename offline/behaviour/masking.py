@@ -1,4 +1,4 @@
-"""Masked-language modelling: which tokens are hidden, and the head that guesses them."""
+"""Masked-language modelling: chooses hidden tokens, and the head that predicts them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model_store.errors import ConfigError
 
-# Of the hidden tokens, as BERT has it: most become the mask, some another token, some stay.
+# As in BERT, most hidden tokens become the mask, some another token, and some stay.
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 
 
@@ -18,7 +18,7 @@ class TokenMask:
     """Hides a share of the tokens of texts.
 
     Args:
-        tokenizer: of the encoder; it must know a mask token.
+        tokenizer: of the encoder; it must have a mask token.
         share: of the tokens, special ones never.
 
     Raises:
@@ -36,9 +36,9 @@ class TokenMask:
         self._n_tokens, self._share = len(tokenizer), share
 
     def hide(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Token ids with some of them hidden, and which are to be guessed: both [B, T].
+        """Token ids with some of them hidden, and the tokens to predict: both [B, T].
 
-        torch's own chance, of the CPU, is used.
+        Draws from torch's CPU generator.
         """
         draw, fate = torch.rand(2, *ids.shape).to(ids.device)
         chosen = (draw < self._share) & ~torch.isin(ids, self._special.to(ids.device))
@@ -49,7 +49,7 @@ class TokenMask:
 
 
 class WordHead(torch.nn.Module):
-    """Guesses tokens from states, its last product tied to the encoder's word embeddings.
+    """Predicts tokens from states, its last product tied to the encoder's word embeddings.
 
     The dense layer begins as the identity: a sentence encoder comes without a head of its own.
     """

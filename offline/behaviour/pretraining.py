@@ -1,7 +1,7 @@
-"""PT: an encoder learns from other data sets what behaviour is (Rethinking PLM 3.1).
+"""PT: an encoder learns behaviour from other data sets (Rethinking PLM 3.1).
 
-Two losses: a history's vector is drawn to the next item's and away from the other next items of
-the batch (item-item contrastive), and hidden words of the histories are guessed (MLM).
+Two losses: a history's vector approaches the next item's and leaves the other next items of the
+    batch (item-item contrastive), and hidden words of the histories are predicted (MLM).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from offline.training.batches import batches_by_length
 
 @dataclass(frozen=True)
 class Domain:
-    """One data set to learn from: the texts of item_index 1..N, and how it is split."""
+    """One data set to learn from: the texts of item_index 1..N, and its split."""
 
     item_texts: Sequence[str]
     split: Split
@@ -42,7 +42,7 @@ class Pairs:
 
 
 class PretrainedParts(torch.nn.Module):
-    """All that has weights: the encoder, and the head for words, which is dropped in the end."""
+    """The encoder and the head for words, which is removed in the end."""
 
     def __init__(self, pooled: torch.nn.Module, head: WordHead) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Pretraining:
         """The encoder's configuration says which layers have gradients, from the beginning."""
 
     def batches(self, rng: np.random.Generator) -> Sequence[Pairs]:
-        """Pairs of all domains in chance order: of each distinct history one target."""
+        """Pairs of all domains in random order: one target for each distinct history."""
         batches = [
             pairs for number in range(len(self._domains)) for pairs in self._pairs_of(number, rng)
         ]
@@ -94,12 +94,12 @@ class Pretraining:
         ]
 
     def loss(self, batch: Pairs, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
-        """The contrastive loss, and that of hidden words with its weight."""
+        """The contrastive loss plus the weighted one of hidden words."""
         encoder = self._encoders[batch.domain]
         distinct, column = np.unique(batch.targets, return_inverse=True)
         users, items = encoder(batch.histories), encoder(distinct[:, None])
         logits = users @ items.T / self._config.temperature
-        # An item that a history already holds is no candidate for what comes next.
+        # Items of the history are no candidates for the next item.
         seen = (batch.histories[:, :, None] == distinct).any(axis=1)
         logits = logits.masked_fill(torch.from_numpy(seen).to(logits.device), -torch.inf)
         wanted = torch.from_numpy(column).to(logits.device)
@@ -117,4 +117,4 @@ class Pretraining:
         return self.module.head.loss(states[chosen], self._words.weight, ids[chosen])
 
     def validate(self) -> None:
-        """All epochs are run and the last one is kept: the domain that counts is another."""
+        """None: all epochs are run and the last one is kept, since the target domain is another."""

@@ -1,4 +1,4 @@
-"""Training samples: a history's last items, and the items that came next."""
+"""Training samples: a history's last items, and the next items."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Samples:
-    """Distinct histories, each with all that followed it.
+    """Distinct histories, each with all its next items.
 
     Attributes:
         histories: item_indices, the newest first, 0 where a history is shorter: int32 [S, H].
         offsets: int64 [S+1]; sample s has targets `offsets[s]:offsets[s + 1]`.
-        targets: int32 [T]; one that followed twice is there twice.
+        targets: int32 [T]; an item that followed twice is listed twice.
     """
 
     histories: Int32
@@ -42,15 +42,15 @@ class Samples:
 def draw_samples(
     split: Split, history_items: int, samples_per_user: int, rng: np.random.Generator
 ) -> Samples:
-    """Samples out of the training part alone; held-out interactions are never looked at.
+    """Samples from the training part only; held-out interactions are never read.
 
-    A target that its history already holds is left out: when items are ranked, it is no candidate.
+    Targets that are in their history are left out: in ranking they are no candidates.
 
     Args:
-        split: of which the training part is read.
-        history_items: H, last items that a history keeps.
+        split: its training part is read.
+        history_items: H, number of last items of a history.
         samples_per_user: positions drawn of each user; 0 for all of them.
-        rng: source of chance.
+        rng: random generator.
     """
     lengths = np.diff(split.train_offsets)
     within = np.arange(len(split.train_items)) - np.repeat(split.train_offsets[:-1], lengths)

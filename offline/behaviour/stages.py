@@ -1,4 +1,4 @@
-"""The stages of a build's tuning in order: FT1, and FT2 where it is wanted (Rethinking PLM 3.1)."""
+"""The stages of a build's tuning: FT1 and, if configured, FT2 (Rethinking PLM 3.1)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def tune_on_behaviour(
     """Tune an encoder on the training part of a data set, each stage into `folder/<stage>`.
 
     Args:
-        item_texts: what is encoded of item_index 1..N.
+        item_texts: texts of item_index 1..N.
         split: its validation part chooses each stage's epoch; its test part is not read.
-        config: how, and from which folder on.
-        encoder: to start from where the configuration names no folder.
+        config: settings, and perhaps the folder to start from.
+        encoder: start where the configuration names no folder.
         folder: gets `<stage>/`, each an encoder that transformers reads, and while a stage runs
             its checkpoint.
 
@@ -42,7 +42,7 @@ def tune_on_behaviour(
 
     Raises:
         ConfigError: the encoder can't be read, or hasn't the layers.
-        InputError: nobody has two interactions to learn from, or the loss diverged.
+        InputError: no user has two interactions to learn from, or the loss diverged.
     """
     name = start_of(config, encoder)
     records: dict[str, TrainingRecord] = {}
@@ -78,7 +78,7 @@ def start_of(config: BehaviourConfig, encoder: str) -> str:
 
 
 def describe(records: dict[str, TrainingRecord]) -> dict[str, Any]:
-    """Each stage's best epoch and, where there are cases, validation NDCG@10 then and before."""
+    """Each stage's best epoch and, if measured, its and the initial validation NDCG@10."""
     facts: dict[str, Any] = {}
     for stage, record in records.items():
         facts[f"{stage}_epoch"] = record.best_epoch

@@ -1,4 +1,4 @@
-"""How a text encoder is tuned, as a plan for the trainer."""
+"""The trainer's plan for tuning a text encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PHASE = "tuning"
 
 
 def plan_tuning(config: TuningConfig, patience: int) -> Plan:
-    """One phase, and the encoder as it was is one of those to choose from."""
+    """A plan of one phase, in which the initial encoder may win too."""
     return Plan(
         phases=(Phase(PHASE, config.epochs),),
         patience=patience,
@@ -24,16 +24,16 @@ def plan_tuning(config: TuningConfig, patience: int) -> Plan:
 
 
 def tuning_rate_at(epoch: int, step: int, n_steps: int, *, config: TuningConfig) -> float:
-    """Learning rate of a step: a linear warm-up, then a linear fall to nothing.
+    """Learning rate of a step: a linear warm-up, then a linear decay to 0.
 
     Args:
         epoch: from 0.
         step: of the epoch, from 0.
         n_steps: steps in the epoch.
-        config: how to tune.
+        config: settings.
     """
     done = (epoch + step / n_steps) / config.epochs
     warm = config.warm_up_share
-    # The first step isn't one of nothing, nor the last.
+    # Neither the first nor the last step has a rate of 0.
     share = max(done, 1e-3) / warm if done < warm else (1 - done) / (1 - warm)
     return config.learning_rate * min(1.0, share)

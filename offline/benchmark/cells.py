@@ -24,7 +24,7 @@ from offline.recipe import Recipe
 from offline.stages.data import DataArtifact, DataStage
 from offline.stages.ranks import Ranks, RanksStage
 from offline.stages.recommender import RecommenderArtifact
-from offline.stages.stage import Log, Made, Stage, run_stage
+from offline.stages.stage import ArtifactT, Log, Stage, run_stage
 
 BASELINES = ("popularity", "markov")
 
@@ -112,7 +112,7 @@ class GridRun:
         place = self.root / entry.slug / f"seed-{seed}"
         shared = _shared_folders(recipe, asked)
 
-        def make(stage: Stage[Made]) -> Made:
+        def make(stage: Stage[ArtifactT]) -> ArtifactT:
             if stage.name in shared:
                 return run_stage(stage, self.root / shared[stage.name], _log_nothing)
             return run_stage(stage, place, lambda line: self.log(f"  {line}"))

@@ -1,1 +1,1 @@
-"""From a trained model to files a service can run without torch, checked against torch."""
+"""Exports a trained model to files that a service runs without torch, checked against torch."""

@@ -55,13 +55,13 @@ def export_model(
 ) -> ExportReport:
     """Write the files that serve a model, model.json, which describes it, and golden.json.
 
-    A catalogue too large to score every item of gets a retriever too, described in retriever.json.
+    A large catalogue gets a retriever too, described in retriever.json.
 
     Args:
         model: fitted; its table has the knowledge projection folded in and a row for every item.
         item_ids: of the N items.
-        histories: real ones, oldest → newest; a spread of lengths of them is checked.
-        folder: where the files go.
+        histories: real ones, oldest → newest; some of all lengths are checked.
+        folder: output folder.
         n_checked: histories compared with torch, each alone and in a batch.
         n_golden: requests kept with their answers, to be replayed at load.
         k: items in an answer.
@@ -99,8 +99,8 @@ def export_model(
 def spread_by_length(histories: Histories, count: int) -> list[Items]:
     """At most `count` histories, evenly spread from the shortest to the longest."""
     order = np.argsort([len(history) for history in histories], kind="stable")
-    places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
-    return [histories[order[place]] for place in places]
+    positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return [histories[order[position]] for position in positions]
 
 
 def _golden_requests(
@@ -111,7 +111,7 @@ def _golden_requests(
     for history in histories:
         best, scores = rank_unseen(exported.score, [history], k)
         real = best[0] > 0
-        if not real.any():  # somebody who has seen the whole catalogue
+        if not real.any():  # a user who has seen the whole catalogue
             continue
         golden.append(
             {

@@ -1,4 +1,4 @@
-"""What may be chosen about an export. Read by recipes, so nothing heavy is imported here."""
+"""Settings of an export. Read by recipes, so nothing heavy is imported here."""
 
 from __future__ import annotations
 

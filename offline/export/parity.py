@@ -1,4 +1,4 @@
-"""Does the exported graph answer as torch does? Asserted on real histories, or no export."""
+"""Checks on real histories that the exported graph answers as torch does."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def probe(histories: Histories, max_length: int) -> list[Items]:
 
     Args:
         histories: one or more; empty ones are left out.
-        max_length: history items that are looked at.
+        max_length: last history items that are read.
     """
     cut = [history[-max_length:] for history in histories if len(history)]
     longest = max(cut, key=len)
@@ -75,7 +75,7 @@ def _check_row(wanted: Scores, answered: Scores, history: Items, k: int, how: st
             f"(allowed: {PARITY_TOLERANCE:.0e})"
         )
     first, second = _top_unseen(wanted, history, k), _top_unseen(answered, history, k)
-    # Two items may only change places where their scores are equal to within the arithmetic.
+    # Two items may only swap ranks where their scores are equal up to rounding.
     apart = np.abs(wanted[first] - wanted[second]) > 2 * difference
     if apart.any():
         place = int(apart.argmax())

@@ -1,8 +1,8 @@
-"""How wide a retriever has to look: measured on user vectors when it is built.
+"""Measures how wide a retriever must search, on user vectors, when it is built.
 
-One search of everything tells at which place the code of each wanted item comes up, and the ranking
-of lists at which place its list does. From both follows what any number of lists and candidates
-finds, at least: with fewer lists an item's place can only get better.
+One search of everything gives the rank of each wanted item's code, and the ranking of lists gives
+the rank of its list. From both follows a lower bound of the recall for any number of lists and
+candidates: with fewer lists the rank of an item's code can only improve.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NEEDED_RECALL = 0.995
 """Of each probe on the vectors it is chosen by; so that other vectors reach .99."""
 DEPTHS = (10, 15, 20, 30, 50, 70, 100, 150, 200, 500, 1_000, 2_000, 5_000, 10_000)
 WIDE_DEPTHS = (20, 30, 60, 110, 250, 550, 1_010, 1_100, 1_250, 2_200, 5_500)
-# Deep down there are so many items to each query that fewer queries will do.
+# Deep probes have so many items for each query that fewer queries are enough.
 _SHALLOW, _DEEP_QUERIES = 1_250, 100
-# Shares of the wanted items whose lists are looked into, and credits for spread to choose among.
+# Shares of the wanted items whose lists are searched, and weights of list_stds, to choose among.
 _LISTS_RECALLS = (0.9955, 0.997, 0.9985, 0.9995, 1.0)
 _SPREAD_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
-# What each takes, in ns (measured at a million items, one core): to open a list, to scan a code,
-# and to bring up a candidate, fetch its row and score it.
+# Costs in ns (measured at a million items, one core): to open a list, to scan a code, and to select
+# a candidate, fetch its row and score it.
 _LIST_NS, _CODE_NS, _CANDIDATE_NS = 180.0, 3.6, 200.0
 _MAX_RESCORED = 16
 # Items left of a depth after the best found of it were excluded.
@@ -42,46 +42,46 @@ _CHUNK_ROWS = 1 << 17
 
 @dataclass(frozen=True)
 class Lists:
-    """What there is to look into.
+    """The lists to search.
 
     Attributes:
         index: a faiss index whose lists are ranked by inner product.
-        places: uint16 [N+1], the list of each item.
+        list_ids: uint16 [N+1], the list of each item.
         listed: bool [N+1], items in a list; all others are always found.
-        spreads: float32 [n_lists], see `measure_spreads`.
+        list_stds: float32 [n_lists], see `measure_list_stds`.
     """
 
     index: Any
-    places: npt.NDArray[np.uint16]
+    list_ids: npt.NDArray[np.uint16]
     listed: npt.NDArray[np.bool_]
     list_stds: Vectors
 
 
 @dataclass(frozen=True)
 class _Observation:
-    """Where the best items of some users come up; rows are users, columns items, best first.
+    """Ranks of the best items of some users; rows are users, columns items, best first.
 
     Attributes:
         items: int64 [Q, depth].
-        code_places: int64 [Q, depth], among all codes, `most` for what comes later still; -1 for
-            what is always found.
-        list_places: for each reach, int64 [Q, depth] among the lists.
-        scanned: for each reach, float64 [n_lists + 1], codes in the first so many lists.
-        most: candidates that were asked for.
+        code_ranks: int64 [Q, depth], among all codes, `most` for later ones; -1 for items that
+            are always found.
+        list_ranks: for each spread weight, int64 [Q, depth] among the lists.
+        scanned: for each spread weight, float64 [n_lists + 1], codes in the first lists.
+        most: number of candidates of the search.
     """
 
     items: Ranks
-    code_places: Ranks
-    list_places: dict[float, Ranks]
+    code_ranks: Ranks
+    list_ranks: dict[float, Ranks]
     scanned: dict[float, npt.NDArray[np.float64]]
     most: int
 
     def found_by(self, probe: Probe) -> npt.NDArray[np.bool_]:
-        """Which of the items a probe finds."""
-        seen = (self.code_places < probe.rescored) & (
-            self.list_places[probe.spread_weight] < probe.lists
+        """Whether a probe finds each item: bool [Q, depth]."""
+        seen = (self.code_ranks < probe.rescored) & (
+            self.list_ranks[probe.spread_weight] < probe.lists
         )
-        return seen | (self.code_places < 0)
+        return seen | (self.code_ranks < 0)
 
 
 def measure_probes(
@@ -108,7 +108,7 @@ def measure_probes(
             wide = [depth for depth in WIDE_DEPTHS if low < depth <= min(high, n_items // 10)]
             if plain or wide:
                 deepest = max(plain + wide)
-                # Of what is found first, some items are missed, and lie no deeper than this.
+                # Some of the best items are missed at first; they lie no deeper than this.
                 observation = _look(
                     lists, some, find_best(table, some, deepest + deepest // 20 + 50)
                 )
@@ -122,7 +122,7 @@ def measure_probes(
 
 
 Choice = Callable[[Ranks], npt.NDArray[np.bool_]]
-"""Which of the best items [Q, depth] are wanted: bool, the same shape."""
+"""Whether each of the best items [Q, depth] is wanted: bool, the same shape."""
 
 
 def _first(depth: int) -> Choice:
@@ -130,7 +130,7 @@ def _first(depth: int) -> Choice:
 
 
 def _left(depth: int, probes: list[Probe], observation: _Observation) -> Choice:
-    """The best after a plain search for the depth lost all it returned but the last ten places."""
+    """The best items after all results of a plain search but the last ten are excluded."""
     found = observation.found_by(next((p for p in probes if p.depth >= depth), probes[-1]))
     excluded = found & (np.cumsum(found, axis=1) <= depth - _LEFT)
     left = ~excluded
@@ -140,20 +140,20 @@ def _left(depth: int, probes: list[Probe], observation: _Observation) -> Choice:
 def _look(lists: Lists, users: Vectors, best: Ranks) -> _Observation:
     index, depth = lists.index, best.shape[1]
     most = min(index.ntotal, _MAX_RESCORED * depth + 100)
-    code_places = np.full(best.shape, most, dtype=np.int64)
-    place_of = np.full(len(lists.places), most, dtype=np.int64)
+    code_ranks = np.full(best.shape, most, dtype=np.int64)
+    rank_of_item = np.full(len(lists.list_ids), most, dtype=np.int64)
     everything = faiss.SearchParametersIVF(nprobe=index.nlist)
     with Progress("searching all lists", len(users), "user") as progress:
         for number, user in enumerate(users):
             _, found = index.search(user[None], most, params=everything)
-            place_of[found[0]] = np.arange(most)
-            code_places[number] = place_of[best[number]]
-            place_of[found[0]] = most
+            rank_of_item[found[0]] = np.arange(most)
+            code_ranks[number] = rank_of_item[best[number]]
+            rank_of_item[found[0]] = most
             progress.advance()
-    code_places[~lists.listed[best]] = -1
-    sizes = np.bincount(lists.places[lists.listed], minlength=index.nlist)
+    code_ranks[~lists.listed[best]] = -1
+    sizes = np.bincount(lists.list_ids[lists.listed], minlength=index.nlist)
     centres = index.quantizer.reconstruct_n(0, index.nlist)
-    list_places, scanned = {}, {}
+    list_ranks, scanned = {}, {}
     for spread_weight in _SPREAD_WEIGHTS:
         ranked = np.stack(
             [rank_lists(centres @ user, user, lists.list_stds, spread_weight) for user in users]
@@ -161,19 +161,19 @@ def _look(lists: Lists, users: Vectors, best: Ranks) -> _Observation:
         order = np.argsort(-ranked, axis=1, kind="stable")
         rank_of = np.empty_like(order)
         np.put_along_axis(rank_of, order, np.arange(index.nlist)[None], axis=1)
-        list_places[spread_weight] = np.take_along_axis(
-            rank_of, lists.places[best].astype(np.int64), axis=1
+        list_ranks[spread_weight] = np.take_along_axis(
+            rank_of, lists.list_ids[best].astype(np.int64), axis=1
         )
         scanned[spread_weight] = np.concatenate(([0.0], np.cumsum(sizes[order].mean(axis=0))))
-    return _Observation(best, code_places, list_places, scanned, most)
+    return _Observation(best, code_ranks, list_ranks, scanned, most)
 
 
 def _cheapest(depth: int, choose: Choice, observation: _Observation) -> Probe:
-    """Of all that reach the needed recall of the wanted items, what takes least time."""
+    """The fastest probe that reaches the needed recall of the wanted items."""
     wanted = choose(observation.items)
     probes = [
         _fewest_rescored(depth, spread_weight, share, wanted, observation)
-        for spread_weight in observation.list_places
+        for spread_weight in observation.list_ranks
         for share in _LISTS_RECALLS
     ]
     enough = [probe for probe in probes if probe.recall >= NEEDED_RECALL]
@@ -189,11 +189,11 @@ def _fewest_rescored(
     wanted: npt.NDArray[np.bool_],
     observation: _Observation,
 ) -> Probe:
-    """The fewest candidates that do, in the lists of so many of the wanted items."""
-    codes, ranks = observation.code_places[wanted], observation.list_places[spread_weight][wanted]
+    """The fewest sufficient candidates, in the lists of a share of the wanted items."""
+    codes, ranks = observation.code_ranks[wanted], observation.list_ranks[spread_weight][wanted]
     listed = ranks[codes >= 0]
     n_lists = int(np.quantile(listed, share, method="higher")) + 1 if len(listed) else 1
-    # What is in none of these lists is found at no place.
+    # Items in none of these lists are not found.
     codes = np.where((ranks < n_lists) | (codes < 0), codes, observation.most)
     last = int(np.quantile(codes, NEEDED_RECALL, method="higher"))
     rescored = min(max(depth + 16, last + 1), observation.most)

@@ -3,12 +3,12 @@
 Inverted lists around L2 centres, whose items are ranked by inner product: item norms differ
 widely, and centres of unit length (spherical k-means, faiss's own choice for inner products) mix
 items of all norms, which takes more lists for the same recall. Items are coded as 4 bits for each
-`D / sub-quantizers` numbers of what is left after the centre, to be scanned from registers
-(Andre et al., 2017).
+`D / sub-quantizers` numbers of the residual from the centre, to be scanned from registers (Andre et
+al., 2017).
 
-A few items lie far from every centre. Codes say little of these, and they are found in lists where
-nobody would look: on a million items trained here, the few thousand of them take most of what it
-takes to find the best thousand. They are kept out of the lists, and always scored.
+A few items lie far from every centre. Their codes are imprecise, and their lists rank low: on a
+million items trained here, these few thousand cause most of the effort of finding the best
+thousand. They are kept out of the lists, and always scored.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _SAMPLES_PER_LIST = 40
 _ITERATIONS = 10
 _CHUNK_ROWS = 1 << 17
 _BLOCK_ITEMS = 32
-# Rows that are always scored, and no more than this share of a small catalogue. Four times as many
-# halve the search for a thousand, but a service finds them out of the cache: .3 ms a request.
+# Rows that are always scored, and at most this share of a small catalogue. Four times as many halve
+# the search for a thousand, but in a service they are out of the cache: .3 ms a request.
 _OUTLIER_BYTES, _OUTLIER_SHARE = 1 * 1024**2, 1 / 50
 
 
 @dataclass(frozen=True)
 class RetrieverSize:
-    """What may be chosen about an index.
+    """Settings of an index.
 
     Attributes:
-        n_lists: clusters; None for what suits the number of items.
+        n_lists: clusters; None to choose by the number of items.
         sub_quantizers: 4-bit parts of a code; None for one a number.
         seed: of samples and centres.
     """
@@ -63,13 +63,13 @@ class RetrieverSize:
 def build_retriever(
     table: Vectors, users: Vectors, folder: Path, size: RetrieverSize | None = None
 ) -> RetrieverInfo:
-    """Write the retriever's files into a folder; what the manifest says of them.
+    """Write the retriever's files into a folder; returns the manifest's entry.
 
     Args:
         table: float32 [N+1, D]; a memory map will do. Row 0 is padding and stays out.
         users: float32 [Q, D], vectors of real histories, on which the probes are measured.
-        folder: where the files go.
-        size: choices; None for all by default.
+        folder: output folder.
+        size: settings; None for the defaults.
 
     Raises:
         InputError: there are too few items for lists, or no user vector.
@@ -116,7 +116,7 @@ def _some(rows: Vectors, count: int, seed: int) -> Vectors:
 
 
 def _train(table: Vectors, n_lists: int, size: RetrieverSize) -> Any:
-    """An empty index: centres by k-means, then codebooks of what is left after the centres."""
+    """An empty index: centres by k-means, then codebooks of the residuals."""
     dimension = table.shape[1]
     rng = np.random.default_rng(size.seed)
     n_samples = min(len(table) - 1, _SAMPLES_PER_LIST * n_lists)
@@ -159,7 +159,7 @@ def _add(index: Any, table: Vectors) -> None:
 
 
 def _rank_by_inner_product(index: Any) -> None:
-    """Items were put to the nearest centre; from now on lists are ranked as scores are."""
+    """Replace the search by distance, which assigned items, by one that ranks lists by score."""
     centres = index.quantizer.reconstruct_n(0, index.nlist)
     quantizer = faiss.IndexFlatIP(index.d)
     quantizer.add(centres)
@@ -213,7 +213,7 @@ def _describe(
 
 
 def _write_lists(index: Any, folder: Path) -> None:
-    """Write lists behind each other: blocks of codes, then ids, -1 where a block is not full."""
+    """Write the lists in sequence: blocks of codes, then ids, -1 where a block is not full."""
     lists = faiss.downcast_InvertedLists(index.invlists)
 
     def write(file: Any) -> None:
@@ -228,7 +228,7 @@ def _write_lists(index: Any, folder: Path) -> None:
 
 
 def _write_index(index: Any, folder: Path) -> None:
-    """Write centres and codebooks; the lists lie in a file of their own."""
+    """Write centres and codebooks; the lists are in a file of their own."""
     empty = faiss.ArrayInvertedLists(index.nlist, index.code_size)
     index.replace_invlists(empty, True)
     empty.this.disown()

@@ -22,11 +22,11 @@ from offline.fingerprint import hash_code
 
 Log = Callable[[str], None]
 """Takes lines for the person who waits."""
-Made = TypeVar("Made", bound=Artifact)
+ArtifactT = TypeVar("ArtifactT", bound=Artifact)
 
 
 @dataclass(frozen=True)
-class Stage(ABC, Generic[Made]):
+class Stage(ABC, Generic[ArtifactT]):
     """One step. A subclass is a frozen dataclass; fields that are artifacts are its inputs.
 
     Attributes:
@@ -37,7 +37,7 @@ class Stage(ABC, Generic[Made]):
 
     @property
     @abstractmethod
-    def artifact(self) -> type[Made]:
+    def artifact(self) -> type[ArtifactT]:
         """The class of its result, with the methods that later stages read it by."""
 
     @property
@@ -55,7 +55,7 @@ class Stage(ABC, Generic[Made]):
     def run(self, folder: Path) -> Facts:
         """Write the result's files into a folder, and return facts worth showing about them."""
 
-    def planned(self, root: Path) -> Made:
+    def planned(self, root: Path) -> ArtifactT:
         """The artifact that a run below `root` will leave: its place and fingerprint, no files.
 
         Later stages can be planned with it.
@@ -78,7 +78,7 @@ class Stage(ABC, Generic[Made]):
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def run_stage(stage: Stage[Made], root: Path, log: Log = print) -> Made:
+def run_stage(stage: Stage[ArtifactT], root: Path, log: Log = print) -> ArtifactT:
     """The stage's artifact: the one at `root/<name>` if it is still true, else a new one."""
     place, fingerprint = root / stage.name, stage.fingerprint()
     known = stage.artifact.read(place)

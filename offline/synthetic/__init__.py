@@ -1,4 +1,4 @@
-"""Made catalogues of any size: complete bundles to measure with where no real one is large enough.
+"""Synthetic catalogues of any size: complete bundles for measurements beyond real data sets.
 
 python -m offline.synthetic --items 1000000 --out FOLDER
 """

@@ -1,4 +1,4 @@
-"""`python -m offline.synthetic`: make a bundle of N items to measure with."""
+"""`python -m offline.synthetic`: create a bundle of N items to measure with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEWEST_ITEMS = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status."""
+    """Run the command; returns the exit status."""
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.items < FEWEST_ITEMS:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make(
     n_items: int, seed: int, folder: Path, *, trained: bool, knowledge: bool, exact_up_to: int
 ) -> Path:
-    """Make the bundle; its folder.
+    """Create the bundle; returns its folder.
 
     Raises:
         BundleError: there is something at `folder` already.
@@ -62,23 +62,25 @@ def make(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m offline.synthetic",
-        description="Make a complete bundle of made items, for benchmarks: users u1, u2, … with\n"
-        "histories of 5, 20, 50 and 200 items in turn, attributes title, genres and shelf (one\n"
-        "item in a hundred has shelf 'rare'). SASRec is trained on what made people do (minutes;\n"
+        description="Create a complete synthetic bundle, for benchmarks: users u1, u2, … with\n"
+        "histories of 5, 20, 50 and 200 items, attributes title, genres and shelf (one\n"
+        "item in a hundred has shelf 'rare'). SASRec is trained on synthetic histories (minutes;\n"
         "kept in the cache); beyond a million items its rows are repeated with noise.",
         epilog="examples:\n"
-        "  python -m offline.synthetic --items 1000000 --out builds/made-1m\n"
-        "  python -m offline.synthetic --items 3700 --no-trained --out builds/made-small",
+        "  python -m offline.synthetic --items 1000000 --out builds/synthetic-1m\n"
+        "  python -m offline.synthetic --items 3700 --no-trained --out builds/synthetic-small",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--items", type=int, required=True, metavar="N", help="size of catalogue")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="not there yet")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="must not exist yet"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything (0)")
     parser.add_argument(
         "--knowledge",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="with made knowledge vectors and a fresh projection (no)",
+        help="with synthetic knowledge vectors and a fresh projection (no)",
     )
     parser.add_argument(
         "--trained",

@@ -1,4 +1,4 @@
-"""A whole bundle over made items, written as a build would write it."""
+"""A complete bundle of synthetic items, written as a build would write it."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MadeBundle:
-    """What is to be made.
+    """The content of a bundle.
 
     Attributes:
-        world: the items and what people do.
+        world: the items and the behaviour of people.
         model: backbone and item table.
-        knowledge: put knowledge vectors and a fresh projection beside the table.
+        knowledge: add knowledge vectors and a fresh projection.
         exact_up_to: items up to which there is no retriever.
     """
 
@@ -53,9 +53,9 @@ class MadeBundle:
 
     @property
     def version(self) -> str:
-        """Says what it is: bundles of other sizes or kinds can be published beside it."""
+        """The version, named by size and kind, so that several can be published together."""
         suffix = "-knowledge" if self.knowledge else ""
-        return f"made-{self.world.n_items}{suffix}-{self.model.name}-{self.world.seed}"
+        return f"synthetic-{self.world.n_items}{suffix}-{self.model.name}-{self.world.seed}"
 
     @property
     def has_retriever(self) -> bool:
@@ -70,7 +70,7 @@ class MadeBundle:
         """
         rng = np.random.default_rng([self.world.seed, self.world.n_items, 3])
         lengths = np.array(HISTORY_LENGTHS * USERS_PER_LENGTH)
-        # Nobody has seen more than half of a tiny catalogue.
+        # Users have seen at most half of a tiny catalogue.
         lengths = np.minimum(lengths, max(1, self.world.n_items // 2))
         with BundleWriter(folder) as writer, Progress("bundle", 7, "step") as progress:
             histories = histories_of_lengths(self.world, lengths, rng)
@@ -121,7 +121,7 @@ class MadeBundle:
         return found[0]
 
     def _write_knowledge(self, writer: BundleWriter) -> None:
-        """Vectors of the shape that real knowledge has; they mean nothing."""
+        """Random vectors of the shape of real knowledge."""
         rng = np.random.default_rng([self.world.seed, self.world.n_items, 4])
         rows, size = self.model.item_table.shape
         vectors = rng.standard_normal((rows, KNOWLEDGE_SIZE), dtype=np.float32)
@@ -136,14 +136,14 @@ class MadeBundle:
         return {
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": ModelInfo.of_sequence_graph("sasrec", size, self.model.max_length),
-            "encoder": EncoderInfo(name="made", vector_size=KNOWLEDGE_SIZE, has_graph=False)
+            "encoder": EncoderInfo(name="synthetic", vector_size=KNOWLEDGE_SIZE, has_graph=False)
             if self.knowledge
             else None,
             "n_items": self.world.n_items,
             "n_users": n_users,
             "metrics": self.model.metrics,
             "inputs": {},
-            "configuration": {"made": {"seed": self.world.seed, "vectors": self.model.name}},
+            "configuration": {"synthetic": {"seed": self.world.seed, "vectors": self.model.name}},
             "code_revision": code_revision(),
         }
 

@@ -1,4 +1,4 @@
-"""Ids and attributes of made items."""
+"""Ids and attributes of synthetic items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_ids(n_items: int) -> IdMap:
 
 
 def make_attributes(world: World) -> ItemAttributes:
-    """A title, `genres` that go with the clusters, and `shelf`, which goes with nothing."""
+    """A title, `genres` that depend on the clusters, and `shelf`, which is random."""
     rng = np.random.default_rng([world.seed, world.n_items, 1])
     n_items = world.n_items
     genre = world.clusters()[1:] % len(GENRES)

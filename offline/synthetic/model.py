@@ -1,4 +1,4 @@
-"""What a made bundle holds of a model: backbone, item table, popularity."""
+"""The model of a synthetic bundle: backbone, item table, popularity."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class MadeModel:
     """A backbone with a table that fits it.
 
     Attributes:
-        name: how the vectors came about.
+        name: origin of the vectors.
         backbone: in evaluation mode.
         item_table: float32 [N+1, D].
         popularity: float32 [N+1].
-        max_length: history items that are looked at.
+        max_length: last history items that are read.
         metrics: measured on held-out steps, where the model was trained.
     """
 
@@ -42,7 +42,7 @@ class MadeModel:
     metrics: dict[str, float] = field(default_factory=dict)
 
     def user_vectors(self, histories: Sequence[Items]) -> Vectors:
-        """What the backbone makes of each history, float32 [B, D]."""
+        """The user vector of each history, float32 [B, D]."""
         vectors = []
         with torch.inference_mode():
             for history in histories:
@@ -53,7 +53,7 @@ class MadeModel:
         return found
 
     def repeated(self, world: World) -> MadeModel:
-        """This model over a larger world, whose further items are like those it knows."""
+        """This model over a larger world, whose further items are similar to the known ones."""
         within = World.of_size(MAX_DISTINCT, world.seed).clusters()
         return replace(
             self,

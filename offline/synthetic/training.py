@@ -1,10 +1,10 @@
-"""Training the project's SASRec on a made world of up to a million items, in minutes of CPU.
+"""Trains the project's SASRec on a synthetic world of up to a million items, in minutes of CPU.
 
 `offline.recommender.training.Trainer` keeps dense moments of the whole table and touches all of
 them in every step, which at a million rows is most of the time. Here a step sees only the rows it
 uses: the network and the loss are the project's own (sampled softmax with the logQ correction),
 rows get Adam steps of their own as they come up. Batches are drawn from the world as they are
-needed, so nothing is seen twice and all that is measured is held out.
+needed, so nothing is seen twice and all measured cases are held out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BATCH_STEPS = 6_400  # interactions in a batch: many short histories, or fewer 
 _LENGTHS = (50, 50, 50, 200)
 _NEGATIVES = 1_024
 _DRAW_POWER = 0.5
-# A row is met a dozen times: it has to get somewhere in as many steps.
+# A row is updated only about a dozen times, so its steps are large.
 _NETWORK_RATE, _TABLE_RATE = 1e-3, 2e-2
 _WARM_UP_STEPS = 50
 _FEWEST_STEPS, _MAX_STEPS, _ITEMS_PER_STEP = 200, 2_000, 500
@@ -42,12 +42,16 @@ _JUDGED, _K = 500, 10
 
 
 def trained_model(world: World) -> MadeModel:
-    """The trained model of a world, from the cache where it has been trained already.
+    """The trained model of a world, from the cache where it is there already.
 
-    A training that was stopped goes on from its last checkpoint.
+    An interrupted training continues from its last checkpoint.
     """
     fingerprint = fingerprint_of(CONFIG, hash_code(__name__), world.n_items, world.seed)
-    path = cache_folder() / "made" / f"{world.n_items}-{world.seed}-{fingerprint[:12]}.safetensors"
+    path = (
+        cache_folder()
+        / "synthetic"
+        / f"{world.n_items}-{world.seed}-{fingerprint[:12]}.safetensors"
+    )
     training = _Training(world)
     training.take_up(path)
     training.run(path)
@@ -112,7 +116,7 @@ class _Training:
         self._save(path)
 
     def model(self) -> MadeModel:
-        """What was trained."""
+        """The trained model."""
         return MadeModel(
             "trained",
             self.backbone.eval(),
@@ -143,7 +147,7 @@ class _Training:
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        # Up at the start, and down to nothing in the second half.
+        # Warm-up at the start, decay to 0 in the second half.
         rate = min(1.0, (self.done + 1) / _WARM_UP_STEPS, 2 * (1 - self.done / self.total))
         self.optimizer.param_groups[0]["lr"] = _NETWORK_RATE * rate
         self.optimizer.step()
@@ -153,9 +157,9 @@ class _Training:
         return float(loss.detach())
 
     def _draw_negatives(self, rng: np.random.Generator) -> tuple[Rows, Logs]:
-        """Items in proportion to what was counted so far ** 0.5, and how often to expect them.
+        """Items drawn in proportion to their counts so far ** 0.5, and their expected counts.
 
-        What is drawn twice is one item, expected half as often: it then counts twice.
+        An item that is drawn twice is listed once, with half the expected count: it counts twice.
         """
         weights = np.sqrt(self.counts.astype(np.float32))
         cumulated = weights.cumsum(dtype=np.float64)
@@ -169,7 +173,7 @@ class _Training:
 
     @torch.inference_mode()
     def _judge(self) -> None:
-        """Rank the next item of people who were not trained on among all items."""
+        """Rank the next item of held-out people among all items."""
         rng = np.random.default_rng([self.world.seed, self.world.n_items, 6])
         people = self.world.sequences(_JUDGED, 51, rng)
         self.backbone.eval()
@@ -190,14 +194,14 @@ class _Training:
         rows = self.rows
         tensors = {"values": rows.values, "counts": torch.from_numpy(self.counts)}
         tensors |= {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
-        if not self.metrics:  # moments are of use only to one who goes on
+        if not self.metrics:  # moments are needed only to continue
             tensors |= {"first": rows.first, "second": rows.second, "updates": rows.updates}
             for number, moments in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{number}/{name}": t for name, t in moments.items()}
         save_checkpoint(path, tensors, {"done": self.done, "metrics": self.metrics})
 
     def take_up(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one."""
+        """Continue from a checkpoint, if there is one."""
         found = load_checkpoint(path)
         if found is None:
             return

@@ -1,4 +1,4 @@
-"""Item vectors that nobody trained: made ones, and variations of trained ones."""
+"""Item vectors without training: synthetic ones, and variations of trained ones."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def clustered_vectors(world: World, size: int) -> Vectors:
 
 
 def repeat_rows(table: Vectors, clusters: Items, world: World) -> Vectors:
-    """A table for a larger world: rows as they are, then the same with noise, again and again.
+    """A table for a larger world: the rows, then copies of them with noise.
 
     The noise has the covariance of rows within a cluster, half as wide, in proportion to a row's
-    length: copies differ as half-brothers in a cluster do.
+    length.
 
     Args:
         table: float32 [M+1, D].

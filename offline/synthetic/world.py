@@ -1,8 +1,8 @@
-"""A made world of items and people: latent clusters, Zipf popularity, and interest that drifts.
+"""A synthetic world of items and people: latent clusters, Zipf popularity, drifting interest.
 
 A person has a few home clusters. From one interaction to the next they mostly stay in a cluster,
-sometimes go to a neighbouring one, seldom home. Within a cluster they take what is popular there
-(Zipf with exponent 1) or what follows the item before, so that order tells something.
+sometimes go to a neighbouring one, seldom home. Within a cluster they take popular items (Zipf with
+exponent 1) or the item that follows the previous one, so that order is informative.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ Items = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 
 MAX_DISTINCT = 1_000_000
-"""Items of a world up to which each is its own; in a larger one they are alike in groups."""
+"""Largest number of distinct items; in a larger world items repeat in groups."""
 _ITEMS_PER_CLUSTER = 250
 _FEWEST_CLUSTERS = 16
 _HOMES = 2
 _NEIGHBOURS = 4
-# Chances of a step; what is left over stays in the cluster.
+# Probabilities of a step; otherwise it stays in the cluster.
 _TO_NEIGHBOUR, _TO_HOME = 0.15, 0.07
-_FOLLOWING = 0.45  # within the cluster: an item shortly behind the one before
+_FOLLOWING = 0.45  # within the cluster: an item shortly after the previous one
 _LEAP = 5
 
 
 @dataclass(frozen=True)
 class World:
-    """N items in clusters, numbered so that an item_index tells nothing.
+    """N items in clusters, numbered at random.
 
     Attributes:
-        seed: everything follows from it and the number of items.
+        seed: decides everything, with the number of items.
         starts: int64 [C+1], slots of cluster c are `starts[c]:starts[c + 1]`, popular ones first.
         item_at: int32 [N], item_index of each slot.
     """
@@ -46,7 +46,7 @@ class World:
         """A world of `n_items` items; cluster sizes vary by a factor of some tens.
 
         Beyond a million items it is the world of a million, every item of which is there several
-        times: item_index i stands for `(i - 1) % MOST_DISTINCT + 1`.
+        times: item_index i stands for `(i - 1) % MAX_DISTINCT + 1`.
         """
         if n_items > MAX_DISTINCT:
             return cls.of_size(MAX_DISTINCT, seed)._repeated(n_items)
@@ -83,9 +83,9 @@ class World:
         return of_item
 
     def sequences(self, count: int, length: int, rng: np.random.Generator) -> Items:
-        """What `count` people do one after another, int32 [count, length]; items may recur."""
+        """Sequences of `count` people, int32 [count, length]; items may recur."""
         sizes = np.diff(self.starts)
-        # The empty clusters of a tiny world are nobody's home.
+        # The empty clusters of a tiny world are no home clusters.
         homes = rng.choice(np.flatnonzero(sizes), (count, _HOMES), p=_shares(sizes))
         cluster = homes[:, 0]
         rank = _zipf(sizes[cluster], rng)
@@ -104,7 +104,7 @@ class World:
         count = len(cluster)
         draws = rng.random(count)
         hops = rng.integers(1, _NEIGHBOURS + 1, count)
-        # Neighbours lie on a ring of clusters, at distances that are not next door.
+        # Neighbours lie on a ring of clusters, at distances above one.
         neighbour = (cluster + hops * hops) % self.n_clusters
         home = homes[np.arange(count), rng.integers(0, _HOMES, count)]
         after = np.where(draws < _TO_NEIGHBOUR, neighbour, cluster)
@@ -115,7 +115,7 @@ class World:
 def histories_of_lengths(world: World, lengths: Ints, rng: np.random.Generator) -> list[Items]:
     """One history of exactly each length, oldest → newest, no item twice.
 
-    Where a person's steps don't hold enough different items, chance adds some in front.
+    Where a person's steps don't hold enough different items, random ones are added in front.
     """
     steps = world.sequences(len(lengths), 3 * int(lengths.max()), rng)
     histories = []
@@ -138,6 +138,6 @@ def _shares(sizes: Ints) -> npt.NDArray[np.float64]:
 
 
 def _zipf(sizes: Ints, rng: np.random.Generator) -> Ints:
-    """Ranks from 0, each below its size; rank r about in proportion to 1 / (r + 1)."""
+    """Ranks from 0, each below its size; rank r has a probability of about 1 / (r + 1), scaled."""
     drawn = (sizes + 1.0) ** rng.random(len(sizes))
     return np.minimum(drawn.astype(np.int64) - 1, sizes - 1)

@@ -29,7 +29,7 @@ def test_the_bundle_can_be_served(bundle: Bundle) -> None:
     model = load_model(bundle)
     assert model.table.shape == (1_501, 64)
     assert model.fresh_projection is not None
-    assert bundle.version == "made-1500-knowledge-clustered-0"
+    assert bundle.version == "synthetic-1500-knowledge-clustered-0"
 
 
 def test_users_have_the_stated_histories(bundle: Bundle) -> None:
