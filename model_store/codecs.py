@@ -24,6 +24,8 @@ _EVENT = struct.Struct("<2sdf")
 _EVENT_MAGIC = b"E1"
 _ARRIVAL_BYTES = 8
 
+TIME_AT = _ARRIVAL_BYTES + len(_EVENT_MAGIC)
+"""Where the time begins in what `encode_arrived` writes."""
 ITEM_ID_AT = _ARRIVAL_BYTES + _EVENT.size
 """Where the item id begins in what `encode_arrived` writes."""
 MAX_RATING = 1e9

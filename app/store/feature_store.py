@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import hiredis
 from app.store.client import ONE_ITERATION_S, StoreClient
 from app.store.connection import Command, WholeStoreError
 from app.store.deadline import Deadline
-from app.store.history import History, check_base, merge
+from app.store.history import History, check_items, merge
 from app.store.journal import Journal
 from app.store.remembered import Remembered, RememberedUsers
 from app.store.scripts import LOAD, append_command
@@ -113,19 +114,34 @@ class FeatureStore:
         Raises:
             StoreError: the store is away, or refuses all reads.
         """
-        common = self._client.timeout_s
-        limits = [
-            common if deadline is None else deadline.shorten(common)
-            for deadline in deadlines or [None] * len(user_ids)
-        ]
-        longest = max(limits)
-        if longest <= 0:
-            raise StoreAway("the deadline has passed")
         commands: list[Command] = []
         for user_id in user_ids:
             commands.append(("GET", keys.user_key(version, user_id)))
             commands.append(("ZRANGE", keys.events_key(user_id), 0, -1))
         commands.append(("HEXISTS", keys.MODELS, version))
+        if deadlines is None or not any(deadlines):
+            replies = await self._client.call(commands)
+        else:
+            replies = await self._call_until(commands, deadlines, late)
+        trouble = trouble_in(replies[0])
+        if trouble is not None:
+            self._state.set(trouble, self._state.writes)
+            raise WholeStoreError(trouble.line)
+        if self._state.reads is not None:
+            self._state.reads_work()
+        return replies
+
+    async def _call_until(
+        self, commands: Sequence[Command], deadlines: Sequence[Deadline | None], late: set[int]
+    ) -> list[Any]:
+        """The replies, waited for as long as the last of the deadlines allows."""
+        common = self._client.timeout_s
+        limits = [
+            common if deadline is None else deadline.shorten(common) for deadline in deadlines
+        ]
+        longest = max(limits)
+        if longest <= 0:
+            raise StoreAway("the deadline has passed")
         loop = asyncio.get_running_loop()
         # As with the longest limit: a loop that was held up looks at its sockets once more.
         timers = [
@@ -134,17 +150,10 @@ class FeatureStore:
             if limit < longest
         ]
         try:
-            replies = await self._client.call(commands, longest)
+            return await self._client.call(commands, longest)
         finally:
             for timer in timers:
                 timer.cancel()
-        trouble = trouble_in(replies[0])
-        if trouble is not None:
-            self._state.set(trouble, self._state.writes)
-            raise WholeStoreError(trouble.line)
-        if self._state.reads is not None:
-            self._state.reads_work()
-        return replies
 
     async def _decode(
         self,
@@ -157,14 +166,13 @@ class FeatureStore:
         """The history that the replies make; what can't be read is recalled, and logged once."""
         if isinstance(entries, Exception) and user_id not in self._logged:
             entries = await self._convert(user_id, entries)
+        waiting = self._journal.of_user(user_id)
         try:
             base = _decode_base(blob, ids)
-            events = _decode_events(entries)
+            history = merge(base, [*_decode_events(entries), *waiting], ids)
         except Unreadable as error:
             self._log_once(user_id, error)
             return self._recall(user_id, version, ids, entries)
-        waiting = self._journal.of_user(user_id)
-        history = merge(base, [*events, *waiting], ids)
         if not waiting and not isinstance(blob, Exception) and not isinstance(entries, Exception):
             read = Remembered(version, len(ids), blob, entries, history)
             self._remembered.put(user_id, read)
@@ -190,16 +198,18 @@ class FeatureStore:
         """What was last read of a user, with the events just read, and those in the journal."""
         last = self._remembered.get(user_id)
         events = [*self._journal.of_user(user_id)]
-        try:
+        with contextlib.suppress(*Unreadable):
             events = [*_decode_events(entries), *events]
-        except Unreadable:
-            entries = ()
         if last is None:
             return replace(merge(None, events, ids), is_complete=False)
+        events = [*_decode_events(last.entries), *events]
         # Item indices of another version mean other items; its events are by item id.
         blob = last.blob if last.version == version else None
-        events = [*_decode_events(last.entries), *events]
-        return replace(merge(_decode_base(blob, ids), events, ids), is_complete=False)
+        try:
+            history = merge(_decode_base(blob, ids), events, ids)
+        except Unreadable:
+            history = merge(None, events, ids)
+        return replace(history, is_complete=False)
 
     def _log_once(self, user_id: str, error: Exception) -> None:
         if user_id in self._logged:
@@ -213,7 +223,7 @@ class FeatureStore:
 def _decode_base(blob: Reply, ids: IdMap) -> Any:
     if isinstance(blob, Exception):
         raise blob
-    return None if blob is None else check_base(decode_user(blob), len(ids))
+    return None if blob is None else check_items(decode_user(blob), len(ids))
 
 
 def _decode_events(entries: Sequence[bytes] | Exception) -> list[Event]:

@@ -30,9 +30,15 @@ def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> Hist
     """Base and events in order of time; of equal times the base comes first, then arrival order.
 
     The same event (`Event.identity`) counts once, be it in the base already or reported twice.
+
+    Raises:
+        StoreError: the base's times, by which the events have to be placed, are not in order.
     """
     if not events:
         return History(base.items) if base is not None else History()
+    # A comparison with NaN is false, so that it is found as well.
+    if base is not None and not (base.timestamps[1:] >= base.timestamps[:-1]).all():
+        raise StoreError("user blob holds times that are not in order")
     once: dict[tuple[str, float], Event] = {}
     for event in events:
         once.setdefault(event.identity, event)
@@ -52,20 +58,18 @@ def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> Hist
     return History(items[np.argsort(timestamps, kind="stable")], n_unknown)
 
 
-def check_base(base: UserHistory, n_items: int) -> UserHistory:
-    """The base, if its items are items of this version and its times are in order.
+def check_items(base: UserHistory, n_items: int) -> UserHistory:
+    """The base, if its items are items of this version.
 
     Raises:
         StoreError: they aren't.
     """
-    if len(base.items) and not (base.items.min() >= 1 and base.items.max() <= n_items):
+    # As unsigned numbers what is below 1 is very large: one pass finds both.
+    if len(base.items) and (base.items - 1).view(np.uint32).max() >= n_items:
         raise StoreError(
             f"user blob holds an item index outside 1 to {n_items} "
             f"({base.items.min()} to {base.items.max()})"
         )
-    # A comparison with NaN is false, so that it is found as well.
-    if not (base.timestamps[1:] >= base.timestamps[:-1]).all():
-        raise StoreError("user blob holds times that are not in order")
     return base
 
 

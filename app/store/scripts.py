@@ -12,47 +12,76 @@ from hashlib import sha1
 
 from app.store.connection import Command
 from model_store import keys
-from model_store.codecs import ITEM_ID_AT, Event, encode_arrived, second_of
+from model_store.codecs import ITEM_ID_AT, TIME_AT, Event, encode_arrived, second_of
 
-APPEND = """
-local key, limit, item_at = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
-local seen = {}
+# Lua counts from 1. From `many` arguments on it is cheaper to read all that is there at once; one
+# command gets `at_once` arguments, an even number.
+_CONSTANTS = f"""
+local limit, time_at, item_at = {keys.MAX_EVENTS_PER_USER}, {TIME_AT + 1}, {ITEM_ID_AT + 1}
+local many, at_once = 100, 1000
+"""
 
-local function add(second, score, member)
-  local items = seen[second]
-  if not items then
-    items = {}
-    local others = redis.call('ZRANGEBYSCORE', key, second, string.format('(%.0f', second + 1))
-    for _, other in ipairs(others) do items[string.sub(other, item_at)] = true end
-    seen[second] = items
-  end
-  local item = string.sub(member, item_at)
-  if not items[item] then
-    redis.call('ZADD', key, score, member)
-    items[item] = true
-  end
-end
+APPEND = (
+    _CONSTANTS
+    + """
+local key = KEYS[1]
+local known, looked_at, new = {}, {}, {}
 
-if redis.call('TYPE', key).ok == 'list' then
-  -- Answered with WRONGTYPE, but where writes are refused with that: before anything is deleted.
-  local answer = redis.pcall('SETRANGE', key, 0, '')
-  if not string.find(answer.err, 'WRONGTYPE', 1, true) then return answer end
-  local entries = redis.call('LRANGE', key, 0, -1)
-  redis.call('DEL', key)
-  for place, entry in ipairs(entries) do
-    if #entry > 14 and string.sub(entry, 1, 2) == 'E1' then
-      local time = struct.unpack('<d', entry, 3)
-      if time == time and time >= 0 and time <= 1e11 then
-        local second = string.format('%.0f', math.floor(time))
-        add(second, string.format('%.17g', time), struct.pack('>I8', place) .. entry)
-      end
+-- As model_store.codecs.second_of.
+local function second_of(time) return string.format('%.0f', math.floor(time)) end
+
+local function remember(members)
+  for _, member in ipairs(members) do
+    if #member >= item_at then
+      local second = second_of((struct.unpack('<d', member, time_at)))
+      known[second .. string.sub(member, item_at)] = true
     end
   end
 end
 
-for place = 3, #ARGV, 3 do add(ARGV[place], ARGV[place + 1], ARGV[place + 2]) end
+local function add(second, score, member)
+  if not looked_at.all and not looked_at[second] then
+    looked_at[second] = true
+    remember(redis.call('ZRANGEBYSCORE', key, second, string.format('(%.0f', second + 1)))
+  end
+  local identity = second .. string.sub(member, item_at)
+  if not known[identity] then
+    known[identity] = true
+    new[#new + 1] = score
+    new[#new + 1] = member
+  end
+end
+
+local entries = {}
+if redis.call('TYPE', key).ok == 'list' then
+  -- Answered with WRONGTYPE, but where writes are refused with that: before anything is deleted.
+  local answer = redis.pcall('SETRANGE', key, 0, '')
+  if not string.find(answer.err, 'WRONGTYPE', 1, true) then return answer end
+  entries = redis.call('LRANGE', key, 0, -1)
+  redis.call('DEL', key)
+end
+if #entries + #ARGV > many then
+  looked_at.all = true
+  remember(redis.call('ZRANGE', key, 0, -1))
+end
+
+for place, entry in ipairs(entries) do
+  if #entry > 14 and string.sub(entry, 1, 2) == 'E1' then
+    local time = struct.unpack('<d', entry, 3)
+    if time >= 0 and time <= 1e11 then
+      local score = string.format('%.17g', time)
+      add(second_of(time), score, struct.pack('>I8', place) .. entry)
+    end
+  end
+end
+for place = 1, #ARGV, 3 do add(ARGV[place], ARGV[place + 1], ARGV[place + 2]) end
+
+for first = 1, #new, at_once do
+  redis.call('ZADD', key, unpack(new, first, math.min(first + at_once - 1, #new)))
+end
 redis.call('ZREMRANGEBYRANK', key, 0, -limit - 1)
 """
+)
 
 LOAD: Command = ("SCRIPT", "LOAD", APPEND)
 _APPEND_SHA = sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
@@ -73,6 +102,4 @@ def append_command(user_id: str, events: Sequence[Event], arrival_us: int) -> Co
             repr(float(event.timestamp)),
             encode_arrived(event, arrival_us + place),
         )
-    key = keys.events_key(user_id)
-    head = (str(keys.MAX_EVENTS_PER_USER), str(ITEM_ID_AT + 1))
-    return ("EVALSHA", _APPEND_SHA, 1, key, *head, *arguments)
+    return ("EVALSHA", _APPEND_SHA, 1, keys.events_key(user_id), *arguments)

@@ -18,7 +18,7 @@ from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, serving, settings_for
-from tests.app.deployment.test_lifecycle import version_of, wait_for
+from tests.app.deployment.test_lifecycle import activate, version_of, wait_for
 from tests.app.store.conftest import ask, ids_for, is_up, kill, send, state_of
 from tests.app.store.link import linked, n_commands
 from tests.synthetic_bundle import make_bundle, make_catalogue
@@ -199,6 +199,7 @@ def test_a_failover_is_followed(
         connect(other.url) as new,
     ):
         assert version_of(http) == "made-1"
+        assert activate(http, "made-1").status_code == 200
         publish_and_activate(synthetic_bundle, tmp_path, other.url)
         publish(second, tmp_path / "bundles", new)
         old.replicaof(*NOWHERE)
@@ -207,6 +208,9 @@ def test_a_failover_is_followed(
         wait_for(lambda: is_up(http) and version_of(http) == "made-2")
         assert send(http, "f", "i1") == []
         assert new.exists(keys.events_key("f"))
+        # So does what operators ask for, over connections that were there before.
+        assert activate(http, "made-1").json() == {"active": "made-1", "previous": "made-2"}
+        assert Registry(new).active() == "made-1"
 
 
 def test_versions_are_followed_while_writes_fail(
@@ -246,16 +250,81 @@ def test_a_slow_store_is_followed_and_its_slowness_logged_once(
             assert is_up(http)
 
 
-@pytest.mark.parametrize("key", [keys.fresh_key("made-1"), keys.PREVIOUS])
+@pytest.mark.parametrize(
+    "key",
+    [
+        keys.fresh_key("made-1"),
+        keys.vectors_key("made-1"),
+        keys.attributes_key("made-1"),
+        keys.PREVIOUS,
+        keys.MODELS,
+    ],
+)
 def test_a_key_of_another_type_holds_up_nothing_else(
-    http: TestClient, client: redis.Redis, tmp_path: Path, key: str
+    http: TestClient,
+    client: redis.Redis,
+    tmp_path: Path,
+    key: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    client.rpush(keys.fresh_key("made-1"), "a fresh item")
     second = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
     publish(second, tmp_path / "bundles", client)
     client.set(key, "a string")
+    time.sleep(0.3)
+    assert len([r for r in caplog.records if "reading fresh items" in r.message]) <= 1
     client.set(keys.ACTIVE, "made-2")
     wait_for(lambda: version_of(http) == "made-2")
     assert is_up(http)
+    assert send(http, "u1", "i1") == []
+    assert ask(http, user_id="u1")["degraded"] == []
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_slow_replay_holds_up_no_acknowledgement(
+    own_store: EmbeddedStore, tmp_path: Path
+) -> None:
+    with (
+        linked(own_store) as link,
+        serving(settings_for(link.url, tmp_path, store_timeout_ms=50)) as http,
+    ):
+        wait_for(lambda: is_up(http))
+        link.delay_s = 1.0
+        assert send(http, "slow", "i1") == ["store"]
+        time.sleep(0.2)  # the replay has begun, and waits for the store
+        for item_id in ("i2", "i3"):
+            started = time.perf_counter()
+            assert send(http, "slow", item_id) == ["store"]
+            assert time.perf_counter() - started < 0.8
+        assert ids_for(http, user_id="slow") == ids_for(http, history=["i1", "i2", "i3"])
+        link.delay_s = 0.0
+        with connect(own_store.url) as client:
+            wait_for(lambda: client.zcard(keys.events_key("slow")) == 3, 10)
+
+
+def test_a_long_outage_keeps_as_many_events_of_a_user_as_the_store_would(
+    own_store: EmbeddedStore, tmp_path: Path
+) -> None:
+    with serving(settings_for(own_store.url, tmp_path)) as http:
+        kill(own_store)
+        for start in (3_000, 2_000, 1_000, 0):  # the newest first
+            events = [
+                {"user_id": "many", "item_id": f"i{1 + n % 60}", "timestamp": start + n}
+                for n in range(1_000)
+            ]
+            response = http.post("/events", json={"events": events})
+            assert response.json()["degraded"] == ["store"]
+        newest = [f"i{1 + n % 60}" for n in range(950, 1_000)]
+        during = ids_for(http, user_id="many", exclude_seen=False)
+        assert during == ids_for(http, history=newest, exclude_seen=False)
+        own_store.start()
+        with connect(own_store.url) as client:
+            key = keys.events_key("many")
+            wait_for(lambda: client.zcount(key, 3_000, "+inf") == 1_000, 10)
+            wait_for(lambda: not list((tmp_path / "journals").glob("*.jsonl")))
+            assert client.zcard(key) == 1_000
+        wait_for(lambda: is_up(http))
+        assert ids_for(http, user_id="many", exclude_seen=False) == during
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"x" * 300, b""])
@@ -271,7 +340,7 @@ def test_an_active_version_that_is_none_holds_up_nothing_else(
     kill(own_store)
     assert send(http, "j", "i1") == ["store"]
     own_store.start()
-    wait_for(lambda: client.exists(keys.events_key("j")) == 1)
+    wait_for(lambda: client.exists(keys.events_key("j")) == 1, 10)
     assert version_of(http) == "made-1"
     time.sleep(0.3)
     assert not [record for record in caplog.records if record.exc_info]
