@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from app.settings import Settings, clean_token, read_settings
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, RegistryError
+from model_store.redaction import redact_urls, redacted
 from model_store.registry import ModelRecord, Registry
 from model_store.store import connect
 
@@ -97,7 +99,7 @@ def _admin_token(given: str | None, settings: Settings) -> SecretStr:
 
 def _ask(method: str, url: str, token: SecretStr) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url {url!r}: starts with neither http:// nor https://")
+        raise ConfigError(f"--url {redacted(url)!r}: starts with neither http:// nor https://")
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
         url, method=method, headers={"Authorization": f"Bearer {token.get_secret_value()}"}
     )
@@ -108,14 +110,18 @@ def _ask(method: str, url: str, token: SecretStr) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         raise RegistryError(_detail(error)) from error
     except (OSError, ValueError) as error:
-        raise RegistryError(f"{url}: {getattr(error, 'reason', error)}") from error
+        reason = getattr(error, "reason", error)
+        raise RegistryError(f"{redacted(url)}: {redact_urls(str(reason))}") from error
+    except http.client.InvalidURL:
+        # Its message shows the part that is wrong, which may be a password.
+        raise ConfigError(f"--url {redacted(url)!r}: it holds a user, or no usable port") from None
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.load(error)["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"{error.url}: {error.code} {error.reason}"
+        return f"{redacted(error.url)}: {error.code} {error.reason}"
 
 
 def _shown(record: ModelRecord, active: str | None) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class Service:
     def _store_changed(self, state: StoreState) -> None:
         self.metrics.store_up.set(state.reads is None)
         self.metrics.store_writable.set(state.writes is None)
+        self.models.reconnect()
 
     def model(self) -> Model:
         """The current model, to be used for one whole request.

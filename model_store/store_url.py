@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from model_store.errors import ConfigError
+from model_store.redaction import redacted
 from model_store.tls import Tls, read_tls
 
 SETTING = "LONGTAIL_REDIS_URL"
@@ -21,8 +22,6 @@ _HINT = (
     f"or the password be given as {PASSWORD_SETTING}"
 )
 _OWN_OPTIONS = ("db", "username", "password")
-# What a URL without user and password looks like; anything else may hold a secret.
-_PLAIN = re.compile(r"[a-z+]+://(\[[0-9a-fA-F:.]+\]|[\w.-]*)(:\d+)?(/[\w./-]*)?")
 
 
 class StoreUrl:
@@ -120,18 +119,6 @@ def store_url_from(environment: Mapping[str, str] | None = None) -> StoreUrl | N
     found = os.environ if environment is None else environment
     text = found.get(SETTING, "").strip()
     return StoreUrl.parse(text, found.get(PASSWORD_SETTING)) if text else None
-
-
-def redacted(text: str) -> str:
-    """What may be shown of a text that should have been a URL."""
-    if _PLAIN.fullmatch(text):
-        return text
-    scheme, separator, rest = text.partition("://")
-    if not separator or not re.fullmatch(r"[\w+.-]{1,20}", scheme):
-        return "***"
-    # The host stands behind the last @; an option may be a password.
-    place = rest.rpartition("@")[2].partition("?")[0].partition("#")[0] if "@" in rest else ""
-    return f"{scheme}://***{'@' + place if place else ''}"
 
 
 def _parse(text: str, given: str | None) -> StoreUrl:

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.model.background import BackgroundThread
 from app.model.model import Model
-from app.store.versions import StoredItem, VersionStore
+from app.store.versions import StoredItem
 from model_store.array_checks import MAX_WEIGHT
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.codecs import decode_vector
@@ -23,22 +23,17 @@ log = logging.getLogger(__name__)
 
 
 async def with_fresh_items(
-    model: Model, versions: VersionStore, new_ids: Sequence[bytes], thread: BackgroundThread
+    model: Model, found: Sequence[StoredItem], thread: BackgroundThread
 ) -> Model:
-    """The model with the items whose ids are new in its version's list of fresh items.
+    """The model with fresh items of its version.
 
     What can't be used is logged and passed over: one bad vector keeps no other item away.
 
     Args:
         model: to be extended.
-        versions: where the items are.
-        new_ids: of the items.
+        found: what the store holds of the items.
         thread: does what takes long: a table is copied and a filter index made anew.
-
-    Raises:
-        StoreError: the store can't be read.
     """
-    found = await versions.fresh_items(model.version, new_ids)
     return await thread.run(lambda: _extend(model, found))
 
 

@@ -52,13 +52,18 @@ class Models:
         self._bundles_dir = bundles_dir
         self._last_active = LastActive(bundles_dir)
         self._provider = provider
-        self._registry = Registry(connect(url), "admin API")
+        self._client = connect(url)
+        self._registry = Registry(self._client, "admin API")
         self._versions = versions
         self._metrics = metrics
         self._changing = asyncio.Lock()
         # Before the first model is there, nobody has to be given way to.
         self._first_loads = BackgroundThread("first load", yields=False)
         self._loads = BackgroundThread("load", yields=True)
+
+    def reconnect(self) -> None:
+        """Ask the registry over new connections: the store's name may mean another server now."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
         """Stop loading; what takes longer to stop is left to the end of the process."""
@@ -175,11 +180,13 @@ class Models:
         Raises:
             StoreError: the store can't be read.
         """
+        # Read before anything waits for it: a slow store holds up no other change.
+        found = await self._versions.fresh_items(model.version, new_ids)
         async with self._changing:
             if self.current is not model:
                 return
             with gc_paused():
-                grown = await with_fresh_items(model, self._versions, new_ids, self._loads)
+                grown = await with_fresh_items(model, found, self._loads)
             self._swap(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
@@ -217,11 +224,10 @@ class Models:
         model = await thread.run(lambda: load_version(folder, version, self._provider))
         try:
             fresh_ids = await self._versions.fresh_ids(version)
-            if fresh_ids:
-                return await with_fresh_items(model, self._versions, fresh_ids, thread)
+            found = await self._versions.fresh_items(version, fresh_ids)
         except StoreError:
-            pass  # the watcher adds them when the store is back
-        return model
+            return model  # the watcher adds them when the store is back
+        return await with_fresh_items(model, found, thread) if found else model
 
     def _swap(self, model: Model) -> None:
         previous = self.current

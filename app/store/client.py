@@ -8,20 +8,22 @@ what one of them waits for, or gives up, is nothing to the other.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from app.store.connection import Command, StoreConnection, WholeStoreError, open_connection
+from app.store.connection import PROBES, Command, StoreConnection, WholeStoreError, open_connection
 from app.store.state import StoreState, trouble_in
 from app.store.timeouts import Replies, Timeouts
 from model_store.errors import StoreAway, StoreError
-from model_store.refusals import explain
+from model_store.refusals import READ_ONLY, code_of, explain
 from model_store.store_url import StoreUrl
 
 RETRY_AFTER_S = 0.25
 # How long connecting may take at least; requests wait no longer for it than for an answer.
 CONNECT_TIMEOUT_S = 1.0
 ONE_ITERATION_S = 0.001
+LONGEST_RENEWAL_PAUSE_S = 5.0
 
 
 class StoreClient:
@@ -43,6 +45,8 @@ class StoreClient:
         self._connecting: asyncio.Task[StoreConnection] | None = None
         self._timeouts = Timeouts[StoreConnection](timeout_s, self._look_once_more)
         self._retry_at = 0.0
+        self._renewal_pause_s = 0.0
+        self._renew_at_s = 0.0
 
     async def call(self, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
         """Send commands in one round trip; their replies, error replies as exceptions in place.
@@ -81,7 +85,26 @@ class StoreClient:
                 raise kind(explain(str(reply)))
         return replies
 
-    async def renew(self) -> None:
+    async def probe(self, *further: Command) -> list[Any]:
+        """Try a read and a write without effect; their replies, and those to further commands.
+
+        A store that has become a read-only replica is given up: after a failover its name means
+        another server.
+
+        Raises:
+            StoreError: it isn't there, didn't answer in time, or lets nobody in.
+        """
+        replies = await self.call([*PROBES, *further])
+        if code_of(str(replies[1])) != READ_ONLY:
+            self._renewal_pause_s = 0.0
+        elif time.monotonic() >= self._renew_at_s:
+            self._renewal_pause_s = min(2 * self._renewal_pause_s + 0.25, LONGEST_RENEWAL_PAUSE_S)
+            self._renew_at_s = time.monotonic() + self._renewal_pause_s
+            await self._renew()
+            return await self.call([*PROBES, *further])
+        return replies
+
+    async def _renew(self) -> None:
         """Replace the connection by a new one, for which the name is resolved anew.
 
         Calls in flight end on the old one. Where no new one can be had the old one stays.

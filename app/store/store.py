@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from app.store.client import StoreClient
-from app.store.connection import PROBES, WholeStoreError
+from app.store.connection import WholeStoreError
 from app.store.events import EventStore
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
@@ -14,12 +15,10 @@ from app.store.state import StoreState
 from app.store.versions import VersionStore
 from model_store import keys
 from model_store.errors import StoreAway, StoreError
-from model_store.refusals import READ_ONLY
 from model_store.store_url import StoreUrl
 
 # Nobody waits for the background: a store that is far away is followed all the same.
 BACKGROUND_TIMEOUT_S = 5.0
-LONGEST_RENEWAL_PAUSE_S = 5.0
 
 
 class Store:
@@ -50,43 +49,34 @@ class Store:
         )
         self.events = EventStore(self._requests, self._background, self.state, journal)
         self.versions = VersionStore(self._background)
-        self._renewal_pause_s = 0.0
-        self._renew_at_s = 0.0
 
     async def check(self, version: str | None) -> None:
         """Find out whether requests can read and write, also when there are none.
 
         Args:
             version: answers; is it published there? None: none does.
-
-        A store that has become a read-only replica is given up: its name may mean another by now.
         """
+        await asyncio.gather(self._check_requests(version), self._check_background())
+
+    async def _check_requests(self, version: str | None) -> None:
         try:
-            *probed, has_version = await self._requests.call(
-                [*PROBES, ("HEXISTS", keys.MODELS, version or "")]
+            *probed, has_version = await self._requests.probe(
+                ("HEXISTS", keys.MODELS, version or "")
             )
-        except StoreAway:
+        except StoreError:
             return  # the client has taken note
         self.state.probed(probed)
         if version is not None and not isinstance(has_version, Exception):
             self.state.has_version(version, bool(has_version))
-        if self.state.writes is not None and self.state.writes.code == READ_ONLY:
-            await self._renew()
-        else:
-            self._renewal_pause_s = 0.0
+
+    async def _check_background(self) -> None:
+        with contextlib.suppress(StoreError):  # what asks for something finds that out too
+            await self._background.probe()
 
     def is_known(self, error: StoreError) -> bool:
         """Whether the state has told of this already: the store as a whole is in trouble."""
         about_all = isinstance(error, StoreAway | WholeStoreError)
         return about_all and self.state.word != "up"
-
-    async def _renew(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now < self._renew_at_s:
-            return
-        await asyncio.gather(self._requests.renew(), self._background.renew())
-        self._renewal_pause_s = min(2 * self._renewal_pause_s + 0.25, LONGEST_RENEWAL_PAUSE_S)
-        self._renew_at_s = now + self._renewal_pause_s
 
     def close(self) -> None:
         """End the connections."""

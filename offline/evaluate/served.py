@@ -10,6 +10,7 @@ import numpy as np
 
 from model_store.errors import InputError
 from model_store.id_map import IdMap
+from model_store.redaction import redact_urls, redacted
 from offline.data.split import Cases, Int32
 from offline.metrics import hit_rate_at_k, ndcg_at_k
 from offline.progress import track
@@ -42,7 +43,7 @@ def evaluate_service(
     ranks = np.full(len(cases.targets), _BEYOND, dtype=np.int64)
     versions: set[str] = set()
     with _connect(url) as client:
-        for row in track(range(len(ranks)), f"asking {url}", unit="users"):
+        for row in track(range(len(ranks)), f"asking {redacted(url)}", unit="users"):
             history = cases.history(row)
             request = _request(user_ids[cases.users[row]], history, cases.targets[row], item_ids, k)
             answer = _ask(client, request)
@@ -67,7 +68,9 @@ def served_version(url: str) -> str:
         response.raise_for_status()
         return str(response.json()["version"])
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
-        raise InputError(f"--url {url!r}: no ready service there ({error})") from error
+        raise InputError(
+            f"--url {redacted(url)!r}: no ready service there ({redact_urls(str(error))})"
+        ) from error
 
 
 def _request(
@@ -86,23 +89,24 @@ def _connect(url: str) -> httpx.Client:
     try:
         return httpx.Client(base_url=url, timeout=30.0)
     except httpx.InvalidURL as error:
-        raise InputError(f"--url {url!r}: {error}") from error
+        raise InputError(f"--url {redacted(url)!r}: {redact_urls(str(error))}") from error
 
 
 def _ask(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
+    service = redacted(str(client.base_url))
     try:
         response = client.post("/recommend", json=request)
     except httpx.HTTPError as error:
-        raise InputError(f"{client.base_url}: {error}") from error
+        raise InputError(f"{service}: {error}") from error
     if response.status_code != httpx.codes.OK:
         raise InputError(
-            f"{client.base_url}: user {request['user_id']!r} was answered "
+            f"{service}: user {request['user_id']!r} was answered "
             f"{response.status_code}: {response.text[:200]}"
         )
     try:
         answer: dict[str, Any] = response.json()
     except ValueError:
         raise InputError(
-            f"{client.base_url}: not a recommendation service; it answered {response.text[:60]!r}"
+            f"{service}: not a recommendation service; it answered {response.text[:60]!r}"
         ) from None
     return answer

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from model_store.errors import ConfigError, LongtailError
+from model_store.redaction import redacted
 from offline.knowledge.language_model import Answer, Sampling
 from offline.knowledge.prompt import Prompt
 
@@ -45,9 +46,12 @@ class EndpointModel:
     ) -> None:
         """Raises ConfigError if `base_url` isn't an http(s) address."""
         if not base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url {base_url!r} is not an http:// or https:// address")
+            raise ConfigError(
+                f"base_url {redacted(base_url)!r} is not an http:// or https:// address"
+            )
         self._model = model
         self._url = base_url.rstrip("/") + "/chat/completions"
+        self._name = f"endpoint {redacted(self._url)}"
         self._concurrency = concurrency
         self._first_wait_s = first_wait_s
         key = os.environ.get(KEY_VARIABLE)
@@ -93,7 +97,7 @@ class EndpointModel:
             return Answer(str(text), n_tokens)
         except (ValueError, LookupError, TypeError, AttributeError):
             raise EndpointError(
-                f"endpoint {self._url}: answer is not a chat completion: {_excerpt(response)}"
+                f"{self._name}: answer is not a chat completion: {_excerpt(response)}"
             ) from None
 
     def _post(self, request: Mapping[str, Any]) -> httpx.Response:
@@ -112,11 +116,9 @@ class EndpointModel:
                 return response
             trouble = f"status {response.status_code}: {_excerpt(response)}"
             if response.status_code not in PASSING_STATUSES:
-                raise EndpointError(f"endpoint {self._url}, model {self._model!r}: {trouble}")
+                raise EndpointError(f"{self._name}, model {self._model!r}: {trouble}")
             wait_s = max(wait_s, _asked_wait_s(response))
-        raise EndpointError(
-            f"endpoint {self._url}, model {self._model!r}: {trouble} (after {TRIES} tries)"
-        )
+        raise EndpointError(f"{self._name}, model {self._model!r}: {trouble} (after {TRIES} tries)")
 
     def _backoff_s(self, attempt: int) -> float:
         """A doubling pause with jitter: requests that failed together return one by one."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import ConfigError
+from model_store.redaction import redact_urls, redacted
 from model_store.store import connect
-from model_store.store_url import StoreUrl, redacted, store_url_from
+from model_store.store_url import StoreUrl, store_url_from
 from model_store.tls import OPTIONS
 
 CERTIFICATES = Path(__file__).parents[1] / "app" / "store" / "tls"
@@ -143,3 +144,22 @@ def test_tls_options_mean_the_same_for_both_clients() -> None:
         ours = connect(url).connection_pool.make_connection()
         assert url.tls.context().verify_mode == ours.cert_reqs
         assert url.tls.context().check_hostname is ours.check_hostname is checked
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h:80/a%20b", "http://h:80/a%20b"),
+        (f"https://me:{SECRET}@h/x", "https://***@h/x"),
+        (f"https://h/x?token={SECRET}", "https://***"),
+        (f"https://{SECRET}@h?x#y", "https://***@h"),
+    ],
+)
+def test_any_url_is_shown_without_secrets(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+
+
+def test_a_message_is_shown_without_the_users_in_its_urls() -> None:
+    message = f"can't open 'http://me:{SECRET}@h/x' nor redis://:{SECRET}@h, write to me@h"
+    shown = "can't open 'http://***@h/x' nor redis://***@h, write to me@h"
+    assert redact_urls(message) == shown

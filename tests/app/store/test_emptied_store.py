@@ -77,3 +77,13 @@ def test_a_retired_version_that_still_answers_is_labelled(
     client.delete(keys.DEPLOYMENT)
     Registry(client).retire("made-1")
     assert ask(http, user_id="u3")["degraded"] == ["features"]
+
+
+def test_a_restart_serves_the_last_version(
+    http: TestClient, client: redis.Redis, store: EmbeddedStore, folder: Path
+) -> None:
+    client.flushall()
+    with serving(settings_for(store.url, folder)) as again:
+        assert again.get("/health/ready").json()["version"] == "made-1"
+        assert ask(again, user_id="u1")["degraded"] == ["features"]
+        assert ask(again, history=["i1"])["degraded"] == []

@@ -187,7 +187,10 @@ def test_a_store_that_rejects_everything_is_away_and_the_reason_is_named(
 
 
 def test_a_failover_is_followed(
-    own_store: EmbeddedStore, tmp_path: Path, synthetic_bundle: Bundle
+    own_store: EmbeddedStore,
+    tmp_path: Path,
+    synthetic_bundle: Bundle,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The old primary stays, as a read-only replica, and the name means another server."""
     second = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
@@ -208,6 +211,7 @@ def test_a_failover_is_followed(
         wait_for(lambda: is_up(http) and version_of(http) == "made-2")
         assert send(http, "f", "i1") == []
         assert new.exists(keys.events_key("f"))
+        assert len([line for line in lines(caplog) if "the store" in line]) <= 2
         # So does what operators ask for, over connections that were there before.
         assert activate(http, "made-1").json() == {"active": "made-1", "previous": "made-2"}
         assert Registry(new).active() == "made-1"
