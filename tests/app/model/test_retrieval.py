@@ -10,7 +10,6 @@ import pytest
 
 from app.model import retrieval
 from app.model.arrays import NO_ITEMS, FloatArray, IndexArray
-from app.model.grouping import Grouping, RecentSets
 from app.model.retrieval import Retriever
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
@@ -328,40 +327,3 @@ def test_processes_share_the_lists(bundle: Bundle) -> None:
     resident, dirty, anonymous = map(int, done.stdout.split())
     assert resident > 50
     assert (dirty, anonymous) == (0, 0)
-
-
-def test_a_grouping_holds_each_item_once() -> None:
-    places = np.array([0, 2, 0, 2, 1, 0, 3], np.uint16)
-    grouping = Grouping.of(np.array([1, 2, 3, 5, 6], np.int32), places, 5)
-    assert grouping.items.tolist() == [2, 5, 1, 3, 6]
-    assert grouping.starts.tolist() == [0, 2, 2, 4, 5, 5]
-    scores = np.array([1, 5, 3, 2, 4], np.float32)
-    assert grouping.gather(scores, 3, 1).tolist() == [1, 3]
-    assert grouping.gather(scores, 4, 1).tolist() == [1, 3, 6]
-    assert grouping.gather(scores, 1, 1).tolist() == [1, 3, 6]  # two are empty; then four
-    assert grouping.gather(scores, 3, 3).tolist() == [2, 5, 1, 3, 6]
-    assert sorted(grouping.gather(scores, 1, 99).tolist()) == [1, 2, 3, 5, 6]
-
-
-def test_recent_sets_are_distinguished_by_their_content() -> None:
-    made: list[IndexArray] = []
-
-    def make(items: IndexArray) -> int:
-        made.append(items)
-        return len(made)
-
-    sets = RecentSets(make, max_items=1_000)
-    first = np.arange(1, 301, dtype=np.int32)
-    twin = first.copy()
-    twin[7] = 7  # same length, ends and middle
-    assert [sets.of(first), sets.of(first.copy()), sets.of(twin), sets.of(first)] == [1, 1, 2, 3]
-    first[10] = 10
-    assert sets.of(first) == 4
-    for length in range(200, 210):
-        sets.of(first[:length])
-        assert sets.n_items <= 1_000
-    n_made = len(made)
-    sets.of(first)
-    assert len(made) == n_made + 1
-    large = np.arange(1, 2_001, dtype=np.int32)
-    assert (sets.of(large), sets.of(large)) == (n_made + 2, n_made + 3)

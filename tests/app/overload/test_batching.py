@@ -152,27 +152,27 @@ def test_the_loop_iterates_between_batches() -> None:
         asked = [batcher.run(answer, [one], "a") for one in range(2 * MAX_TOGETHER)]
         asking = asyncio.gather(*asked)
         while not asking.done():
-            seen.append("turn")
+            seen.append("iteration")
             await asyncio.sleep(0)
 
     asyncio.run(ask_all())
-    first, second = (place for place, what in enumerate(seen) if what == "batch")
-    assert seen[first:second].count("turn") == MAX_EXTRA_ITERATIONS + 1
+    first, second = (position for position, what in enumerate(seen) if what == "batch")
+    assert seen[first:second].count("iteration") == MAX_EXTRA_ITERATIONS + 1
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_grouping_keeps_all_and_pads_little(seed: int) -> None:
     lengths = np.random.default_rng(seed).integers(0, 200, 40).tolist()
     groups = group_by_length(lengths)
-    assert sorted(place for group in groups for place in group) == list(range(40))
+    assert sorted(position for group in groups for position in group) == list(range(40))
     for group in groups:
-        longest = max(lengths[place] for place in group)
-        assert sum(longest - lengths[place] for place in group) <= CALL_COST_POSITIONS
+        longest = max(lengths[position] for position in group)
+        assert sum(longest - lengths[position] for position in group) <= CALL_COST_POSITIONS
     # A group more would not have paid.
     for group, following in pairwise(groups):
-        longest = max(lengths[place] for place in group)
+        longest = max(lengths[position] for position in group)
         joined = [*group, following[0]]
-        assert sum(longest - lengths[place] for place in joined) > CALL_COST_POSITIONS
+        assert sum(longest - lengths[position] for position in joined) > CALL_COST_POSITIONS
 
 
 def test_equal_lengths_are_one_group() -> None:
