@@ -74,19 +74,19 @@ def test_sizes_that_cannot_be_created_are_rejected(
 
 
 def test_people_stay_near_home() -> None:
-    made = World.of_size(5_000, seed=1)
-    clusters = made.clusters()
-    assert sorted(made.item_at.tolist()) == list(range(1, 5_001))
-    people = made.sequences(200, 40, np.random.default_rng(0))
+    world = World.of_size(5_000, seed=1)
+    clusters = world.clusters()
+    assert sorted(world.item_at.tolist()) == list(range(1, 5_001))
+    people = world.sequences(200, 40, np.random.default_rng(0))
     visited = [len(set(clusters[person].tolist())) for person in people]
-    assert np.median(visited) < 12 < made.n_clusters
-    same = made.sequences(200, 40, np.random.default_rng(0))
+    assert np.median(visited) < 12 < world.n_clusters
+    same = world.sequences(200, 40, np.random.default_rng(0))
     np.testing.assert_array_equal(people, same)
 
 
 def test_a_history_is_as_long_as_asked_even_in_a_tiny_world() -> None:
-    made = World.of_size(100, seed=1)
-    histories = histories_of_lengths(made, np.array([1, 50, 7]), np.random.default_rng(0))
+    world = World.of_size(100, seed=1)
+    histories = histories_of_lengths(world, np.array([1, 50, 7]), np.random.default_rng(0))
     assert [len(set(history.tolist())) for history in histories] == [1, 50, 7]
 
 
@@ -113,14 +113,14 @@ def short_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(training, "_FEWEST_STEPS", 6)
     monkeypatch.setattr(training, "_BATCH_STEPS", 400)
     monkeypatch.setattr(training, "_CHECKPOINT_S", 0.0)
-    return tmp_path / "made"
+    return tmp_path / "synthetic"
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_end(
     short_training: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = World.of_size(300, seed=3)
-    whole = trained_model(made)
+    world = World.of_size(300, seed=3)
+    whole = trained_model(world)
     (kept,) = short_training.iterdir()
     kept.unlink()
 
@@ -134,8 +134,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(
     with monkeypatch.context() as patched:
         patched.setattr(training._Training, "_step", stop_at_four)
         with pytest.raises(KeyboardInterrupt):
-            trained_model(made)
-    resumed = trained_model(made)
+            trained_model(world)
+    resumed = trained_model(world)
     np.testing.assert_array_equal(resumed.item_table, whole.item_table)
     np.testing.assert_array_equal(resumed.popularity, whole.popularity)
     assert resumed.metrics == whole.metrics
@@ -144,8 +144,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(
 def test_a_trained_model_comes_from_the_cache(
     short_training: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = World.of_size(300, seed=3)
-    first = trained_model(made)
+    world = World.of_size(300, seed=3)
+    first = trained_model(world)
     assert not first.item_table[0].any()
     assert first.item_table.shape == (301, CONFIG.embedding_size)
     assert set(first.metrics) == {
@@ -154,7 +154,7 @@ def test_a_trained_model_comes_from_the_cache(
         "training_interactions",
     }
     monkeypatch.delattr(training._Training, "_step")
-    np.testing.assert_array_equal(trained_model(made).item_table, first.item_table)
+    np.testing.assert_array_equal(trained_model(world).item_table, first.item_table)
 
 
 @pytest.mark.slow
