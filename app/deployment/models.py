@@ -13,6 +13,7 @@ from app.deployment.fresh_items import with_fresh_items
 from app.deployment.last_active import LastActive
 from app.deployment.loading import load_version
 from app.deployment.rejections import Rejections
+from app.model.allocator import large_blocks_mapped
 from app.model.background import BackgroundThread, gc_paused
 from app.model.inference import Provider
 from app.model.model import Model
@@ -185,7 +186,7 @@ class Models:
         async with self._changing:
             if self.current is not model:
                 return
-            with gc_paused():
+            with gc_paused(), large_blocks_mapped():
                 grown = await with_fresh_items(model, found, self._loads)
             self._swap(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
@@ -200,7 +201,7 @@ class Models:
         if model is None or model.version != version:
             self.loading = version
             try:
-                with gc_paused():
+                with gc_paused(), large_blocks_mapped():
                     model = await self._load(version)
             finally:
                 self.loading = None

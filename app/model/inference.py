@@ -33,7 +33,8 @@ _ENCODER_INPUTS = tuple(
     Tensor(name=name, dtype="int64", shape=("B", "L")) for name in ("input_ids", "attention_mask")
 )
 # Words, scripts and lengths that every encoder must accept.
-_PROBES = ("warm up", "", "q", "Ω≈ç√ 漢字 🎬 e\u0301", "word " * (2 * MAX_TOKENS))
+_PROBES = ("warm up", "", "q", "Ω≈ç√ 漢字 🎬 e\u0301")
+_LONG_PROBE = "word " * (2 * MAX_TOKENS)
 
 
 def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
@@ -228,9 +229,12 @@ class TextEncoder:
     def _probe(self, vector_size: int) -> None:
         """Encode sample texts, and the last token that the tokenizer knows."""
         last = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
-        vectors = [self._run(np.full((1, MAX_TOKENS), last), np.ones((1, MAX_TOKENS), np.int64))]
-        vectors += [self.encode(_PROBES), self.encode([_PROBES[0]])]
-        for found, n_texts in zip(vectors, (1, len(_PROBES), 1), strict=True):
+        vectors = [
+            (1, self._run(np.full((1, 1), last), np.ones((1, 1), np.int64))),
+            (len(_PROBES), self.encode(_PROBES)),
+            (1, self.encode([_LONG_PROBE])),
+        ]
+        for n_texts, found in vectors:
             if found.shape != (n_texts, vector_size) or not np.isfinite(found).all():
                 raise BundleError(f"its vectors are {found.shape}, or not finite")
 

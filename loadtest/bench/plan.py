@@ -27,6 +27,7 @@ class Plan:
     overload_s: float
     steady_s: float  # before an overload, and around each swap
     n_swaps: int
+    n_memory_swaps: int
     catalogue_sizes: tuple[int, ...]
     largest_items: int  # of the catalogue in the workers section
     n_recall_histories: int = 200
@@ -50,6 +51,7 @@ FULL = Plan(
     overload_s=60.0,
     steady_s=15.0,
     n_swaps=6,
+    n_memory_swaps=100,
     catalogue_sizes=(3_700, 100_000, 1_000_000, 10_000_000),
     largest_items=1_000_000,
 )
@@ -63,6 +65,7 @@ QUICK = Plan(
     overload_s=3.0,
     steady_s=1.5,
     n_swaps=2,
+    n_memory_swaps=6,
     catalogue_sizes=(3_700,),
     largest_items=3_700,
     n_recall_histories=50,

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from loadtest.bench import catalogue, comparison, demo, knowledge, overload, shapes, swap, workers
+from loadtest.bench import (
+    catalogue,
+    comparison,
+    demo,
+    knowledge,
+    overload,
+    shapes,
+    swap,
+    swap_memory,
+    workers,
+)
 from loadtest.bench.plan import Plan
 from loadtest.bench.rig import Rig
 from loadtest.errors import LoadTestError
@@ -25,6 +35,7 @@ NAMES = (
     "knowledge",
     "overload",
     "swap",
+    "swap_memory",
     "workers",
     "catalogue",
 )
@@ -57,6 +68,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
         "knowledge": Section("knowledge", knowledge.run, knowledge.describe),
         "overload": Section("overload", overload.run, overload.describe),
         "swap": Section("swap", swap.run, swap.describe),
+        "swap_memory": Section("swap_memory", swap_memory.run, swap_memory.describe),
         "workers": Section("workers", workers.run, workers.describe),
     }
     chosen = [section for name, section in known.items() if name in wanted]

@@ -54,6 +54,10 @@ def test_every_section_measures_the_real_service(document: dict[str, Any]) -> No
     assert 0.3 < document["knowledge_overhead"] < 3
     assert document["demo"]["recommend"]["rps"] > 0
     assert (document["demo"]["n_users"], document["demo"]["history_length"]) == (60, 50)
+    memory = document["swap_memory"]
+    assert memory["n_swaps"] == 6
+    assert 1e7 < memory["rss_bytes"]["before"] <= memory["rss_bytes"]["max"] < 1e9
+    assert document["sections"]["swap_memory"]["failed"] == 0
     assert document["echo_rps"] > document["recommend_rps"] * 0.5
 
 

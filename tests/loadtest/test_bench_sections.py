@@ -89,13 +89,14 @@ def test_a_run_without_anything_to_measure_names_its_machine(tmp_path: Path) -> 
     assert {"commit", "date", "command", "pinned"} <= set(figures)
 
 
+@pytest.mark.parametrize("name", ["demo", "swap_memory"])
 def test_a_demo_that_was_not_built_is_left_out_in_plain_words(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     rig, document = Rig(QUICK, tmp_path, demo=tmp_path / "nothing"), dict[str, Any]()
-    run_sections(choose_sections(QUICK, ["demo"]), rig, document, lambda _: None)
+    run_sections(choose_sections(QUICK, [name]), rig, document, lambda _: None)
     reason = f"no bundle in {tmp_path / 'nothing'}; `make demo` builds it"
-    assert document["demo"] == {"left_out": reason}
+    assert document[name] == {"left_out": reason}
     assert document["failed"] == 0
     assert f"left out: {reason}" in capsys.readouterr().out
 
