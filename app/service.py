@@ -61,6 +61,7 @@ class Service:
             timeout_s=settings.store_timeout_ms / 1e3,
             remembered_users=settings.remembered_users,
             on_change=self._store_changed,
+            on_renewal=self._store_renewed,
         )
         self.models = Models(
             settings.redis_url,
@@ -113,10 +114,12 @@ class Service:
         """Wait for no first load any more; to be called from the event loop's thread."""
         asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
 
+    def _store_renewed(self) -> None:
+        self.models.reconnect()
+
     def _store_changed(self, state: StoreState) -> None:
         self.metrics.store_up.set(state.reads is None)
         self.metrics.store_writable.set(state.writes is None)
-        self.models.reconnect()
 
     def model(self) -> Model:
         """The current model, to be used for one whole request.

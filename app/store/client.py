@@ -8,8 +8,9 @@ what one of them waits for, or gives up, is nothing to the other.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.store.connection import PROBES, Command, StoreConnection, WholeStoreError, open_connection
@@ -18,6 +19,8 @@ from app.store.timeouts import Replies, Timeouts
 from model_store.errors import StoreAway, StoreError
 from model_store.refusals import READ_ONLY, code_of, explain
 from model_store.store_url import StoreUrl
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 0.25
 # How long connecting may take at least; requests wait no longer for it than for an answer.
@@ -34,13 +37,22 @@ class StoreClient:
         timeout_s: the limit of a call that gives none of its own, and the longest there is. A
             store that takes longer to answer counts as away.
         state: is told whether the store answers; None where nobody wants to know.
+        on_renewal: called when a connection to a replica was replaced by one to the primary.
     """
 
-    def __init__(self, url: StoreUrl, *, timeout_s: float, state: StoreState | None = None) -> None:
+    def __init__(
+        self,
+        url: StoreUrl,
+        *,
+        timeout_s: float,
+        state: StoreState | None = None,
+        on_renewal: Callable[[], None] | None = None,
+    ) -> None:
         self.timeout_s = timeout_s
         self._url = url
         self._tls = url.tls.context() if url.tls else None
         self._state = state
+        self._on_renewal = on_renewal
         self._connection: StoreConnection | None = None
         self._connecting: asyncio.Task[StoreConnection] | None = None
         self._timeouts = Timeouts[StoreConnection](timeout_s, self._look_once_more)
@@ -121,6 +133,12 @@ class StoreClient:
             return
         self._adopt(new)
         old.retire()
+        if code_of(str(new.probed[1])) == READ_ONLY:
+            return  # the same one, or another replica
+        if self._state is not None:
+            log.warning("the store had become a read-only replica; connected anew to %s", self._url)
+        if self._on_renewal is not None:
+            self._on_renewal()
 
     def close(self) -> None:
         """End the connection."""

@@ -30,6 +30,7 @@ class Store:
         timeout_s: the longest that a request waits.
         remembered_users: whose last-read features are kept for when the store is away.
         on_change: called after each change of the store's state.
+        on_renewal: called after a failover, when the name of the store means another server.
     """
 
     def __init__(
@@ -40,10 +41,15 @@ class Store:
         timeout_s: float,
         remembered_users: int,
         on_change: Callable[[StoreState], None] | None = None,
+        on_renewal: Callable[[], None] | None = None,
     ) -> None:
         self.state = StoreState(on_change)
-        self._requests = StoreClient(url, timeout_s=timeout_s, state=self.state)
-        self._background = StoreClient(url, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s))
+        self._requests = StoreClient(
+            url, timeout_s=timeout_s, state=self.state, on_renewal=on_renewal
+        )
+        self._background = StoreClient(
+            url, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s), on_renewal=on_renewal
+        )
         self.features = FeatureStore(
             self._requests, self.state, journal, remembered_users=remembered_users
         )
