@@ -20,10 +20,10 @@ _METRICS_PREFIX = "metrics-"
 
 
 def check_writable(folder: Path, variable: str) -> None:
-    """Make the folder if it isn't there, and write to it.
+    """Create the folder if it is missing, and write to it.
 
     Raises:
-        ConfigError: it can't be made or written.
+        ConfigError: it can't be created or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,9 +35,9 @@ def check_writable(folder: Path, variable: str) -> None:
 
 @contextlib.contextmanager
 def metrics_folder(parent: Path) -> Iterator[Path]:
-    """A folder through which worker processes share their metrics, for as long as this lasts.
+    """A folder in which worker processes share their metrics within the context.
 
-    Those of services that were killed go too: their owners hold no lock on them any more.
+    Folders of killed services are removed too: their owners hold no lock on them any more.
     """
     for left in parent.glob(f"{_METRICS_PREFIX}*"):
         with contextlib.suppress(OSError), (left / "lock").open("ab") as lock:

@@ -27,9 +27,9 @@ class Service:
 
     Args:
         settings: of the service.
-        prepare: done in a thread before a model is loaded; a service for which it fails ends.
-        waits_for_model: take no requests before the first load is over. Where others answer them,
-            that is better than to answer that nothing is ready.
+        prepare: called in a thread before a model is loaded; if it fails, the service ends.
+        waits_for_model: accept no requests before the first load is over. That is better where
+            other workers answer them.
 
     Raises:
         ConfigError: there is no store to use; `longtail serve` starts the embedded one.
@@ -50,7 +50,7 @@ class Service:
         self._prepare = prepare
         self._is_preparing = False
         self._waits_for_model = waits_for_model
-        self.started = asyncio.Event()  # the first load is over, whatever came of it
+        self.started = asyncio.Event()  # the first load is over, with or without success
         self.failure: LongtailError | None = None
         self._ending = asyncio.Event()
         self.metrics = Metrics()
@@ -99,7 +99,7 @@ class Service:
                 self._is_preparing = True
                 await asyncio.to_thread(self._prepare)
                 self._is_preparing = False
-            # The active version, fresh items and what an earlier process journaled.
+            # The active version, fresh items, and events that an earlier process journaled.
             await watcher.look()
             watcher.start()
         except LongtailError as error:
@@ -111,7 +111,7 @@ class Service:
             self.started.set()
 
     def end(self) -> None:
-        """Wait for no first load any more; to be called from the event loop's thread."""
+        """Stop waiting for the first load; to be called from the event loop's thread."""
         asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
 
     def _store_renewed(self) -> None:

@@ -44,4 +44,4 @@ def explain(message: str) -> str:
     """One line about an error reply, with the setting that fixes it where there is one."""
     line = " ".join(message.split())
     setting = _SETTINGS.get(code_of(message))
-    return f"the store refused: {line}" + (f" ({setting})" if setting else "")
+    return f"the store answered with an error: {line}" + (f" ({setting})" if setting else "")

@@ -1,1 +1,1 @@
-"""Which version answers, and how one is loaded and followed."""
+"""Loads versions, follows the active one, and swaps models."""

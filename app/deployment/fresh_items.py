@@ -1,4 +1,4 @@
-"""Fresh items: those whose knowledge vectors arrived in the store after the model was trained."""
+"""Fresh items: their knowledge vectors arrived in the store after the model was trained."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def with_fresh_items(
 ) -> Model:
     """The model with fresh items of its version.
 
-    What can't be used is logged and passed over: one bad vector keeps no other item away.
+    Unusable items are logged and left out: one bad vector keeps no other item away.
 
     Args:
         model: to be extended.
-        found: what the store holds of the items.
-        thread: does what takes long: a table is copied and a filter index made anew.
+        found: the store's data of the items.
+        thread: for long work: the table is copied and the filter index built again.
     """
     return await thread.run(lambda: _extend(model, found))
 
@@ -67,7 +67,7 @@ def _read_item(model: Model, item_id: str, vector: bytes | None, row: bytes | No
 
 
 def _fitting(values: Mapping[str, Any], attributes: ItemAttributes, item_id: str) -> dict[str, Any]:
-    """The values that the catalogue has an attribute of the right kind for."""
+    """The values for which the catalogue has an attribute of that kind."""
     fitting = {}
     for name, value in values.items():
         attribute = attributes.get(name)

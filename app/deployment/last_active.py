@@ -1,4 +1,4 @@
-"""The version that answered last on this machine: what is served when the store can't tell."""
+"""The version that answered last on this machine, to serve when the store can't be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTIVE_FILE = "active.json"
 
 
 class LastActive:
-    """Kept in a file of the bundles folder, over restarts."""
+    """Keeps the version in a file of the bundles folder, across restarts."""
 
     def __init__(self, bundles_dir: Path) -> None:
         self._path = bundles_dir / ACTIVE_FILE

@@ -1,4 +1,4 @@
-"""Loading a version: from a folder to a model that has proved it can answer, or one error."""
+"""Loads a version: from a folder to a checked model, or one error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from model_store.reading import bundle_errors
 def load_version(folder: Path, version: str, provider: Provider) -> Model:
     """Open the bundle in a folder, check all of it, and make it ready to answer.
 
-    Whatever a damaged bundle makes a library raise, this is where it becomes one error.
+    Any exception of a library about a damaged bundle becomes one error here.
 
     Raises:
         BundleUnavailable: it can't be read now, and may be later: no file, the disk, memory.
-        BundleError: it can't be used, and won't be until somebody changes it.
+        BundleError: it can't be used until somebody changes it.
     """
     with bundle_errors(folder, "can't be loaded"):
         bundle = Bundle.open(folder, pause=yield_cpu)

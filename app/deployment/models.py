@@ -1,4 +1,4 @@
-"""Which model answers: the one that the deployment record names, or the last good one."""
+"""The model that answers: that of the deployment record, or the last good one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 class Models:
     """Holds the current model, and changes it; the only place where that happens.
 
-    Readers take `current` once; nothing is locked for them. Changes go one after another.
+    Readers take `current` once, without a lock. Changes are made one after another.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Models:
         self._versions = versions
         self._metrics = metrics
         self._changing = asyncio.Lock()
-        # Before the first model is there, nobody has to be given way to.
+        # Before the first model is loaded, no request needs the CPU.
         self._first_loads = BackgroundThread("first load", yields=False)
         self._loads = BackgroundThread("load", yields=True)
 
@@ -67,11 +67,11 @@ class Models:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
-        """Stop loading; what takes longer to stop is left to the end of the process."""
+        """Stop loading; work that can't stop at once ends with the process."""
         self._first_loads.stop(STOP_TIMEOUT_S)
         self._loads.stop(STOP_TIMEOUT_S)
 
-    # --- what there is to tell -----------------------------------------------------------
+    # --- state -----------------------------------------------------------
 
     @property
     def rejected(self) -> dict[str, str]:
@@ -86,7 +86,7 @@ class Models:
         """
         return await asyncio.to_thread(lambda: (self._registry.active(), self._registry.records()))
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- commands of operators ----------------------------------------------------------
 
     async def activate(self, version: str) -> str | None:
         """Load a version, check it, make it the active one and swap to it.
@@ -106,7 +106,7 @@ class Models:
             )
 
     async def rollback(self) -> tuple[str, str | None]:
-        """Back to the version that was active before; answers it and the one that was left.
+        """Activate the version that was active before; returns it and the replaced one.
 
         Raises:
             RegistryError: nothing was active before.
@@ -129,15 +129,15 @@ class Models:
             raise RegistryError("there is no earlier version to roll back to")
         return deployment.active, before.active
 
-    # --- what the watcher asks for -------------------------------------------------------
+    # --- calls of the watcher -------------------------------------------------------
 
     async def follow(self, deployment: Deployment | None) -> None:
-        """Answer with the active version; while there is no model at all, with the last good one.
+        """Serve the active version; while no model is loaded at all, the last good one.
 
         A version that fails to load is logged once and kept in `rejected`; the current model stays.
 
         Args:
-            deployment: the record; None, the store can't tell.
+            deployment: the record; None if the store can't be read.
         """
         wanted = deployment.active if deployment else None
         if wanted is not None:
@@ -148,7 +148,7 @@ class Models:
             self._rejections.keep_only({wanted} - {self.current.version})
 
     async def _fall_back(self, deployment: Deployment) -> None:
-        """Take what answered last here; the operator's choice stays in the record."""
+        """Serve the version that answered last here; the operator's choice stays in the record."""
         last = await asyncio.to_thread(self._last_active.read)
         for version in dict.fromkeys(filter(None, (last, *deployment.previous))):
             if version != deployment.active and await self._try(version, is_active=False):
@@ -156,7 +156,7 @@ class Models:
                 return
 
     async def _try(self, version: str, *, is_active: bool) -> bool:
-        """Swap to a version if it can be loaded and, where it is the active one, is so still."""
+        """Swap to a version if it can be loaded, and if an active one is still active then."""
         if self.current is not None and self.current.version == version:
             return True
         if not await self._rejections.permit(version):
@@ -176,12 +176,12 @@ class Models:
         return True
 
     async def add_fresh_items(self, model: Model, new_ids: list[bytes]) -> None:
-        """Swap in the current model with fresh items, unless another took over meanwhile.
+        """Swap to the current model with fresh items, unless another was activated meanwhile.
 
         Raises:
             StoreError: the store can't be read.
         """
-        # Read before anything waits for it: a slow store holds up no other change.
+        # Read before taking the lock: a slow store delays no other change.
         found = await self._versions.fresh_items(model.version, new_ids)
         async with self._changing:
             if self.current is not model:
@@ -191,12 +191,13 @@ class Models:
             self._swap(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
-    # --- how -----------------------------------------------------------------------------
+    # --- implementation
+    # -----------------------------------------------------------------------------
 
     async def _load_and_swap(
         self, version: str, record: Callable[[], Awaitable[T]] | None
     ) -> T | None:
-        """Load, record if asked to, swap; the caller holds the lock."""
+        """Load, perhaps record, and swap; the caller holds the lock."""
         model = self.current
         if model is None or model.version != version:
             self.loading = version
@@ -208,7 +209,7 @@ class Models:
         result = await record() if record else None
         self._rejections.forget(version)
         if model is not self.current:
-            # Before it answers: whoever has seen it answer will see it again after a restart.
+            # Before it answers: a version that has answered will answer again after a restart.
             await asyncio.to_thread(self._last_active.write, version)
             self._swap(model)
         return result
@@ -233,9 +234,9 @@ class Models:
     def _swap(self, model: Model) -> None:
         previous = self.current
         self.current = model
-        # What was loaded lives long: the garbage collector need not walk it in every request.
+        # The loaded model lives long: the garbage collector need not walk it during requests.
         gc.freeze()
-        # Nor look for cycles at every seven hundredth object: a request makes some and leaves none.
+        # Nor look for cycles after every 700 objects: a request creates some and leaves none.
         gc.set_threshold(*GC_THRESHOLDS)
         if previous is None or previous.version != model.version:
             self._metrics.swaps.inc()

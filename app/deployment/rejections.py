@@ -1,4 +1,4 @@
-"""Versions that could not be loaded, and when it is worth trying one again."""
+"""Versions that could not be loaded, and when to try one again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Rejection:
 
 
 class Rejections:
-    """What can pass is tried again with growing pauses; the rest, when its folder has changed."""
+    """Temporary failures are tried again with growing pauses, others when the folder changes."""
 
     def __init__(self) -> None:
         self._by_version: dict[str, _Rejection] = {}
@@ -35,7 +35,7 @@ class Rejections:
         return {version: str(one.error) for version, one in self._by_version.items()}
 
     def add(self, version: str, error: BundleError, folder: Path) -> bool:
-        """Remember why a version was rejected; whether that is news."""
+        """Remember why a version was rejected; True if that is new."""
         before = self._by_version.get(version)
         pause_s = min(2 * before.pause_s, LONGEST_PAUSE_S) if before else FIRST_PAUSE_S
         self._by_version[version] = _Rejection(
@@ -44,7 +44,7 @@ class Rejections:
         return before is None or str(before.error) != str(error)
 
     async def permit(self, version: str) -> bool:
-        """Whether to try a version: it was not rejected, or things may be otherwise by now."""
+        """Whether to try a version: it was not rejected, or the cause may be gone."""
         rejection = self._by_version.get(version)
         if rejection is None:
             return True
@@ -59,11 +59,11 @@ class Rejections:
         return False
 
     def forget(self, version: str) -> None:
-        """A version was loaded after all."""
+        """Forget a version that was loaded after all."""
         self._by_version.pop(version, None)
 
     def keep_only(self, versions: set[str]) -> None:
-        """Forget all others: nobody asks for them any more."""
+        """Forget all others, which are no longer needed."""
         for version in self._by_version.keys() - versions:
             del self._by_version[version]
 

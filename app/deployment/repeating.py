@@ -1,4 +1,4 @@
-"""Something that is done again and again, whatever happens to it."""
+"""An action that is repeated in a task, whatever errors it raises."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LONGEST_PAUSE_S = 30.0
 
 
 class Repeating:
-    """A task of its own for one action; trouble with it is logged when it begins and ends.
+    """A task for one action; errors are logged when they begin and end.
 
     Args:
-        what: is done, for the log.
+        what: name of the action, for the log.
         action: one round; may raise.
-        interval_s: pause between two rounds; grows while rounds fail by a fault of ours.
-        is_known: whether this trouble with the store is logged elsewhere.
+        interval_s: pause between two rounds; grows while rounds fail by an error of the service.
+        is_known: whether this error of the store is logged elsewhere.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Repeating:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._task = asyncio.get_running_loop().create_task(self._repeat())
 
     async def stop(self) -> None:
-        """End, also in the middle of a round."""
+        """Stop, also in the middle of a round."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -55,18 +55,18 @@ class Repeating:
             await asyncio.sleep(self._pause_s)
 
     async def run_once(self) -> None:
-        """One round; what goes wrong is logged if it is news."""
+        """One round; a new error is logged."""
         try:
             await self._action()
         except StoreError as error:
             self._n_failed += 1
             self._pause_s = self._interval_s
-            # A single time is no trouble yet.
+            # A single failure is not logged.
             if self._n_failed > 1 and not self._is_logged and not self._is_known(error):
                 self._is_logged = True
                 log.warning("%s: %s", self._what, error)
         except Exception:
-            # A task that ends leaves the service blind; whatever it was, try again.
+            # Without this task the service would be blind: try again after any error.
             self._n_failed += 1
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             if not self._is_logged:

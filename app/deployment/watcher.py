@@ -1,7 +1,7 @@
-"""Follows the store: which version is active, what is fresh, what to replay.
+"""Follows the store: the active version, fresh items, events to replay.
 
-All workers, and the command line, agree through it without talking. Each of these is a task of
-its own: a large bundle that is being loaded, or a store that takes no writes, holds up no other.
+Through the store all workers and the command line agree. Each of these is a task of its own: a
+large bundle that is being loaded, or a store that takes no writes, delays no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Watcher:
         ]
 
     async def look(self) -> None:
-        """One round of all tasks, so that the first request finds what is there."""
+        """One round of all tasks, so that the first request finds everything loaded."""
         await asyncio.gather(*(task.run_once() for task in self._tasks))
 
     def start(self) -> None:
@@ -44,7 +44,7 @@ class Watcher:
         await asyncio.gather(*(task.stop() for task in self._tasks))
 
     async def follow_version(self) -> None:
-        """Take over the version that somebody made the active one.
+        """Swap to the active version.
 
         Raises:
             StoreError: the store can't be read.
@@ -58,12 +58,12 @@ class Watcher:
         await self._models.follow(deployment)
 
     async def check_store(self) -> None:
-        """Find out whether the store can be read and written, and holds what answers."""
+        """Check whether the store can be read and written, and holds the serving version."""
         model = self._models.current
         await self._store.check(model.version if model else None)
 
     async def read_fresh_items(self) -> None:
-        """Add the fresh items that came since the last look.
+        """Add the fresh items that came since the last round.
 
         Raises:
             StoreError: the store can't be read.

@@ -107,5 +107,5 @@ async def _asked(action: Awaitable[T], unknown_status: int = 409) -> T:
 
 def _state(service: Service, version: str, current: str | None) -> str:
     if version in service.models.rejected:
-        return f"refused: {service.models.rejected[version]}"
+        return f"rejected: {service.models.rejected[version]}"
     return "serving" if version == current else "published"

@@ -12,7 +12,7 @@ from app.http.requests import MAX_BODY_BYTES
 
 # The window sizes by which zlib reads gzip and zlib streams ("deflate" in HTTP).
 _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-# A compressed body is a thousand times as long at most, so this one is decoded in a millisecond.
+# A body grows at most a thousandfold when decompressed, so this one is decoded in a millisecond.
 MAX_DECODED_ON_LOOP = 1024
 
 
@@ -20,7 +20,7 @@ async def read_body(request: Request) -> bytes:
     """The request's body, decoded.
 
     Raises:
-        Problem: 413, it is longer than is taken; 415, its encoding is unknown; 422, it is not of
+        Problem: 413, it is too long; 415, its encoding is unknown; 422, it is not of
             the encoding that its header names.
     """
     body = await _read_raw(request)
@@ -42,7 +42,7 @@ def decode(body: bytes, encoding: str) -> bytes:
     """A compressed body in its original form.
 
     Raises:
-        Problem: 413, it is longer than is taken; 422, it is no stream of that encoding.
+        Problem: 413, it is too long; 422, it is no stream of that encoding.
     """
     stream = zlib.decompressobj(_ENCODINGS[encoding])
     try:
@@ -57,7 +57,7 @@ def decode(body: bytes, encoding: str) -> bytes:
 
 
 def too_long() -> Problem:
-    """413: a body longer than is taken."""
+    """413: a body that is too long."""
     return Problem(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
 
 

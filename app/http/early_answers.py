@@ -16,7 +16,7 @@ Header = tuple[bytes, bytes]
 
 
 class EarlyAnswers:
-    """Rejections by overload, and problems of what is no whole request.
+    """Rejections by overload, and problems of incomplete requests.
 
     Args:
         ids: names the requests.
@@ -33,7 +33,7 @@ class EarlyAnswers:
     def reject(
         self, method: bytes, url: bytes, headers: Iterable[Header], more: Iterable[Header]
     ) -> bytes:
-        """The whole answer to a request that is one too many.
+        """The complete answer to a request that is rejected by overload.
 
         Args:
             method, url: the request's.
@@ -53,10 +53,10 @@ class EarlyAnswers:
         return b"\r\n".join(lines) + body
 
     def answer(self, problem: Problem, headers: Iterable[Header], more: Iterable[Header]) -> bytes:
-        """The whole answer that tells a problem, for a request that is not read to its end.
+        """The complete answer about a problem, for a request that is not read to its end.
 
         Args:
-            problem: what is wrong.
+            problem: the problem.
             headers: those of the request that were read, names in lower case.
             more: headers of the answer besides its own.
         """
@@ -69,7 +69,7 @@ class EarlyAnswers:
         return head + b"\r\n\r\n" + bytes(response.body)
 
     def _count_rejections(self) -> None:
-        """Count those of one iteration of the loop together: each alone costs a fifth of it."""
+        """Count rejections of one loop iteration together, which is cheaper than one by one."""
         for (method, url), n in self._rejected.items():
             path = url.partition(b"?")[0].decode("latin-1")
             self._metrics.rejected_by_overload(self._route(method.decode("latin-1"), path), n)

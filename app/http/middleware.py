@@ -1,8 +1,7 @@
-"""What every request passes: its id, the limit on load, errors as problems, metrics.
+"""The middleware of every request: its id, the limit on load, errors as problems, metrics.
 
-Plain ASGI, and outermost. The few routes that make up nearly all traffic are called from here
-directly; everything else goes through the framework's router. Both ways lead to the same
-functions, so this is a shortcut and not another door.
+Plain ASGI, and outermost. The few routes of nearly all traffic are called from here directly;
+everything else goes through the framework's router. Both ways lead to the same functions.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 SERVED_BY = "longtail.served_by"
 ANNOUNCED = "longtail.announced"
 _KNOWN_ERRORS = tuple(STATUS_OF)
-# Whoever watches or repairs an overloaded service must get through.
+# Monitoring and repair of an overloaded service must stay possible.
 _UNLIMITED = ("/health", "/metrics", "/admin")
-# Of bodies that are not there to their end: some hundred slow uploads of the largest size.
+# Of incomplete bodies: some hundred slow uploads of the largest size.
 MAX_HELD_BYTES = 256 * 1024 * 1024
 _UNLIMITED_URLS = tuple(path.encode() for path in _UNLIMITED)
 
@@ -48,8 +47,8 @@ class Middleware:
         app: the framework's stack of middleware and routes.
         shortcuts: endpoints by (method, path) that bypass it.
         metrics: where answers are counted.
-        admission: how many may be under way.
-        receive_timeout_s: how long a request may take to arrive.
+        admission: limit on requests under way.
+        receive_timeout_s: longest time in which a request must arrive.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Middleware:
             else:
                 await self._pass_on(scope, receive, send, started)
         except ClientDisconnect:
-            pass  # nobody is there to be answered
+            pass  # the caller is gone
         finally:
             self._admission.leave()
 
@@ -101,11 +100,11 @@ class Middleware:
         self._metrics.rejected_by_overload(self._route(scope["method"], scope["path"]), 1)
 
     def rejects(self, url: bytes) -> bool:
-        """Whether the request that came for this URL is one too many; to be asked once for each."""
+        """Whether the request for this URL is one too many; to be called once for each."""
         return not url.startswith(_UNLIMITED_URLS) and self._admission.rejects()
 
     def announce(self, scope: HTTPScope) -> None:
-        """Count a request that is sure to come."""
+        """Count a request that will be passed to the application."""
         scope[ANNOUNCED] = True  # type: ignore[literal-required]
         self._admission.enter()
 
@@ -137,7 +136,7 @@ class Middleware:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
         status = 0
         if scope["method"] == "HEAD":
-            # Answered as GET; the server leaves out the body, by the scope that it holds itself.
+            # Answered as GET; the server leaves out the body, as its own scope says HEAD.
             scope = {**scope, "method": "GET"}
 
         async def with_id(message: Message) -> None:
@@ -156,7 +155,7 @@ class Middleware:
             if not status:
                 await ending().response(scope[REQUEST_ID])(scope, receive, with_id)
         except Exception:
-            # The framework has answered 500 already where it still could.
+            # The framework has already answered 500 where it still could.
             log.exception("request %s failed", scope[REQUEST_ID])
         # The route's pattern, not the path: a label per item id would fill the memory.
         route = getattr(scope.get("route"), "path_format", "other")
@@ -164,7 +163,7 @@ class Middleware:
 
 
 async def answer(endpoint: Endpoint, request: Request) -> Response:
-    """The endpoint's response, or the problem that kept it from making one."""
+    """The endpoint's response, or the response of its problem."""
     request_id: str = request.scope[REQUEST_ID]
     try:
         return await endpoint(request)
@@ -185,4 +184,4 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
 
 def unexpected() -> Problem:
     """500: our fault; the log has the rest, under the request's id."""
-    return Problem(500, "something went wrong here; the log knows more under this request id")
+    return Problem(500, "the service failed; its log has details under this request id")

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond what the framework finds out itself."""
+"""Additions to the framework's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _DOCUMENTED: tuple[type[BaseModel], ...] = (
 _MEANINGS = {
     401: "The bearer token is missing or wrong.",
     403: "The admin endpoints are closed.",
-    404: "There is no such thing.",
+    404: "Not found.",
     409: "The registry doesn't allow it now.",
     413: "The body is too long.",
-    415: "The body is compressed in a way that is not read.",
-    422: "The caller got something wrong; `errors` names each field.",
+    415: "The body's encoding is not supported.",
+    422: "The request is wrong; `errors` names each field.",
     424: "The bundle failed a check; the running version stays.",
     429: "Too many requests at once; see `Retry-After`.",
     503: "Not ready; see `Retry-After`.",
@@ -37,7 +37,7 @@ _MEANINGS = {
 
 
 TAGS = [
-    {"name": "recommend", "description": "What callers ask."},
+    {"name": "recommend", "description": "Requests of callers."},
     {"name": "operate", "description": "Health and metrics."},
     {"name": "admin", "description": "Versions; needs the admin token (Authorize)."},
 ]
@@ -46,11 +46,11 @@ EXAMPLES: dict[type[BaseModel], dict[str, dict[str, Any]]] = {
     RecommendRequest: {
         "user": {"summary": "A known user", "value": _PERSON},
         "history": {
-            "summary": "A history that comes along",
+            "summary": "A history in the request",
             "value": {"history": ["242", "302"], "k": 5, "explain": True},
         },
         "interests": {
-            "summary": "Somebody new, in words",
+            "summary": "A new user, by interests",
             "value": {"interests": "slow science fiction", "k": 5},
         },
         "filters": {
@@ -105,7 +105,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
             version=app.version,
             description=app.description,
             routes=app.routes,
-            # What is absent from an answer unless it was asked for is not required in it.
+            # Parts of an answer that are absent unless requested are not required in it.
             separate_input_output_schemas=False,
         )
         _, definitions = models_json_schema(
@@ -121,7 +121,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
 
 
 def _describe_defaults(schema: dict[str, Any]) -> None:
-    """Say defaults in words.
+    """Write defaults into descriptions.
 
     Generators of clients take a field with a `default` for one that is always there, and make it
     required in what a caller sends.

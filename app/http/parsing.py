@@ -1,4 +1,4 @@
-"""Bodies as models; large ones are read off the event loop, and what is wrong with them told."""
+"""Parses bodies into models, large ones off the event loop, and reports their errors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.http.requests import MAX_BATCH, BatchRequest, Event, EventsRequest, Rec
 
 Parsed = TypeVar("Parsed")
 
-# Bytes of JSON that are parsed within two milliseconds, also where everything in them is wrong.
+# Bytes of JSON that are parsed within two milliseconds, even if everything in them is wrong.
 MAX_PARSED_ON_LOOP = 64 * 1024
 MAX_EVENT_ERRORS = 20
 
 
 async def parse_body(request: Request, parse: Callable[[bytes], Parsed]) -> Parsed:
-    """What the request's body holds.
+    """The parsed body of a request.
 
     Args:
         request: its body is read.
@@ -47,12 +47,12 @@ def parse_recommend(body: bytes) -> RecommendRequest:
 def parse_batch(body: bytes) -> Sequence[RecommendRequest]:
     """The body of `POST /recommend/batch`."""
     if len(body) > MAX_PARSED_ON_LOOP:
-        # One request after another, as parsing all in one call would hold up other threads.
+        # One request after another: parsing all in one call would block other threads.
         with contextlib.suppress(ValueError, TypeError, AttributeError):
             document = orjson.loads(body)
             if document.keys() == {"requests"} and 1 <= len(document["requests"]) <= MAX_BATCH:
                 return [RecommendRequest.model_validate(one) for one in document["requests"]]
-    # Where one is wrong, this finds out where.
+    # If one is wrong, this finds its position.
     return BatchRequest.model_validate_json(body).requests
 
 
@@ -61,7 +61,7 @@ def parse_events(body: bytes) -> list[Event]:
     try:
         return EventsRequest.model_validate_json(body).events
     except ValidationError as error:
-        # A single event has other fields in place of this one: few errors, quickly listed.
+        # A single event has other fields instead of this one: few errors, quickly listed.
         if error.error_count() <= MAX_EVENT_ERRORS and any(
             one["type"] == "missing" and one["loc"] == ("events",) for one in error.errors()
         ):

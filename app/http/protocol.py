@@ -1,12 +1,11 @@
-"""HTTP as uvicorn speaks it, with limits that act while the bytes arrive.
+"""uvicorn's HTTP protocol with limits that act while the bytes arrive.
 
-The application sees whole requests only: a request counts as one under way when its last byte is
-there, so that connections which send slowly, or nothing more, keep nobody else from an answer.
-Until then its size and its time are limited here.
+The application sees complete requests only: a request counts as one under way when its last byte is
+there, so that slow or silent connections delay no other request. Until then its size and time are
+limited here.
 
-Requests that are one too many are answered here too, with prepared bytes. From within the
-application a rejection costs as much as a third of an answer, and an overloaded service rejects
-most of what comes.
+Requests above the limit on load are answered here too, with prepared bytes. Within the application
+a rejection would cost a third of an answer, and an overloaded service rejects most requests.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ log = logging.getLogger(__name__)
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 128
-# Requests that arrive in one piece, one behind the other without waiting for answers.
+# Limit on pipelined requests that arrive in one piece, without waiting for answers.
 MAX_PIPELINED = 64
-# A client that still sends would lose the answer if the connection were closed at once.
+# A client that is still sending would lose the answer if the connection were closed at once.
 LINGER_S = 5.0
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
@@ -46,26 +45,26 @@ class LimitedProtocol(HttpToolsProtocol):
         self._middleware: Middleware = self.config.loaded_app.outermost
         self._early = self._middleware.early_answers
         self._body: bytes | bytearray = b""
-        self._n_held = 0  # bytes of the body that the middleware was told of
-        self._is_partial = False  # a request has begun and isn't whole
+        self._n_held = 0  # bytes of the body that the middleware has counted
+        self._is_partial = False  # a request has begun and isn't complete
         self._in_head = False
-        self._ended = False  # nothing that still comes is read
-        self._n_fed = 0  # bytes that the parser got last
+        self._ended = False  # further bytes are not read
+        self._n_fed = 0  # last bytes given to the parser
         self._n_later = 0  # bytes that came after the piece in which the request began
         self._n_begun = 0  # requests that began in this piece
         self._deadline: TimerHandle | None = None
 
-    # --- what the transport tells ----------------------------------------------------------
+    # --- calls of the transport ----------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Begin; who connects and sends nothing is not waited for longer than between requests."""
+        """Begin; a silent connection is closed after the same time as between requests."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came: requests, or parts of one."""
+        """Process received bytes: requests, or parts of one."""
         if self._ended:
             return
         self._unset_keepalive_if_required()
@@ -79,19 +78,19 @@ class LimitedProtocol(HttpToolsProtocol):
             self._end(problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was not whole."""
+        """Forget an incomplete request."""
         self._forget()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The service ends: who is in the middle of sending is told so."""
+        """The service ends: answer incomplete requests with that."""
         is_idle = self.cycle is None or self.cycle.response_complete
         if is_idle and self._is_partial and not self._ended:
             self._end(ending())
         else:
             super().shutdown()
 
-    # --- what the parser tells --------------------------------------------------------------
+    # --- calls of the parser --------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -103,13 +102,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._n_later = 0
 
     def on_url(self, url: bytes) -> None:
-        """Take in a part of the URL."""
+        """Add a part of the URL."""
         self.url += url
         if len(self.url) > MAX_URL_BYTES:
             raise Problem(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take in a header; those behind a body are no headers of the request."""
+        """Add a header; trailers after a body are no headers of the request."""
         if not self._in_head:
             return
         if len(self.headers) >= MAX_HEADERS:
@@ -117,7 +116,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Look at the head; the request starts when its body is there too."""
+        """Check the head; the request starts when its body is complete too."""
         self._in_head = False
         if self._n_later or self._n_fed > MAX_HEADER_BYTES:
             self._check_headers()  # a head in one small piece is not counted
@@ -127,7 +126,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._ask_for_body()
 
     def on_body(self, body: bytes) -> None:
-        """Take in a part of the body."""
+        """Add a part of the body."""
         if len(self._body) + len(body) > MAX_BODY_BYTES:
             raise too_long()
         if not self._body:
@@ -138,12 +137,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        """The request is whole: it starts, or is one too many."""
+        """The request is complete: start it, or reject it."""
         if self.parser.should_upgrade():
             return  # read again without its wish to upgrade, which hides its body
         body = self._body
         self._forget()
-        # What is pipelined behind another request is looked at when that one is answered.
+        # A pipelined request is handled when the one before it is answered.
         is_first = self.cycle is None or self.cycle.response_complete
         if is_first and self._middleware.rejects(self.url):
             self._reject()
@@ -152,13 +151,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self.cycle.body = body  # type: ignore[assignment]
         super().on_message_complete()
         if is_first:
-            # It counts from now on: its task comes to run after all that arrived with it was read.
+            # It counts from now on: its task runs after all bytes that arrived with it are read.
             self._middleware.announce(self.scope)
 
-    # --- how --------------------------------------------------------------------------------
+    # --- implementation
+    # --------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> bytes:
-        """Give the parser bytes; what remains to be given to it, with what it had to unlearn.
+        """Give bytes to the parser; returns the rest, preceded by a head to parse again.
 
         Raises:
             Problem: they are no HTTP, or over a limit.
@@ -193,7 +193,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _headers_too_long()
 
     def _ask_for_body(self) -> None:
-        """Tell who asked before sending a body that it may come."""
+        """Send 100 Continue to a caller that waits for it before its body."""
         self.expect_100_continue = False
         length = next((value for name, value in self.headers if name == b"content-length"), b"0")
         if int(length) > MAX_BODY_BYTES:
@@ -207,10 +207,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self._check_progress()
             return
         limit_s = self._middleware.receive_timeout_s
-        self._end(Problem(408, f"the request was not whole after {limit_s:g} s"))
+        self._end(Problem(408, f"the request was not complete after {limit_s:g} s"))
 
     def _forget(self) -> None:
-        """Let go of a request that is whole, or given up."""
+        """Forget a request that is complete or given up."""
         self._is_partial = False
         self._body = b""
         if self._deadline is not None:
@@ -235,7 +235,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     def _reject(self) -> None:
-        """Answer that the request is one too many."""
+        """Answer with 429."""
         keeps_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         headers = [*self.server_state.default_headers]
         if not keeps_alive:
@@ -247,9 +247,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _end(self, problem: Problem) -> None:
-        """Tell what is wrong with a request that is not read to its end, and close after it."""
+        """Answer with the problem of a request that is not read to its end, then close."""
         self._ended = True
-        # What didn't come as far as its headers has none.
+        # A request without complete headers has none.
         given = self.headers if self._is_partial else ()
         self._forget()
         if self.transport.is_closing():

@@ -1,4 +1,4 @@
-"""What a request is called in its answer and in the log."""
+"""Request ids, for answers and the log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _USABLE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 class RequestIds:
-    """Names requests, no two alike unless their callers want it."""
+    """Gives each request an id, unique unless callers choose theirs."""
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(6)
         self._numbers = count(1)
 
     def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """The id that the caller sent, where it can be used; else a new one.
+        """The id that the caller sent, if it is valid; else a new one.
 
         Args:
             headers: the request's, names in lower case.

@@ -1,7 +1,7 @@
-"""What callers get, as models.
+"""Models of answers.
 
-They declare the OpenAPI document; answers themselves are written as plain JSON for speed, and a
-test validates real answers against the document.
+They declare the OpenAPI document; answers are written as plain JSON for speed, and a test validates
+real answers against the document.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from app.recommend.query import ServedBy
 
 
 class Because(BaseModel):
-    """A past item and what it added to the score."""
+    """A past item and its contribution to the score."""
 
     item_id: str
     contribution: float = Field(
@@ -25,7 +25,7 @@ class Because(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Why an item is in the answer."""
+    """Reasons for an item of the answer."""
 
     stage: ServedBy
     because: list[Because] = Field(description="At most three past items, strongest first.")
@@ -64,7 +64,7 @@ class RecommendResponse(BaseModel):
     model_version: str
     served_by: ServedBy
     rerank: Literal["skipped", "fresh", "cached", "pending", "timed_out"]
-    degraded: list[str] = Field(description="What was missing when the answer was made.")
+    degraded: list[str] = Field(description="Parts that were missing for the answer.")
     items: list[RecommendedItem]
     timings_ms: Timings
 
@@ -76,7 +76,7 @@ class BatchResponse(BaseModel):
 
 
 class EventsResponse(BaseModel):
-    """How many events are durable now."""
+    """Number of events that are durable now."""
 
     accepted: int
     unknown_items: int = Field(description="Events about items the model doesn't know; kept.")
@@ -84,7 +84,7 @@ class EventsResponse(BaseModel):
 
 
 class SimilarItem(BaseModel):
-    """An item near another."""
+    """An item similar to another."""
 
     item_id: str
     rank: int
@@ -116,7 +116,7 @@ class Ready(BaseModel):
         description="empty: it lacks the version that answers; read-only: it takes no writes, "
         "and events wait in the journal."
     )
-    store_reason: str | None = Field(description="Why the store is not up.")
+    store_reason: str | None = Field(description="Reason why the store is not up.")
     items: int
     fresh_items: int
     rejected: dict[str, str] = Field(description="Versions that failed to load, with the reason.")
@@ -146,7 +146,7 @@ class Activated(BaseModel):
 
 
 class WrongField(BaseModel):
-    """One thing that was wrong in a request."""
+    """One error of a request."""
 
     field: str
     value: Any

@@ -20,7 +20,7 @@ from app.recommend.plan import check_fields
 from app.recommend.similarity import find_similar
 from app.service import Service
 
-# A product with more rows, and the best of its results, take longer than two milliseconds.
+# A product with more rows, and the choice of its best, take longer than two milliseconds.
 MAX_ROWS_ON_LOOP = 20_000
 
 

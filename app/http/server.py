@@ -1,4 +1,4 @@
-"""The server around the application: its configuration, and its orderly end."""
+"""The server of the application: its configuration, and its shutdown."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.service import Service
 
-# Longer than the idle time after which usual load balancers drop a connection themselves.
+# Longer than the idle time after which common load balancers close a connection.
 KEEP_ALIVE_S = 75
 BEAT_S = 0.2
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:
-    """How the application is served."""
+    """uvicorn's configuration for the application."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         workers=settings.workers,
@@ -36,7 +36,7 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        # Nothing here looks at the caller's address, and reading it costs every request.
+        # Nothing here uses the caller's address, and reading it costs every request.
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_timeout_ms / 1e3,  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
     """uvicorn's server for a service; it ends when the service fails.
 
     Args:
-        config: made by `server_config`.
+        config: of `server_config`.
         service: of the application.
         beat: called every `BEAT_S` with whether requests are accepted and the first load is over.
     """
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         """Serve until a signal comes or the service fails.
 
         Unlike uvicorn's own, it does not wait for threads: one may be in the middle of a load of
-        minutes, which nobody wants any more.
+        minutes.
 
         Raises:
             LongtailError: the service failed.
@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
                 task.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal came: nobody waits for the first load any more."""
+        """Handle a signal: stop waiting for the first load."""
         super().handle_exit(sig, frame)
         self._service.end()
 

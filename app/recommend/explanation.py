@@ -1,4 +1,4 @@
-"""Explanations of answers, for those who ask for them."""
+"""Explanations of answers, for queries with `explain`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.recommend.selection import Choice
 
 
 def explain(choices: Sequence[Choice], model: Model) -> Sequence[Choice]:
-    """Give each choice the reasons for its items, where its query asks for them."""
+    """Add the reasons for its items to each choice whose query has `explain`."""
     for choice in choices:
         if choice.plan.query.explain:
             choice.explanations = choice.source.explain(

@@ -1,4 +1,4 @@
-"""What the store knows of the people that are asked for."""
+"""Stored histories of the users of a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.store.feature_store import FeatureStore
 
 
 async def add_features(plans: Sequence[Plan], model: Model, store: FeatureStore) -> None:
-    """Give each plan its stored history, unless its query came with one; one round trip for all.
+    """Add its stored history to each plan whose query has none; one round trip for all.
 
     Each plan waits no longer than its own deadline allows.
     """

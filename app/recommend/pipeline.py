@@ -1,7 +1,7 @@
 """The recommend path: plan → features → score → rerank → choose → explain → respond.
 
-One request is a batch of one. What a request asks for is checked before anything is looked up;
-all users of a batch are read in one round trip and scored in one padded inference.
+One request is a batch of one. A request is checked before anything is looked up; all users of a
+batch are read in one round trip and scored in one padded inference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Step = Callable[[Sequence[Given], Model], Sequence[Result]]
 
 
 class Runner(Protocol):
-    """Decides how a step is run; what it does is the step's own. Heavy ones leave the loop."""
+    """Decides how a step is run, whatever it computes. Heavy steps leave the event loop."""
 
     async def run(
         self, step: Step[Given, Result], given: Sequence[Given], model: Model, *, heavy: bool
@@ -38,7 +38,7 @@ class Runner(Protocol):
     async def run_together(
         self, step: Step[Given, Result], given: Sequence[Given], model: Model, *, heavy: bool
     ) -> Sequence[Result]:
-        """Run a step for this request and for others that come to it at the same moment."""
+        """Run a step for this request and for others that need it at the same moment."""
 
 
 async def recommend(
@@ -53,8 +53,8 @@ async def recommend(
 
     Args:
         queries: one, or with `in_batch` those of a batch.
-        model: answers all of them.
-        store: where histories are.
+        model: the model for all of them.
+        store: the histories.
         runner: runs the steps.
         in_batch: name the position of a query that is wrong.
 
@@ -87,7 +87,7 @@ async def recommend(
 
 
 def rerank(rankings: Sequence[Ranking]) -> Sequence[Ranking]:
-    """The rankings as they are: there is no reranker, and whoever insists on one is told."""
+    """The rankings unchanged: there is no reranker, and `degraded` names a requested one."""
     for ranking in rankings:
         if ranking.plan.query.rerank == "always":
             ranking.plan.degraded.append("rerank")

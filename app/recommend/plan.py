@@ -1,4 +1,4 @@
-"""A request, checked against a model: what it allows, excludes and knows of the person."""
+"""A request, checked against a model: allowed and excluded items, and the user's data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
         allowed: sorted item_indices to choose among; None means all.
         excluded: item_indices never to be returned, in any order.
         deadline: counted from the request's arrival; None sets no limit.
-        degraded: what the answer is made without, in the contract's words.
+        degraded: missing parts of the answer, in the contract's words.
     """
 
     query: Query
@@ -44,7 +44,7 @@ def make_plans(
 
     Args:
         queries: of one request.
-        model: its items and attributes are meant.
+        model: its items and attributes are used.
         arrived_at_s: when the request arrived, on the monotonic clock.
         in_batch: name the position of a query that is wrong.
 
@@ -63,7 +63,7 @@ def make_plans(
 
 
 def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:
-    """What one query allows, excludes and tells; see `make_plans`."""
+    """The plan of one query; see `make_plans`."""
     degraded: list[str] = []
     if query.fields:
         check_fields(query.fields, model)
@@ -81,7 +81,7 @@ def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:
             allowed = np.intersect1d(allowed, candidates, assume_unique=True)
         if n_unknown:
             degraded.append(f"unknown_candidates:{n_unknown}")
-    # An unknown item is never returned anyway, so an unknown exclusion lacks nothing.
+    # An unknown item is never returned anyway, so an unknown exclusion is not reported.
     excluded = model.ids.indices(query.exclude)[0] if query.exclude else NO_ITEMS
     deadline = None
     if query.deadline_ms is not None:

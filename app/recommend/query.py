@@ -1,4 +1,4 @@
-"""What the pipeline asks of a request, whatever it came by."""
+"""A request as the pipeline sees it, independent of HTTP."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal, Protocol, TypeAlias
 from app.model.filters import Rule
 
 ServedBy: TypeAlias = Literal["model", "cold_start", "popular"]
-"""Which source an answer's items came from."""
+"""The source of an answer's items."""
 
 Rerank: TypeAlias = Literal["auto", "never", "always"]
 """Whether a language model may rerank; auto: for people with few interactions."""
 
 RerankOutcome: TypeAlias = Literal["skipped", "fresh", "cached", "pending", "timed_out"]
-"""What became of reranking."""
+"""The outcome of reranking."""
 
 
 class Query(Protocol):
@@ -22,7 +22,7 @@ class Query(Protocol):
 
     @property
     def user_id(self) -> str | None:
-        """Whose stored history is used."""
+        """The user whose stored history is used."""
 
     @property
     def history(self) -> Sequence[str] | None:
@@ -30,7 +30,7 @@ class Query(Protocol):
 
     @property
     def k(self) -> int:
-        """How many items are wanted; at least 1."""
+        """Number of items; at least 1."""
 
     @property
     def exclude(self) -> Sequence[str] | None:
@@ -50,7 +50,7 @@ class Query(Protocol):
 
     @property
     def diversity(self) -> float:
-        """0 is plain ranking, 1 looks only at how different the items are."""
+        """0 is plain ranking, 1 considers only the difference between items."""
 
     @property
     def rerank(self) -> Rerank:

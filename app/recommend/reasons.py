@@ -16,16 +16,17 @@ MAX_REASONS = 3
 def explain_by_history(
     model: Model, history: IndexArray, chosen: IndexArray, scores: FloatArray
 ) -> list[dict[str, Any]]:
-    """For each chosen item, the past items that its score is due to most, and the remainder.
+    """For each chosen item, the past items that contribute most to its score, and the remainder.
 
-    Each of the last 50 different items is left out in turn, everywhere it stands, and what lies
-    before them together; all in one batch. What the score loses is the item's own part. Own parts
-    rarely add up to the score: of two items alike, neither is missed while the other is there.
-    What is left of the score is therefore divided equally among all that were left out (the equal
-    allocation of non-separable contributions; Moulin, 1985). Contributions then add up to the
-    score however often an item stands in the history, and their order is that of the own parts.
+    The history is scored without each of its last 50 different items (at all their positions), and
+    without all earlier ones together; all in one batch. The loss of score is an item's own part.
+    Own
+    parts rarely add up to the score: of two similar items, neither is missed while the other is
+    there. The rest of the score is therefore divided equally among all parts (the equal allocation
+    of non-separable contributions; Moulin, 1985). Contributions then add up to the score however
+    often an item occurs in the history, and have the order of the own parts.
 
-    The strongest positive ones are named; the `remainder` is what the others add up to.
+    The strongest positive ones are named; the `remainder` is the sum of the others.
 
     Args:
         history: item_indices, oldest to newest, not empty.
@@ -55,13 +56,13 @@ def explain_by_history(
 def _contributions(
     model: Model, without: list[IndexArray], chosen: IndexArray, scores: FloatArray
 ) -> FloatArray:
-    """What each part of a history adds to the scores, [parts, K]; each column's sum is its score.
+    """The contribution of each part of a history, [parts, K]; each column sums to its score.
 
     Args:
         without: the history without each of its parts.
     """
     if len(without) == 1:
-        # Without its only part there is no history: the whole score is due to it.
+        # Without its only part there is no history: the whole score belongs to it.
         return scores[None, :]
     users = np.stack(model.sequence.user_vectors(without))
     own: FloatArray = scores - users @ model.table[chosen].T
@@ -70,7 +71,7 @@ def _contributions(
 
 
 def explain_by_similarity(scores: FloatArray) -> list[dict[str, Any]]:
-    """For each chosen item, how near it is to the interests."""
+    """For each chosen item, its similarity to the interests."""
     return [
         {"stage": "cold_start", "because": [], "similarity": score} for score in scores.tolist()
     ]

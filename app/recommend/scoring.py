@@ -17,10 +17,11 @@ from app.recommend.sources import POPULAR, Source, choose_source
 
 @dataclass(slots=True)
 class Ranking:
-    """The best items for a plan by its source, complete before anything else looks at them.
+    """The best items for a plan by its source, complete before reranking.
 
     Attributes:
-        items: item_indices int32, best first: k, or more where an answer is chosen from more.
+        items: item_indices int32, best first: k, or more where an answer is chosen from a larger
+            pool.
         scores: float32, of the items.
     """
 
@@ -60,10 +61,10 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
 
 
 def _is_sound(items: IndexArray, best: FloatArray, k: int, scores: FloatArray) -> bool:
-    """Whether a ranking is one to answer with: a model can overflow for some histories only.
+    """Whether a ranking is usable: a model can overflow for some histories only.
 
-    Items are best first and an item without a number is never among the best, so the first score
-    tells of infinities, and a short answer tells of numbers that are missing.
+    Items are best first and NaN is never among the best, so an infinite first score or too few
+    items show an overflow.
     """
     if len(items) and not math.isfinite(best[0]):
         return False

@@ -1,4 +1,4 @@
-"""From a ranking to the items of an answer."""
+"""Chooses the items of an answer from a ranking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Choice:
     Attributes:
         items: item_indices int32 [<= k].
         scores: float32, of the items, by the source that answers.
-        explanations: of the items; None where nobody asked for them.
+        explanations: of the items; None if not requested.
     """
 
     plan: Plan
@@ -32,7 +32,7 @@ class Choice:
 
 
 def choose(rankings: Sequence[Ranking], model: Model) -> list[Choice]:
-    """The items of each answer: the best, or different ones among them where that is asked for."""
+    """The items of each answer: the best, or diverse ones among them where requested."""
     return [_choose(ranking, model) for ranking in rankings]
 
 
@@ -47,7 +47,7 @@ def _choose(ranking: Ranking, model: Model) -> Choice:
 
 
 def _note_what_is_missing(plan: Plan) -> None:
-    """Name what a popular answer is made without, where there was something to go by."""
+    """Name the unusable parts of a query that is answered by popularity."""
     if len(plan.history.items):
         plan.degraded.append(MODEL.name)
     elif plan.query.interests is not None:

@@ -1,6 +1,6 @@
-"""Where an answer's items come from: the model, what is known of items, or what most people take.
+"""The sources of an answer's items: the model, knowledge of items (cold start), popularity.
 
-A source ranks items for a plan, finds the best that are allowed, and says why they are there.
+A source ranks items for a plan, finds the best allowed ones, and explains them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from app.recommend.reasons import (
 
 
 class Source(Protocol):
-    """Ranks items for people; stateless, as everything that is learnt is the model's."""
+    """Ranks items for users; stateless, since everything learnt is in the model."""
 
     name: ServedBy
 
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
-        """What each plan's items are ranked by, from one inference; `best` knows how to read it.
+        """Scores for each plan, from one inference; `best` can read them.
 
         None for a plan that this source can't answer after all.
         """
@@ -53,11 +53,11 @@ class Source(Protocol):
     def explain(
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
     ) -> list[dict[str, Any]]:
-        """Why each of the chosen items, [K] with their scores [K], is in the answer."""
+        """The reasons for the chosen items, [K] with their scores [K]."""
 
 
 class ModelSource:
-    """The sequence model, for whoever has a history of known items.
+    """The sequence model, for users with a history of known items.
 
     Scores are [N+1] of all items or, where a retriever finds the best of them, the user's
     vector [D].
@@ -94,12 +94,12 @@ class ModelSource:
 
 
 class ColdStartSource:
-    """Items near what a person without a usable history says about interests; scores are [N+1]."""
+    """Items similar to the interests of a user without a usable history; scores are [N+1]."""
 
     name: ServedBy = "cold_start"
 
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
-        """See `Source.score`; None where there is nothing in the text to rank by."""
+        """See `Source.score`; None where the text has no known word."""
         if model.knowledge is None:
             return [None] * len(plans)
         return model.knowledge.similarities([plan.query.interests or "" for plan in plans])
@@ -123,7 +123,7 @@ class ColdStartSource:
 
 
 class PopularSource:
-    """What most people take, which is the same for all and needs no scores."""
+    """The most popular items, which are the same for all and need no scores."""
 
     name: ServedBy = "popular"
 
@@ -155,7 +155,7 @@ POPULAR: Source = PopularSource()
 
 
 def choose_source(plan: Plan) -> Source:
-    """Which source is to answer: the model needs a known item, cold start needs interests."""
+    """The source for a plan: the model needs a known item, cold start needs interests."""
     if len(plan.history.items):
         return MODEL
     return POPULAR if plan.query.interests is None else COLD_START

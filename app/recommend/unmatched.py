@@ -1,4 +1,4 @@
-"""Conditions of filters that no item meets, in words: usually a value that is misspelt."""
+"""Labels for filter conditions that no item meets, usually misspelt values."""
 
 from __future__ import annotations
 

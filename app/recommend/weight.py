@@ -1,4 +1,4 @@
-"""How much work a step is, as far as it decides whether the event loop may do it."""
+"""Estimates the work of a step, to decide whether the event loop may do it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from app.recommend.plan import Plan
 from app.recommend.query import Query
 from app.recommend.selection import Choice
 
-# What takes longer than a few milliseconds leaves the event loop to others.
+# Work of more than a few milliseconds leaves the event loop.
 MAX_ROWS_ON_LOOP = 8
 MAX_DIVERSE_ON_LOOP = 100
 # Ids and values looked up, at some 150 ns each.
 MAX_LOOKUPS_ON_LOOP = 5_000
-# A filter's clause takes about as long as one look-up for so many items of the catalogue.
+# A filter's clause takes about as long as one look-up for this many items of the catalogue.
 ITEMS_A_LOOKUP = 150
 # Items written into answers, at half a microsecond each.
 MAX_ITEMS_ON_LOOP = 2_000
-# Scores of so many numbers are held at once: 64 MiB.
+# Limit on scores that are held at once, in numbers: 64 MiB.
 MAX_SCORES = 16 * 1024 * 1024
 
 

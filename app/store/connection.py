@@ -24,13 +24,12 @@ from model_store.store_url import StoreUrl
 
 Command = tuple[str | bytes | int, ...]
 
-# A read, and what takes the way of every write, with all that a store may have against one, and
-# changes nothing.
+# A read, and a command that is checked as a write by the store and changes nothing.
 PROBES: tuple[Command, Command] = (("GET", keys.DEPLOYMENT), ("ZADD", keys.PROBE, "XX", 0, "x"))
 
 
 class WholeStoreError(StoreError):
-    """The store as a whole refuses: it is read-only, full, wants a password, and the like."""
+    """The store as a whole rejects commands: it is read-only, full, wants a password, …"""
 
 
 @dataclass
@@ -43,7 +42,7 @@ class _Call:
 
 
 class StoreConnection(asyncio.Protocol):
-    """An open connection; made by `open_connection`."""
+    """An open connection; created by `open_connection`."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
@@ -71,7 +70,7 @@ class StoreConnection(asyncio.Protocol):
             return future
         self._calls.append(_Call(len(commands), future))
         if not self._unsent:
-            # One write for all calls of this turn of the loop: under load a system call for each
+            # One write for all calls of this loop iteration: under load a system call for each
             # would cost as much as all the rest of a look-up.
             self._loop.call_soon(self._send)
         for command in commands:
@@ -108,7 +107,7 @@ class StoreConnection(asyncio.Protocol):
                 call.replies.append(reply)
                 if len(call.replies) == call.n_replies:
                     self._calls.popleft()
-                    # A caller that gave up has ended the future; the replies are passed over.
+                    # A caller that gave up has ended the future; its replies are ignored.
                     if not call.future.done():
                         call.future.set_result(call.replies)
         except (hiredis.ProtocolError, IndexError):
@@ -117,7 +116,7 @@ class StoreConnection(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell all who wait."""
+        """Fail all waiting calls."""
         reason = f"the connection to the store was lost ({error or 'closed'})"
         while self._calls:
             future = self._calls.popleft().future
@@ -128,7 +127,7 @@ class StoreConnection(asyncio.Protocol):
 async def open_connection(
     url: StoreUrl, tls: ssl.SSLContext | None, timeout_s: float, *, answer_within_s: float
 ) -> StoreConnection:
-    """Connect and introduce oneself.
+    """Connect and send the first commands.
 
     Args:
         url: whose host is resolved now.
@@ -137,8 +136,8 @@ async def open_connection(
         answer_within_s: a store that takes longer for an answer would fail every call.
 
     Raises:
-        StoreAway: nobody answers within the time.
-        WholeStoreError: the store refuses (a wrong password, an unknown database).
+        StoreAway: there is no answer within the time.
+        WholeStoreError: the store rejects the connection (wrong password, unknown database).
     """
     loop = asyncio.get_running_loop()
     connection: StoreConnection | None = None
@@ -170,7 +169,7 @@ async def open_connection(
 
 
 async def _greet(connection: StoreConnection, url: StoreUrl, within_s: float) -> list[Any]:
-    """Introduce oneself; what was answered.
+    """Send the first commands; returns the replies.
 
     Raises:
         StoreAway: it took too long, and a second question did too: the first time may be this
@@ -192,7 +191,7 @@ async def _greet(connection: StoreConnection, url: StoreUrl, within_s: float) ->
 
 
 def _greeting(url: StoreUrl) -> list[Command]:
-    """Who we are, and a first question: a server that accepts may be stopped, or loading."""
+    """The first commands: a server that accepts connections may be stopped, or loading."""
     greeting: list[Command] = []
     if url.password:
         greeting.append(("AUTH", *((url.username,) if url.username else ()), url.password))

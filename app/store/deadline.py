@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Deadline:
     """An absolute moment on the monotonic clock; it only ever shortens a limit.
 
-    Made once, when the request arrives, so that time spent in one stage is gone for the next.
+    Created once, when the request arrives, so that time spent in one stage is gone for the next.
     """
 
     at_s: float

@@ -1,4 +1,4 @@
-"""Events: durable once acknowledged, in the store or, where that can't be, in the journal."""
+"""Events: durable once acknowledged, in the store or else in the journal."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Pause:
 
 
 class EventStore:
-    """Appends events to their users' in the store; what one user's key refuses is that user's.
+    """Appends events to their users' lists; a bad key affects its own user only.
 
     Args:
-        requests: for events that somebody waits for.
+        requests: for events of requests.
         background: for the replay of the journal.
         state: is told whether writes work.
         journal: takes the events that the store can't take.
@@ -76,7 +76,7 @@ class EventStore:
 
         Raises:
             StoreAway: the store is away again; what is left stays in the journal.
-            WholeStoreError: it refuses all writes; likewise.
+            WholeStoreError: it rejects all writes; likewise.
         """
         await self._journal.replay(self._push_again)
 
@@ -117,7 +117,7 @@ class EventStore:
         }
 
     def _note(self, failed: Mapping[str, Exception]) -> None:
-        """Take note of who was refused: the store as a whole, or a user."""
+        """Record a rejection: by the store as a whole, or for one user."""
         about_all: Trouble | None = None
         for user_id, error in failed.items():
             about_all = trouble_in(error)

@@ -62,12 +62,12 @@ class FeatureStore:
         """Histories of users in a version's item indices, in the order of the users.
 
         One round trip for all. Where the store can't be read, or not by a user's own deadline,
-        or has lost the version, the history is what was last read of that user, with the events
-        since that this process knows of, and is marked as not complete.
+        or has lost the version, the history is the one that was last read of that user, plus later
+        events that this process knows, and is marked as incomplete.
 
         Args:
-            user_ids: whose histories.
-            version: its features are read.
+            user_ids: the users.
+            version: version whose features are read.
             ids: its item indices.
             deadlines: one for each user; None sets no limit but the store's own.
         """
@@ -109,10 +109,10 @@ class FeatureStore:
     ) -> list[Any]:
         """Blob and events of each user, and at the end whether the version is published there.
 
-        Adds to `late` the places of users whose deadline passed before the answer came.
+        Adds to `late` the positions of users whose deadline passed before the answer came.
 
         Raises:
-            StoreError: the store is away, or refuses all reads.
+            StoreError: the store is away, or rejects all reads.
         """
         commands: list[Command] = []
         for user_id in user_ids:
@@ -134,7 +134,7 @@ class FeatureStore:
     async def _call_until(
         self, commands: Sequence[Command], deadlines: Sequence[Deadline | None], late: set[int]
     ) -> list[Any]:
-        """The replies, waited for as long as the last of the deadlines allows."""
+        """The replies, awaited until the last of the deadlines."""
         common = self._client.timeout_s
         limits = [
             common if deadline is None else deadline.shorten(common) for deadline in deadlines
@@ -143,7 +143,7 @@ class FeatureStore:
         if longest <= 0:
             raise StoreAway("the deadline has passed")
         loop = asyncio.get_running_loop()
-        # As with the longest limit: a loop that was held up looks at its sockets once more.
+        # As with the longest limit: a delayed loop reads its sockets once more.
         timers = [
             loop.call_later(limit, loop.call_later, ONE_ITERATION_S, late.add, place)
             for place, limit in enumerate(limits)
@@ -163,7 +163,7 @@ class FeatureStore:
         version: str,
         ids: IdMap,
     ) -> History:
-        """The history that the replies make; what can't be read is recalled, and logged once."""
+        """The history from the replies; unreadable ones come from memory, and are logged once."""
         if isinstance(entries, Exception) and user_id not in self._logged:
             entries = await self._convert(user_id, entries)
         waiting = self._journal.of_user(user_id)
@@ -195,7 +195,7 @@ class FeatureStore:
         ids: IdMap,
         entries: Sequence[bytes] | Exception = (),
     ) -> History:
-        """What was last read of a user, with the events just read, and those in the journal."""
+        """The features last read of a user, plus the events just read and those in the journal."""
         last = self._remembered.get(user_id)
         events = [*self._journal.of_user(user_id)]
         with contextlib.suppress(*Unreadable):

@@ -1,4 +1,4 @@
-"""A user's history as one list: what was known at training, and the events since."""
+"""A user's history as one list: the base from training, and later events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_ITEMS.setflags(write=False)
 
 @dataclass(frozen=True)
 class History:
-    """Known items, oldest to newest, int32 [L]; and how many others there were."""
+    """Known items, oldest to newest, int32 [L]; and the number of unknown ones."""
 
     items: npt.NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     n_unknown: int = 0
@@ -36,7 +36,7 @@ def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> Hist
     """
     if not events:
         return History(base.items) if base is not None else History()
-    # A comparison with NaN is false, so that it is found as well.
+    # Comparisons with NaN are false, so NaN is found as well.
     if base is not None and not (base.timestamps[1:] >= base.timestamps[:-1]).all():
         raise StoreError("user blob holds times that are not in order")
     once: dict[tuple[str, float], Event] = {}

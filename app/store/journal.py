@@ -1,7 +1,7 @@
 """Events that were acknowledged while the store was away: on disk, and visible to this process.
 
 One file a process, JSON lines, flushed to disk before the acknowledgement. Its owner holds a lock
-on it, so that what a dead process left behind can be told from what a living one still uses.
+on it, which distinguishes files of dead processes from those in use.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Journal:
         """Write events to disk, then make them visible.
 
         Raises:
-            OSError: the disk refused; nothing was acknowledged.
+            OSError: the disk failed; nothing was acknowledged.
         """
         lines = _encode(events)
         async with self._lock:
@@ -87,7 +87,7 @@ class Journal:
                 await self._replay_left_behind(path, push)
 
     async def _replay_own(self, push: Push) -> bool:
-        """Push what waits, and forget what was pushed; whether there was any."""
+        """Push waiting events and forget them; True if there were any."""
         pushed = False
         for batch in _batches(self._by_user):
             stay = await push(batch)
@@ -130,13 +130,13 @@ class Journal:
         try:
             _write_durably(self._file, lines)
         except OSError:
-            # Half a line would spoil the next one, which is going to be acknowledged.
+            # Half a line would damage the next one, which will be acknowledged.
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
             raise
 
     def _rewrite(self) -> None:
-        """Leave in the file what still waits; where the disk refuses, the old one stays."""
+        """Keep only waiting events in the file; if the disk fails, the old file stays."""
         old, old_path = self._file, self._path
         self._file, self._path = None, self._new_path()
         try:
@@ -161,7 +161,7 @@ class Journal:
         return file
 
     def close(self) -> None:
-        """Let go of the file; what is in it is replayed by whoever starts next."""
+        """Release the file; the next process to start replays it."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -198,7 +198,7 @@ def _batches(by_user: Events) -> Iterator[Events]:
 
 
 def _newest(events: Sequence[Event]) -> list[Event]:
-    """The newest events, each once: what the store would keep of them."""
+    """The newest events, each once, as the store would keep them."""
     once: dict[object, Event] = {}
     for event in events:
         once.setdefault(event.identity, event)

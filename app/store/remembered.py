@@ -1,4 +1,4 @@
-"""What was last read of each user: for answers while the store is away, and to decode it once."""
+"""Features last read of each user: for answers while the store is away, and to decode them once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Remembered:
 
 
 class RememberedUsers:
-    """The users asked for last.
+    """The most recent users.
 
     Args:
-        limit: how many are kept.
+        limit: number of users.
     """
 
     def __init__(self, limit: int) -> None:
@@ -36,14 +36,14 @@ class RememberedUsers:
         self._users: OrderedDict[str, Remembered] = OrderedDict()
 
     def get(self, user_id: str) -> Remembered | None:
-        """What was last read of a user, None where that isn't known any more."""
+        """The features last read of a user, None if no longer known."""
         remembered = self._users.get(user_id)
         if remembered is not None:
             self._users.move_to_end(user_id)
         return remembered
 
     def put(self, user_id: str, remembered: Remembered) -> None:
-        """Keep what was read; whoever was asked for least recently goes."""
+        """Remember a user's features; the least recently used one is forgotten."""
         self._users[user_id] = remembered
         self._users.move_to_end(user_id)
         if len(self._users) > self._limit:

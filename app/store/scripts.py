@@ -1,7 +1,7 @@
-"""What the store runs itself: appending to one user's events, in one step and one round trip.
+"""A script that the store runs: appends to one user's events, atomically, in one round trip.
 
-An event whose identity (`Event.identity`: item and second) is there already is passed over, the
-first report stays; what is more than the limit goes, oldest by time. A list, as stores of version
+An event whose identity (`Event.identity`: item and second) is there already is ignored, the
+first report stays; events above the limit are removed, oldest first. A list, as stores of version
 0.1 have it, becomes a sorted set first; entries that can't be read are left out.
 """
 

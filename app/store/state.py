@@ -1,4 +1,4 @@
-"""Whether the store can be read and written, as the last answers showed."""
+"""The store's state: whether reads and writes work, by the last answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class StoreState:
         self.reads: Trouble | None = UNKNOWN
         self.writes: Trouble | None = UNKNOWN
         self.lacks: str | None = None
-        """A version that answers and is not published in the store, be it that this was emptied."""
+        """A serving version that is not published in the store, perhaps because it was emptied."""
         self._on_change = on_change
 
     @property
@@ -51,14 +51,14 @@ class StoreState:
 
     @property
     def reason(self) -> str | None:
-        """Why it is not up, in one line; None where it is."""
+        """The reason why it is not up, in one line; None if it is."""
         trouble = self.reads or self.writes
         if trouble is not None:
             return trouble.line
         return f"the store lacks version {self.lacks}; was it emptied?" if self.lacks else None
 
     def away(self, line: str) -> None:
-        """Nobody answers."""
+        """Record that the store doesn't answer."""
         self.set(Trouble(AWAY, line), Trouble(AWAY, line))
 
     def probed(self, replies: Sequence[Any]) -> None:
@@ -67,7 +67,7 @@ class StoreState:
         self.set(read, write)
 
     def set(self, reads: Trouble | None, writes: Trouble | None) -> None:
-        """Take note of what was found out, and log it if that is news."""
+        """Record a result, and log it if it is new."""
         before, was = (_code(self.reads), _code(self.writes)), self.word
         is_first = self.reads is UNKNOWN
         self.reads, self.writes = reads, writes
@@ -88,7 +88,7 @@ class StoreState:
             self._on_change(self)
 
     def has_version(self, version: str, has: bool) -> None:
-        """Take note whether the store holds a version that answers."""
+        """Record whether the store holds the serving version."""
         if has == (self.lacks != version):
             return
         self.lacks = None if has else version
@@ -115,7 +115,7 @@ class StoreState:
 
 
 def trouble_in(reply: Any) -> Trouble | None:
-    """What a reply says against the whole store; None where it says nothing of the kind."""
+    """The error of a reply that concerns the whole store; None if there is none."""
     if not isinstance(reply, Exception):
         return None
     code = code_of(str(reply))

@@ -1,7 +1,7 @@
-"""Calls to the store that take too long, noticed by one timer for all of them.
+"""Timeouts of calls to the store, with one timer for all of them.
 
-All calls have the same limit, so the oldest is always the next to be overdue; a timer of its own
-for each, set and cancelled with every request, costs more than sending the call.
+All calls have the same limit, so the oldest always times out next. A timer for each call, set and
+cancelled with every request, would cost more than sending the call.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Timeouts(Generic[Connection]):
     """Watches calls that share one limit.
 
     Args:
-        limit_s: after which a call is overdue.
-        notice: told of each overdue call, its connection and the limit.
+        limit_s: limit of a call.
+        notice: called for each call that timed out, with its connection and the limit.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Timeouts(Generic[Connection]):
         self._calls: deque[tuple[float, Replies, Connection]] = deque()
 
     def watch(self, future: Replies, connection: Connection) -> None:
-        """Watch a call that was made just now."""
+        """Watch a call that was just sent."""
         loop = asyncio.get_running_loop()
         if not self._calls:
             loop.call_later(self._limit_s, self._look)

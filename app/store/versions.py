@@ -1,7 +1,7 @@
-"""What the store holds about versions: which one is active, and the fresh items of each.
+"""Versions in the store: the active one, and the fresh items of each.
 
-Read in the background, over a connection of its own and with limits of its own, so that neither
-waits for requests nor holds them up.
+Read in the background, over a connection of its own and with limits of its own, so that it neither
+waits for requests nor delays them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ITEMS_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class StoredItem:
-    """A fresh item as it lies in the store: its id, vector and attributes (JSON), unread."""
+    """A fresh item as stored: its id, vector and attributes (JSON), not decoded."""
 
     item_id: bytes
     vector: bytes | None
@@ -27,9 +27,10 @@ class StoredItem:
 
 
 class VersionStore:
-    """Versions and their fresh items, as publishing left them.
+    """Published versions and their fresh items.
 
-    All methods raise StoreAway when the store can't be reached, StoreError when it refuses.
+    All methods raise StoreAway when the store can't be reached, StoreError when it rejects a
+    command.
     """
 
     def __init__(self, client: StoreClient) -> None:
@@ -43,7 +44,7 @@ class VersionStore:
         )
 
     async def fresh_ids(self, version: str, first: int = 0) -> list[bytes]:
-        """Ids of a version's fresh items in order of arrival, from place `first` on."""
+        """Ids of a version's fresh items in order of arrival, from position `first` on."""
         [ids] = await self._client.ask(("LRANGE", keys.fresh_key(version), first, -1))
         found: list[bytes] = ids
         return found

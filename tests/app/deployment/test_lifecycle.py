@@ -179,7 +179,7 @@ def test_an_active_version_that_cannot_be_loaded_is_logged_once(
         m["version"]: m["state"]
         for m in http.get("/admin/models", headers=AS_ADMIN).json()["models"]
     }
-    assert states[second].startswith("refused: ")
+    assert states[second].startswith("rejected: ")
     Registry(client).rollback()
     wait_for(lambda: http.get("/health/ready").json()["rejected"] == {})
 
