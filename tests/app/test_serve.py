@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -464,3 +465,27 @@ def test_sighup_replaces_every_worker_without_a_failure(two_workers: Running) ->
     assert {status for status, _ in load.answers} == {200}
     assert len(two_workers.workers()) == 2
     assert two_workers.log.count("ended with exit code") == two_workers.log.count("code -9")
+
+
+def test_a_worker_that_is_killed_while_the_active_version_is_damaged_takes_nothing_down(
+    two_workers: Running, tmp_path: Path
+) -> None:
+    bundles = Path(two_workers.environment["LONGTAIL_BUNDLES_DIR"])
+    client = connect(two_workers.store_url())
+    good = Registry(client).active()
+    bad = make_bundle(tmp_path / "bad", version="bad-1", catalogue=make_catalogue(seed=12))
+    publish(bad, bundles, client)
+    (bundles / "bad-1" / "popularity.npy").write_bytes(b"damaged")
+    Registry(client).activate("bad-1")
+    wait_for(lambda: "bad-1" in two_workers.ask("GET", "/health/ready")[1]["rejected"])
+    killed = two_workers.workers()[0]
+    killed.kill()
+    answers = []
+    while killed in two_workers.workers() or len(two_workers.workers()) < 2 or len(answers) < 50:
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it was with the killed one
+            answers.append(two_workers.ask("POST", "/recommend", {"user_id": "u1", "k": 5}))
+    assert {status for status, _ in answers} == {200}
+    assert {answer["model_version"] for _, answer in answers} == {good}
+    assert two_workers.process.poll() is None
+    Registry(client).rollback()
+    client.close()

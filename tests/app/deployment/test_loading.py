@@ -222,6 +222,50 @@ def test_a_damaged_record_leaves_the_service_as_it_is(
     assert Registry(client).active() == "made-1"
 
 
+def test_a_version_that_is_retired_while_it_is_loaded_does_not_become_active(
+    http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_version: Callable[..., Any] = models.load_version
+
+    def load(*arguments: Any) -> Any:
+        Registry(client).retire(second)
+        return load_version(*arguments)
+
+    monkeypatch.setattr(models, "load_version", load)
+    response = http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN)
+    assert response.status_code == 404
+    assert version_of(http) == "made-1"
+    assert Registry(client).active() == "made-1"
+
+
+def test_a_rollback_that_another_operator_overtakes_changes_nothing(
+    http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN).status_code == 200
+    load_version: Callable[..., Any] = models.load_version
+
+    def load(*arguments: Any) -> Any:
+        if Registry(client).active() == second:
+            Registry(client).activate("made-1")
+        return load_version(*arguments)
+
+    monkeypatch.setattr(models, "load_version", load)
+    response = http.post("/admin/models/rollback", headers=AS_ADMIN)
+    assert response.status_code == 409
+    assert "activated meanwhile" in response.json()["detail"]
+    assert Registry(client).active() == "made-1"
+
+
+def test_rolling_back_from_a_version_to_itself_is_no_rollback(
+    http: TestClient, client: redis.Redis, second: str
+) -> None:
+    for version in (second, "made-1"):
+        assert http.post(f"/admin/models/{version}/activate", headers=AS_ADMIN).status_code == 200
+    Registry(client).retire(second)
+    assert http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 409
+    assert version_of(http) == "made-1"
+
+
 def test_a_service_listens_while_it_loads_and_says_what(
     store: EmbeddedStore, good: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
