@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
@@ -18,7 +18,6 @@ from app.settings import Settings, clean_token, read_settings
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, RegistryError
-from model_store.redaction import redact_urls, redacted
 from model_store.registry import ModelRecord, Registry
 from model_store.store import connect
 
@@ -72,7 +71,7 @@ def _on_registry(
 
 def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     token = _admin_token(arguments.token, settings)
-    base = f"{arguments.url.rstrip('/')}/admin/models"
+    base = f"{_service_url(arguments.url)}/admin/models"
     if arguments.action == "activate":
         return _ask("POST", f"{base}/{quote(arguments.version, safe='')}/activate", token)
     if arguments.action == "rollback":
@@ -97,31 +96,56 @@ def _admin_token(given: str | None, settings: Settings) -> SecretStr:
     return token
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The token is for the service that was named, and for no other that it may point to."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+def _service_url(given: str) -> str:
+    """The URL of a service as given, without a slash at the end.
+
+    Raises:
+        ConfigError: it isn't one; what may hold a password is not shown.
+    """
+    if "@" in given:
+        raise ConfigError("--url: has a user or a password; a service knows its token only")
+    try:
+        parts = urlsplit(given)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ConfigError(f"--url {given!r}: {error}") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigError(f"--url {given!r}: starts with neither http:// nor https://")
+    if not is_usable:
+        raise ConfigError(f"--url {given!r}: names no host")
+    return given.rstrip("/")
+
+
 def _ask(method: str, url: str, token: SecretStr) -> dict[str, Any]:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url {redacted(url)!r}: starts with neither http:// nor https://")
-    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+    request = urllib.request.Request(  # noqa: S310 - `_service_url` has checked the scheme
         url, method=method, headers={"Authorization": f"Bearer {token.get_secret_value()}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=ACTIVATION_TIMEOUT_S) as response:  # noqa: S310
+        with _OPENER.open(request, timeout=ACTIVATION_TIMEOUT_S) as response:
             document: dict[str, Any] = json.load(response)
             return document
     except urllib.error.HTTPError as error:
         raise RegistryError(_detail(error)) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise RegistryError(f"{redacted(url)}: {redact_urls(str(reason))}") from error
-    except http.client.InvalidURL:
-        # Its message shows the part that is wrong, which may be a password.
-        raise ConfigError(f"--url {redacted(url)!r}: it holds a user, or no usable port") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
+        raise RegistryError(f"{url}: {reason}") from error
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{redacted(error.url)}: {error.code} {error.reason}"
+    except (ValueError, KeyError, TypeError, http.client.HTTPException):
+        return f"{error.url}: {error.code} {error.reason}"
 
 
 def _shown(record: ModelRecord, active: str | None) -> dict[str, Any]:

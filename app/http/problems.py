@@ -22,7 +22,7 @@ STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
 
 
 class Problem(Exception):  # noqa: N818 - named after the document it becomes
-    """An error to be answered; raised anywhere in a request, turned into a response at the gate.
+    """An error to be answered; raised anywhere in a request, and made a response on its way out.
 
     `errors` are extension members {"field", "value", "message"}, one for each thing wrong.
     """

@@ -33,7 +33,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Body(BaseModel):
-    """Base of all request bodies: nothing is converted silently, unknown fields are refused."""
+    """Base of all request bodies: nothing is converted silently, unknown fields are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
