@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from loadtest.bench.measured_server import MeasuredServer
 from loadtest.recorder import summarise_ms
 
-# Two-sided 95 % quantiles of Student's t, by degrees of freedom: rounds are few.
-T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 SHOWN_PERCENTILES = ("p50", "p99", "p99_9")
 
 
@@ -44,10 +43,11 @@ def single_medians_ms(server: MeasuredServer) -> list[float]:
 
 
 def find_interval(values: Sequence[float]) -> list[float] | None:
-    """95 % interval of the mean, None for fewer than two values."""
+    """Student's 95 % interval of the mean, None for fewer than two values."""
     if len(values) < 2:
         return None
-    half = T_95.get(len(values) - 1, 2.2) * statistics.stdev(values) / len(values) ** 0.5
+    quantile = float(stats.t.ppf(0.975, len(values) - 1))
+    half = quantile * statistics.stdev(values) / len(values) ** 0.5
     mean = statistics.mean(values)
     return [round(mean - half, 4), round(mean + half, 4)]
 

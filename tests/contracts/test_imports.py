@@ -78,6 +78,7 @@ def test_every_import_rule_breaks_when_it_is_broken(copied: Path) -> None:
         "loadtest/planted.py": "import model_store.keys\n",
         "model_store/planted.py": "import fastapi\n",
         "offline/data/planted.py": "import app.main\nimport offline.recommender.recommender\n",
+        "offline/export/planted.py": "import offline.recommender.sequential\n",
     }
     for path, content in plants.items():
         (copied / path).write_text(content)
