@@ -220,7 +220,8 @@ class TextEncoder:
         with bundle_errors(tokenizer, "not a tokenizer"):
             self._tokenizer = Tokenizer.from_file(str(tokenizer))
             self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(MAX_TOKENS)
+            limit = (self._tokenizer.truncation or {}).get("max_length", MAX_TOKENS)
+            self._tokenizer.enable_truncation(min(limit, MAX_TOKENS))
             unknown = getattr(self._tokenizer.model, "unk_token", None)
             self._unknown = None if unknown is None else self._tokenizer.token_to_id(unknown)
         with bundle_errors(graph, f"can't be used with {tokenizer.name}"):

@@ -184,7 +184,8 @@ def test_an_address_of_another_service_is_named(
         server.shutdown()
     assert "not a recommendation service; it answered '<html>" in capsys.readouterr().err
     assert longtail.main([*command, "http://[::"]) == 1
-    assert "--url 'http://[::'" in capsys.readouterr().err
+    # A URL that can't be taken apart may hold a password anywhere.
+    assert "--url 'http://***': Invalid port" in capsys.readouterr().err
 
 
 def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -19,8 +21,8 @@ SIZE = 4
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
-    """As real ones are: marks around every text and unknown words have vectors too."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder as real ones are: marks around every text and unknown words have vectors too."""
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
@@ -50,6 +52,11 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
     graph = helper.make_graph(nodes, "encoder", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "encoder.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> TextEncoder:
     return TextEncoder(folder / "encoder.onnx", folder / "tokenizer.json", SIZE)
 
 
@@ -106,3 +113,14 @@ def test_the_encoder_knows_a_text_by_its_own_words(encoder: TextEncoder) -> None
     assert np.linalg.norm(mixed) == pytest.approx(1)
     assert not unknown.any()
     assert not nothing.any()
+
+
+def test_an_encoder_of_short_texts_is_given_no_longer_ones(
+    folder: Path, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    """Its graph may have no more positions than its tokenizer cuts at."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(3)  # one word between the marks
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    short = TextEncoder(folder / "encoder.onnx", tmp_path / "tokenizer.json", SIZE)
+    assert np.array_equal(short.encode(["red green blue"]), encoder.encode(["red"]))
