@@ -10,8 +10,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from model_store.error_replies import code_of, explain
 from model_store.errors import StoreAway, StoreError
-from model_store.refusals import code_of, explain
 from model_store.store_url import StoreUrl
 
 _CODES: dict[type[redis.RedisError], str] = {

@@ -16,8 +16,8 @@ from typing import Any
 from app.store.connection import PROBES, Command, StoreConnection, WholeStoreError, open_connection
 from app.store.state import StoreState, trouble_in
 from app.store.timeouts import Replies, Timeouts
+from model_store.error_replies import READ_ONLY, code_of, explain
 from model_store.errors import StoreAway, StoreError
-from model_store.refusals import READ_ONLY, code_of, explain
 from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class StoreClient:
 
         Raises:
             StoreAway: it isn't there, or didn't answer in time.
+            WholeStoreError: it lets nobody in.
         """
         connection = self._connection
         if connection is None or not connection.is_open:

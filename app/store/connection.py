@@ -18,8 +18,8 @@ from typing import Any, cast
 import hiredis
 
 from model_store import keys
+from model_store.error_replies import explain
 from model_store.errors import StoreAway, StoreError
-from model_store.refusals import explain
 from model_store.store_url import StoreUrl
 
 Command = tuple[str | bytes | int, ...]

@@ -6,20 +6,23 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from app.store.client import StoreClient
 from app.store.connection import WholeStoreError
 from app.store.journal import Journal
 from app.store.scripts import LOAD, append_command
-from app.store.state import StoreState, Trouble, trouble_in
+from app.store.state import StoreState, trouble_in
 from model_store.codecs import Event
-from model_store.errors import StoreAway
-from model_store.refusals import explain
+from model_store.error_replies import explain
+from model_store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
+# More in one round trip would hold up requests, and take so long that the store seems to be away.
+USERS_AT_ONCE = 100
 
 UserEvents = Mapping[str, Sequence[Event]]
 
@@ -62,11 +65,11 @@ class EventStore:
             by_user.setdefault(user_id, []).append(event)
         try:
             failed = await self._push(by_user, self._requests)
-        except StoreAway:
+        except StoreError:
             left = by_user
         else:
             left = {user_id: by_user[user_id] for user_id in failed}
-            self._note(failed)
+            self._note(by_user, failed)
         if left:
             await self._journal.append(left)
         return sum(map(len, left.values()))
@@ -75,8 +78,8 @@ class EventStore:
         """Write journaled events to the store, but for users whose pause isn't over.
 
         Raises:
-            StoreAway: the store is away again; what is left stays in the journal.
-            WholeStoreError: it rejects all writes; likewise.
+            StoreError: the store is away again, or rejects all writes; what is left stays in the
+                journal.
         """
         await self._journal.replay(self._push_again)
 
@@ -103,32 +106,33 @@ class EventStore:
         """Append events; the users whose events were not taken, and why. Repeats do no harm.
 
         Raises:
-            StoreAway: the store can't be reached; not all are known to have been written.
+            StoreError: the store can't be used; not all are known to have been written.
         """
         arrival_us = time.time_ns() // 1000
-        commands = [append_command(user, events, arrival_us) for user, events in by_user.items()]
-        replies = await client.call(commands)
-        if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):
-            _, *replies = await client.call([LOAD, *commands])
-        return {
-            user_id: reply
-            for user_id, reply in zip(by_user, replies, strict=True)
-            if isinstance(reply, Exception)
-        }
+        failed: dict[str, Exception] = {}
+        users = iter(by_user.items())
+        while some := dict(islice(users, USERS_AT_ONCE)):
+            commands = [append_command(user, events, arrival_us) for user, events in some.items()]
+            replies = await client.call(commands)
+            if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):
+                _, *replies = await client.call([LOAD, *commands])
+            answered = zip(some, replies, strict=True)
+            failed |= {user: reply for user, reply in answered if isinstance(reply, Exception)}
+        return failed
 
-    def _note(self, failed: Mapping[str, Exception]) -> None:
-        """Record a rejection: by the store as a whole, or for one user."""
-        about_all: Trouble | None = None
+    def _note(self, by_user: UserEvents, failed: Mapping[str, Exception]) -> None:
+        """Record a rejection: by the store as a whole, or for single users."""
+        for trouble in map(trouble_in, failed.values()):
+            if trouble is not None:
+                self._state.set(self._state.reads, trouble)
+                return
+        if len(failed) < len(by_user) and self._state.writes is not None:
+            self._state.writes_work()
         for user_id, error in failed.items():
-            about_all = trouble_in(error)
-            if about_all is not None:
-                break
             if user_id not in self._pauses:
                 self._pause(user_id, error)
-        if about_all is not None:
-            self._state.set(self._state.reads, about_all)
-        elif self._state.writes is not None:
-            self._state.writes_work()
+        for user_id in self._pauses.keys() & by_user.keys() - failed.keys():
+            self._pauses[user_id].until_s = 0.0  # what waits in the journal can follow at once
 
     def _pause(self, user_id: str, error: Exception) -> None:
         pause = self._pauses.get(user_id)

@@ -183,7 +183,7 @@ class FeatureStore:
         read = ("ZRANGE", keys.events_key(user_id), 0, -1)
         try:
             *_, entries = await self._client.call([LOAD, append_command(user_id, [], 0), read])
-        except StoreAway:
+        except StoreError:
             return error
         found: list[bytes] | Exception = entries
         return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from model_store.refusals import WHOLE_STORE, code_of, explain
+from model_store.error_replies import code_of, concerns_all, explain
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,8 @@ def trouble_in(reply: Any) -> Trouble | None:
     """The error of a reply that concerns the whole store; None if there is none."""
     if not isinstance(reply, Exception):
         return None
-    code = code_of(str(reply))
-    return Trouble(code, explain(str(reply))) if code in WHOLE_STORE else None
+    message = str(reply)
+    return Trouble(code_of(message), explain(message)) if concerns_all(message) else None
 
 
 def _code(trouble: Trouble | None) -> str | None:

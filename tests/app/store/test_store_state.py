@@ -148,6 +148,8 @@ def test_a_missing_password_is_reported_with_its_setting(
     time.sleep(0.3)
     [line] = lines(caplog)
     assert "NOAUTH" in line
+    assert ask(http, user_id="u1")["degraded"] == ["features"]
+    assert send(http, "locked", "i1") == ["store"]
     assert "LONGTAIL_REDIS_PASSWORD" in line
 
 
@@ -158,6 +160,7 @@ def test_a_missing_password_is_reported_with_its_setting(
         ("LOADING Valkey is loading the dataset in memory", "LOADING"),
         ("NOPERM this user has no permissions to run the 'get' command", "lacks a permission"),
         ("CLUSTERDOWN Hash slot not served", "CLUSTERDOWN"),
+        ("ERR unknown command 'GET'", "unknown command"),
     ],
 )
 def test_a_store_that_rejects_everything_is_away_and_the_reason_is_named(

@@ -14,7 +14,7 @@ _IN_SCRIPT = re.compile(r"@user_script.*?-([A-Z]{2,})\b")
 READ_ONLY = "READONLY"
 
 # These concern the whole store. Any other error concerns one key or one command.
-WHOLE_STORE = frozenset(
+_WHOLE_STORE = frozenset(
     {
         READ_ONLY,
         *("OOM", "MISCONF", "NOREPLICAS", "LOADING", "BUSY", "MASTERDOWN"),
@@ -38,6 +38,11 @@ def code_of(message: str) -> str:
     if code == "ERR" and (inner := _IN_SCRIPT.search(message)):
         return inner[1]
     return code
+
+
+def concerns_all(message: str) -> bool:
+    """Whether an error reply is about the whole store, and not about one key."""
+    return code_of(message) in _WHOLE_STORE or message.startswith("ERR unknown command")
 
 
 def explain(message: str) -> str:
