@@ -23,11 +23,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=metadata.version("longtail"))
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in PACKAGES:
+    for package in PACKAGES:
         try:
-            module = import_module(room)
+            module = import_module(package)
         except ModuleNotFoundError as error:
-            if error.name not in {room, room.partition(".")[0]}:
+            if error.name not in {package, package.partition(".")[0]}:
                 raise
             continue
         module.register(subparsers)

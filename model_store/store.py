@@ -44,7 +44,7 @@ def connect(url: str | StoreUrl, *, timeout_s: float = 5.0) -> redis.Redis:
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.1), 2),
-        # After a failover the old primary refuses writes, and the name means another server.
+        # After a failover the old primary rejects writes, and the name means another server.
         retry_on_error=[redis.exceptions.ReadOnlyError],
     )
 

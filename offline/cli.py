@@ -16,7 +16,7 @@ _RAW = argparse.RawDescriptionHelpFormatter
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add this room's commands."""
+    """Add this package's commands."""
     _register_build(subparsers)
     _register_evaluate(subparsers)
     _register_benchmark(subparsers)
@@ -75,7 +75,7 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     writing.add_argument(
         "--regenerate",
         action="store_true",
-        help="as --generate, and what comes with the project is written anew, too",
+        help="as --generate, and ignore the bundled texts",
     )
     build.set_defaults(run=_run_build)
 

