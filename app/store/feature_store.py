@@ -77,6 +77,8 @@ class FeatureStore:
         except StoreError:
             return [self._recall(user_id, version, ids) for user_id in user_ids]
         self._state.has_version(version, has_version != 0)
+        if any(map(_is_error, replies)):
+            await self._convert(user_ids, replies, deadlines)
         histories = []
         for place, user_id in enumerate(user_ids):
             blob, entries = replies[2 * place : 2 * place + 2]
@@ -96,7 +98,7 @@ class FeatureStore:
                 # Of a user without a history as of any other: nobody's is there.
                 history = self._recall(user_id, version, ids, entries)
             else:
-                history = await self._decode(user_id, blob, entries, version, ids)
+                history = self._decode(user_id, blob, entries, version, ids)
             histories.append(history)
         return histories
 
@@ -155,7 +157,7 @@ class FeatureStore:
             for timer in timers:
                 timer.cancel()
 
-    async def _decode(
+    def _decode(
         self,
         user_id: str,
         blob: Reply,
@@ -164,8 +166,6 @@ class FeatureStore:
         ids: IdMap,
     ) -> History:
         """The history from the replies; unreadable ones come from memory, and are logged once."""
-        if isinstance(entries, Exception) and user_id not in self._logged:
-            entries = await self._convert(user_id, entries)
         waiting = self._journal.of_user(user_id)
         try:
             base = _decode_base(blob, ids)
@@ -178,15 +178,36 @@ class FeatureStore:
             self._remembered.put(user_id, read)
         return history
 
-    async def _convert(self, user_id: str, error: Exception) -> list[bytes] | Exception:
-        """A user's events where reading them failed: they may be a list, as of version 0.1."""
-        read = ("ZRANGE", keys.events_key(user_id), 0, -1)
-        try:
-            *_, entries = await self._client.call([LOAD, append_command(user_id, [], 0), read])
-        except StoreError:
-            return error
-        found: list[bytes] | Exception = entries
-        return found
+    async def _convert(
+        self,
+        user_ids: Sequence[str],
+        replies: list[Any],
+        deadlines: Sequence[Deadline | None] | None,
+    ) -> None:
+        """Read events again where reading them failed: they may be lists, as of version 0.1.
+
+        One further round trip, for users of whom no trouble is known; changes their `replies`.
+        """
+        places = [
+            place
+            for place, user_id in enumerate(user_ids)
+            if _is_error(replies[2 * place + 1]) and user_id not in self._logged
+        ]
+        limits = [deadlines[place] for place in places] if deadlines else []
+        limit_s = min(
+            (deadline.remaining_s for deadline in limits if deadline),
+            default=self._client.timeout_s,
+        )
+        if not places or limit_s <= 0:
+            return
+        commands: list[Command] = [LOAD]
+        for user_id in map(user_ids.__getitem__, places):
+            commands.append(append_command(user_id, [], 0))
+            commands.append(("ZRANGE", keys.events_key(user_id), 0, -1))
+        with contextlib.suppress(StoreError):
+            again = await self._client.call(commands, limit_s)
+            for place, entries in zip(places, again[2::2], strict=True):
+                replies[2 * place + 1] = entries
 
     def _recall(
         self,
@@ -218,6 +239,10 @@ class FeatureStore:
             self._logged.clear()
         self._logged.add(user_id)
         log.warning("features of user %r can't be read: %s", user_id, error)
+
+
+def _is_error(reply: Any) -> bool:
+    return isinstance(reply, Exception)
 
 
 def _decode_base(blob: Reply, ids: IdMap) -> Any:

@@ -197,6 +197,18 @@ def test_a_list_of_version_0_1_is_read_and_converted(http: TestClient, client: r
     assert client.zcard(key) == 3
 
 
+def test_lists_of_a_batch_are_converted_together(http: TestClient, client: redis.Redis) -> None:
+    users = [f"old{n}" for n in range(30)]
+    for user_id in users:
+        as_list(client, user_id, *OLD)
+    client.set(keys.events_key("broken"), "x")
+    requests = [{"user_id": user_id} for user_id in (*users, "broken", "u1")]
+    answers = http.post("/recommend/batch", json={"requests": requests}).json()["responses"]
+    degraded = [answer["degraded"] for answer in answers]
+    assert degraded == [*([] for _ in users), ["features"], []]
+    assert all(client.type(keys.events_key(user_id)) == b"zset" for user_id in users)
+
+
 def test_a_list_of_version_0_1_is_appended_to(http: TestClient, client: redis.Redis) -> None:
     key = as_list(client, "old", *OLD)
     event = {"user_id": "old", "item_id": "i7", "timestamp": 100}

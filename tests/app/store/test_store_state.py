@@ -348,6 +348,7 @@ def test_an_active_version_that_is_none_holds_up_nothing_else(
     assert send(http, "j", "i1") == ["store"]
     own_store.start()
     wait_for(lambda: client.exists(keys.events_key("j")) == 1, 10)
+    wait_for(lambda: state_of(http) != "away", 10)
     assert version_of(http) == "made-1"
     time.sleep(0.3)
     assert not [record for record in caplog.records if record.exc_info]
