@@ -24,7 +24,10 @@ async def read_body(request: Request) -> bytes:
             the encoding that its header names.
     """
     body = await _read_raw(request)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    encoding = "identity"
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding":
+            encoding = value.decode("latin-1").strip().lower()
     if encoding in {"identity", ""}:
         return body
     if encoding not in _ENCODINGS:

@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 128
+# The parser gets pieces of this size, which hold too few headers to take long.
+MAX_FED_BYTES = 16 * 1024
+# A piece of this size can't hold a head that is too long.
+MAX_CHECKED_BYTES = 512
+# Whatever a head within the limits takes with its separators, and two pieces more.
+MAX_HEAD_BYTES = MAX_URL_BYTES + MAX_HEADER_BYTES + 4 * MAX_HEADERS + 2 * MAX_FED_BYTES
 # Limit on pipelined requests that arrive in one piece, without waiting for answers.
 MAX_PIPELINED = 64
 # A client that is still sending would lose the answer if the connection were closed at once.
@@ -49,8 +55,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_partial = False  # a request has begun and isn't complete
         self._in_head = False
         self._ended = False  # further bytes are not read
-        self._n_fed = 0  # last bytes given to the parser
-        self._n_later = 0  # bytes that came after the piece in which the request began
+        self._n_fed = 0  # bytes that the parser got last
+        self._n_head_bytes = 0  # bytes of the pieces so far that ended within the head
+        self._n_headers = 0
         self._n_begun = 0  # requests that began in this piece
         self._deadline: TimerHandle | None = None
 
@@ -69,11 +76,14 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._n_begun = 0
-        self._n_later += len(data)
         try:
-            while data:
-                data = self._feed(data)
-            self._check_progress()
+            if len(data) <= MAX_FED_BYTES:
+                self._feed(data)
+            else:
+                for start in range(0, len(data), MAX_FED_BYTES):
+                    self._feed(data[start : start + MAX_FED_BYTES])
+            if self._is_partial:
+                self._limit_time()
         except Problem as problem:
             self._end(problem)
 
@@ -99,29 +109,14 @@ class LimitedProtocol(HttpToolsProtocol):
             raise Problem(429, f"more than {MAX_PIPELINED} requests came without waiting")
         super().on_message_begin()
         self._is_partial = self._in_head = True
-        self._n_later = 0
-
-    def on_url(self, url: bytes) -> None:
-        """Add a part of the URL."""
-        self.url += url
-        if len(self.url) > MAX_URL_BYTES:
-            raise Problem(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header; trailers after a body are no headers of the request."""
-        if not self._in_head:
-            return
-        if len(self.headers) >= MAX_HEADERS:
-            raise Problem(431, f"there are more than {MAX_HEADERS} headers")
-        super().on_header(name, value)
+        self._n_head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Check the head; the request starts when its body is complete too."""
         self._in_head = False
-        if self._n_later or self._n_fed > MAX_HEADER_BYTES:
-            self._check_headers()  # a head in one small piece is not counted
-        if self.parser.get_method() == b"CONNECT":
-            raise Problem(405, "CONNECT is not a method of this service")
+        self._n_headers = len(self.headers)
+        if self._n_head_bytes or self._n_fed > MAX_CHECKED_BYTES:
+            self._check_head()
         if self.expect_100_continue and not self.parser.should_upgrade():
             self._ask_for_body()
 
@@ -142,55 +137,85 @@ class LimitedProtocol(HttpToolsProtocol):
             return  # read again without its wish to upgrade, which hides its body
         body = self._body
         self._forget()
+        if len(self.headers) > self._n_headers:
+            del self.headers[self._n_headers :]  # trailers after a body are no headers
         # A pipelined request is handled when the one before it is answered.
         is_first = self.cycle is None or self.cycle.response_complete
         if is_first and self._middleware.rejects(self.url):
             self._reject()
             return
         super().on_headers_complete()  # makes the cycle and its task, which runs after this
-        self.cycle.body = body  # type: ignore[assignment]
-        super().on_message_complete()
+        cycle = self.cycle
+        cycle.body = body  # type: ignore[assignment]
+        cycle.more_body = False
+        cycle.message_event.set()
         if is_first:
             # It counts from now on: its task runs after all bytes that arrived with it are read.
             self._middleware.announce(self.scope)
 
-    # --- implementation
-    # --------------------------------------------------------------------------------
+    # --- implementation -----------------------------------------------------------------
 
-    def _feed(self, data: bytes) -> bytes:
-        """Give bytes to the parser; returns the rest, preceded by a head to parse again.
+    def _feed(self, data: bytes) -> None:
+        """Give the parser a piece that is small enough to check the limits after it.
 
         Raises:
-            Problem: they are no HTTP, or over a limit.
+            Problem: it is no HTTP, or over a limit.
         """
         self._n_fed = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            return self._without_upgrade() + data[upgrade.args[0] :]
+            self._feed_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            if isinstance(cause, Problem):
-                raise cause from None
-            if cause is not None and not isinstance(cause, httptools.HttpParserError):
-                log.error("a request could not be read", exc_info=cause)
-            raise Problem(400, f"this is no HTTP request: {error}") from None
-        return b""
+            raise _unreadable(error) from None
+        if self._in_head:
+            self._n_head_bytes += len(data)
+            self._check_head()
 
-    def _check_progress(self) -> None:
-        if not self._is_partial:
-            return
-        if self._in_head and self._n_later > MAX_HEADER_BYTES:
-            raise _headers_too_long()
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """Parse the head again without its wish to upgrade, and the rest behind it.
+
+        Raises:
+            Problem: as `_feed`; 405, the caller asks for a tunnel.
+        """
+        while True:
+            rest = self._without_upgrade() + rest
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                raise _unreadable(error) from None
+            else:
+                return
+
+    def _limit_time(self) -> None:
+        """Limit the time of a request that has begun, and the bytes that all of them hold.
+
+        Raises:
+            Problem: 429, they hold too many.
+        """
         if n_new := len(self._body) - self._n_held:
             self._n_held += n_new
             self._middleware.hold_body(n_new)
         if self._deadline is None:
             self._deadline = self.loop.call_later(self._middleware.receive_timeout_s, self._expire)
 
-    def _check_headers(self) -> None:
-        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
-            raise _headers_too_long()
+    def _check_head(self) -> None:
+        """Compare the head, as far as it is parsed, with its limits.
+
+        Raises:
+            Problem: 414 or 431.
+        """
+        if len(self.url) > MAX_URL_BYTES:
+            raise Problem(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
+        if len(self.headers) > MAX_HEADERS:
+            raise Problem(431, f"there are more than {MAX_HEADERS} headers")
+        n_bytes = sum(len(name) + len(value) for name, value in self.headers)
+        # The parser gives a header only when it is complete.
+        is_unending = self._in_head and self._n_head_bytes > MAX_HEAD_BYTES
+        if n_bytes > MAX_HEADER_BYTES or is_unending:
+            raise Problem(431, f"the headers are longer than {MAX_HEADER_BYTES} bytes")
 
     def _ask_for_body(self) -> None:
         """Send 100 Continue to a caller that waits for it before its body."""
@@ -204,7 +229,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _expire(self) -> None:
         self._deadline = None
         if self.flow.read_paused:  # nothing is read while earlier requests are answered
-            self._check_progress()
+            self._limit_time()
             return
         limit_s = self._middleware.receive_timeout_s
         self._end(Problem(408, f"the request was not complete after {limit_s:g} s"))
@@ -223,6 +248,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _without_upgrade(self) -> bytes:
         """The head of the request without its wish to upgrade, for a new parser."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            raise Problem(405, "CONNECT is not a method of this service")
         lines = [b"%s %s HTTP/%s" % (method, self.url, version.encode())]
         for name, value in self.headers:
             if name == b"connection":
@@ -266,5 +293,11 @@ class LimitedProtocol(HttpToolsProtocol):
         )
 
 
-def _headers_too_long() -> Problem:
-    return Problem(431, f"the headers are longer than {MAX_HEADER_BYTES} bytes")
+def _unreadable(error: httptools.HttpParserError) -> Problem:
+    """Why the parser can't read the bytes; a problem that a callback raised, as it is."""
+    cause = error.__context__
+    if isinstance(cause, Problem):
+        return cause
+    if cause is not None and not isinstance(cause, httptools.HttpParserError):
+        log.error("a request could not be read", exc_info=cause)
+    return Problem(400, f"this is no HTTP request: {error}")
