@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1_000
 MIN_FREE_BYTES = 64 * 1024
+# A shorter file is not rewritten only because of events that newer ones have pushed out.
+MANY_LINES = 5_000
 Events = Mapping[str, Sequence[Event]]
 Push = Callable[[Events], Awaitable[set[str]]]
 """Writes users' events to the store; answers the users whose events have to stay."""
@@ -45,6 +47,7 @@ class Journal:
         self._file: IO[bytes] | None = None
         self._lock = asyncio.Lock()
         self._by_user: dict[str, list[Event]] = {}
+        self._n_lines = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Found out at start, and not in an outage.
@@ -65,11 +68,12 @@ class Journal:
         lines = _encode(events)
         async with self._lock:
             await asyncio.to_thread(self._write, lines)
+            self._n_lines += sum(map(len, events.values()))
             for user_id, new in events.items():
                 waiting = self._by_user.setdefault(user_id, [])
                 waiting += new
                 if len(waiting) > 2 * keys.MAX_EVENTS_PER_USER:
-                    # As many as the store would keep; the file has them all.
+                    # As many as the store would keep; the file has them all until it is rewritten.
                     self._by_user[user_id] = _newest(waiting)
 
     async def replay(self, push: Push) -> None:
@@ -79,7 +83,7 @@ class Journal:
         pushed twice, which does no harm, and never that one is lost. New events are taken
         meanwhile.
         """
-        if self._by_user and await self._replay_own(push):
+        if self._by_user and (await self._replay_own(push) or self._is_mostly_obsolete()):
             async with self._lock:
                 await asyncio.to_thread(self._rewrite)
         for path in self._folder.glob("journal-*.jsonl"):
@@ -97,6 +101,12 @@ class Journal:
                 pushed = True
                 self._forget(user_id, events)
         return pushed
+
+    def _is_mostly_obsolete(self) -> bool:
+        """Whether the file holds many more events than wait."""
+        return self._n_lines > MANY_LINES and self._n_lines > 2 * sum(
+            map(len, self._by_user.values())
+        )
 
     def _forget(self, user_id: str, events: Sequence[Event]) -> None:
         gone = set(map(id, events))
@@ -147,6 +157,7 @@ class Journal:
             self._path.unlink(missing_ok=True)
             self._file, self._path = old, old_path
             return
+        self._n_lines = sum(map(len, self._by_user.values()))
         old_path.unlink(missing_ok=True)
         if old is not None:
             old.close()

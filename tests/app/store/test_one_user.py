@@ -103,6 +103,28 @@ def test_replay_of_a_users_refused_events_pauses_longer_each_time(
     assert journals(folder)
 
 
+def test_a_user_in_trouble_fills_no_disk(
+    http: TestClient, client: redis.Redis, folder: Path
+) -> None:
+    client.set(keys.events_key("u9"), "x")
+    for start in range(0, 9_000, 1_000):
+        events = [
+            {"user_id": "u9", "item_id": f"i{1 + n % 60}", "timestamp": start + n}
+            for n in range(1_000)
+        ]
+        assert http.post("/events", json={"events": events}).json()["degraded"] == ["store"]
+
+    def n_lines() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in journals(folder))
+
+    wait_for(lambda: n_lines() <= 4_000)
+    client.delete(keys.events_key("u9"))
+    assert send(http, "u9", "i1") == []
+    wait_for(lambda: client.zcard(keys.events_key("u9")) == 1_000)
+    assert client.zcount(keys.events_key("u9"), 8_001, "+inf") == 1_000
+    wait_for(lambda: not journals(folder))
+
+
 def test_what_a_dead_process_left_is_replayed_but_for_the_refused(
     http: TestClient, client: redis.Redis, folder: Path
 ) -> None:
