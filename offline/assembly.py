@@ -1,4 +1,4 @@
-"""Putting a bundle together from the stages' files."""
+"""Assembles a bundle from the stages' files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from offline.stages.text_encoder import TextEncoderArtifact
 
 @dataclass(frozen=True)
 class BundleParts:
-    """The artifacts that a bundle is made of; `recommender` is the one that was exported."""
+    """The artifacts of a bundle; `recommender` is the exported one."""
 
     data: DataArtifact
     encoding: EncodingArtifact
@@ -48,10 +48,10 @@ def write_bundle(
     configuration: Mapping[str, Any],
     log: Callable[[str], None],
 ) -> Path:
-    """Write the bundle into `folder`, unless the one there is made of the same parts.
+    """Write the bundle into `folder`, unless the one there has the same parts.
 
     Raises:
-        BundleError: the parts don't make a whole bundle.
+        BundleError: the parts don't give a complete bundle.
     """
     if _is_current(folder, parts):
         log(f"bundle: unchanged, {folder}")
@@ -77,7 +77,7 @@ def _is_current(folder: Path, parts: BundleParts) -> bool:
 
 
 def gather_files(parts: BundleParts) -> dict[str, Path]:
-    """Where each file of the bundle lies, by its name there."""
+    """The source of each file of the bundle, by its name there."""
     data, encoder, exported = parts.data, parts.text_encoder, parts.exported
     retriever = files.RETRIEVER_FILES if exported.retriever() else ()
     return {
@@ -130,10 +130,10 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
 
 
 def name_encoder(name: str, encoder: Artifact, *, is_tuned: bool) -> str:
-    """What a manifest calls the text encoder; of one name are only those of one space.
+    """The text encoder's name in a manifest; equal names mean the same vector space.
 
-    One that was tuned, or lies in a folder, may be another the next time: the fingerprint of its
-    export, made of its files, tells them apart.
+    A tuned encoder, or one in a folder, may change: its name includes the fingerprint of its
+        export, which covers its files.
 
     Args:
         name: the recipe's.

@@ -34,10 +34,10 @@ class Build:
         source: the files to read.
         recipe: the choices.
         root: folder of the stages; the bundle is `root/bundle`.
-        split: how interactions are held out; choices are made and figures measured on them.
+        split: name of the split, whose held-out interactions decide choices and figures.
         refit: put the model trained on everything, held-out interactions too, into the bundle.
-        regenerate: pass over the knowledge that comes with the project.
-        log: told what is going on, a line at a time.
+        regenerate: ignore the bundled knowledge.
+        log: called with lines of progress.
     """
 
     source: Source
@@ -90,7 +90,7 @@ class Build:
         )
 
     def announce_cost(self, data: DataArtifact) -> None:
-        """Log what the stages that will be run are expected to take, before they are."""
+        """Log the expected time of the stages that will be run."""
         pending: list[str] = []
 
         def plan(stage: Stage[ArtifactT]) -> ArtifactT:

@@ -1,4 +1,4 @@
-"""Where downloads and generated knowledge are kept between runs."""
+"""The cache of downloads and generated knowledge."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     build = subparsers.add_parser(
         "build",
-        help="make a bundle from interactions and a catalogue",
+        help="build a bundle from interactions and a catalogue",
         description="Run the offline path: data, knowledge, encoding, recommender, evaluation,\n"
-        "export. Stages that nothing has changed for are not run again; a build that was\n"
-        "stopped goes on where it was.",
+        "export. Unchanged stages are not run again; an interrupted build continues\n"
+        "where it stopped.",
         epilog="examples:\n"
         "  longtail build --interactions movielens-100k --out builds/demo\n"
         "  longtail build --interactions clicks.csv --items items.csv --out builds/mine --refit\n"
@@ -44,9 +44,14 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
     )
     build.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
-    build.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where stages go")
     build.add_argument(
-        "--recipe", default="default", metavar="NAME", help="a recipe or a .toml file (default)"
+        "--out", required=True, type=Path, metavar="FOLDER", help="folder of the stages"
+    )
+    build.add_argument(
+        "--recipe",
+        default="default",
+        metavar="NAME",
+        help="name of a recipe, or a .toml file (default)",
     )
     build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
     build.add_argument(
@@ -63,13 +68,13 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     build.add_argument(
         "--item-kind",
         metavar="WORD",
-        help="what the catalogue holds, for the language model: film, product (item)",
+        help="kind of item, for the language model: film, product (item)",
     )
     writing = build.add_mutually_exclusive_group()
     writing.add_argument(
         "--generate",
         action="store_true",
-        help="have the recipe's language model write what it knows of items for which that is "
+        help="have the recipe's language model describe items whose description is "
         "neither bundled nor cached (about a second each; without it, their own texts are used)",
     )
     writing.add_argument(
@@ -86,7 +91,7 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         help="HR@10 and NDCG@10 of a bundle, offline or through a running service",
         description="Show the figures of a bundle's offline report: each test user's held-out\n"
         "interaction is ranked in the whole catalogue. With --url the service is asked, POST\n"
-        "/recommend for every test user, and its figures are put beside the report's; they must\n"
+        "/recommend for every test user, and its figures are put next to the report's; they must\n"
         "be equal to four decimals (exit code 1 if not).",
         epilog="examples:\n"
         "  longtail evaluate --bundle builds/demo/bundle\n"
@@ -97,7 +102,7 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         "--bundle",
         type=Path,
         metavar="FOLDER",
-        help="the bundle (the one the service serves; without --url, the active version's)",
+        help="the bundle (default: the one that the service serves; without --url, the active one)",
     )
     evaluate.add_argument("--url", help="of a running service")
     evaluate.add_argument("--json", action="store_true", help="print JSON, for machines")
@@ -109,8 +114,8 @@ def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.Argument
         "benchmark",
         help="train a grid of recipes on some data sets, with some seeds, and compare them",
         description="Run every cell of a grid (data sets x recipes x seeds) that isn't finished,\n"
-        "and write tables and a plot from the ranks that are kept of every user. What was\n"
-        "stopped goes on where it was; the tables are written after each cell.",
+        "and write tables and a plot from the ranks of every user. An interrupted run\n"
+        "continues where it stopped; the tables are written after each cell.",
         epilog="examples:\n"
         "  longtail benchmark movielens-1m --data movielens-1m=data/ml-1m\n"
         "  longtail benchmark my-grid.toml --out builds/my-grid --results results",
@@ -122,17 +127,17 @@ def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.Argument
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="where a data set of the grid is; movielens-100k is fetched. May be repeated",
+        help="folder of a data set of the grid; movielens-100k is fetched. May be repeated",
     )
     benchmark.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where trainings go (builds/benchmark-GRID)"
+        "--out", type=Path, metavar="FOLDER", help="folder of the trainings (builds/benchmark-GRID)"
     )
     benchmark.add_argument(
         "--results",
         type=Path,
         default=Path("docs/results"),
         metavar="FOLDER",
-        help="where the tables go (docs/results)",
+        help="folder of the tables (docs/results)",
     )
     benchmark.add_argument(
         "--only", metavar="ENTRY", help="train one entry alone, and write no tables"
@@ -147,9 +152,9 @@ def _register_pretrain_encoder(
         "pretrain-encoder",
         help="tune a text encoder on the behaviour in other data sets",
         description="Tune a text encoder on the training parts of one data set or several: hidden\n"
-        "words are guessed, and the next item is told from the others of a batch. Name the\n"
+        "words are predicted, and the next item among those of a batch. Name the\n"
         "encoder's folder in a recipe, as start in [behaviour] or as encoder in [encoding]. A\n"
-        "run that was stopped goes on after its last whole epoch.",
+        "interrupted run continues after its last complete epoch.",
         epilog="examples:\n"
         "  longtail pretrain-encoder --data data/ml-1m --out builds/pretrained\n"
         "  longtail pretrain-encoder --data data/books --data data/sports --epochs 2 "
@@ -188,7 +193,7 @@ def _register_pretrain_encoder(
 def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = subparsers.add_parser(
         "publish",
-        help="put a bundle, or fresh items, where services find them",
+        help="publish a bundle, or fresh items, for services",
         description="Publish a bundle: its files into the bundles folder, its user features and\n"
         "vectors into the store, its record into the registry. Or give items that came after\n"
         "training to the versions that are published: no retraining, no restart.",
@@ -207,7 +212,7 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     publish.add_argument(
         "--generate",
         action="store_true",
-        help="with --fresh-items: have the language model write what it knows of each first",
+        help="with --fresh-items: have the language model describe each item first",
     )
     publish.set_defaults(run=_run_publish)
 
@@ -238,10 +243,10 @@ def _run_build(arguments: argparse.Namespace) -> int:
 
 
 def _changed(recipe: Recipe, flag: str, **tables: dict[str, object]) -> Recipe:
-    """A recipe with what a flag changes in it.
+    """A recipe with the change of a flag.
 
     Raises:
-        ConfigError: that doesn't fit the recipe.
+        ConfigError: the change doesn't fit the recipe.
     """
     from pydantic import ValidationError
 

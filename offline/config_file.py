@@ -1,5 +1,4 @@
-"""Small TOML files in which a person declares what is wanted: by a name that comes with the
-project, or by the path of one's own."""
+"""Reads small TOML declarations (recipes, grids): bundled ones by name, others by path."""
 
 from __future__ import annotations
 
@@ -15,13 +14,13 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 def read_config_file(kind: str, shape: type[Config], name: str, folder: Path) -> Config:
-    """A declaration by its name, or from a `.toml` file of one's own.
+    """A declaration by its name, or from a `.toml` file.
 
     Args:
-        kind: what it declares, for messages.
-        shape: what it has to be.
-        name: of a file in `folder` without its ending, or a path with it.
-        folder: of those that come with the project.
+        kind: kind of declaration, for messages.
+        shape: its model.
+        name: name of a file in `folder` without `.toml`, or a path with it.
+        folder: the bundled declarations.
 
     Raises:
         ConfigError: there is none, or a key or value in it is wrong.
@@ -47,7 +46,7 @@ def config_names(folder: Path) -> list[str]:
 
 
 def describe_first(error: ValidationError) -> str:
-    """The first thing that is wrong, with its key and value where it has one."""
+    """The first error, with its key and value if it has one."""
     first = error.errors()[0]
     key = ".".join(_written(first["loc"]))
     reason = first["msg"].removeprefix("Value error, ")
@@ -55,6 +54,6 @@ def describe_first(error: ValidationError) -> str:
 
 
 def _written(location: tuple[int | str, ...]) -> list[str]:
-    """A key as the file has it; pydantic puts the backbone that was chosen into it."""
+    """A key as in the file; pydantic inserts the chosen backbone."""
     parts = [str(part) for part in location]
     return parts[:1] + parts[2:] if parts[:1] == ["recommender"] else parts

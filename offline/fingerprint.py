@@ -20,9 +20,9 @@ STAGES = Path("offline", "stages")
 PASSIVE = {
     "model_store/errors.py": "kinds of errors: a stage that raises one has no result",
     "offline/artifact.py": "keeps results and decides none",
-    "offline/cache.py": "says where downloads are kept",
+    "offline/cache.py": "names the folder of downloads",
     "offline/fetch.py": "fetches files whose checksums the callers give",
-    "offline/fingerprint.py": "tells results apart and decides none",
+    "offline/fingerprint.py": "distinguishes results and decides none",
     "offline/progress.py": "shows progress",
     "offline/training/pace.py": "measures how long a training will take",
 }
@@ -128,7 +128,7 @@ def _file_of_imported(module: str) -> Path:
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
-    """Files of a package that are neither code, configuration nor documentation."""
+    """Data files of a package: neither code, configuration nor documentation."""
     for path in folder.iterdir():
         if path.is_dir():
             if path.name != "__pycache__" and not (path / "__init__.py").is_file():

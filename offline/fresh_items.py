@@ -34,21 +34,20 @@ def add_fresh_items(
     generate: bool = False,
     log: Callable[[str], None] = print,
 ) -> dict[str, int]:
-    """Read a catalogue file and give its items to the active version and those like it.
+    """Read a catalogue file and publish its items to the active version and similar ones.
 
-    Texts are encoded by the encoder in the active version's bundle, so that one tuned on behaviour
-    needs to be nowhere else; every published version with the same text encoder gets the items it
-    doesn't know.
+    The encoder in the active version's bundle encodes the texts, so that a tuned one is needed
+    nowhere else; every published version with the same text encoder gets its unknown items.
 
     Args:
         items: the catalogue file.
         client: of the store.
-        generate: have the language model of the active version's recipe write what it knows of
-            each; else that is done only where the recipe says so.
-        log: told what is going on, a line at a time.
+        generate: have the language model of the active version's recipe describe each item; else
+            only where the recipe has `generate`.
+        log: called with lines of progress.
 
     Returns:
-        For each such version, how many items were new to it.
+        For each such version, the number of items that were new to it.
 
     Raises:
         InputError: the file can't be used, an attribute doesn't fit the catalogue's, no version
@@ -99,7 +98,7 @@ def _read_items(
 
 
 def _fitted(attribute: Attribute, target: Attribute, path: Path) -> Attribute:
-    """The attribute in the kind that the catalogue has: a few rows may look like another kind."""
+    """The attribute with the catalogue's kind: a few rows may look like another kind."""
     values = [_as_kind(value, target.kind) for value in attribute.values]
     try:
         return Attribute(attribute.name, target.kind, values)

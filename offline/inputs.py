@@ -1,4 +1,4 @@
-"""Where a build's data comes from: files of one's own, or a data set known by name."""
+"""The data of a build: files, or a data set known by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_ITEM_KIND = "item"
 
 @dataclass(frozen=True)
 class Source:
-    """Files to read, and what a prompt calls the things in the catalogue."""
+    """Files to read, and the kind of item for prompts."""
 
     interactions: Path
     items: Path | None
@@ -33,14 +33,14 @@ class Source:
         return hash_inputs([path for path in (self.interactions, self.items) if path])
 
     def adapt(self, config: KnowledgeConfig) -> KnowledgeConfig:
-        """The choices with the source's word for its items, where they have none of their own."""
+        """The choices with the source's kind of item, where they have none of their own."""
         if config.item_kind != DEFAULT_ITEM_KIND:
             return config
         return config.model_copy(update={"item_kind": self.item_kind})
 
 
 def _fetch_movielens_100k(cache: Path) -> Path:
-    # Imported when it is asked for: a build with nothing to do needs no data library.
+    # Imported when needed: a build with nothing to do needs no data library.
     from offline.data.movielens import fetch_movielens_100k
 
     return fetch_movielens_100k(cache)
@@ -49,11 +49,11 @@ def _fetch_movielens_100k(cache: Path) -> Path:
 NAMED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "movielens-100k": (_fetch_movielens_100k, "film"),
 }
-"""Data sets that are fetched: a function of the cache folder, and what their items are."""
+"""Data sets that are fetched: a function of the cache folder, and the kind of item."""
 
 
 def find_source(interactions: str, items: str | None, item_kind: str | None) -> Source:
-    """The source that a person named; a named data set is fetched if it isn't in the cache.
+    """The source of a name or path; a named data set is fetched if it isn't in the cache.
 
     Raises:
         FetchError: the data set can't be fetched.

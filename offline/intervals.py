@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How far a mean may be off; NaN where one value is all there is.
+    """The uncertainty of a mean; NaN for a single value.
 
     Attributes:
         standard_error: of the mean.

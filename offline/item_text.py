@@ -1,4 +1,4 @@
-"""An item's attributes as a text that a language model and a text encoder read."""
+"""The text of an item's attributes, for language model and text encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TITLE = "title"
 def item_text(attributes: ItemAttributes, item_index: int, item_id: str) -> str:
     """A line an attribute, the title first, then the others in column order; missing ones left out.
 
-    An item without a title is called by its `item_id`, so that no text is empty.
+    An item without a title is named by its `item_id`, so that no text is empty.
     """
     row = attributes.row(item_index)
     title = _as_text(row.pop(TITLE, None)) or item_id
@@ -31,7 +31,7 @@ def item_texts(attributes: ItemAttributes, item_ids: IdMap) -> list[str]:
 
 
 def _as_text(value: AttributeValue) -> str:
-    """A value on one line; the empty text where there is nothing to say."""
+    """A value on one line; the empty text for a missing one."""
     if value is None:
         return ""
     text = ", ".join(value) if isinstance(value, list) else str(value)

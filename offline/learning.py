@@ -1,4 +1,4 @@
-"""From a data set to a fitted recommender: the stages that builds and benchmarks have in common."""
+"""The stages that builds and benchmarks share: from a data set to a fitted recommender."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from offline.stages.stage import ArtifactT, Stage
 
 
 class Make(Protocol):
-    """Runs a stage where its artifact isn't current, or only plans it."""
+    """Runs a stage if its artifact isn't current, or only plans it."""
 
     def __call__(self, stage: Stage[ArtifactT]) -> ArtifactT:
         """The stage's artifact."""
@@ -47,9 +47,9 @@ def learn(
     Args:
         data: the data set.
         recipe: the choices.
-        asked: how the language model is asked about the data set's items.
-        make: makes each stage's artifact.
-        regenerate: pass over the knowledge that comes with the project.
+        asked: settings of knowledge for the data set's items.
+        make: runs or plans each stage.
+        regenerate: ignore the bundled knowledge.
     """
     encoding, tuning = recipe.encoding, recipe.behaviour
     knowledge = make(KnowledgeStage(data, asked, regenerate))

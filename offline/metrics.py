@@ -23,7 +23,7 @@ _BATCH_ROWS = 256
 
 @dataclass(frozen=True)
 class Ranking:
-    """How a model ranked a set of cases.
+    """A model's ranking of a set of cases.
 
     Attributes:
         ranks: of each target, int64 [C], 1 = best.
@@ -69,7 +69,7 @@ def rank_cases(
         score: a recommender's `score`.
         cases: histories and their targets.
         k: length of the lists kept for coverage; 0 to leave them out.
-        ranked: told after each batch how many cases it had, to show progress.
+        ranked: called after each batch with its number of cases, to show progress.
     """
     ranks = np.zeros(len(cases), dtype=np.int64)
     top = np.zeros((len(cases), k), dtype=np.int32)
@@ -85,7 +85,7 @@ def rank_cases(
             top[batch, : best.shape[1]] = best
         ranked(len(batch))
         start += size
-        # The first batch, of one case, tells the catalogue's size.
+        # The first batch, of one case, shows the catalogue's size.
         size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // scores[0].nbytes))
     return Ranking(ranks, top)
 
@@ -106,7 +106,7 @@ def mrr_at_k(ranks: Ranks, k: int = 10) -> float:
 
 
 def coverage_at_k(top: npt.NDArray[np.int32], n_items: int, k: int = 10) -> float:
-    """Share of the catalogue that is in anybody's first k."""
+    """Share of the catalogue that is in any user's first k."""
     shown = np.unique(top[:, :k])
     return float((shown > 0).sum() / n_items) if n_items else float("nan")
 

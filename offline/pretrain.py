@@ -19,7 +19,7 @@ from offline.stages.stage import Log, run_stage
 
 
 def read_settings(path: str | None, **changes: int | None) -> PretrainingConfig:
-    """Settings from a `.toml` file, some of them changed where they are given.
+    """Settings from a `.toml` file, with given changes.
 
     Raises:
         ConfigError: the file can't be read, or a key or value is wrong.
@@ -43,20 +43,20 @@ def pretrain_encoder(
     root: Path,
     log: Log = print,
 ) -> Path:
-    """Tune an encoder on the training parts of data sets, or take what was made of them before.
+    """Tune an encoder on the training parts of data sets, or reuse an earlier result.
 
     Args:
         sources: the data sets.
         encoder: short name, Hugging Face id or folder of the encoder to start from.
-        config: how.
+        config: settings.
         root: folder to work in.
-        log: told what is going on, a line at a time.
+        log: called with lines of progress.
 
     Returns:
         The encoder's folder, below `root`.
 
     Raises:
-        LongtailError: in one line, what can't be used or done.
+        LongtailError: something can't be used or done, in one line.
     """
     stage = PretrainingStage(sources, EncoderChoice.as_it_is(encoder), config, log)
     with locked(root):

@@ -101,7 +101,7 @@ class Progress:
             self._bar = _LogLines(label, total, unit, stream)
 
     def advance(self, n: int = 1, note: str | None = None) -> None:
-        """Count `n` more as done; `note` (say, a loss) is shown behind the figures."""
+        """Count `n` more as done; `note`, such as a loss, is shown after the figures."""
         if note is not None:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(n)

@@ -1,4 +1,4 @@
-"""`longtail publish`: a bundle or fresh items into the store, the embedded one if none is named."""
+"""`longtail publish`: writes a bundle or fresh items to the store (default: the embedded one)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Log = Callable[[str], None]
 
 
 class _ProgressLines:
-    """One line of progress for each thing that is written."""
+    """One line of progress for each kind of data."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -34,7 +34,7 @@ class _ProgressLines:
 
 
 def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
-    """Publish a bundle and, if asked, make it the active version; answers its version.
+    """Publish a bundle and, if asked, make it the active version; returns its version.
 
     Raises:
         BundleError: it is damaged.
@@ -53,12 +53,12 @@ def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
 
 
 def publish_fresh_items(items: Path, *, generate: bool = False, log: Log = print) -> dict[str, int]:
-    """Give a catalogue file's items to the published versions; answers how many were new to each.
+    """Publish a catalogue file's items; returns the number of new ones for each version.
 
     Args:
         items: the catalogue file.
-        generate: have the active version's language model write what it knows of each first.
-        log: told what is going on, a line at a time.
+        generate: have the active version's language model describe each item first.
+        log: called with lines of progress.
 
     Raises:
         ConfigError: nothing can be generated, since the active version's recipe has no model.

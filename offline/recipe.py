@@ -19,11 +19,11 @@ DEFAULT = "default"
 
 
 class Recipe(BaseModel):
-    """What a build does where there is a choice; every table may be left out."""
+    """The choices of a build; every table may be left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    description: str = Field(min_length=1, description="one line, for who chooses among them")
+    description: str = Field(min_length=1, description="one line about the recipe")
     knowledge: KnowledgeConfig = KnowledgeConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()
@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     def with_changes(self, **tables: dict[str, Any]) -> Recipe:
         """A copy with some keys of some tables replaced.
 
-        What was left out before is left out again: another backbone brings its own defaults.
+        Keys that were left out stay so: another backbone brings its own defaults.
 
         Raises:
             ValidationError: there is no such table or key, or a value doesn't fit.
@@ -46,7 +46,7 @@ class Recipe(BaseModel):
 
 
 def read_recipe(name: str) -> Recipe:
-    """A recipe by its name, or from a `.toml` file of one's own.
+    """A recipe by its name, or from a `.toml` file.
 
     Raises:
         ConfigError: there is no such recipe, or a key or value in it is wrong.
@@ -55,5 +55,5 @@ def read_recipe(name: str) -> Recipe:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with the project."""
+    """The names of the bundled recipes."""
     return config_names(RECIPES)

@@ -1,4 +1,4 @@
-"""Which code this is."""
+"""The revision of the code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A declared grid of trainings, run resumably, and the tables that come of it."""
+"""Runs a declared grid of trainings, resumably, and writes its tables."""

@@ -1,8 +1,8 @@
-"""One cell of a grid: a recipe trained on a data set with a seed, and the ranks it gives.
+"""One cell of a grid: a recipe trained on a data set with a seed, and its ranks.
 
-Cells of a data set share what is read and what is known of its items; each stage is an artifact,
-so a grid that was stopped goes on where it was, and a cell is only run again where its code, its
-recipe or its data changed.
+Cells of a data set share its files and its items' knowledge; each stage is an artifact, so an
+interrupted grid continues where it stopped, and a cell is run again only where its code, its recipe
+or its data changed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def _log_nothing(_: str) -> None:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         entry: name of the table's line.
-        seed: None for a baseline that has nothing to draw.
-        ranks: of each case's target, int64 [C], by part.
+        seed: None for a baseline, which draws nothing.
+        ranks: rank of each case's target, int64 [C], by part.
         facts: of the training: best epoch, validation NDCG@10, seconds of its epochs.
     """
 
@@ -55,12 +55,12 @@ class GridRun:
     """A grid at work on one data set.
 
     Attributes:
-        grid: what is run.
-        choice: the data set's part of it.
-        source: where its files are.
-        root: folder of all its stages.
-        log: told what is going on, a line at a time.
-        failures: what became of cells that could not be trained, a line each.
+        grid: the grid.
+        choice: its entry of the data set.
+        source: the data set's files.
+        root: folder of all stages.
+        log: called with lines of progress.
+        failures: one line for each cell that could not be trained.
     """
 
     grid: Grid
@@ -71,10 +71,10 @@ class GridRun:
     failures: list[str] = field(default_factory=list)
 
     def split(self) -> tuple[Split, int]:
-        """How interactions are held out, and the number of items N.
+        """The split of the interactions, and the number of items N.
 
         Raises:
-            InputError: the files can't be used, or of them nothing can be held out.
+            InputError: the files can't be used, or nothing can be held out of them.
         """
         try:
             data = self._read_data(self.log)
@@ -83,8 +83,8 @@ class GridRun:
         return data.split(), data.n_items
 
     def cells(self, only: str | None = None) -> Iterator[Cell]:
-        """Baselines, then every entry with every seed: seed by seed, so that what is cut short is
-        a whole table of fewer seeds. One that can't be trained is among `failures`.
+        """Baselines, then every entry seed by seed, so that an interrupted run has a complete table
+        of fewer seeds. A cell that can't be trained is added to `failures`.
 
         Args:
             only: one entry's name.
@@ -132,8 +132,7 @@ class GridRun:
 
 
 def _shared_folders(recipe: Recipe, asked: KnowledgeConfig) -> dict[str, str]:
-    """Where stages go that many cells have in common: a folder for each way to know the items, and
-    to tune an encoder, whatever else is chosen."""
+    """The folder of stages that many cells share: one for each choice of knowledge and tuning."""
     encoding, tuning = recipe.encoding, recipe.behaviour
     choices = [asked.model_dump(), encoding.model_dump()]
     choices += [tuning.model_dump()] if tuning.stages else []

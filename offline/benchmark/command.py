@@ -23,7 +23,7 @@ from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED, Source, find_source
 from offline.revision import code_revision
 
-_WRITE_EVERY_S = 5.0  # at most: what was trained before comes a hundred cells a minute
+_WRITE_EVERY_S = 5.0  # at most: cells that were trained before take little time
 
 
 def benchmark(
@@ -35,22 +35,22 @@ def benchmark(
     only: str | None = None,
     log: Callable[[str], None] = print,
 ) -> None:
-    """Run every cell that isn't finished; as they come, write the tables of what is.
+    """Run all unfinished cells; write the tables of the finished ones as they come.
 
     With `only`, no table is written: it would lack the other entries.
 
     Args:
-        name: of a grid, or the path of one.
-        places: where data sets are, by their names; those that are fetched need no place.
-        root: folder of the trainings, to be resumed from.
+        name: name or path of a grid.
+        places: folders of data sets, by name; downloaded ones need none.
+        root: folder of the trainings, to resume from.
         results: folder of the tables.
         only: one entry's name; the others are not trained.
-        say: told what is going on, a line at a time.
+        log: called with lines of progress.
 
     Raises:
-        ConfigError: the grid is wrong, or a data set's place isn't given.
-        InputError: of a data set nothing can be held out; or some cells could not be trained,
-            which is said after all others were.
+        ConfigError: the grid is wrong, or a data set's folder isn't given.
+        InputError: nothing can be held out of a data set; or some cells could not be trained,
+            which is reported after all others.
     """
     grid = read_grid(name)
     sources = find_sources(grid, places)
@@ -73,9 +73,8 @@ def benchmark(
 
 
 def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
-    """Train what isn't yet; now and then, and in the end, the figures of all there is.
-
-    With `only` there are none.
+    """Train unfinished cells; yields the figures of all finished ones from time to time, and at the
+    end. With `only` there are none.
     """
     split, n_items = run.split()
     cells: list[Cell] = []
@@ -99,7 +98,7 @@ def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
     """The files of each data set of a grid.
 
     Raises:
-        ConfigError: a place is missing, or given for a data set that the grid doesn't have.
+        ConfigError: a folder is missing, or given for a data set that the grid doesn't have.
     """
     names = [choice.name for choice in grid.data]
     if unknown := sorted(set(places) - set(names)):
@@ -108,7 +107,7 @@ def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
         )
     for name in names:
         if name not in places and name not in NAMED:
-            raise ConfigError(f"data {name!r}: say where it is with --data {name}=FOLDER")
+            raise ConfigError(f"data {name!r}: give its folder with --data {name}=FOLDER")
     return {name: find_source(places.get(name, name), None, None) for name in names}
 
 
@@ -116,7 +115,7 @@ def parse_places(given: Sequence[str]) -> dict[str, str]:
     """`NAME=FOLDER` arguments as a mapping.
 
     Raises:
-        ConfigError: one isn't of that form.
+        ConfigError: an argument has another form.
     """
     places = {}
     for argument in given:

@@ -1,4 +1,4 @@
-"""From ranks to figures: means over seeds, gains paired over users and seeds, groups of cases."""
+"""Figures from ranks: means over seeds, gains paired over users and seeds, groups of cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Groups:
-    """Which cases are looked at apart, bool [C] each; and what the ranks are among.
+    """Groups of cases, bool [C] each, and the number of candidates.
 
     Attributes:
         of: by name: all; tail, the fifth of the users with the shortest histories; rare, cases
@@ -90,7 +90,7 @@ def describe_entry(ranks: Sequence[Ranks], groups: Groups) -> Figures:
 
 
 def paired_gain(ranks: Sequence[Ranks], others: Sequence[Ranks], chosen: Bool) -> Figures:
-    """How much NDCG@10 is above another entry's, paired by user and seed, with its 95 % interval.
+    """The gain in NDCG@10 over another entry, paired by user and seed, with its 95 % interval.
 
     An entry without seeds of its own (a baseline) has one array, which stands for each.
     """
@@ -117,7 +117,7 @@ def among_negatives(ranks: Ranks, n_candidates: npt.NDArray[np.int64]) -> tuple[
 
     Args:
         ranks: full ranks, int64 [C].
-        n_candidates: int64 [C], what they are among, the target included.
+        n_candidates: int64 [C], number of candidates, the target included.
 
     Returns:
         Two float64 [C].
@@ -126,7 +126,7 @@ def among_negatives(ranks: Ranks, n_candidates: npt.NDArray[np.int64]) -> tuple[
     n_ahead, n_others = pairs - 1
     ahead = np.arange(K)[:, None]
     drawn = np.minimum(NEGATIVES, n_others)
-    # Without any others none is drawn, of however many.
+    # Without other candidates none is drawn.
     probability = stats.hypergeom.pmf(ahead, np.maximum(n_others, 1), n_ahead, drawn)
     hit = probability.sum(axis=0)
     gain = (probability / np.log2(2.0 + ahead)).sum(axis=0)

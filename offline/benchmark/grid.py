@@ -1,4 +1,4 @@
-"""A grid: which recipes are compared on which data sets, with which seeds; one small TOML file."""
+"""A grid declares recipes, data sets and seeds to compare, in one small TOML file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Part(BaseModel):
 
 
 class DataChoice(_Part):
-    """A data set, and what of every recipe is changed for it.
+    """A data set, and changes of every recipe for it.
 
     Attributes:
-        name: of a data set that is fetched, or one that the caller says the place of.
+        name: of a data set that is downloaded, or whose folder the caller gives.
         changes: by table of the recipe, its keys.
     """
 
@@ -34,7 +34,7 @@ class DataChoice(_Part):
 
 
 class Entry(_Part):
-    """A line of the table: a recipe, and what is changed in it.
+    """A line of the table: a recipe and its changes.
 
     Attributes:
         name: as the table shows it.
@@ -61,7 +61,7 @@ class Entry(_Part):
 
 
 class Grid(_Part):
-    """What is run: every entry on every data set, with every seed."""
+    """A grid: every entry is run on every data set, with every seed."""
 
     description: str = Field(min_length=1)
     reference: str = Field(min_length=1, description="the entry that gains are measured against")
@@ -99,7 +99,7 @@ class Grid(_Part):
         return tuple(entry for entry in self.entries if not entry.data or data in entry.data)
 
     def check(self) -> None:
-        """Look at every recipe and curve, so that what is wrong is said before any work.
+        """Check every recipe and curve before any work.
 
         Raises:
             ConfigError: there is no such recipe, a change doesn't fit one, an encoder's folder
@@ -155,7 +155,7 @@ class Grid(_Part):
 
 
 def read_grid(name: str) -> Grid:
-    """A grid by its name, or from a `.toml` file of one's own.
+    """A grid by its name, or from a `.toml` file.
 
     Raises:
         ConfigError: there is no such grid, or something in it is wrong.
@@ -164,12 +164,12 @@ def read_grid(name: str) -> Grid:
 
 
 def name_of(grid: Grid, given: str) -> str:
-    """What to call a grid by: its name where it is one of the project's, else its file's."""
+    """The name of a grid in commands: its own if it is bundled, else its file's."""
     path = Path(given)
     own = path.stem not in grid_names() or read_grid(path.stem) != grid
     return path.name if own else path.stem
 
 
 def grid_names() -> list[str]:
-    """The grids that come with the project."""
+    """The bundled grids."""
     return config_names(GRIDS)

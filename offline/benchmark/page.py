@@ -8,22 +8,23 @@ from typing import Any
 PROTOCOL = """\
 Full ranking over the whole catalogue without the user's history, ties against the model,
 leave-one-out. Means over seeds; ± is one standard error over users and seeds. Gains are in NDCG@10,
-paired by user and seed, with their 95 % interval (Student's, as seeds are few). A line of one seed
-has what users differ by alone, and not what another training would give; nor does any interval hold
-what another tuning of a text encoder would: one is made for all seeds. *Tail* are the fifth of the
+paired by user and seed, with their 95 % interval (Student's, as seeds are few). The interval of a
+single seed covers variation between users only, not between trainings; no interval covers another
+tuning of a text encoder, since one is tuned for all seeds. *Tail* are the fifth of the
 users with the shortest histories, *rare* the cases whose target is among the rarest items that have
 a fifth of all training interactions. The columns *100 negatives* hold what papers with sampled
-metrics report: the target among 100 random items, expected over all draws. They say little; compare
-full ranks."""
+metrics report: the target among 100 random items, expected over all draws. Compare full ranks
+instead."""
 
 CURVES = """\
-Some of the users train, drawn by the seed, those of a smaller share among those of a larger one;
-all users are asked, with their whole histories. The baselines above count everybody's interactions.
-NDCG@10 with its 95 % interval; behind a semicolon the gain as in the table above."""
+The seed draws the users that train; those of a smaller share are among those of a larger one. All
+users are evaluated, with their whole histories. The baselines above count all interactions. NDCG@10
+with its
+95 % interval; after a semicolon the gain as in the table above."""
 
 
 def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
-    """Markdown of a grid's document; `plots` are names of files beside it."""
+    """Markdown of a grid's document; `plots` are names of files in its folder."""
     parts = [f"# {document['description']}", PROTOCOL, f"```\n{document['command']}\n```"]
     parts.append(f"Measured on {_describe_hardware(document['hardware'])}, {document['date']}.")
     for name, data in document["data"].items():

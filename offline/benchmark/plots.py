@@ -1,4 +1,4 @@
-"""The results' pictures, as SVG."""
+"""Plots of the results, as SVG."""
 
 from __future__ import annotations
 

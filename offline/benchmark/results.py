@@ -1,4 +1,4 @@
-"""What a grid came to, as one JSON document: everything in the page and the plot is from it."""
+"""The results of a grid as one JSON document, from which page and plots are written."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def describe_data(
     """Figures of one data set's cells.
 
     Args:
-        grid: what was run.
-        data: the data set's part of it.
+        grid: the grid.
+        data: its entry of the data set.
         split: its held-out cases.
         n_items: N.
         cells: finished ones.
@@ -60,7 +60,7 @@ def describe_data(
 def _describe_curves(
     curves: Mapping[str, Mapping[float, str]], finished: Container[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Which entries are a curve's points; their figures stand with the entries."""
+    """The entries of each curve, by share; their figures are those of the entries."""
     described = {
         curve: [
             {"share": share, "entry": entry} for share, entry in points.items() if entry in finished
@@ -78,7 +78,7 @@ def _against(grid: Grid, name: str) -> str:
 
 
 def _of_same_seeds(cells: Sequence[Cell], others: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Those that can be paired; what has no seed goes with all."""
+    """Ranks that can be paired; those without a seed are paired with all."""
 
     def fitting(some: Sequence[Cell], seeds: set[int | None]) -> list[Cell]:
         return [cell for cell in some if cell.seed is None or None in seeds or cell.seed in seeds]

@@ -1,1 +1,1 @@
-"""Full-ranking metrics and the report a person reads."""
+"""The offline report, and the evaluation of a service."""

@@ -1,4 +1,4 @@
-"""`longtail evaluate`: a bundle's figures, and a running service's beside them."""
+"""`longtail evaluate`: a bundle's figures, compared with those of a running service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = ("hit_rate_at_10", "ndcg_at_10", "mrr_at_10", "coverage_at_10")
 
 
 def evaluate(bundle_folder: Path | None, *, url: str | None, as_json: bool) -> int:
-    """Print the figures; 1 if a service's differ from the report's, else 0.
+    """Print the figures; returns 1 if a service's differ from the report's, else 0.
 
     Args:
         bundle_folder: the bundle; None for the one that the service at `url` serves or, without

@@ -35,7 +35,7 @@ def group_figures(
 
     Args:
         ranking: of the cases.
-        cases: what was ranked.
+        cases: the ranked cases.
         counts: training interactions of each item, int64 [N+1].
     """
     n_items = len(counts) - 1
@@ -69,7 +69,7 @@ def tail_cases(cases: Cases) -> Bool:
 
 
 def ndcg_by_length(ranking: Ranking, cases: Cases) -> list[dict[str, Any]]:
-    """NDCG@10 of the cases whose history has so many items; empty buckets are left out."""
+    """NDCG@10 by length of the history; empty buckets are left out."""
     bucket_of = np.searchsorted(_BUCKET_ENDS, np.diff(cases.history_offsets))
     buckets: list[dict[str, Any]] = []
     for bucket in np.unique(bucket_of):
@@ -88,7 +88,7 @@ def ndcg_by_length(ranking: Ranking, cases: Cases) -> list[dict[str, Any]]:
 
 
 def paired_gain(ranking: Ranking, other: Ranking) -> Figures:
-    """How much NDCG@10 is above another model's on the same cases, with its 95 % interval."""
+    """The gain in NDCG@10 over another model on the same cases, with its 95 % interval."""
     differences = gains(ranking.ranks, K) - gains(other.ranks, K)
     mean, margin = float(differences.mean()), uncertainty_of(differences[None]).margin
     return {f"ndcg_at_{K}": mean, "from": mean - margin, "to": mean + margin}

@@ -10,7 +10,7 @@ _GROUPS |= {"cold": "cold items (targets without a training interaction)"}
 
 
 def render_page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
-    """Markdown of a report; `plots` are file names beside it."""
+    """Markdown of a report; `plots` are names of files in its folder."""
     models = report["models"]
     parts = [f"# {next(iter(models))}: offline report", report["protocol"], _describe(report)]
     for part in ("test", "validation"):
@@ -26,7 +26,7 @@ def render_page(report: Mapping[str, Any], plots: Sequence[str]) -> str:
     parts += [f"![{name}]({name})" for name in plots]
     if report["facts"]:
         rows_of_facts = "\n".join(f"| {key} | {value} |" for key, value in _flat(report["facts"]))
-        parts.append(f"## Made with\n\n| what | value |\n| --- | --- |\n{rows_of_facts}")
+        parts.append(f"## Made with\n\n| fact | value |\n| --- | --- |\n{rows_of_facts}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The report's pictures."""
+"""Plots of the report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plot_by_length(by_length: Mapping[str, Sequence[Mapping[str, Any]]], path: P
 def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Training loss and, where there is one, validation NDCG@10 by epoch, as PNG.
 
-    A line stands where another phase begins.
+    A vertical line marks the start of a phase.
     """
     figure, axes = _canvas()
     numbers = [epoch["number"] for epoch in epochs]

@@ -1,4 +1,4 @@
-"""The offline report: every model by the same protocol, for a program and for a person."""
+"""The offline report: every model by the same protocol, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -39,21 +39,20 @@ def write_report(
 ) -> dict[str, Any]:
     """Rank validation and test cases with every model; write report.json, report.md and plots.
 
-    The ranks of each case are kept beside it as `ranks/<model>.<part>.npy`, int64 [C], in the
-    order of the cases, so that gains can be paired over users later.
+    The ranks of each case are kept in `ranks/<model>.<part>.npy`, int64 [C], in the order of the
+    cases, so that gains can be paired over users later.
 
     Args:
-        models: by the name the report gives them; the first is the one the report is about, the
-            others are baselines.
+        models: by name; the report is about the first, the others are baselines.
         split: its validation and test cases are ranked.
         n_items: N.
-        folder: where the files go.
-        split_name: how the interactions were held out.
-        facts: what else should be on record: configuration, seed, seconds, revision.
+        folder: output folder.
+        split_name: name of the split.
+        facts: further facts to record: configuration, seed, seconds, revision.
         training: the epochs of the first model's training, for its curve.
 
     Returns:
-        What report.json holds.
+        The content of report.json.
     """
     counts = TrainingData.of_split(split, n_items).counts()
     parts = {"validation": split.validation, "test": split.test}

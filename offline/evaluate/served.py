@@ -1,4 +1,4 @@
-"""The protocol through a running service: `POST /recommend` for every test user."""
+"""Evaluation through a running service: `POST /recommend` for every test user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BEYOND = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class ServedFigures:
-    """What a service scored, and the versions that answered."""
+    """The figures of a service, and the versions that answered."""
 
     hit_rate: float
     ndcg: float
@@ -34,8 +34,8 @@ def evaluate_service(
 ) -> ServedFigures:
     """HR@k and NDCG@k of a service.
 
-    The history of each case is sent along, so what the store holds (the held-out interaction
-    among it) plays no part.
+    The history of each case is in the request, so the store's data (which hold the held-out
+    interaction) play no part.
 
     Raises:
         InputError: the service can't be reached, or answers a request with an error.

@@ -5,7 +5,7 @@ data.py            files to numbered interactions, catalogue and split
 knowledge.py       item texts, and the language model's knowledge of them
 pretraining.py     an encoder tuned on other data sets, by a command of its own
 behaviour.py       the encoder tuned on this data set
-encoder_choice.py  the encoder that is used: as it is, or tuned
+encoder_choice.py  the encoder to use: as it is, or tuned
 encoding.py        texts to knowledge vectors
 text_encoder.py    the encoder as the service runs it
 recommender.py     the recommender, trained

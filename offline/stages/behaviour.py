@@ -64,11 +64,11 @@ class BehaviourStage(Stage[BehaviourArtifact]):
         return {**super().inputs, **hashed}
 
     def run(self, folder: Path) -> Facts:
-        """Write an encoder for each stage of tuning, and how the tuning went.
+        """Write an encoder for each stage of tuning, and the records of the tuning.
 
         Raises:
             ConfigError: the encoder can't be read, or hasn't the layers.
-            InputError: nobody has two interactions to learn from, or the loss diverged.
+            InputError: no user has two interactions to learn from, or the loss diverged.
         """
         from offline.behaviour.stages import describe, tune_on_behaviour
         from offline.encoding.item_vectors import texts_to_encode

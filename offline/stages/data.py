@@ -21,7 +21,7 @@ SplitName = Literal["leave_one_out", "global_time"]
 
 
 class DataArtifact(Artifact):
-    """Interactions, the catalogue, and how interactions are held out."""
+    """Interactions, the catalogue, and the split."""
 
     ITEM_IDS, ATTRIBUTES = "item_ids.json", "attributes.json"
     USER_IDS, OFFSETS, ITEMS, TIMESTAMPS = (
@@ -46,7 +46,7 @@ class DataArtifact(Artifact):
         return ItemAttributes.load(self.path(self.ATTRIBUTES))
 
     def interactions(self) -> Interactions:
-        """All of them, held-out ones too."""
+        """All interactions, held-out ones too."""
         from offline.data.interactions import Interactions
 
         return Interactions.load(self.folder)
@@ -64,8 +64,8 @@ class DataStage(Stage[DataArtifact]):
 
     Attributes:
         source: the files.
-        split: how interactions are held out.
-        log: told what is wrong with rows.
+        split: name of the split.
+        log: called with issues of rows.
     """
 
     source: Source

@@ -1,4 +1,4 @@
-"""Which text encoder is used: as it is, or tuned on the build's own behaviour."""
+"""The text encoder of a build: as it is, or tuned on the build's own behaviour."""
 
 from __future__ import annotations
 

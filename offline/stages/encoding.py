@@ -64,7 +64,7 @@ class EncodingStage(Stage[EncodingArtifact]):
         """Write the vectors.
 
         Raises:
-            LongtailError: in one line, why the encoder can't be had.
+            LongtailError: the encoder isn't available, in one line.
         """
         from offline.encoding.item_vectors import encode_items
         from offline.encoding.sentence_encoder import SentenceEncoder

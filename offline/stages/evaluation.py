@@ -33,8 +33,8 @@ class EvaluationStage(Stage[EvaluationArtifact]):
     Attributes:
         data: its validation and test cases are ranked.
         recommender: the model that the report is about.
-        split_name: how the interactions were held out.
-        notes: put on record in the report; no figure depends on them.
+        split_name: name of the split.
+        notes: recorded in the report; no figure depends on them.
     """
 
     data: DataArtifact

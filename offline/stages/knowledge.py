@@ -35,9 +35,9 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
     """From a catalogue to item_knowledge.
 
     Attributes:
-        data: whose items they are.
-        choices: which language model is asked, and how.
-        regenerate: pass over the knowledge that comes with the project.
+        data: the data set.
+        choices: model, prompt and generation.
+        regenerate: ignore the bundled knowledge.
     """
 
     data: DataArtifact
@@ -58,7 +58,7 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """The data, and a prompt file of one's own by its content."""
+        """The data, and a prompt file by its content."""
         prompt = Path(self.choices.prompt)
         is_own = prompt.suffix == ".txt" and prompt.is_file()
         return {**super().inputs, **({"prompt": hash_inputs([prompt])} if is_own else {})}
@@ -67,7 +67,7 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
         """Write the items' texts and their knowledge.
 
         Raises:
-            LongtailError: in one line, why the language model can't be asked.
+            LongtailError: the language model can't be used, in one line.
         """
         from offline.item_text import item_texts
         from offline.knowledge.generation import generate_knowledge

@@ -26,9 +26,9 @@ class PretrainingStage(Stage[Artifact]):
 
     Attributes:
         sources: the data sets; their training parts are learnt from.
-        encoder: to start from.
-        choices: how.
-        log: told what is wrong with rows.
+        encoder: start.
+        choices: settings.
+        log: called with issues of rows.
     """
 
     sources: Sequence[Source]
@@ -55,7 +55,7 @@ class PretrainingStage(Stage[Artifact]):
         return data | dict(self.encoder.inputs)
 
     def run(self, folder: Path) -> Facts:
-        """Write the encoder, and how the training went.
+        """Write the encoder, and the record of the training.
 
         Raises:
             LongtailError: in one line, why an input or a choice can't be used.

@@ -1,4 +1,4 @@
-"""Rank held-out interactions for a benchmark: the target's rank in each case, and no more."""
+"""Rank held-out interactions for a benchmark: the target's rank in each case."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class RanksStage(Stage[RanksArtifact]):
     """The ranks that a recommender gives to the cases; without one, those of the baselines.
 
     Attributes:
-        data: whose cases are ranked.
-        parts: which of them, validation or test or both.
+        data: its cases are ranked.
+        parts: validation or test or both.
         recommender: the model; None for popularity and last-item Markov counts.
     """
 

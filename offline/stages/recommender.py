@@ -45,9 +45,9 @@ class RecommenderStage(Stage[RecommenderArtifact]):
 
     Attributes:
         data: its training part is learnt from, its validation part chooses the epoch.
-        encoding: of the items.
-        recommender: which model.
-        training: how it is trained.
+        encoding: vectors of the items.
+        recommender: settings of the model.
+        training: settings of the training.
     """
 
     data: DataArtifact
@@ -75,7 +75,7 @@ class RecommenderStage(Stage[RecommenderArtifact]):
 
         Raises:
             InputError: there is nothing to learn from, or the loss diverged.
-            ConfigError: the device asked for is not there, or the network can't be trained so.
+            ConfigError: the device isn't available, or the network can't be trained so.
         """
         from offline.recommender.models import new_recommender
         from offline.recommender.recommender import TrainingData

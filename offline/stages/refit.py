@@ -21,9 +21,9 @@ class RefitStage(Stage[RecommenderArtifact]):
     """From a chosen recommender to one that has seen the held-out interactions too.
 
     Attributes:
-        data: all of it is learnt from.
-        encoding: of the items.
-        chosen: the recommender whose choices are repeated.
+        data: all interactions are learnt from.
+        encoding: vectors of the items.
+        chosen: the recommender to train again.
     """
 
     data: DataArtifact

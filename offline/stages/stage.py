@@ -68,7 +68,7 @@ class Stage(ABC, Generic[ArtifactT]):
         return known is not None and known.fingerprint == self.fingerprint()
 
     def fingerprint(self) -> str:
-        """sha256 in hex over all that decides the result."""
+        """sha256 in hex over everything that decides the result."""
         document = {
             "name": self.name,
             "code": hash_code(type(self).__module__),
@@ -79,7 +79,7 @@ class Stage(ABC, Generic[ArtifactT]):
 
 
 def run_stage(stage: Stage[ArtifactT], root: Path, log: Log = print) -> ArtifactT:
-    """The stage's artifact: the one at `root/<name>` if it is still true, else a new one."""
+    """The stage's artifact: the one at `root/<name>` if it is current, else a new one."""
     place, fingerprint = root / stage.name, stage.fingerprint()
     known = stage.artifact.read(place)
     if known and known.fingerprint == fingerprint:

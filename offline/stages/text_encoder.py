@@ -56,7 +56,7 @@ class TextEncoderStage(Stage[TextEncoderArtifact]):
         """Write graph and tokenizer.
 
         Raises:
-            LongtailError: the encoder can't be had, or the exported one gives other vectors.
+            LongtailError: the encoder isn't available, or the exported one gives other vectors.
         """
         from offline.encoding.onnx_export import export_text_encoder
         from offline.encoding.sentence_encoder import SentenceEncoder
