@@ -181,9 +181,9 @@ def test_two_points_of_a_curve_at_one_share_are_named(tmp_path: Path) -> None:
         grid.curves_on(grid.data[1])
 
 
-def test_places_are_asked_for(tmp_path: Path) -> None:
+def test_missing_folders_are_named(tmp_path: Path) -> None:
     grid = read_grid(write(tmp_path, GRID))
-    with pytest.raises(ConfigError, match="'mine': say where"):
+    with pytest.raises(ConfigError, match="'mine': give its folder"):
         find_sources(grid, {})
     with pytest.raises(ConfigError, match="--data other=here"):
         find_sources(grid, {"other": "here"})
