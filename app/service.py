@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from app.deployment.models import Models
 from app.deployment.watcher import Watcher
+from app.model.background import gc_paused
 from app.model.model import Model
 from app.overload.admission import Admission
 from app.overload.running import Runner
@@ -97,7 +98,8 @@ class Service:
         try:
             if self._prepare is not None:
                 self._is_preparing = True
-                await asyncio.to_thread(self._prepare)
+                with gc_paused():
+                    await asyncio.to_thread(self._prepare)
                 self._is_preparing = False
             # The active version, fresh items, and events that an earlier process journaled.
             await watcher.look()

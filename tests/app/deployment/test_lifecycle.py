@@ -283,6 +283,43 @@ def test_fresh_items_become_recommendable(
         check(another)
 
 
+@pytest.mark.parametrize(
+    ("vector", "attributes"),
+    [
+        (np.full(6, 3e38, np.float32), b"{}"),
+        (np.full(6, 1e30, np.float32), b"{}"),
+        (np.full(6, np.nan, np.float32), b"{}"),
+        (np.zeros(5, np.float32), b"{}"),
+        (np.zeros(6, np.float32), b"[" * 100_000),
+        (np.zeros(6, np.float32), b"[]"),
+        (np.zeros(6, np.float32), b"nonsense"),
+    ],
+)
+def test_a_damaged_fresh_item_keeps_no_other_away(
+    http: TestClient,
+    client: redis.Redis,
+    vector: np.ndarray,
+    attributes: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client.hset("lt:v:made-1:vectors", "damaged", vector.tobytes())
+    client.hset("lt:v:made-1:attributes", "damaged", attributes)
+    client.rpush("lt:v:made-1:fresh", "damaged")
+    # What no answer could hold is left out, and the item is there.
+    client.hset("lt:v:made-1:vectors", "sound", np.full(6, 0.4, np.float32).tobytes())
+    client.hset("lt:v:made-1:attributes", "sound", b'{"title": "\\ud83c", "year": 1e999}')
+    client.rpush("lt:v:made-1:fresh", "sound")
+    wait_for(lambda: http.get("/health/ready").json()["fresh_items"] == 1)
+    body = {"user_id": "u1", "k": 61, "exclude_seen": False, "fields": ["title", "year"]}
+    response = http.post("/recommend", json=body)
+    assert response.status_code == 200
+    items = {item["item_id"]: item for item in response.json()["items"]}
+    assert len(items) == 61
+    assert items["sound"]["fields"] == {"title": None, "year": None}
+    assert all(item["score"] is not None for item in items.values())
+    assert sum("'damaged'" in record.message for record in caplog.records) == 1
+
+
 def test_past_the_limit_requests_are_rejected_at_once(
     store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
 ) -> None:
