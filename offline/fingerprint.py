@@ -130,8 +130,10 @@ def _file_of_imported(module: str) -> Path:
 def _data_files(folder: Path) -> Iterator[Path]:
     """Data files of a package: neither code, configuration nor documentation."""
     for path in folder.iterdir():
+        if path.name.startswith((".", "__pycache__")):
+            continue
         if path.is_dir():
-            if path.name != "__pycache__" and not (path / "__init__.py").is_file():
+            if not (path / "__init__.py").is_file():
                 yield from _data_files(path)
         elif path.suffix not in _WITHOUT_INFLUENCE:
             yield path

@@ -27,6 +27,8 @@ TREE = {
     "offline/model/layers.py": "import model_store.files, numpy\n",
     "offline/model/prompts/v1.txt": "",
     "offline/model/README.md": "",
+    "offline/model/.hidden": "",
+    "offline/model/__pycache__/layers.txt": "",
     "offline/model/grids.toml": "",
     "offline/stages/__init__.py": "",
     "offline/stages/stage.py": "",
