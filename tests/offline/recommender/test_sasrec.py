@@ -13,14 +13,14 @@ from offline.recommender.baselines import Popularity
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
-from tests.offline.recommender.laws import RecommenderLaws
+from tests.offline.recommender.laws import BaselineLaws, RecommenderLaws
 from tests.offline.recommender.planted import cases_of, fresh_histories, planted_cycle, successor
 
 TINY = SasrecConfig(embedding_size=16, layers=2, heads=2, max_length=8, dropout=0.1)
 QUICK = TrainingConfig(epochs=30, patience=5, batch_size=16, learning_rate=5e-3, warm_up_steps=5)
 
 
-class SequenceLaws(RecommenderLaws):
+class SequenceLaws(BaselineLaws):
     def test_finds_the_planted_successor(self, model: SequenceRecommender) -> None:
         histories = fresh_histories()
         cases = cases_of(histories, [successor(int(history[-1])) for history in histories])
@@ -47,7 +47,7 @@ class SequenceLaws(RecommenderLaws):
         assert ndcg_at_k(rank_cases(model.score, data.validation).ranks) == max(figures)
 
 
-class TestSasrecWithKnowledge(SequenceLaws):
+class TestSasrecWithKnowledge(SequenceLaws, RecommenderLaws):
     def make(self) -> SequenceRecommender:
         return SequenceRecommender(TINY, QUICK)
 
