@@ -1,0 +1,46 @@
+"""A package imports only what its extra declares, as an image installs nothing else."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+
+from tests.contracts.tree import PACKAGES, ROOT, imports_of, python_files
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRA_OF = {"model_store": None, "app": "serve", "offline": "offline", "loadtest": "loadtest"}
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    """Distributions by their normalised names, without extras, bounds and markers."""
+    names = set()
+    for requirement in requirements:
+        end = next((i for i, c in enumerate(requirement) if c in "[<>=!~; "), len(requirement))
+        names.add(requirement[:end].lower().replace("_", "-"))
+    return names
+
+
+def declared_for(package: str) -> set[str]:
+    extra = EXTRA_OF[package]
+    more = PROJECT["optional-dependencies"][extra] if extra else []
+    names = names_of(PROJECT["dependencies"] + more)
+    # `redis[hiredis]` and FastAPI bring along, by their own declaration, what is used with them.
+    return names | {"hiredis"} | ({"starlette"} if "fastapi" in names else set())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
+    distributions = metadata.packages_distributions()
+    declared = declared_for(package)
+    missing = {
+        f"{path.relative_to(ROOT)}: {top}"
+        for path in python_files(package)
+        for top in {module.partition(".")[0] for module, _ in imports_of(path)}
+        if top not in sys.stdlib_module_names
+        and top not in {*PACKAGES, "longtail"}
+        and not {name.lower().replace("_", "-") for name in distributions.get(top, ())} & declared
+    }
+    assert not missing
