@@ -27,7 +27,7 @@ def announced_when_ready(settings: Settings, is_ready: Callable[[], bool]) -> It
 
     Args:
         settings: of the service.
-        is_ready: whether it is worth asking.
+        is_ready: whether the service can be asked.
     """
     ended = threading.Event()
     thread = threading.Thread(
@@ -73,7 +73,7 @@ def _ask(host: str, port: int) -> tuple[int, dict[str, Any]] | None:
 
 
 def _ready_line(address: str, ready: dict[str, Any], settings: Settings) -> str:
-    """The address, the version, and a call that works with what the version knows."""
+    """The address, the version, and a command that works with the version's items."""
     asked: dict[str, object] = {"interests": "something new", "k": 10}
     try:
         bundle = Bundle.open(settings.bundles_dir / str(ready["version"]), verify=False)

@@ -1,8 +1,8 @@
-"""Worker processes: started, watched, replaced when they end or on SIGHUP, and ended.
+"""Starts, watches, replaces and ends worker processes.
 
-Each worker beats from its event loop. One that does so no more for a minute is taken to hang, is
-killed and replaced. The minute is long on purpose: a worker that reads a large catalogue may hold
-the interpreter for many seconds and is well. Nothing of this happens without a line in the log.
+Each worker sends heartbeats from its event loop. One without a heartbeat for a minute counts as
+hung, and is killed and replaced. The minute is long on purpose: a healthy worker that reads a large
+catalogue may hold the interpreter for many seconds. Each of these events is a line in the log.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOOK_S = 0.1
 # Pauses before a worker that ended soon after its start is started again.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 SOON_S = 10.0
-# What a worker gets to end beyond the time that its requests get.
+# Time in which a worker must end, beyond the time that its requests get.
 END_S = 5.0
 STARTING, READY = b".", b"r"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -48,7 +48,7 @@ class Worker:
         settings: of the service.
         listener: the socket that all workers accept connections from.
         waits_for_model: accept connections only when the first load is over.
-        go: where given, it loads when something can be read here.
+        go: if given, the worker loads when this becomes readable.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Worker:
         return self.process.pid
 
     def look(self) -> None:
-        """Take in what it told; kill it if it hangs."""
+        """Read its heartbeats; kill it if it hangs."""
         now_s = time.monotonic()
         if self._beats.poll():
             beats = os.read(self._beats.fileno(), 65536)
@@ -83,7 +83,7 @@ class Worker:
             if beats:
                 self._beat_s = now_s
         if now_s - self._beat_s > HANG_S:
-            log.error("worker %s gave no sign of life for %.0f s and is killed", self.pid, HANG_S)
+            log.error("worker %s sent no heartbeat for %.0f s and is killed", self.pid, HANG_S)
             self.process.kill()
             self.process.join()
 
@@ -103,7 +103,7 @@ class Supervisor:
     Args:
         settings: of the service; `workers` of them.
         listener: the socket that they accept connections from.
-        prepare: done here before any worker loads a model; the first one listens meanwhile.
+        prepare: called here before any worker loads a model; the first one listens meanwhile.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Supervisor:
         """Start workers, watch them, and end them when a signal comes.
 
         Raises:
-            LongtailError: what is to be done before failed.
+            LongtailError: `prepare` failed.
         """
         context = multiprocessing.get_context("spawn")
         waits_for_go, go = context.Pipe(duplex=False)
@@ -166,7 +166,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _watch(self, is_over: Callable[[], bool]) -> None:
-        """Look after the workers until something is so, or a signal to end came."""
+        """Watch the workers until a condition holds, or a signal to end came."""
         while not self._ends and not is_over():
             time.sleep(LOOK_S)
             for place in range(len(self._workers)):
@@ -235,8 +235,8 @@ def run_worker(
     go: Connection | None,
     waits_for_model: bool,
 ) -> None:
-    """What a worker process does; it ends with its supervisor, however that went."""
-    # After the server's own orderly end nothing is left to be done by a signal.
+    """The main function of a worker process; it ends with its supervisor."""
+    # After the server's own shutdown a signal has nothing left to do.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What operators do to a running service, with the admin token as a bearer."""
+"""Routes for operators, with the admin token as bearer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def admin_router(service: Service) -> APIRouter:
         if token is None:
             raise Problem(403, "admin endpoints are closed (LONGTAIL_ADMIN_TOKEN is not set)")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Compared as bytes and in constant time: timing tells nothing about the token.
+        # Compared as bytes and in constant time, so that timing doesn't reveal the token.
         right = secrets.compare_digest(
             given.strip().encode("utf-8", "replace"), token.get_secret_value().encode()
         )
@@ -94,7 +94,7 @@ def admin_router(service: Service) -> APIRouter:
 
 
 async def _asked(action: Awaitable[T], unknown_status: int = 409) -> T:
-    """Await what an operator asked for; its errors as problems."""
+    """Await an operator's command; its errors become problems."""
     try:
         return await action
     except RegistryError as error:

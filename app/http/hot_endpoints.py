@@ -1,4 +1,4 @@
-"""The endpoints that make up nearly all traffic: recommend, batch, events."""
+"""The endpoints of nearly all traffic: recommend, batch, events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from model_store import codecs
 
 
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
-    """The endpoints that make up nearly all traffic, by path; all of them are POST."""
+    """The endpoints of nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store.features, service.metrics
     runner = service.runner
 
@@ -95,7 +95,7 @@ def _as_it_happened(event: Event, now: float) -> codecs.Event:
 
 
 def _encode_batch(answers: Sequence[dict[str, Any]], _: Model) -> list[bytes]:
-    """One after another, as encoding them all in one call would hold up other threads.
+    """Encode answers one by one: a single call would block other threads.
 
     The answers are emptied: to free a quarter of a million items takes as long as to encode them.
     """

@@ -17,14 +17,14 @@ MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 200
 SHOWN_ERRORS = 20
 MAX_LISTED_ERRORS = 1_000  # pydantic makes all of them at once, at two microseconds each
-# Errors of the packages below that a caller is told of; any other is a fault of the service.
+# Errors of the packages below that callers see; any other is an error of the service.
 STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
 
 
 class Problem(Exception):  # noqa: N818 - named after the document it becomes
-    """An error to be answered; raised anywhere in a request, and made a response on its way out.
+    """An error that becomes the response; raised anywhere in a request.
 
-    `errors` are extension members {"field", "value", "message"}, one for each thing wrong.
+    `errors` are extension members {"field", "value", "message"}, one for each wrong field.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ def from_validation(error: ValidationError) -> Problem:
     """422 that names each wrong field with its value."""
     count = error.error_count()
     if count > MAX_LISTED_ERRORS:
-        return Problem(422, f"{count} things are wrong with the body, too many to list")
+        return Problem(422, f"the body has {count} errors, too many to list")
     found = error.errors(include_url=False, include_context=False)
     errors = []
     for one in found[:SHOWN_ERRORS]:
         missing = one["type"] == "missing"
-        # The input of a whole-body rule is the whole body: naming it back helps nobody.
+        # The input of a whole-body rule is the whole body, which would not help.
         value = None if missing or not one["loc"] else shorten(one["input"])
         message = one["msg"].removeprefix("Value error, ")
         errors.append({"field": field_path(one["loc"]), "value": value, "message": message})
@@ -115,7 +115,7 @@ def shorten(value: Any) -> Any:
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return value
     text = value if isinstance(value, str) else _beginning(value)
-    # What can't be encoded (a lone surrogate) is replaced: an error must never fail to be told.
+    # Lone surrogates can't be encoded and are replaced: an error must always be reported.
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
 

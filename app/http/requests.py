@@ -1,4 +1,4 @@
-"""What callers send; limits are in the types, so that the OpenAPI document states them."""
+"""Models of requests; limits are in the types, so that the OpenAPI document states them."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Body(BaseModel):
 
 
 class Filter(Body):
-    """A rule on one attribute; all parts that are given must hold."""
+    """A rule on one attribute; all given parts must hold."""
 
     any: FilterValues | None = Field(default=None, description="Has at least one of these.")
     all: FilterValues | None = Field(default=None, description="Has every one of these.")
-    none: FilterValues | None = Field(default=None, description="Has not one of these.")
+    none: FilterValues | None = Field(default=None, description="Has none of these.")
     gte: Number | None = Field(default=None, description="At least this number.")
     lte: Number | None = Field(default=None, description="At most this number.")
 
@@ -67,7 +67,9 @@ Filters = Annotated[dict[str, Filter], Field(max_length=MAX_FILTERS), BeforeVali
 class RecommendRequest(Body):
     """One of `user_id`, `history` and `interests` is needed; everything else is optional."""
 
-    user_id: Identifier | None = Field(default=None, description="Whose stored history is used.")
+    user_id: Identifier | None = Field(
+        default=None, description="The user whose stored history is used."
+    )
     history: Identifiers | None = Field(
         default=None,
         description="Item ids, oldest first; replaces the stored history for this request.",
@@ -86,7 +88,7 @@ class RecommendRequest(Body):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="0 is plain ranking; 1 looks only at how different the items are.",
+        description="0 is plain ranking; 1 considers only the difference between items.",
     )
     rerank: Literal["auto", "never", "always"] = Field(
         default="auto", description="Whether a language model may rerank (auto: tail users only)."
@@ -94,7 +96,7 @@ class RecommendRequest(Body):
     deadline_ms: int | None = Field(
         default=None, ge=1, le=10_000, description="Bounds waiting for the store and the reranker."
     )
-    explain: bool = Field(default=False, description="Say with each item why it is there.")
+    explain: bool = Field(default=False, description="Add reasons to each item.")
     interests: Annotated[str, StringConstraints(max_length=2_000)] | None = Field(
         default=None,
         description="Free text about a person; used where there is no usable history.",

@@ -1,8 +1,9 @@
-"""The C library's allocator, told to give the memory of a model that has gone back to the system.
+"""Configures the C library's allocator to return the memory of a replaced model to the system.
 
-glibc hands out large blocks as mappings of their own, which go back when they are freed. But each
-time one is freed it raises the size from which on it does so, up to 32 MiB: from the second model
-on, weights lie in the heap, between what lives longer, and a service grows for dozens of swaps.
+glibc allocates large blocks as mappings, which go back to the system when they are freed. But each
+time
+one is freed it raises the size limit of mappings, up to 32 MiB: from the second model on, weights
+    lie in the heap, between longer-lived objects, and a service grows for dozens of swaps.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _KIB = 1024
 _WHILE_LOADING_BYTES = 128 * _KIB
-# What glibc would come to by itself: what requests take and give back comes from the heap.
+# The limit that glibc would reach by itself: requests allocate from the heap.
 _AT_REST_BYTES = 32 * _KIB * _KIB
 
 
 @contextmanager
 def large_blocks_mapped() -> Iterator[None]:
-    """What is allocated meanwhile in blocks of 128 KiB and more goes back when it is freed."""
+    """In the context, blocks of 128 KiB and more go back to the system when they are freed."""
     _set(_MMAP_THRESHOLD, _WHILE_LOADING_BYTES)
     try:
         yield
@@ -33,7 +34,7 @@ def large_blocks_mapped() -> Iterator[None]:
 
 
 def trim() -> None:
-    """Give free pages of the heap back."""
+    """Return free pages of the heap to the system."""
     if library := _glibc():
         library.malloc_trim(0)
 
@@ -45,7 +46,7 @@ def _set(parameter: int, value: int) -> None:
 
 @cache
 def _glibc() -> Any:
-    """The C library where it is glibc, else None: others need no advice, or take none."""
+    """The C library if it is glibc, else None: others need no such setting."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

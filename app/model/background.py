@@ -31,12 +31,12 @@ _thread = threading.local()
 
 
 class Stopped(BaseException):
-    """Nobody waits for the work any more; raised in its thread, at its next pause."""
+    """The work is no longer needed; raised in its thread, at its next pause."""
 
 
 @dataclass
 class _Job:
-    """A piece of work and who waits for it."""
+    """A piece of work and the future of its caller."""
 
     work: Callable[[], Any]
     future: asyncio.Future[Any]
@@ -48,8 +48,8 @@ class BackgroundThread:
     """One thread for all work of a kind, one piece after the other; it starts with the first.
 
     One for all, as the allocators of the C library and of onnxruntime keep memory for each thread
-    that ever used them. A daemon, and not an executor's: a process that is told to end while a
-    large catalogue is being loaded doesn't wait for it.
+    that ever used them. A daemon, and not an executor's: a process that ends while a large
+    catalogue is being loaded doesn't wait for it.
 
     Args:
         name: of the thread.
@@ -63,7 +63,7 @@ class BackgroundThread:
         self._thread: threading.Thread | None = None
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """The result of some work. Whoever is cancelled doesn't wait: the work stops by itself."""
+        """The result of some work. A cancelled caller doesn't wait: the work stops by itself."""
         job = _Job(work, asyncio.get_running_loop().create_future())
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
@@ -93,7 +93,7 @@ class BackgroundThread:
                 _answer(job, error, is_error=True)
             else:
                 _answer(job, result)
-            # Else the model that was made would live until the next one is.
+            # Else the loaded model would live until the next one is loaded.
             _thread.job = job = result = None
 
 
@@ -102,7 +102,7 @@ def _answer(job: _Job, result: Any, *, is_error: bool = False) -> None:
         if not job.future.done():
             (job.future.set_exception if is_error else job.future.set_result)(result)
 
-    with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited with it
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and the caller with it
         job.loop.call_soon_threadsafe(tell)
 
 
@@ -110,7 +110,7 @@ def yield_cpu() -> None:
     """Yield the CPU to requests, in a background thread; elsewhere do nothing. To be called often.
 
     Raises:
-        Stopped: nobody waits for the work any more.
+        Stopped: the work is no longer needed.
     """
     job: _Job | None = getattr(_thread, "job", None)
     if job is None:
@@ -140,7 +140,7 @@ def gc_paused() -> Iterator[None]:
 
 
 def _lower_priority() -> None:
-    # Per thread on Linux; where it would be for the whole process it is not wanted.
+    # Per thread on Linux; elsewhere it would lower the priority of the whole process.
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)

@@ -1,8 +1,8 @@
 """A connection to the store that is opened when needed, given up when it hangs, and replaced.
 
-Every call has a limit. After a failure nobody asks again for a moment, then one caller does; so
-a store that is away costs the others nothing. Requests and background work have a client each:
-what one of them waits for, or gives up, is nothing to the other.
+Every call has a limit. After a failure there are no calls for a moment, then one caller tries
+again; so a store that is away costs the others nothing. Requests and background work have a client
+each, and don't affect each other.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class StoreClient:
 
     Args:
         url: of the store; its host is resolved for every new connection.
-        timeout_s: the limit of a call that gives none of its own, and the longest there is. A
-            store that takes longer to answer counts as away.
-        state: is told whether the store answers; None where nobody wants to know.
+        timeout_s: default and maximum limit of a call. A store that takes longer counts as away.
+        state: records whether the store answers; may be None.
         on_renewal: called when a connection to a replica was replaced by one to the primary.
     """
 
@@ -67,7 +66,7 @@ class StoreClient:
 
         Raises:
             StoreAway: it isn't there, or didn't answer in time.
-            WholeStoreError: it lets nobody in.
+            WholeStoreError: it rejects the connection.
         """
         connection = self._connection
         if connection is None or not connection.is_open:
@@ -105,7 +104,7 @@ class StoreClient:
         another server.
 
         Raises:
-            StoreError: it isn't there, didn't answer in time, or lets nobody in.
+            StoreError: it isn't there, didn't answer in time, or rejects the connection.
         """
         replies = await self.call([*PROBES, *further])
         if code_of(str(replies[1])) != READ_ONLY:
@@ -120,7 +119,7 @@ class StoreClient:
     async def _renew(self) -> None:
         """Replace the connection by a new one, for which the name is resolved again.
 
-        Calls in flight end on the old one. Where no new one can be had the old one stays.
+        Calls in flight end on the old one. If no new one can be opened, the old one stays.
         """
         old = self._connection
         if old is None or not old.is_open or self._connecting is not None:
@@ -151,8 +150,8 @@ class StoreClient:
             self._connection.close()
 
     def _look_once_more(self, future: Replies, connection: StoreConnection, limit: float) -> None:
-        # A loop that was held up runs its timers before it reads its sockets: the reply may lie
-        # there, and a slow loop is not a store that is away. One more iteration tells.
+        # A delayed loop runs its timers before it reads its sockets: the reply may be there
+        # already, and a slow loop is no store that is away. Wait for one more iteration.
         loop = asyncio.get_running_loop()
         loop.call_later(ONE_ITERATION_S, self._give_up, future, connection, limit)
 
@@ -172,7 +171,7 @@ class StoreClient:
             self._state.away(line)
 
     async def _connect(self, limit_s: float | None) -> StoreConnection:
-        """The connection that is being made, or a new one if it is time to try again."""
+        """The connection that is being opened, or a new one if it is time to try again."""
         loop = asyncio.get_running_loop()
         if self._connecting is None:
             if loop.time() < self._retry_at:
@@ -180,12 +179,12 @@ class StoreClient:
             self._connecting = loop.create_task(self._open())
             self._connecting.add_done_callback(self._connected)
         elif self._retry_at > 0:
-            raise StoreAway("the store is away, and somebody is asking already")
+            raise StoreAway("the store is away, and another call is trying it already")
         limit = self.timeout_s if limit_s is None else min(limit_s, self.timeout_s)
         waited, _ = await asyncio.wait([self._connecting], timeout=limit)
         if not waited:
             if limit >= self.timeout_s:
-                # The others need not wait; why it takes so long is known when it ends.
+                # The others need not wait; the cause is known when it ends.
                 self._retry_at = loop.time() + RETRY_AFTER_S
             raise StoreAway("the store does not answer")
         return waited.pop().result()

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
-# More in one round trip would hold up requests, and take so long that the store seems to be away.
+# More in one round trip would delay requests, and take so long that the store seems to be away.
 USERS_AT_ONCE = 100
 
 UserEvents = Mapping[str, Sequence[Event]]
@@ -41,7 +41,7 @@ class EventStore:
     Args:
         requests: for events of requests.
         background: for the replay of the journal.
-        state: is told whether writes work.
+        state: records whether writes work.
         journal: takes the events that the store can't take.
     """
 
@@ -132,7 +132,7 @@ class EventStore:
             if user_id not in self._pauses:
                 self._pause(user_id, error)
         for user_id in self._pauses.keys() & by_user.keys() - failed.keys():
-            self._pauses[user_id].until_s = 0.0  # what waits in the journal can follow at once
+            self._pauses[user_id].until_s = 0.0  # events in the journal can follow at once
 
     def _pause(self, user_id: str, error: Exception) -> None:
         pause = self._pauses.get(user_id)

@@ -27,7 +27,7 @@ AWAY = "AWAY"
 
 
 class StoreState:
-    """Reads and writes, each working or in trouble; every change is one line in the log.
+    """Reads and writes, each working or failing; every change is one line in the log.
 
     Args:
         on_change: called after each change, for the metrics.
@@ -62,7 +62,7 @@ class StoreState:
         self.set(Trouble(AWAY, line), Trouble(AWAY, line))
 
     def probed(self, replies: Sequence[Any]) -> None:
-        """A read and a write were tried; `replies` are what was answered to them."""
+        """Record a tried read and write, by their `replies`."""
         read, write = map(trouble_in, replies)
         self.set(read, write)
 
@@ -104,12 +104,12 @@ class StoreState:
             self._on_change(self)
 
     def reads_work(self) -> None:
-        """A read was answered."""
+        """Record that a read was answered."""
         if self.reads is not None:
             self.set(None, self.writes)
 
     def writes_work(self) -> None:
-        """A write was answered."""
+        """Record that a write was answered."""
         if self.writes is not None:
             self.set(self.reads, None)
 

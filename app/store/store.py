@@ -1,4 +1,4 @@
-"""The store as the service has it: two connections, and what is read and written over them."""
+"""The service's store: two connections, and the reads and writes over them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model_store import keys
 from model_store.errors import StoreAway, StoreError
 from model_store.store_url import StoreUrl
 
-# Nobody waits for the background: a store that is far away is followed all the same.
+# No request waits for the background, so that even a slow store is followed.
 BACKGROUND_TIMEOUT_S = 5.0
 
 
@@ -57,10 +57,10 @@ class Store:
         self.versions = VersionStore(self._background)
 
     async def check(self, version: str | None) -> None:
-        """Find out whether requests can read and write, also when there are none.
+        """Check whether requests can read and write, also when there are none.
 
         Args:
-            version: answers; is it published there? None: none does.
+            version: the serving version, whose publication is checked; None if there is none.
         """
         await asyncio.gather(self._check_requests(version), self._check_background())
 
@@ -76,11 +76,11 @@ class Store:
             self.state.has_version(version, bool(has_version))
 
     async def _check_background(self) -> None:
-        with contextlib.suppress(StoreError):  # what asks for something finds that out too
+        with contextlib.suppress(StoreError):  # other calls find that out too
             await self._background.probe()
 
     def is_known(self, error: StoreError) -> bool:
-        """Whether the state has told of this already: the store as a whole is in trouble."""
+        """Whether the state has logged this already: the store as a whole fails."""
         about_all = isinstance(error, StoreAway | WholeStoreError)
         return about_all and self.state.word != "up"
 

@@ -44,4 +44,4 @@ def test_a_worker_that_hangs_is_killed_and_named(
         finally:
             worker.process.kill()
             worker.process.join()
-    assert [m for m in caplog.messages if f"worker {process.pid} gave no sign of life" in m]
+    assert [m for m in caplog.messages if f"worker {process.pid} sent no heartbeat" in m]
