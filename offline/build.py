@@ -7,7 +7,8 @@ nothing to do takes a second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_store.errors import ConfigError
@@ -25,6 +26,9 @@ from offline.stages.refit import RefitStage
 from offline.stages.stage import ArtifactT, Log, Stage, run_stage
 from offline.stages.text_encoder import TextEncoderStage
 
+Suit = Callable[[int, int], Recipe]
+"""A recipe for numbers of interactions and items."""
+
 
 @dataclass(frozen=True)
 class Build:
@@ -38,6 +42,7 @@ class Build:
         refit: put the model trained on everything, held-out interactions too, into the bundle.
         regenerate: ignore the bundled knowledge.
         log: called with lines of progress.
+        suit: chooses the recipe once the data are read, in place of `recipe`.
     """
 
     source: Source
@@ -47,6 +52,7 @@ class Build:
     refit: bool = False
     regenerate: bool = False
     log: Log = print
+    suit: Suit | None = None
 
     def run(self) -> Path:
         """Bring every stage up to date and answer the bundle's folder.
@@ -64,6 +70,12 @@ class Build:
 
     def _run_stages(self) -> Path:
         data = self._made(DataStage(self.source, self.split, self.log))
+        if self.suit is None:
+            return self._build_on(data)
+        recipe = self.suit(int(data.facts["interactions"]), data.n_items)
+        return replace(self, recipe=recipe, suit=None)._build_on(data)
+
+    def _build_on(self, data: DataArtifact) -> Path:
         self.announce_cost(data)
         learned = self._learn(data, self._made)
         text_encoder = self._made(

@@ -49,9 +49,9 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     )
     build.add_argument(
         "--recipe",
-        default="default",
         metavar="NAME",
-        help="name of a recipe, or a .toml file (default)",
+        help="name of a recipe, or a .toml file (default, or sparse where items have few "
+        "interactions)",
     )
     build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
     build.add_argument(
@@ -220,23 +220,31 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 def _run_build(arguments: argparse.Namespace) -> int:
     from offline.build import Build
     from offline.inputs import find_source
-    from offline.recipe import read_recipe
+    from offline.recipe import DEFAULT, read_recipe, suited_recipe
 
-    recipe = read_recipe(arguments.recipe)
-    if arguments.seed is not None:
-        recipe = _changed(recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed})
-    if arguments.generate or arguments.regenerate:
-        flag = "--generate" if arguments.generate else "--regenerate"
-        recipe = _changed(recipe, flag, knowledge={"generate": True})
-    source = find_source(arguments.interactions, arguments.items, arguments.item_kind)
+    def read(name: str) -> Recipe:
+        recipe = read_recipe(name)
+        if arguments.seed is not None:
+            recipe = _changed(recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed})
+        if arguments.generate or arguments.regenerate:
+            flag = "--generate" if arguments.generate else "--regenerate"
+            recipe = _changed(recipe, flag, knowledge={"generate": True})
+        return recipe
+
+    def suit(n_interactions: int, n_items: int) -> Recipe:
+        name = suited_recipe(n_interactions, n_items)
+        _print_line(f"recipe: {name}, for {n_interactions / n_items:.0f} interactions an item")
+        return read(name)
+
     build = Build(
-        source,
-        recipe,
+        find_source(arguments.interactions, arguments.items, arguments.item_kind),
+        read(arguments.recipe or DEFAULT),
         arguments.out,
         split=arguments.split,
         refit=arguments.refit,
         regenerate=arguments.regenerate,
         log=_print_line,
+        suit=None if arguments.recipe else suit,
     )
     build.run()
     return 0

@@ -14,6 +14,9 @@ import pytest
 
 import longtail
 from model_store.bundle import Bundle
+from offline.build import Build
+from offline.inputs import find_source
+from offline.recipe import Recipe, read_recipe
 from offline.recommender.recommender import rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 from tests.app.conftest import wait_for
@@ -62,6 +65,26 @@ def test_a_second_build_changes_nothing(
     assert said
     assert all("unchanged" in line for line in said), said
     assert (built / "bundle" / "manifest.json").read_bytes() == before
+
+
+def test_a_recipe_that_nobody_named_is_chosen_once_the_data_are_read(
+    built: Path, workshop: Workshop
+) -> None:
+    shutil.copytree(built, workshop.root / "suited")
+    asked: list[tuple[int, int]] = []
+    lines: list[str] = []
+
+    def suit(n_interactions: int, n_items: int) -> Recipe:
+        asked.append((n_interactions, n_items))
+        return read_recipe(str(workshop.recipe))
+
+    source = find_source(str(workshop.interactions), str(workshop.items), None)
+    other, root = read_recipe("ids"), workshop.root / "suited"
+    Build(source, other, root, log=lines.append, suit=suit).run()
+    facts = json.loads((built / "data" / "stage.json").read_text())["facts"]
+    assert asked == [(facts["interactions"], N_ITEMS)]
+    assert lines
+    assert all("unchanged" in line for line in lines), lines
 
 
 def test_an_unchanged_build_needs_no_torch(built: Path, workshop: Workshop) -> None:
