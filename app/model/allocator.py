@@ -33,12 +33,6 @@ def large_blocks_mapped() -> Iterator[None]:
         _set(_TRIM_THRESHOLD, 2 * _AT_REST_BYTES)
 
 
-def trim() -> None:
-    """Return free pages of the heap to the system."""
-    if library := _glibc():
-        library.malloc_trim(0)
-
-
 def _set(parameter: int, value: int) -> None:
     if library := _glibc():
         library.mallopt(parameter, value)
@@ -50,4 +44,4 @@ def _glibc() -> Any:
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+    return library if hasattr(library, "mallopt") else None
