@@ -1,4 +1,4 @@
-"""What must hold of the arrays in a bundle: each would otherwise be found out by a request."""
+"""Checks of a bundle's arrays, whose faults would otherwise appear in requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pause = Callable[[], object]
 MAX_WEIGHT = 1e6
 """Products of larger weights leave what float32 can hold; those of trained models are below 100."""
 MAX_COUNT = 2.0**53
-# A mask of all of a large table would take as much memory as a third of it.
+# A mask of a whole large table would take a third of its memory.
 _ROWS_AT_ONCE = 100_000
 _MAX_LENGTH_ERROR = 0.01
 
@@ -64,7 +64,7 @@ def check_padding(path: Path, array: Array) -> None:
 
 
 def check_unit_rows(path: Path, array: Array, pause: Pause) -> None:
-    """Check that each row has the length 1, or 0 where nothing is known.
+    """Check that each row has the length 1, or 0 without knowledge.
 
     Raises:
         BundleError: one has another length.
@@ -80,7 +80,7 @@ def check_unit_rows(path: Path, array: Array, pause: Pause) -> None:
 
 
 def check_histories(folder: Path, offsets: Array, items: Array, times: Array, n_items: int) -> None:
-    """Check that users' histories lie one behind the other, in items of the catalogue.
+    """Check that users' histories are contiguous and hold items of the catalogue.
 
     Args:
         folder: the bundle's, for messages.
@@ -90,7 +90,7 @@ def check_histories(folder: Path, offsets: Array, items: Array, times: Array, n_
         n_items: of the catalogue.
 
     Raises:
-        BundleError: naming what doesn't fit.
+        BundleError: an array doesn't fit; the message names it.
     """
     if offsets[0] != 0 or np.any(np.diff(offsets) < 0) or offsets[-1] != len(items):
         raise BundleError(f"{folder}: the users' offsets don't rise from 0 to {len(items)}")

@@ -1,7 +1,7 @@
-"""The deployment record: which version answers, in one document with a generation number.
+"""The deployment record: the active version, in one document with a generation number.
 
 It is read in one place and changed by compare-and-set (`Registry`), so that all workers and
-operators see one state after the other, and each change says who made it.
+operators see the same sequence of states, and each change names its author.
 """
 
 from __future__ import annotations
@@ -30,43 +30,43 @@ class AuditEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    generation: int = Field(description="of the record that the change made")
+    generation: int = Field(description="of the record after the change")
     at: str = Field(description="ISO time, UTC")
-    who: str = Field(description="user@host of the process that made it")
+    who: str = Field(description="user@host of the process")
     what: str
-    why: str = Field(description="what asked for it: a command, a request to the admin API")
+    why: str = Field(description="origin: a command, or a request to the admin API")
 
 
 class Deployment(BaseModel):
-    """Which version answers; a value, each change makes another one."""
+    """The active version and those before; immutable, each change gives a new record."""
 
     model_config = ConfigDict(frozen=True)
 
     generation: int = Field(0, ge=0, description="changes so far")
-    active: str | None = Field(None, description="the version that answers")
+    active: str | None = Field(None, description="the active version")
     previous: tuple[str, ...] = Field((), description="versions active before, newest first")
     audit: tuple[AuditEntry, ...] = Field((), description="newest first")
 
     def activating(self, version: str) -> Deployment:
-        """With another version active; itself, where it is active already."""
+        """The record with another version active; itself, if that is active already."""
         if version == self.active:
             return self
         left = (self.active,) if self.active else ()
         return self._with(version, (*left, *self.previous))
 
     def rolling_back(self, published: Collection[str]) -> Deployment | None:
-        """With the last version active that was so before and is still published; None: none is."""
+        """The record with the last earlier version that is still published; None if none is."""
         for place, version in enumerate(self.previous):
             if version in published and version != self.active:
                 return self._with(version, self.previous[place + 1 :])
         return None
 
     def retiring(self, version: str) -> Deployment:
-        """Without a version, which is not the active one, among those to go back to."""
+        """The record without a version, which is not active, among the earlier ones."""
         return self._with(self.active, [one for one in self.previous if one != version])
 
     def _with(self, active: str | None, previous: Sequence[str]) -> Deployment:
-        """Going back must lead to another version each time."""
+        """Rolling back must lead to another version each time."""
         kept: list[str] = []
         for version in previous:
             if version != (kept[-1] if kept else active):
@@ -86,7 +86,7 @@ class Deployment(BaseModel):
 
 
 class DeploymentReader:
-    """Reads the record; what can't be one is passed over, with one warning for each."""
+    """Reads the record; invalid values are ignored, with one warning for each."""
 
     def __init__(self) -> None:
         self._passed_over: dict[str, object] = {}
@@ -94,20 +94,20 @@ class DeploymentReader:
     def read(
         self, document: bytes | None, active: bytes | None, previous: Sequence[bytes] = ()
     ) -> Deployment:
-        """The record as it lies in the store; one without an active version where none does.
+        """The record in the store; one without an active version if there is none.
 
-        Releases before the record kept the active version and those before it under keys of their
-        own. The first change of the record removes these, so where they are, they are newer.
+        Earlier releases kept the active version and those before it under keys of their own. The
+        first change of the record removes these, so if they exist, they are newer.
 
         Args:
-            document: at keys.DEPLOYMENT.
-            active, previous: at keys.ACTIVE and keys.PREVIOUS.
+            document: value of keys.DEPLOYMENT.
+            active, previous: values of keys.ACTIVE and keys.PREVIOUS.
         """
         record = self._try(keys.DEPLOYMENT, document, lambda: _parse(document))
         older = self._try(keys.ACTIVE, (active, *previous), lambda: _parse_older(active, previous))
         if older.active is None:
             return record
-        # In the order of events: what the record knew, then what was done without it.
+        # In the order of events: versions of the record, then those activated without it.
         for version in (*reversed(older.previous), older.active):
             record = record.activating(version)
         return record
@@ -118,7 +118,7 @@ class DeploymentReader:
         except ValueError as error:
             if self._passed_over.get(key) != content:
                 self._passed_over[key] = content
-                log.warning("passing over %s: %s", key, first_line(error))
+                log.warning("ignoring %s: %s", key, first_line(error))
             return Deployment()
 
 

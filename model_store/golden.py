@@ -1,4 +1,4 @@
-"""Golden requests: asked again whenever a bundle is loaded, they must get the same answers."""
+"""Golden requests: replayed whenever a bundle is loaded, they must get the same answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from model_store.id_map import IdMap
 from model_store.reading import bundle_errors, read_json
 
 TOLERANCE = 1e-3
-"""What scores of another processor may differ by, for each unit of a score above 1."""
+"""Tolerance of scores on another processor, for each unit of a score above 1."""
 
 
 @dataclass(frozen=True)
 class GoldenRequest:
-    """A request with the answer the bundle gave when it was made; seen items excluded."""
+    """A request with the bundle's answer at its build; seen items excluded."""
 
     history: tuple[str, ...]
     k: int
@@ -27,7 +27,7 @@ class GoldenRequest:
 
     @property
     def tolerance(self) -> float:
-        """What a score may differ by."""
+        """The tolerance of a score."""
         return TOLERANCE * max(1.0, *map(abs, self.scores))
 
 
@@ -36,7 +36,7 @@ def read_golden(path: Path, item_ids: IdMap) -> tuple[GoldenRequest, ...]:
 
     Raises:
         BundleUnavailable: the file can't be read now.
-        BundleError: there is none in it, or one that can't be asked.
+        BundleError: it holds none, or an invalid one.
     """
     document = read_json(path)
     with bundle_errors(path, "malformed"):

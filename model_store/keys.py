@@ -1,9 +1,9 @@
 """Every key in the store, and nothing else writes one.
 
 lt:models                  hash     version → record (JSON)
-lt:deployment              string   which version answers (deployment.Deployment, JSON)
-lt:active, lt:previous     string, list   the same before there was a record; gone after a change
-lt:probe                   none     never there: writes are tried on it without effect
+lt:deployment              string   the active version (deployment.Deployment, JSON)
+lt:active, lt:previous     string, list   the same in earlier releases; removed by the first change
+lt:probe                   none     never set: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
                                     a list in stores of version 0.1, converted when it is touched
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)

@@ -1,6 +1,6 @@
-"""What an ONNX file holds, read without running it: all its weights, and only usable ones.
+"""Checks an ONNX file without running it: it must hold all its weights, and only usable ones.
 
-A graph may name files beside it for its weights. Those would be neither in the manifest nor hashed,
+A graph may name other files for its weights. Those would be neither in the manifest nor hashed,
 so such a graph is not loaded at all. The file is walked in protobuf's wire format: the package
 `onnx` would copy every weight, and the service does without it.
 """
@@ -43,7 +43,7 @@ Value = int | memoryview
 def check_graph_file(path: Path) -> None:
     """Check that a graph holds all of its weights and that none is NaN or wrongly infinite.
 
-    Infinities are part of attention masks, which hold nothing else but zeros.
+    Attention masks may hold infinities, with nothing else but zeros.
 
     Raises:
         BundleError: it is no ONNX file, has weights elsewhere, or has unusable ones.
@@ -77,7 +77,7 @@ def _tensors(message: memoryview, kind: str) -> Iterator[memoryview]:
 
 
 def _find_problem(tensor: memoryview) -> str | None:
-    """What is wrong with a tensor, None if nothing."""
+    """The fault of a tensor, None if it has none."""
     data_type, name, is_external = 0, "?", False
     values: list[npt.NDArray[np.floating]] = []
     raw: memoryview | None = None

@@ -1,4 +1,4 @@
-"""The registry: which versions there are, and the deployment record that says which one answers."""
+"""The registry: published versions, and the deployment record with the active one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DELETE_BATCH = 1_000
 
 
 class ModelRecord(BaseModel):
-    """A published version, as the registry keeps it."""
+    """A published version in the registry."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,13 +40,13 @@ class ModelRecord(BaseModel):
 class Registry:
     """Versions in the store. Every change is one transaction; two operators can't tear it.
 
-    What somebody else wrote under these keys is passed over, with one warning for each.
+    Foreign values under these keys are ignored, with one warning for each.
 
     All methods raise StoreAway when the store can't be reached.
 
     Args:
         client: of the store.
-        why: what asks for changes, for the audit: a command, the admin API.
+        why: origin of changes for the audit: a command, the admin API.
     """
 
     def __init__(self, client: redis.Redis, why: str = "") -> None:
@@ -85,7 +85,7 @@ class Registry:
         raise _not_published(version, [record.version for record in records])
 
     def _readable(self, entries: dict[bytes, bytes]) -> dict[str, ModelRecord]:
-        """Records by version, without what is none."""
+        """Records by version, without invalid ones."""
         found = {}
         for name, entry in entries.items():
             try:
@@ -103,12 +103,12 @@ class Registry:
     def _pass_over(self, name: bytes, content: bytes, why: str) -> None:
         if self._passed_over.get(name) != content:
             self._passed_over[name] = content
-            log.warning("%s: passing over %r, no model record (%s)", keys.MODELS, name[:64], why)
+            log.warning("%s: ignoring %r, no model record (%s)", keys.MODELS, name[:64], why)
 
     # --- which one answers ---------------------------------------------------------------
 
     def deployment(self) -> Deployment:
-        """The deployment record; where it can't be read, the next activation makes a new one."""
+        """The deployment record; if it can't be read, the next activation writes a new one."""
         with store_errors():
             return self._read(self._client)
 
@@ -126,7 +126,7 @@ class Registry:
         return self.deployment().active
 
     def activate(self, version: str) -> str | None:
-        """Make a version the active one; answers the one before.
+        """Make a version the active one; returns the one before.
 
         Raises:
             RegistryError: the version isn't published.
@@ -140,7 +140,7 @@ class Registry:
         return self._change(decide, f"activate {version}")[0].active
 
     def rollback(self, expected: str | None = None) -> str:
-        """Make the version that was active before the active one again; answers it.
+        """Activate the version that was active before; returns it.
 
         Args:
             expected: the version that it must be.
@@ -166,7 +166,7 @@ class Registry:
         return active
 
     def retire(self, version: str) -> int:
-        """Take a version out: its record first, then its keys; answers how many keys went.
+        """Remove a version: its record first, then its keys; returns the number of keys.
 
         Raises:
             RegistryError: it isn't published, or it is the active one.
@@ -188,12 +188,12 @@ class Registry:
         what: str,
         further: Callable[[Any], object] | None = None,
     ) -> tuple[Deployment, Deployment]:
-        """Compare and set; answers the record before and after.
+        """Compare and set; returns the record before and after.
 
         Args:
-            decide: the record that is wanted after the one that is there, with the published
-                versions; called again where somebody else changed them meanwhile.
-            what: is done, for the audit.
+            decide: computes the new record from the present one and the published versions;
+                called again if another process changed them meanwhile.
+            what: name of the change, for the audit.
             further: commands of the same transaction.
         """
 
@@ -217,7 +217,7 @@ class Registry:
         return outcome
 
     def delete_features(self, version: str) -> int:
-        """Delete all keys that carry a version, in batches; answers how many."""
+        """Delete all keys of a version, in batches; returns their number."""
         deleted, batch = 0, []
         with store_errors():
             for key in self._client.scan_iter(keys.version_pattern(version), count=_DELETE_BATCH):

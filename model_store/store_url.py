@@ -25,15 +25,15 @@ _OWN_OPTIONS = ("db", "username", "password")
 
 
 class StoreUrl:
-    """Where the store is and how to introduce oneself; as text it is without its password.
+    """Address and credentials of the store; its text hides the password.
 
     Attributes:
-        path: of the Unix socket; None for TCP.
-        host: to be resolved for every connection.
+        path: Unix socket; None for TCP.
+        host: resolved for every connection.
         port: of TCP.
         db: number of the database.
         username: None for the default user.
-        password: None where none is wanted.
+        password: None where none is needed.
         tls: None for plain TCP.
     """
 
@@ -69,8 +69,9 @@ class StoreUrl:
             password: the one that LONGTAIL_REDIS_PASSWORD gives; the URL may hold it instead.
 
         Raises:
-            ConfigError: it isn't one, has an option that nobody reads, or names a file that can't
-                be used; one line without secrets.
+            ConfigError: it is invalid, has an unknown option, or names a file that can't be used;
+                one
+                line without secrets.
         """
         text = text.strip()
         try:
@@ -111,7 +112,7 @@ class StoreUrl:
 
 
 def store_url_from(environment: Mapping[str, str] | None = None) -> StoreUrl | None:
-    """The store that the environment names; None where it names none.
+    """The store of the environment; None if it names none.
 
     Raises:
         ConfigError: the URL can't be used.

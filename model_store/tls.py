@@ -18,10 +18,10 @@ OPTIONS = (*_FILES, "ssl_ca_path", "ssl_password", "ssl_cert_reqs", "ssl_check_h
 
 @dataclass(frozen=True)
 class Tls:
-    """How the store proves who it is, and how we do.
+    """Certificates of the store and of the client.
 
     Attributes:
-        ssl_ca_certs: file of authorities, beside those of the system.
+        ssl_ca_certs: file of authorities, in addition to those of the system.
         ssl_ca_path: folder of authorities.
         ssl_certfile: our certificate.
         ssl_keyfile: its key, where that isn't in the same file.
@@ -67,7 +67,7 @@ class Tls:
         return context
 
     def options(self, *, reveal: bool = False) -> list[str]:
-        """What differs from the default, as it stands in a URL; the password only to reveal it."""
+        """Options that differ from the default, as in a URL; the password only if revealed."""
         default = Tls()
         return [
             f"{name}={quote(str(getattr(self, name)), safe='/')}"

@@ -96,7 +96,7 @@ def check_tensors(
     given = {node.name: node for node in session.get_inputs()}
     made = {node.name: node for node in session.get_outputs()}
     if unknown := given.keys() - {tensor.name for tensor in inputs}:
-        raise BundleError(f"{path}: the graph takes {min(unknown)!r}, which nobody gives it")
+        raise BundleError(f"{path}: the graph has an unknown input {min(unknown)!r}")
     for role, nodes, tensors in (("input", given, inputs), ("output", made, outputs)):
         for tensor in tensors:
             node = nodes.get(tensor.name)
