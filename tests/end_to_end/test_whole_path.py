@@ -20,7 +20,7 @@ from offline.recipe import Recipe, read_recipe
 from offline.recommender.recommender import rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 from tests.app.conftest import wait_for
-from tests.app.test_serve import Running, serving
+from tests.app.running import Running, serving
 from tests.end_to_end.conftest import Workshop
 from tests.end_to_end.odd_data import LONG_ID, N_ITEMS, N_USERS, item_name, user_name
 
