@@ -191,8 +191,7 @@ class Models:
             self._swap(grown)
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
-    # --- implementation
-    # -----------------------------------------------------------------------------
+    # --- implementation ----------------------------------------------------------
 
     async def _load_and_swap(
         self, version: str, record: Callable[[], Awaitable[T]] | None

@@ -3,7 +3,7 @@
 glibc allocates large blocks as mappings, which go back to the system when they are freed. But each
 time
 one is freed it raises the size limit of mappings, up to 32 MiB: from the second model on, weights
-    lie in the heap, between longer-lived objects, and a service grows for dozens of swaps.
+lie in the heap, between longer-lived objects, and a service grows for dozens of swaps.
 """
 
 from __future__ import annotations

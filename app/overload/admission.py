@@ -6,8 +6,8 @@ follows from the cost of an answer, which differs by a factor of ten between mod
 is therefore measured while serving.
 
 A burst is no overload: it is admitted and worked off. A queue is cut only where demand exceeds the
-    capacity, or where it stays above the limit for long (the idea of CoDel: Nichols and Jacobson,
-    2012).
+capacity, or where it stays above the limit for long (the idea of CoDel: Nichols and Jacobson,
+2012).
 """
 
 from __future__ import annotations

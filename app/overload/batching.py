@@ -1,12 +1,12 @@
 """Runs calls that arrive together as one batch; a call that comes alone never waits.
 
 There is no time window: calls that became ready within one iteration of the event loop are one
-    batch. Where that is the smaller part of the calls under way, the batch waits for an iteration
-    or two more. An idle service has batches of one, without delay; under load iterations take
-    longer and batches grow.
+batch. Where that is the smaller part of the calls under way, the batch waits for an iteration
+or two more. An idle service has batches of one, without delay; under load iterations take
+longer and batches grow.
 
 The loop also iterates between two batches: sockets are read between iterations only, so a 429,
-    which needs no batch, waits no longer than the iteration in which its request came.
+which needs no batch, waits no longer than the iteration in which its request came.
 """
 
 from __future__ import annotations

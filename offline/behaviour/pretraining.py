@@ -1,7 +1,7 @@
 """PT: an encoder learns behaviour from other data sets (Rethinking PLM 3.1).
 
 Two losses: a history's vector approaches the next item's and leaves the other next items of the
-    batch (item-item contrastive), and hidden words of the histories are predicted (MLM).
+batch (item-item contrastive), and hidden words of the histories are predicted (MLM).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The loop that asks a language model about every item, once.
 
 A kill at any point loses at most the current batch: every finished attempt is on the disk before
-    the next batch starts, and the next run continues with the missing items.
+the next batch starts, and the next run continues with the missing items.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A transformer layer for serving: few operators, each with a fused kernel.
 
 The cost of a request is mostly the number of operators and not their arithmetic: one request is
-    some 50 positions of 64 numbers. So the positions of a batch are one flat list, where a linear
-    layer with its bias is one operator, and attention and rotation are ONNX's own operators (opset
-    23) instead of twenty smaller ones. The result is that of `TransformerLayer.forward`; the export
-    fails where the two differ.
+some 50 positions of 64 numbers. So the positions of a batch are one flat list, where a linear
+layer with its bias is one operator, and attention and rotation are ONNX's own operators (opset
+23) instead of twenty smaller ones. The result is that of `TransformerLayer.forward`; the export
+fails where the two differ.
 """
 
 from __future__ import annotations
