@@ -40,6 +40,8 @@ MAX_HEAD_BYTES = MAX_URL_BYTES + MAX_HEADER_BYTES + 4 * MAX_HEADERS + 2 * MAX_FE
 MAX_PIPELINED = 64
 # A client that is still sending would lose the answer if the connection were closed at once.
 LINGER_S = 5.0
+# While the service ends, a connection that has brought no request yet has this long to bring one.
+FIRST_REQUEST_GRACE_S = 0.2
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
 
@@ -60,6 +62,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._n_headers = 0
         self._n_begun = 0  # requests that began in this piece
         self._deadline: TimerHandle | None = None
+        self._gets_grace = False  # the service ends, and waits for a first request
 
     # --- calls of the transport ----------------------------------------------------------
 
@@ -97,6 +100,10 @@ class LimitedProtocol(HttpToolsProtocol):
         is_idle = self.cycle is None or self.cycle.response_complete
         if is_idle and self._is_partial and not self._ended:
             self._end(ending())
+        elif self.cycle is None and not self._ended and not self._gets_grace:
+            # Accepted a moment ago, perhaps, and its first request is on the way.
+            self._gets_grace = True
+            self.loop.call_later(FIRST_REQUEST_GRACE_S, self.shutdown)
         else:
             super().shutdown()
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.store.journal import MANY_LINES
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.codecs import Event, UserHistory, encode_event, encode_user
@@ -117,7 +118,7 @@ def test_a_user_in_trouble_fills_no_disk(
     def n_lines() -> int:
         return sum(path.read_bytes().count(b"\n") for path in journals(folder))
 
-    wait_for(lambda: n_lines() <= 4_000)
+    wait_for(lambda: n_lines() <= MANY_LINES)
     client.delete(keys.events_key("u9"))
     assert send(http, "u9", "i1") == []
     wait_for(lambda: client.zcard(keys.events_key("u9")) == 1_000)
