@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +24,7 @@ from model_store.array_checks import (
 from model_store.attributes import ItemAttributes
 from model_store.codecs import UserHistory
 from model_store.errors import BundleError, BundleUnavailable
-from model_store.files import copy_file, hash_file
+from model_store.files import hash_file
 from model_store.golden import GoldenRequest, read_golden
 from model_store.id_map import IdMap, read_ids
 from model_store.manifest import FileEntry, Manifest
@@ -51,6 +49,9 @@ USER_ITEMS = "user_items.npy"
 USER_TIMESTAMPS = "user_timestamps.npy"
 TEXT_ENCODER = "text_encoder.onnx"
 TOKENIZER = "tokenizer.json"
+RERANKER = "reranker.onnx"
+RERANKER_TOKENIZER = "reranker_tokenizer.json"
+USER_VECTORS = "user_vectors.npy"
 GOLDEN = "golden.json"
 REPORT = "report.json"
 
@@ -58,6 +59,7 @@ REQUIRED = (MODEL, ITEM_TABLE, ITEM_IDS, ATTRIBUTES, POPULARITY, GOLDEN)
 KNOWLEDGE = (KNOWLEDGE_VECTORS, FRESH_PROJECTION)
 ENCODER = (TEXT_ENCODER, TOKENIZER)
 RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_LIST_IDS, RETRIEVER_OUTLIERS)
+RERANKER_FILES = (RERANKER, RERANKER_TOKENIZER)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 
 
@@ -121,12 +123,18 @@ class Bundle:
         if manifest.retriever:
             has_retriever, has_outliers = True, manifest.retriever.n_outliers > 0
         has_graph = manifest.encoder is not None and manifest.encoder.has_graph
+        has_users = any(map(self.has, USERS))
         expected = {
             **dict.fromkeys(REQUIRED, True),
             **dict.fromkeys(KNOWLEDGE, manifest.encoder is not None),
             **dict.fromkeys(ENCODER, has_graph),
             **dict.fromkeys(RETRIEVER_FILES, has_retriever),
-            **dict.fromkeys(USERS, any(map(self.has, USERS))),
+            **dict.fromkeys(USERS, has_users),
+            **dict.fromkeys(
+                RERANKER_FILES,
+                manifest.reranker is not None and manifest.reranker.graph is not None,
+            ),
+            USER_VECTORS: manifest.reranker is not None and has_users,
         }
         if has_retriever and not has_outliers:
             del expected[RETRIEVER_OUTLIERS]  # allowed, and not read
@@ -167,6 +175,8 @@ class Bundle:
             expected[RETRIEVER_LIST_IDS] = ("<u2", (rows,))
             if n_outliers := self.manifest.retriever.n_outliers:
                 expected[RETRIEVER_OUTLIERS] = ("<i4", (n_outliers,))
+        if self.has(USER_VECTORS):
+            expected[USER_VECTORS] = ("<f4", (self.manifest.n_users, size))
         for name, (dtype, shape) in expected.items():
             check_layout(self.folder / name, self._array(name), dtype, shape)
 
@@ -177,7 +187,7 @@ class Bundle:
             BundleUnavailable: a file can't be read now.
             BundleError: a file is wrong; the message names it and the fault.
         """
-        for name in (MODEL, TEXT_ENCODER):
+        for name in (MODEL, TEXT_ENCODER, RERANKER):
             if self.has(name):
                 with bundle_errors(self.folder / name, "not a usable graph"):
                     check_graph_file(self.folder / name)
@@ -192,6 +202,10 @@ class Bundle:
             check_range(vectors, self.knowledge_vectors, -MAX_WEIGHT, MAX_WEIGHT, pause)
             check_unit_rows(vectors, self.knowledge_vectors, pause)
             check_padding(vectors, self.knowledge_vectors)
+        if self.user_vectors is not None and len(self.user_vectors):
+            vectors = self.folder / USER_VECTORS
+            check_range(vectors, self.user_vectors, -1.01, 1.01, pause)
+            check_unit_rows(vectors, self.user_vectors, pause)
         n_items = self.manifest.n_items
         for name, found in ((ITEM_IDS, len(self.item_ids)), (ATTRIBUTES, self.attributes.n_items)):
             pause()
@@ -200,6 +214,12 @@ class Bundle:
                     f"{self.folder / name}: {found} items, the manifest says {n_items}"
                 )
         _ = self.golden
+        if self.has(RERANKER_TOKENIZER):
+            pause()
+            path = self.folder / RERANKER_TOKENIZER
+            document = read_json(path, "a tokenizer")
+            if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
+                raise BundleError(f"{path}: not a tokenizer (it has no model)")
 
     def _array(self, name: str) -> npt.NDArray[Any]:
         return map_array(self.folder / name)
@@ -242,6 +262,14 @@ class Bundle:
     def fresh_projection(self) -> npt.NDArray[np.float32] | None:
         """float32 [K+1, D]: `[knowledge_vector, 1] @ fresh_projection` is an item_table row."""
         return self._array(FRESH_PROJECTION) if self.has(FRESH_PROJECTION) else None
+
+    @cached_property
+    def user_vectors(self) -> npt.NDArray[np.float32] | None:
+        """float32 [U, D], rows of unit length (or zeros) in the order of the users; for neighbours.
+
+        None without a reranker, or without users.
+        """
+        return self._array(USER_VECTORS) if self.has(USER_VECTORS) else None
 
     @cached_property
     def retriever_list_ids(self) -> npt.NDArray[np.uint16] | None:
@@ -304,79 +332,3 @@ class Bundle:
             raise BundleError(f"{self.folder}: holds no {REPORT}")
         report: dict[str, Any] = read_json(self.folder / REPORT)
         return report
-
-    def copy_to(self, folder: Path, *, version: str | None = None) -> Bundle:
-        """Copy the bundle, under another version if given.
-
-        Raises:
-            BundleError: there is something at `folder` already, or a file differs from the
-                manifest; nothing is left behind then.
-        """
-        with BundleWriter(folder) as writer:
-            for name in self.manifest.files:
-                writer.add(name, self.folder / name)
-            fields = self.manifest.model_dump(exclude={"files", "version", "schema_version"})
-            return writer.finish(
-                version=version or self.version, expected=self.manifest.files, **fields
-            )
-
-
-class BundleWriter:
-    """Writes a bundle under a temporary name and moves it into place when it is complete.
-
-        with BundleWriter(folder) as writer:
-            writer.add("model.onnx", path)
-            writer.write("golden.json", lambda path: path.write_text(...))
-            bundle = writer.finish(version=..., model=..., ...)
-
-    Without `finish`, nothing is left behind.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-
-    def __enter__(self) -> BundleWriter:
-        if self.folder.exists():
-            raise BundleError(f"{self.folder}: there is a bundle already")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
-
-    def add(self, name: str, source: Path) -> None:
-        """Put a copy of a file in."""
-        copy_file(source, self._partial / name)
-
-    def write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Have a function write the file `name`."""
-        write(self._partial / name)
-
-    def finish(
-        self, *, version: str, expected: Mapping[str, FileEntry] | None = None, **fields: Any
-    ) -> Bundle:
-        """Hash the files, write the manifest, check the whole and move it into place.
-
-        Args:
-            version: of the bundle.
-            expected: the files' entries in the manifest of a bundle that was checked.
-            fields: the manifest's other fields.
-
-        Raises:
-            BundleError: a required file is missing or damaged, or is not as expected.
-        """
-        files = {
-            path.name: FileEntry(sha256=hash_file(path), size_bytes=path.stat().st_size)
-            for path in sorted(self._partial.iterdir())
-        }
-        for name, entry in (expected or {}).items():
-            if files.get(name) != entry:
-                raise BundleError(f"{self.folder / name}: differs from the manifest")
-        Manifest(version=version, files=files, **fields).save(self._partial / MANIFEST)
-        bundle = Bundle.open(self._partial, verify=False)
-        if expected is None:
-            bundle.check_contents()
-        self._partial.replace(self.folder)
-        return Bundle.open(self.folder, verify=False)

@@ -21,6 +21,7 @@ from pydantic import (
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import write_atomically
 from model_store.reading import bundle_errors, read_json
+from model_store.reranker import RerankerInfo
 from model_store.texts import shorten
 
 SCHEMA_VERSION = 2
@@ -174,6 +175,7 @@ class Manifest(_Frozen):
     model: ModelInfo
     encoder: EncoderInfo | None
     retriever: RetrieverInfo | None = Field(None, description="none: every item is scored")
+    reranker: RerankerInfo | None = Field(None, description="none: no language model reranks")
     n_items: int = Field(gt=0, le=MAX_ITEMS)
     n_users: int = Field(ge=0, le=MAX_ITEMS)
     files: dict[str, FileEntry]

@@ -23,6 +23,7 @@ import redis
 from model_store import bundle as files
 from model_store import keys
 from model_store.bundle import Bundle
+from model_store.bundle_writer import copy_bundle
 from model_store.codecs import encode_user, encode_vector
 from model_store.errors import BundleError, InputError
 from model_store.manifest import Manifest
@@ -98,7 +99,7 @@ def _place(source: Bundle, folder: Path) -> Bundle:
     version = source.version
     if (folder / version).exists():
         version = next_version(folder, datetime.now(UTC).date())
-    return source.copy_to(folder / version, version=version)
+    return copy_bundle(source, folder / version, version=version)
 
 
 def _in_batches(values: Iterable[T]) -> Iterator[list[T]]:

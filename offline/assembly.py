@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from model_store import bundle as files
-from model_store.bundle import Bundle, BundleWriter
+from model_store.bundle import Bundle
+from model_store.bundle_writer import BundleWriter
 from model_store.errors import BundleError
 from model_store.manifest import EncoderInfo
 from model_store.publication import bundles_folder, next_version

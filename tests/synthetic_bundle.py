@@ -21,10 +21,12 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
 from model_store.attributes import Attribute, ItemAttributes
-from model_store.bundle import Bundle, BundleWriter
+from model_store.bundle import Bundle
+from model_store.bundle_writer import BundleWriter
 from model_store.files import save_array
 from model_store.id_map import IdMap
 from model_store.manifest import EncoderInfo, ModelInfo
+from tests.synthetic_reranker import reranker_info, write_reranker
 
 GENRES = ("action", "comedy", "drama", "horror", "romance", "western")
 DECAY = 0.8
@@ -81,12 +83,16 @@ def make_catalogue(
     return Catalogue(ids, attributes, table, knowledge, projection, popularity, histories)
 
 
-def expected_scores(table: Floats, history: npt.NDArray[np.int32]) -> Floats:
-    """What the graph computes, in numpy: [N+1]."""
+def user_vector(table: Floats, history: npt.NDArray[np.int32]) -> Floats:
+    """The graph's user vector, in numpy: [D]."""
     last = history[-MAX_LENGTH:]
     weights = DECAY ** np.arange(len(last) - 1, -1, -1)
-    user = (table[last] * weights[:, None]).sum(axis=0) / weights.sum()
-    return (table @ user).astype(np.float32)
+    return ((table[last] * weights[:, None]).sum(axis=0) / weights.sum()).astype(np.float32)
+
+
+def expected_scores(table: Floats, history: npt.NDArray[np.int32]) -> Floats:
+    """The graph's scores, in numpy: [N+1]."""
+    return (table @ user_vector(table, history)).astype(np.float32)
 
 
 def make_bundle(
@@ -96,6 +102,7 @@ def make_bundle(
     catalogue: Catalogue | None = None,
     with_encoder: bool = True,
     with_wrong_golden: bool = False,
+    with_reranker: bool = False,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
@@ -114,6 +121,9 @@ def make_bundle(
         _write_users(writer, made)
         if with_encoder:
             _write_encoder(writer, made)
+        if with_reranker:
+            write_reranker(writer)
+            writer.write("user_vectors.npy", lambda path: save_array(path, _user_vectors(made)))
         size = made.table.shape[1]
         return writer.finish(
             version=version,
@@ -121,6 +131,9 @@ def make_bundle(
             model=ModelInfo.of_sequence_graph("made", size, MAX_LENGTH),
             encoder=EncoderInfo(name="made", vector_size=len(GENRES), has_graph=True)
             if with_encoder
+            else None,
+            reranker=reranker_info([len(h) for h in made.histories.values()])
+            if with_reranker
             else None,
             n_items=len(made.ids),
             n_users=len(made.histories),
@@ -162,6 +175,13 @@ def _write_users(writer: BundleWriter, made: Catalogue) -> None:
     writer.write("user_offsets.npy", lambda path: save_array(path, offsets.astype(np.int64)))
     writer.write("user_items.npy", lambda path: save_array(path, items))
     writer.write("user_timestamps.npy", lambda path: save_array(path, times))
+
+
+def _user_vectors(made: Catalogue) -> Floats:
+    """Unit rows, in the order of the users."""
+    vectors = np.stack([user_vector(made.table, one) for one in made.histories.values()])
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def _write_encoder(writer: BundleWriter, made: Catalogue) -> None:

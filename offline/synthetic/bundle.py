@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store import bundle as files
-from model_store.bundle import Bundle, BundleWriter
+from model_store.bundle import Bundle
+from model_store.bundle_writer import BundleWriter
 from model_store.files import save_array, write_atomically
 from model_store.manifest import EncoderInfo, ModelInfo, RetrieverInfo
 from offline.export.retriever import build_retriever

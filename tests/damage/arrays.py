@@ -14,7 +14,10 @@ from tests.damage.kinds import Change, Damage, content_is
 
 Array = npt.NDArray[Any]
 
-ARRAYS = ("item_table.npy", "popularity.npy", "knowledge_vectors.npy", "fresh_projection.npy")
+ARRAYS = (
+    *("item_table.npy", "popularity.npy", "knowledge_vectors.npy", "fresh_projection.npy"),
+    "user_vectors.npy",
+)
 DTYPES = ("float64", "float16", "int64", "bool", "complex64", ">f4", "<U8", "datetime64[s]")
 
 
@@ -28,11 +31,17 @@ def damaged_arrays() -> Iterator[Damage]:
             yield Damage(f"{name} {what}", _array(name, change))
         for what, content in ARRAY_FILES.items():
             yield Damage(f"{name} is {what}", content_is(name, content))
-    for name in ("item_table.npy", "knowledge_vectors.npy", "fresh_projection.npy"):
+    for name in (
+        "item_table.npy",
+        "knowledge_vectors.npy",
+        "user_vectors.npy",
+        "fresh_projection.npy",
+    ):
         yield Damage(f"{name} in Fortran order", _array(name, np.asfortranarray))
     for name in ("item_table.npy", "knowledge_vectors.npy"):
         yield Damage(f"{name} with a padding row", _array(name, partial(_with_value, row=0)))
     yield Damage("knowledge_vectors.npy too long", _array("knowledge_vectors.npy", lambda a: a * 3))
+    yield Damage("user_vectors.npy too long", _array("user_vectors.npy", lambda a: a * 3))
     yield Damage("popularity.npy negative", _array("popularity.npy", lambda a: a - 100))
 
 

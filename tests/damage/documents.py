@@ -17,9 +17,13 @@ SURROGATE = "half \ud83c of a pair"
 
 FILES = (
     *("model.onnx", "text_encoder.onnx", "tokenizer.json", "golden.json", "item_ids.json"),
-    *("attributes.json", "manifest.json", *ARRAYS),
+    *("attributes.json", "manifest.json", *ARRAYS, "reranker.onnx", "reranker_tokenizer.json"),
 )
-JSON_FILES = ("golden.json", "item_ids.json", "attributes.json", "tokenizer.json", "manifest.json")
+JSON_FILES = (
+    *("golden.json", "item_ids.json", "attributes.json", "tokenizer.json", "manifest.json"),
+    "reranker_tokenizer.json",
+)
+GRAPHS = ("model.onnx", "text_encoder.onnx", "reranker.onnx")
 CONTENTS = {
     "empty": b"",
     "nonsense": b"nonsense",
@@ -39,12 +43,12 @@ def damaged_files() -> Iterator[Damage]:
             if name == "manifest.json" and what != "cut short":
                 continue  # nothing states the sum of the manifest itself
             yield Damage(f"{name} {what} later", partial(_rewrite, name, change), is_built_so=False)
-    for name in ("model.onnx", "text_encoder.onnx", "tokenizer.json"):
+    for name in (*GRAPHS, "tokenizer.json", "reranker_tokenizer.json"):
         yield Damage(f"{name} built cut short", partial(_rewrite, name, _cut))
     for name in JSON_FILES:
         for what, content in CONTENTS.items():
             yield Damage(f"{name} is {what}", content_is(name, content))
-    for name in ("model.onnx", "text_encoder.onnx"):
+    for name in GRAPHS:
         yield Damage(f"{name} is empty", content_is(name, b""))
         yield Damage(f"{name} is another format", content_is(name, b"\x00\x00\x00\x00ORTM" * 9))
 
@@ -213,11 +217,23 @@ def damaged_manifests() -> Iterator[Damage]:
         "code_revision": (None,),
         "surprise": (1,),
         "retriever": ({}, {"n_lists": 4}),
+        "reranker": (None, {}),
+        "reranker.mode": ("bytes", None),
+        "reranker.graph": (None, {}),
+        "reranker.graph.label_tokens": ([], list(range(19)), [0.5] * 20),
+        "reranker.graph.max_tokens": (0, 10**9),
+        "reranker.layout": (None,),
+        "reranker.layout.n_candidates": (0, 1, 21, 10**400),
+        "reranker.layout.surprise": (1,),
+        "reranker.label_bias": ([0.0], [float("nan")] * 6, None),
+        "reranker.weighting.alpha_1": (-0.1, 1.1, float("nan"), None),
+        "reranker.weighting.l_min": (99.0, float("inf")),
+        "reranker.weighting.tail_interactions": (-1, None),
     }.items():
         for value in values:
             shown = f"{str(value)[:20]!r}"
             yield Damage(f"manifest: {where} {shown}", _field(where, value))
-    for name in ("model.onnx", "item_ids.json", "tokenizer.json", "fresh_projection.npy"):
+    for name in ("model.onnx", "item_ids.json", "tokenizer.json", "user_vectors.npy"):
         yield Damage(
             f"manifest: without {name}",
             change_document("manifest.json", lambda d, name=name: d["files"].pop(name)),  # type: ignore[misc]

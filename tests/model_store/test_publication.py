@@ -10,6 +10,7 @@ import redis
 
 from model_store import keys
 from model_store.bundle import Bundle
+from model_store.bundle_writer import copy_bundle
 from model_store.codecs import decode_user, decode_vector
 from model_store.errors import BundleError, InputError, StoreAway
 from model_store.publication import FreshItem, next_version, publish, publish_fresh
@@ -54,7 +55,7 @@ def test_publishing_the_same_bundle_again_changes_nothing(
 def test_a_broken_folder_does_not_keep_others_from_being_published(
     source: Bundle, bundles: Path, client: redis.Redis, broken: str
 ) -> None:
-    old = source.copy_to(bundles / "a-broken-one", version="a-broken-one").folder
+    old = copy_bundle(source, bundles / "a-broken-one", version="a-broken-one").folder
     if broken == "no manifest":
         (old / "manifest.json").write_bytes(b"nonsense")
     elif broken == "another schema":

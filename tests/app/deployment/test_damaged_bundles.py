@@ -43,7 +43,9 @@ def service_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle to damage, which is not the one that serves."""
     folder = tmp_path_factory.mktemp("sound") / "sound"
-    return make_bundle(folder, version="damaged", catalogue=make_catalogue(seed=9))
+    return make_bundle(
+        folder, version="damaged", catalogue=make_catalogue(seed=9), with_reranker=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ import redis
 from starlette.testclient import TestClient
 
 from app.model.model import load_model
-from model_store.bundle import Bundle, BundleWriter
+from model_store.bundle import Bundle
+from model_store.bundle_writer import BundleWriter
 from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError
 from model_store.publication import FreshItem, publish, publish_fresh

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from app.model.arrays import FloatArray, IndexArray
-from model_store.bundle import Bundle, BundleWriter
+from model_store.bundle import Bundle
+from model_store.bundle_writer import BundleWriter
 from model_store.manifest import RetrieverInfo
 from offline.export.retriever import RetrieverSize, build_retriever
 from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
