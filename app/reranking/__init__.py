@@ -1,0 +1,1 @@
+"""The long-tail reranker at request time: a language model that may be slow, dead or lying."""
