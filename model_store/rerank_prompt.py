@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 LABELS = "ABCDEFGHIJKLMNOPQRST"
 RATINGS = "12345"
+LABEL_ANSWERS = tuple(f" {label}" for label in LABELS)
+"""The text that follows a list-wise prompt."""
+RATING_ANSWERS = tuple(RATINGS)
+"""The text that follows a point-wise prompt; without a blank, which many tokenizers split off."""
 # Separate titles in a row.
 _SEPARATOR = "; "
 Text = Annotated[str, StringConstraints(max_length=500)]
@@ -45,7 +49,7 @@ class PromptLayout(BaseModel):
         shown: Sequence[int],
         similar: Sequence[str] = (),
     ) -> str:
-        """The prompt that is answered by a label: a blank and one of LABELS.
+        """The prompt that is answered by a label, one of LABEL_ANSWERS.
 
         Args:
             history: titles, oldest → newest.
@@ -70,7 +74,7 @@ class PromptLayout(BaseModel):
     ) -> tuple[str, list[str]]:
         """The common beginning of the prompts and the end of each candidate's.
 
-        A prompt is answered by a rating: a blank and one of RATINGS. Arguments as of `listwise`.
+        A prompt is answered by a rating, one of RATING_ANSWERS. Arguments as of `listwise`.
         """
         beginning = "\n".join([self.rating_instruction, *self._rows(history, similar), ""])
         return beginning, [f"Candidate: {self.clean(title)}\nRating:" for title in candidates]

@@ -4,6 +4,7 @@ config.py              settings: model, prompt, generation
 prompts/, prompt.py    the versioned template and its filling with one item's text
 language_model.py      the interface of a model
 local_model.py         … in this process, through transformers
+causal_model.py        loads its weights and its tokenizer
 endpoint_model.py      … behind an OpenAI-compatible endpoint
 flaws.py               flaws of an answer, and the cut at its last full sentence
 answers.py             answers on disk: the resumable cache and the bundled, read-only layer

@@ -45,8 +45,8 @@ LAYERS = {
         *("service", "http", "main", "serve", "cli"),
     ),
     "offline": (
-        *("progress", "fetch", "training", "data", "metrics", "recommender", "evaluate"),
-        *("stages", "learning", "build", "cli"),
+        *("progress", "fetch", "training", "data", "metrics", "recommender", "instruction"),
+        *("evaluate", "stages", "learning", "build", "cli"),
     ),
 }
 
