@@ -95,7 +95,8 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         "be equal to four decimals (exit code 1 if not).",
         epilog="examples:\n"
         "  longtail evaluate --bundle builds/demo/bundle\n"
-        "  longtail evaluate --url http://127.0.0.1:8000",
+        "  longtail evaluate --url http://127.0.0.1:8000\n"
+        "  longtail evaluate --url http://127.0.0.1:8000 --rerank",
         formatter_class=_RAW,
     )
     evaluate.add_argument(
@@ -106,6 +107,11 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
     )
     evaluate.add_argument("--url", help="of a running service")
     evaluate.add_argument("--json", action="store_true", help="print JSON, for machines")
+    evaluate.add_argument(
+        "--rerank",
+        action="store_true",
+        help="with --url: ask for tail users without and with reranking, until all are reranked",
+    )
     evaluate.set_defaults(run=_run_evaluate)
 
 
@@ -270,7 +276,9 @@ def _changed(recipe: Recipe, flag: str, **tables: dict[str, object]) -> Recipe:
 def _run_evaluate(arguments: argparse.Namespace) -> int:
     from offline.evaluate.command import evaluate
 
-    return evaluate(arguments.bundle, url=arguments.url, as_json=arguments.json)
+    return evaluate(
+        arguments.bundle, url=arguments.url, as_json=arguments.json, rerank=arguments.rerank
+    )
 
 
 def _run_benchmark(arguments: argparse.Namespace) -> int:

@@ -42,6 +42,18 @@ class Cases:
         """item_indices before a case's target, oldest first, int32 [L]; a view."""
         return self.history_items[self.history_offsets[case] : self.history_offsets[case + 1]]
 
+    def chosen(self, mask: Bool) -> Cases:
+        """Some of the cases, in their order.
+
+        Args:
+            mask: bool [C], true for those.
+        """
+        rows = np.flatnonzero(mask)
+        histories = [self.history(int(row)) for row in rows]
+        offsets = np.concatenate(([0], np.cumsum([len(one) for one in histories], dtype=np.int64)))
+        items = np.concatenate(histories) if histories else self.history_items[:0]
+        return Cases(self.users[rows], offsets, items, self.targets[rows])
+
     def save(self, folder: Path) -> None:
         """Write as `.npy` files."""
         for name in ("users", "history_offsets", "history_items", "targets"):

@@ -8,20 +8,23 @@ from typing import Any
 
 from model_store.bundle import Bundle
 from model_store.embedded import running_store
-from model_store.errors import InputError
+from model_store.errors import ConfigError, InputError
 from model_store.publication import bundles_folder
 from model_store.registry import Registry
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.data.interactions import Interactions
-from offline.data.split import SPLITS
+from offline.data.split import SPLITS, Cases
+from offline.evaluate.reranked import as_rows, describe, evaluate_reranked
 from offline.evaluate.served import ServedFigures, evaluate_service, served_version
 
 DECIMALS = 4
 SHOWN = ("hit_rate_at_10", "ndcg_at_10", "mrr_at_10", "coverage_at_10")
 
 
-def evaluate(bundle_folder: Path | None, *, url: str | None, as_json: bool) -> int:
+def evaluate(
+    bundle_folder: Path | None, *, url: str | None, as_json: bool, rerank: bool = False
+) -> int:
     """Print the figures; returns 1 if a service's differ from the report's, else 0.
 
     Args:
@@ -29,15 +32,19 @@ def evaluate(bundle_folder: Path | None, *, url: str | None, as_json: bool) -> i
             `url`, for the active version.
         url: of a running service.
         as_json: for machines.
+        rerank: ask the service for tail users with reranking; nothing is compared then.
 
     Raises:
         BundleError: there is no such bundle.
+        ConfigError: `rerank` without a service.
         InputError: the bundle was refit on the held-out interactions, or the service doesn't
             answer, or no version is active.
     """
     bundle = Bundle.open(bundle_folder or _served_bundle(url), verify=False)
     report = bundle.report()
     model, figures = next(iter(report["models"].items()))
+    if rerank:
+        return _print_reranked(bundle, url, as_json=as_json)
     if url is None:
         print(json.dumps(report["models"]) if as_json else _table(report))
         return 0
@@ -59,6 +66,15 @@ def evaluate(bundle_folder: Path | None, *, url: str | None, as_json: bool) -> i
     return 0 if equal else 1
 
 
+def _print_reranked(bundle: Bundle, url: str | None, *, as_json: bool) -> int:
+    if url is None:
+        raise ConfigError("--rerank needs --url: reranking is measured through a service")
+    interactions, test = _test_cases(bundle)
+    passes = evaluate_reranked(url, test, interactions.user_ids, interactions.item_ids)
+    print(json.dumps(as_rows(passes)) if as_json else describe(passes))
+    return 0
+
+
 def _served_bundle(url: str | None) -> Path:
     if url is not None:
         return bundles_folder() / served_version(url)
@@ -70,6 +86,16 @@ def _served_bundle(url: str | None) -> Path:
 
 
 def _ask_service(bundle: Bundle, url: str) -> ServedFigures:
+    interactions, test = _test_cases(bundle)
+    return evaluate_service(url, test, interactions.user_ids, interactions.item_ids)
+
+
+def _test_cases(bundle: Bundle) -> tuple[Interactions, Cases]:
+    """The bundle's interactions, and the test cases that were held out from them.
+
+    Raises:
+        InputError: the bundle was refit on them.
+    """
     configuration = bundle.manifest.configuration
     if configuration.get("refit"):
         raise InputError(
@@ -85,8 +111,7 @@ def _ask_service(bundle: Bundle, url: str) -> ServedFigures:
         histories.timestamps,
         ratings=None,
     )
-    test = SPLITS[configuration["split"]](interactions).test
-    return evaluate_service(url, test, interactions.user_ids, interactions.item_ids)
+    return interactions, SPLITS[configuration["split"]](interactions).test
 
 
 def _as_json(rows: dict[str, tuple[float, float]], served: ServedFigures, *, equal: bool) -> str:

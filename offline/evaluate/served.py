@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from model_store.errors import InputError
 from model_store.id_map import IdMap
 from model_store.redaction import redact_urls, redacted
 from offline.data.split import Cases, Int32
-from offline.metrics import hit_rate_at_k, ndcg_at_k
+from offline.metrics import Ranks, hit_rate_at_k, ndcg_at_k
 from offline.progress import track
 
 _BEYOND = np.iinfo(np.int64).max
@@ -21,40 +23,74 @@ _BEYOND = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class ServedFigures:
-    """The figures of a service, and the versions that answered."""
+    """The figures of a service.
 
-    hit_rate: float
-    ndcg: float
-    n_cases: int
+    Attributes:
+        ranks: of each target in its answer, int64 [C]; very large where it isn't in it.
+        versions: that answered.
+        outcomes: number of answers by their `rerank`.
+    """
+
+    ranks: Ranks
+    k: int
     versions: tuple[str, ...]
+    outcomes: Mapping[str, int]
+
+    @property
+    def hit_rate(self) -> float:
+        """HR@k."""
+        return hit_rate_at_k(self.ranks, self.k)
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@k."""
+        return ndcg_at_k(self.ranks, self.k)
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases C."""
+        return len(self.ranks)
 
 
 def evaluate_service(
-    url: str, cases: Cases, user_ids: list[str], item_ids: IdMap, k: int = 10
+    url: str,
+    cases: Cases,
+    user_ids: list[str],
+    item_ids: IdMap,
+    k: int = 10,
+    rerank: str = "never",
 ) -> ServedFigures:
     """HR@k and NDCG@k of a service.
 
     The history of each case is in the request, so the store's data (which hold the held-out
     interaction) play no part.
 
+    Args:
+        url: of the service.
+        cases: to ask for.
+        user_ids: of the users that cases name by position.
+        item_ids: of the catalogue.
+        k: number of items of an answer.
+        rerank: never, auto or always; the recommender alone answers to `never`.
+
     Raises:
         InputError: the service can't be reached, or answers a request with an error.
     """
     ranks = np.full(len(cases.targets), _BEYOND, dtype=np.int64)
     versions: set[str] = set()
+    outcomes: Counter[str] = Counter()
     with _connect(url) as client:
         for row in track(range(len(ranks)), f"asking {redacted(url)}", unit="users"):
             history = cases.history(row)
             request = _request(user_ids[cases.users[row]], history, cases.targets[row], item_ids, k)
-            answer = _ask(client, request)
+            answer = _ask(client, request | {"rerank": rerank})
             versions.add(answer["model_version"])
+            outcomes[answer["rerank"]] += 1
             shown = [item["item_id"] for item in answer["items"]]
             target = item_ids.id_of(int(cases.targets[row]))
             if target in shown:
                 ranks[row] = shown.index(target) + 1
-    return ServedFigures(
-        hit_rate_at_k(ranks, k), ndcg_at_k(ranks, k), len(ranks), tuple(sorted(versions))
-    )
+    return ServedFigures(ranks, k, tuple(sorted(versions)), outcomes)
 
 
 def served_version(url: str) -> str:
