@@ -3,4 +3,7 @@
 label_scorer.py     the interface of a model that scores labels
 prompt_encoder.py   prompts as tokens, and the tokens of their answers
 label_model.py      … in this process, through torch
+label_network.py    … with what an exported graph computes
+label_graph.py      … as the ONNX file that is served
+onnx_scorer.py      … read from that file
 """
