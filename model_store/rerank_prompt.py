@@ -14,6 +14,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from model_store.attributes import ItemAttributes
+
 LABELS = "ABCDEFGHIJKLMNOPQRST"
 RATINGS = "12345"
 LABEL_ANSWERS = tuple(f" {label}" for label in LABELS)
@@ -97,6 +99,17 @@ class PromptLayout(BaseModel):
 
     def _join(self, titles: Sequence[str]) -> str:
         return _SEPARATOR.join(self.clean(title) for title in titles)
+
+
+def item_titles(attributes: ItemAttributes, item_ids: Sequence[str]) -> list[str]:
+    """Title of each item, row i that of item_index i + 1; its id where it has none."""
+    titles = attributes.get("title")
+    if titles is None:
+        return list(item_ids)
+    return [
+        title if isinstance(title, str) and title.strip() else item_id
+        for title, item_id in zip(titles.values, item_ids, strict=True)
+    ]
 
 
 def presentation_order(history: Sequence[int], candidates: Sequence[int]) -> list[int]:

@@ -1,5 +1,11 @@
 """Tuning a language model to rank for users with few interactions (Llama4Rec 4.3.1, 4.5).
 
+config.py           settings
+similar_users.py    the most similar other user
+questions.py        fields of a prompt: history, candidates, similar user's history
+folds.py            recommenders that were trained without a part of the users
+examples.py         instructions and their answers, from training data
+example_report.py   counts and samples of them
 label_scorer.py     the interface of a model that scores labels
 prompt_encoder.py   prompts as tokens, and the tokens of their answers
 label_model.py      … in this process, through torch
