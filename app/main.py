@@ -30,6 +30,7 @@ from app.http.problems import (
 )
 from app.http.request_id import REQUEST_ID
 from app.http.routes import public_router
+from app.reranking.job import Reranker
 from app.service import Service
 from app.settings import Settings
 from model_store.errors import LongtailError
@@ -62,16 +63,17 @@ def create_app(
     *,
     prepare: Callable[[], object] | None = None,
     waits_for_model: bool = False,
+    reranker: Reranker | None = None,
 ) -> LongtailApp:
     """An application for these settings; its resources are opened in its lifespan.
 
     Args:
-        settings, prepare, waits_for_model: of its Service.
+        settings, prepare, waits_for_model, reranker: of its Service.
 
     Raises:
         ConfigError: there is no store to use, or a folder can't be written.
     """
-    service = Service(settings, prepare=prepare, waits_for_model=waits_for_model)
+    service = Service(settings, prepare=prepare, waits_for_model=waits_for_model, reranker=reranker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from app.deployment.models import Models
+from app.deployment.repeating import Repeating
 from app.deployment.watcher import Watcher
 from app.model.background import gc_paused
 from app.model.model import Model
 from app.overload.admission import Admission
 from app.overload.running import Runner
+from app.reranking.cache import AnswerCache
+from app.reranking.cached_reranker import CachedReranker
+from app.reranking.job import Reranker
+from app.reranking.loading import RerankerLoading
 from app.settings import Settings
 from app.store.journal import Journal
 from app.store.state import StoreState
@@ -31,6 +36,7 @@ class Service:
         prepare: called in a thread before a model is loaded; if it fails, the service ends.
         waits_for_model: accept no requests before the first load is over. That is better where
             other workers answer them.
+        reranker: of language models; None: no answer is reranked.
 
     Raises:
         ConfigError: there is no store to use; `longtail serve` starts the embedded one.
@@ -42,6 +48,7 @@ class Service:
         *,
         prepare: Callable[[], object] | None = None,
         waits_for_model: bool = False,
+        reranker: Reranker | None = None,
     ) -> None:
         if settings.redis_url is None:
             raise ConfigError(
@@ -71,14 +78,32 @@ class Service:
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
         )
+        self._reranker = reranker
+        self.reranker = CachedReranker(
+            reranker,
+            AnswerCache(
+                self.store.reranks,
+                max_entries=settings.rerank_cache_entries,
+                max_age_s=settings.rerank_cache_s,
+            ),
+            self.metrics.rerank,
+            max_wait_s=settings.rerank_wait_ms / 1e3,
+            max_in_flight=settings.rerank_max_in_flight,
+        )
+        self.reranker_loading = RerankerLoading(reranker, lambda: self.models.current)
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self.runner = Runner(self.admission.count)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open everything, and close it again at the end."""
-        watcher = Watcher(self.models, self.store, self.settings.watch_interval_ms / 1e3)
+        interval_s = self.settings.watch_interval_ms / 1e3
+        watcher = Watcher(self.models, self.store, interval_s)
+        loading = Repeating(
+            "loading the reranker", self.reranker_loading.look, interval_s, self.store.is_known
+        )
         starting = asyncio.create_task(self._start(watcher))
+        loading.start()
         try:
             if self._waits_for_model:
                 waits = [asyncio.create_task(one.wait()) for one in (self.started, self._ending)]
@@ -89,7 +114,12 @@ class Service:
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+            await loading.stop()
+            await self.reranker_loading.stop()
             await watcher.stop()
+            if self._reranker is not None:
+                await self._reranker.close()
+            await self.reranker.close()
             self.models.close()
             self.store.close()
             self.journal.close()
@@ -115,6 +145,11 @@ class Service:
     def end(self) -> None:
         """Stop waiting for the first load; to be called from the event loop's thread."""
         asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
+
+    @property
+    def reranker_reason(self) -> str | None:
+        """Why the reranker is not asked at present; None if it is, or is being loaded."""
+        return self.reranker_loading.reason or self.reranker.paused_reason
 
     def _store_renewed(self) -> None:
         self.models.reconnect()

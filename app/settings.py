@@ -125,6 +125,33 @@ class Settings(BaseSettings):
         description="Where the sequence model runs: auto takes a CUDA device if one can be used; "
         "cuda rejects a model that can't use one. /health/ready names the provider in use.",
     )
+    rerank_wait_ms: float = Field(
+        default=25,
+        ge=0,
+        le=10_000,
+        description="Longest wait of a request for the reranker, the cache included; the request's "
+        "deadline can shorten it. An answer that comes later goes into the cache.",
+    )
+    rerank_cache_entries: int = Field(
+        default=100_000,
+        ge=1,
+        le=100_000_000,
+        description="Limit on the reranker's answers that the store keeps for each version; the "
+        "oldest go. One takes about 300 bytes.",
+    )
+    rerank_cache_s: int = Field(
+        default=7 * 24 * 3600,
+        ge=1,
+        le=10 * 365 * 24 * 3600,
+        description="How long an answer of the reranker is used.",
+    )
+    rerank_max_in_flight: int = Field(
+        default=16,
+        ge=1,
+        le=1_000,
+        description="Limit on the jobs that each worker has given to the reranker at a time; "
+        "answers beyond it are not reranked.",
+    )
     watch_interval_ms: float = Field(
         default=500,
         ge=10,

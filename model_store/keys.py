@@ -10,6 +10,8 @@ lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
 lt:v:<version>:vectors     hash     item_id → knowledge vector
 lt:v:<version>:fresh       list     item_ids whose vectors arrived after training, in order
 lt:v:<version>:attributes  hash     item_id → attributes (JSON), of fresh items only
+lt:v:<version>:rerank      hash     digest of a job → the reranker's answer (rerank_codec)
+lt:v:<version>:rerank-times sorted set  the same digests by unix seconds; bounds the hash
 """
 
 from __future__ import annotations
@@ -46,6 +48,16 @@ def fresh_key(version: str) -> str:
 def attributes_key(version: str) -> str:
     """Hash of fresh items' attributes."""
     return f"lt:v:{version}:attributes"
+
+
+def rerank_key(version: str) -> str:
+    """Hash of the reranker's answers."""
+    return f"lt:v:{version}:rerank"
+
+
+def rerank_times_key(version: str) -> str:
+    """Sorted set of the answers' digests, by time."""
+    return f"lt:v:{version}:rerank-times"
 
 
 def version_pattern(version: str) -> str:

@@ -66,6 +66,9 @@ def admin_router(service: Service) -> APIRouter:
                     version=record.version,
                     state=_state(service, record.version, current.version if current else None),
                     active=record.version == active,
+                    reranker=service.reranker_loading.state_of(current)
+                    if current and record.version == current.version
+                    else None,
                     metrics=dict(record.metrics),
                 )
                 for record in records

@@ -26,12 +26,12 @@ from model_store import codecs
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints of nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store.features, service.metrics
-    runner = service.runner
+    runner, reranker = service.runner, service.reranker
 
     async def post_recommend(request: Request) -> Response:
         asked = await parse_body(request, parse_recommend)
         model = models.current or service.model()
-        [answer] = await recommend([asked], model, store, runner)
+        [answer] = await recommend([asked], model, store, runner, reranker)
         scope = request.scope
         answer["request_id"] = scope[REQUEST_ID]
         scope[SERVED_BY] = answer["served_by"]
@@ -42,7 +42,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_batch(request: Request) -> Response:
         asked = await parse_body(request, parse_batch)
         model = models.current or service.model()
-        answers = await recommend(asked, model, store, runner, in_batch=True)
+        answers = await recommend(asked, model, store, runner, reranker, in_batch=True)
         for answer in answers:
             answer["request_id"] = request.scope[REQUEST_ID]
             _count(answer)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.recommend.query import ServedBy
+from app.reranking.outcome import RerankOutcome
 
 
 class Because(BaseModel):
@@ -24,6 +25,21 @@ class Because(BaseModel):
     title: str | None = None
 
 
+class Reranked(BaseModel):
+    """The part of a language model in an item's rank."""
+
+    outcome: RerankOutcome
+    base_rank: int = Field(description="Its rank by the recommender.")
+    llm_rank: int | None = Field(
+        description="Its rank among the candidates by the language model; null for other items, "
+        "and without an answer."
+    )
+    weight: float = Field(
+        description="Of the language model's ranking, from 0 to 1; the recommender's has the rest."
+    )
+    similar_user: str | None = Field(description="The user whose history stood in the prompt.")
+
+
 class Explanation(BaseModel):
     """Reasons for an item of the answer."""
 
@@ -35,6 +51,9 @@ class Explanation(BaseModel):
     )
     similarity: float | None = Field(default=None, description="cold_start: to the interests.")
     share: float | None = Field(default=None, description="popular: of all interactions.")
+    rerank: Reranked | None = Field(
+        default=None, description="Absent from answers that were not to be reranked."
+    )
 
 
 class RecommendedItem(BaseModel):
@@ -63,7 +82,7 @@ class RecommendResponse(BaseModel):
     user_id: str | None
     model_version: str
     served_by: ServedBy
-    rerank: Literal["skipped", "fresh", "cached", "pending", "timed_out"]
+    rerank: RerankOutcome
     degraded: list[str] = Field(description="Parts that were missing for the answer.")
     items: list[RecommendedItem]
     timings_ms: Timings
@@ -120,6 +139,13 @@ class Ready(BaseModel):
     items: int
     fresh_items: int
     rejected: dict[str, str] = Field(description="Versions that failed to load, with the reason.")
+    reranker: Literal["none", "off", "loading", "ready", "failed"] = Field(
+        description="none: the version has none; off: the service runs without; failed: the "
+        "version's can't be loaded."
+    )
+    reranker_reason: str | None = Field(
+        description="Reason why the reranker is not asked, other than that it is being loaded."
+    )
 
 
 class ModelState(BaseModel):
@@ -128,6 +154,9 @@ class ModelState(BaseModel):
     version: str
     state: str
     active: bool
+    reranker: str | None = Field(
+        description="State of its reranker, as in /health/ready; null unless it serves here."
+    )
     metrics: dict[str, Any]
 
 

@@ -104,6 +104,8 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
                 "items": len(model.ids),
                 "fresh_items": model.n_fresh,
                 "rejected": service.models.rejected,
+                "reranker": service.reranker_loading.state_of(model),
+                "reranker_reason": service.reranker_reason,
             }
         )
 

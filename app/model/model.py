@@ -35,6 +35,7 @@ from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
 from model_store.publication import FreshItem
 from model_store.reading import bundle_errors
+from model_store.reranker import RerankerInfo
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Model:
     """One version, ready to answer; N items, fresh ones after the trained ones."""
 
     version: str
+    folder: Path
+    """Where its bundle is."""
     ids: IdMap
     attributes: ItemAttributes
     filters: FilterIndex
@@ -52,6 +55,8 @@ class Model:
     knowledge: Knowledge | None
     fresh_projection: FloatArray | None
     knowledge_vectors: FloatArray | None
+    reranker: RerankerInfo | None = None
+    """How a language model reranks its answers; None: none does."""
     n_fresh: int = 0
     n_fresh_read: int = 0
     """Number of entries of the version's list of fresh items that were read, usable or not."""
@@ -134,6 +139,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     yield_cpu()
     model = Model(
         version=bundle.version,
+        folder=bundle.folder,
         ids=bundle.item_ids.with_table(),
         attributes=bundle.attributes,
         filters=FilterIndex(bundle.attributes),
@@ -143,6 +149,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         knowledge=knowledge,
         fresh_projection=bundle.fresh_projection,
         knowledge_vectors=bundle.knowledge_vectors,
+        reranker=bundle.manifest.reranker,
     )
     _check_answers(model, graph)
     replay_golden(model, bundle)

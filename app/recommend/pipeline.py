@@ -16,10 +16,12 @@ from app.recommend.explanation import explain
 from app.recommend.features import add_features
 from app.recommend.plan import make_plans
 from app.recommend.query import Query
+from app.recommend.reranking import needs_reranking, rerank
 from app.recommend.response import respond
 from app.recommend.scoring import Ranking, score
-from app.recommend.selection import Choice, choose
+from app.recommend.selection import choose
 from app.recommend.weight import are_heavy, are_large, are_long, divide
+from app.reranking.cached_reranker import CachedReranker
 from app.store.feature_store import FeatureStore
 
 Given = TypeVar("Given")
@@ -46,6 +48,7 @@ async def recommend(
     model: Model,
     store: FeatureStore,
     runner: Runner,
+    reranker: CachedReranker,
     *,
     in_batch: bool = False,
 ) -> Sequence[dict[str, Any]]:
@@ -56,6 +59,7 @@ async def recommend(
         model: the model for all of them.
         store: the histories.
         runner: runs the steps.
+        reranker: ranks the first items again, where a request wants that.
         in_batch: name the position of a query that is wrong.
 
     Raises:
@@ -66,29 +70,25 @@ async def recommend(
     plans = await runner.run(make, queries, model, heavy=are_long(queries, model))
     await add_features(plans, model, store)
     featured = perf_counter()
-    choices: list[Choice] = []
+    rankings: list[Ranking] = []
     for part in divide(plans, model):
-        heavy = are_heavy(part)
-        ranked = await runner.run_together(score, part, model, heavy=heavy)
-        reranked = rerank(ranked)
-        chosen = await runner.run(choose, reranked, model, heavy=heavy)
-        choices += await runner.run(explain, chosen, model, heavy=heavy)
+        rankings += await runner.run_together(score, part, model, heavy=are_heavy(part))
+    rerank_ms = 0.0
+    if needs_reranking(rankings):
+        scored = perf_counter()
+        await rerank(rankings, model, reranker)
+        rerank_ms = (perf_counter() - scored) * 1e3
+    heavy = are_heavy(plans)
+    chosen = await runner.run(choose, rankings, model, heavy=heavy)
+    choices = await runner.run(explain, chosen, model, heavy=heavy)
     inferred = perf_counter()
     timings_ms = {
         "features": (featured - started) * 1e3,
-        "inference": (inferred - featured) * 1e3,
-        "rerank": 0.0,
+        "inference": (inferred - featured) * 1e3 - rerank_ms,
+        "rerank": rerank_ms,
         "total": 0.0,
     }
     write = partial(respond, timings_ms=timings_ms)
     answers = await runner.run(write, choices, model, heavy=are_large(choices))
     timings_ms["total"] = (perf_counter() - started) * 1e3
     return answers
-
-
-def rerank(rankings: Sequence[Ranking]) -> Sequence[Ranking]:
-    """The rankings unchanged: there is no reranker, and `degraded` names a requested one."""
-    for ranking in rankings:
-        if ranking.plan.query.rerank == "always":
-            ranking.plan.degraded.append("rerank")
-    return rankings

@@ -10,8 +10,9 @@ import numpy as np
 from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.filters import describe_names
 from app.model.model import Model
-from app.recommend.query import Query, RerankOutcome
+from app.recommend.query import Query
 from app.recommend.unmatched import describe_unmatched
+from app.reranking.outcome import RerankOutcome
 from app.store.deadline import Deadline
 from app.store.history import History
 from model_store.errors import InvalidField

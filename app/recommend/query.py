@@ -6,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from app.model.filters import Rule
+from app.reranking.outcome import Rerank
 
 ServedBy: TypeAlias = Literal["model", "cold_start", "popular"]
 """The source of an answer's items."""
-
-Rerank: TypeAlias = Literal["auto", "never", "always"]
-"""Whether a language model may rerank; auto: for people with few interactions."""
-
-RerankOutcome: TypeAlias = Literal["skipped", "fresh", "cached", "pending", "timed_out"]
-"""The outcome of reranking."""
 
 
 class Query(Protocol):

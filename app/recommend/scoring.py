@@ -12,7 +12,9 @@ from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 from app.recommend.diversity import pool_size
 from app.recommend.plan import Plan
-from app.recommend.sources import POPULAR, Source, choose_source
+from app.recommend.reordering import Reordering
+from app.recommend.sources import MODEL, POPULAR, Source, choose_source
+from app.reranking.policy import wants_rerank
 
 
 @dataclass(slots=True)
@@ -21,14 +23,18 @@ class Ranking:
 
     Attributes:
         items: item_indices int32, best first: k, or more where an answer is chosen from a larger
-            pool.
+            pool, or to be reranked first.
         scores: float32, of the items.
+        n_candidates: how many of the first items are to be reranked; 0: none.
+        reordering: the outcome of that, if it was tried.
     """
 
     plan: Plan
     source: Source
     items: IndexArray
     scores: FloatArray
+    n_candidates: int = 0
+    reordering: Reordering | None = None
 
 
 def score(plans: Sequence[Plan], model: Model) -> list[Ranking]:
@@ -52,10 +58,15 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
     if query.exclude_seen and len(seen):
         excluded = np.concatenate([excluded, seen]) if len(excluded) else seen
     k = pool_size(query.k) if query.diversity > 0 else query.k
+    n_candidates = 0
+    reranker = model.reranker if source is MODEL else None
+    if reranker is not None and wants_rerank(query.rerank, len(seen), reranker):
+        n_candidates = reranker.layout.n_candidates
+        k = max(k, n_candidates)
     if scores is not None:
         items, best = source.best(scores, k, excluded, plan.allowed, model)
         if _is_sound(items, best, k, scores):
-            return Ranking(plan, source, items, best)
+            return Ranking(plan, source, items, best, n_candidates)
     items, best = model.popularity.best(k, excluded, plan.allowed)
     return Ranking(plan, POPULAR, items, best)
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 from app.recommend.diversity import diversify
 from app.recommend.plan import Plan
+from app.recommend.reordering import Reordering
 from app.recommend.scoring import Ranking
 from app.recommend.sources import MODEL, POPULAR, Source
 
@@ -21,6 +24,7 @@ class Choice:
     Attributes:
         items: item_indices int32 [<= k].
         scores: float32, of the items, by the source that answers.
+        reordering: the outcome of reranking, if that was tried.
         explanations: of the items; None if not requested.
     """
 
@@ -28,6 +32,7 @@ class Choice:
     source: Source
     items: IndexArray
     scores: FloatArray
+    reordering: Reordering | None = None
     explanations: list[dict[str, Any]] | None = None
 
 
@@ -39,11 +44,17 @@ def choose(rankings: Sequence[Ranking], model: Model) -> list[Choice]:
 def _choose(ranking: Ranking, model: Model) -> Choice:
     plan, items, scores = ranking.plan, ranking.items, ranking.scores
     if plan.query.diversity > 0:
-        chosen = diversify(scores, model.table[items], plan.query.k, plan.query.diversity)
+        relevance = scores
+        if plan.reranked in ("fresh", "cached"):
+            # As relevant as the item that had this rank before.
+            relevance = np.sort(scores)[::-1]
+        chosen = diversify(relevance, model.table[items], plan.query.k, plan.query.diversity)
         items, scores = items[chosen], scores[chosen]
+    elif len(items) > plan.query.k:
+        items, scores = items[: plan.query.k], scores[: plan.query.k]
     if ranking.source is POPULAR:
         _note_what_is_missing(plan)
-    return Choice(plan, ranking.source, items, scores)
+    return Choice(plan, ranking.source, items, scores, ranking.reordering)
 
 
 def _note_what_is_missing(plan: Plan) -> None:

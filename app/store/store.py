@@ -11,6 +11,7 @@ from app.store.connection import WholeStoreError
 from app.store.events import EventStore
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
+from app.store.rerank_cache import RerankCache
 from app.store.state import StoreState
 from app.store.versions import VersionStore
 from model_store import keys
@@ -22,7 +23,7 @@ BACKGROUND_TIMEOUT_S = 5.0
 
 
 class Store:
-    """Features and events for requests, versions and replay for the background.
+    """Features, events and cached answers for requests, versions and replay for the background.
 
     Args:
         url: of the store.
@@ -55,6 +56,7 @@ class Store:
         )
         self.events = EventStore(self._requests, self._background, self.state, journal)
         self.versions = VersionStore(self._background)
+        self.reranks = RerankCache(self._requests, self._background)
 
     async def check(self, version: str | None) -> None:
         """Check whether requests can read and write, also when there are none.

@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from app.telemetry.rerank_metrics import RerankMetrics
+
 # Fractions of a millisecond matter here; the library's own buckets begin at five.
 BUCKETS_S = (
     *(0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
@@ -91,11 +93,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.rerank = RerankMetrics(registry)
         self._requests: dict[tuple[str, int, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
         self._stages = {
             stage: self.stage_seconds.labels(stage) for stage in ("features", "inference")
         }
+        self._rerank_seconds = self.stage_seconds.labels("rerank")
 
     def answered(self, route: str, status: int, served_by: str, seconds: float | None) -> None:
         """Count one answer, and time it if its request was complete."""
@@ -124,6 +128,8 @@ class Metrics:
         """Time the stages of one pass through the recommend path."""
         for stage, histogram in self._stages.items():
             histogram.observe(timings_ms[stage] / 1e3)
+        if timings_ms["rerank"]:  # of most requests there is nothing to time
+            self._rerank_seconds.observe(timings_ms["rerank"] / 1e3)
 
     def document(self) -> bytes:
         """All metrics in Prometheus' text format, summed over workers where there are several."""

@@ -1,0 +1,246 @@
+"""The reranker as requests see it: answers in time or not at all, and never fails.
+
+An answer that comes too late for its request goes into the cache, for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+
+from app.reranking.breaker import CircuitBreaker
+from app.reranking.cache import AnswerCache, JobKey
+from app.reranking.job import Answer, Job, Reranker, RerankError
+from app.reranking.outcome import PENDING, SKIPPED, TIMED_OUT, Result
+from app.reranking.pace import Pace
+from app.store.deadline import Deadline
+from app.telemetry.rerank_metrics import RerankMetrics
+
+log = logging.getLogger(__name__)
+
+# A job without an answer after this time has failed.
+MAX_JOB_S = 15.0
+# Jobs that would wait for longer than this are not asked.
+MAX_QUEUE_S = MAX_JOB_S / 2
+MAX_USER_ID_CHARACTERS = 512
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A job in flight: asked once, whoever waits for it."""
+
+    answer: asyncio.Future[Answer | None]
+    asked_at_s: float
+    n_jobs: int
+    expected_s: float | None
+
+    def ends_by(self, deadline: Deadline) -> bool:
+        """Whether it is expected to; one that is late is expected to take as long again."""
+        if self.expected_s is None:
+            return False
+        now_s = monotonic()
+        end_s = self.asked_at_s + self.expected_s
+        if end_s < now_s:
+            end_s = now_s + (now_s - self.asked_at_s)
+        return end_s <= deadline.at_s
+
+
+class CachedReranker:
+    """Asks the reranker, within limits: of time, of jobs in flight, of failures in a row.
+
+    Args:
+        reranker: None where the service has none.
+        cache: where answers are found and kept.
+        metrics: of the outcomes and of the reranker.
+        max_wait_s: longest wait of a request.
+        max_in_flight: limit on jobs that are asked and not answered.
+    """
+
+    def __init__(
+        self,
+        reranker: Reranker | None,
+        cache: AnswerCache,
+        metrics: RerankMetrics,
+        *,
+        max_wait_s: float,
+        max_in_flight: int,
+    ) -> None:
+        self.max_wait_s = max_wait_s
+        self._reranker = reranker
+        self._cache = cache
+        self._metrics = metrics
+        self._max_in_flight = max_in_flight
+        self._breaker = CircuitBreaker(metrics.breaker_open.set)
+        self._pace = Pace()
+        self._in_flight: dict[JobKey, _Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the service has a reranker at all."""
+        return self._reranker is not None
+
+    @property
+    def paused_reason(self) -> str | None:
+        """Why it is left alone for a while; None if it isn't."""
+        return self._breaker.reason
+
+    async def rerank(self, jobs: Sequence[Job], deadlines: Sequence[Deadline]) -> list[Result]:
+        """The outcome for each job; all are there by the latest of the deadlines.
+
+        Args:
+            jobs: of one version, each with at least two candidates.
+            deadlines: one for each job.
+        """
+        keys = [JobKey.of(job) for job in jobs]
+        results = await self._find(keys, deadlines)
+        waiting: dict[int, _Flight] = {}
+        for place, (key, job, deadline) in enumerate(zip(keys, jobs, deadlines, strict=True)):
+            if results[place] is not None:
+                continue
+            flight = self._in_flight.get(key) or self._ask(key, job)
+            if flight is None:
+                results[place] = SKIPPED
+            elif flight.ends_by(deadline):
+                waiting[place] = flight
+            else:
+                results[place] = PENDING
+        if waiting:
+            limit_s = max(deadlines[place].remaining_s for place in waiting)
+            # Waiting for a future doesn't cancel it, as waiting for a task with a limit would.
+            await asyncio.wait({flight.answer for flight in waiting.values()}, timeout=limit_s)
+        for place, flight in waiting.items():
+            results[place] = _outcome_of(flight)
+        done = [result or SKIPPED for result in results]
+        for result in done:
+            self._metrics.count(result.outcome)
+        return done
+
+    def count_skipped(self) -> None:
+        """Count an answer that wants to be reranked and can't be."""
+        self._metrics.count("skipped")
+
+    async def close(self) -> None:
+        """End all jobs in flight."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _find(
+        self, keys: Sequence[JobKey], deadlines: Sequence[Deadline]
+    ) -> list[Result | None]:
+        """What the caches hold; the store is asked about all the others in one round trip.
+
+        It is not about those in flight, whose answers are not there yet.
+        """
+        found = [self._cache.recall(key) for key in keys]
+        unknown = [
+            place
+            for place, answer in enumerate(found)
+            if answer is None and keys[place] not in self._in_flight
+        ]
+        if unknown:
+            limit_s = max(deadlines[place].remaining_s for place in unknown)
+            if limit_s > 0:
+                stored = await self._cache.read([keys[place] for place in unknown], limit_s)
+                for place, answer in zip(unknown, stored, strict=True):
+                    found[place] = answer
+        return [None if answer is None else Result("cached", answer) for answer in found]
+
+    def _ask(self, key: JobKey, job: Job) -> _Flight | None:
+        """Begin a job, unless it can't be answered now."""
+        n_jobs = len(self._in_flight) + 1
+        expected_s = self._pace.expect(n_jobs)
+        if (
+            self._reranker is None
+            or not self._reranker.is_ready(job.version)
+            or n_jobs > self._max_in_flight
+            or (expected_s is not None and n_jobs > 1 and expected_s > MAX_QUEUE_S)
+            or not self._breaker.permits()
+        ):
+            return None
+        loop = asyncio.get_running_loop()
+        flight = _Flight(loop.create_future(), monotonic(), n_jobs, self._expected(expected_s))
+        self._in_flight[key] = flight
+        self._metrics.in_flight.set(n_jobs)
+        task = loop.create_task(self._run(self._reranker, key, job, flight))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    def _expected(self, expected_s: float | None) -> float | None:
+        """The estimate, corrected by the oldest job in flight: the next one won't be faster."""
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest is None or expected_s is None:
+            return expected_s
+        return max(expected_s, monotonic() - oldest.asked_at_s)
+
+    async def _run(self, reranker: Reranker, key: JobKey, job: Job, flight: _Flight) -> None:
+        """Ask, note what came of it, wake those who wait, and keep the answer."""
+        answer: Answer | None = None
+        try:
+            answer = await self._answer(reranker, job, flight)
+        finally:
+            del self._in_flight[key]
+            self._metrics.in_flight.set(len(self._in_flight))
+            flight.answer.set_result(answer)
+        if answer is not None and await self._cache.write(key, self._cache.remember(key, answer)):
+            self._metrics.cached.inc()
+
+    async def _answer(self, reranker: Reranker, job: Job, flight: _Flight) -> Answer | None:
+        try:
+            async with asyncio.timeout(MAX_JOB_S):
+                answer = _checked(await reranker.ask(job), len(job.candidates))
+        except RerankError as error:
+            self._breaker.failed(str(error))
+        except TimeoutError:
+            line = f"no answer in {MAX_JOB_S:.0f} s"
+            self._breaker.hung(flight.asked_at_s, line)
+        except Exception as error:
+            # Whatever goes wrong there, requests are answered.
+            log.exception("a job of the reranker failed")
+            self._breaker.failed(f"{type(error).__name__}: {error}")
+        else:
+            seconds = monotonic() - flight.asked_at_s
+            self._pace.measured(seconds, flight.n_jobs)
+            self._breaker.succeeded()
+            self._metrics.seconds.observe(seconds)
+            return answer
+        self._metrics.failures.inc()
+        return None
+
+
+def _outcome_of(flight: _Flight) -> Result:
+    """The outcome for somebody who waited for it until now."""
+    if not flight.answer.done():
+        return TIMED_OUT
+    answer = flight.answer.result()
+    return SKIPPED if answer is None else Result("fresh", answer)
+
+
+def _checked(answer: Answer, n_candidates: int) -> Answer:
+    """The answer, if it is one.
+
+    Raises:
+        RerankError: it has not as many finite scores as there are candidates, or a user id that
+            can't be one.
+    """
+    try:
+        scores = np.asarray(answer.scores, dtype=np.float32)
+        similar = answer.similar_user
+        is_usable = scores.shape == (n_candidates,) and bool(np.isfinite(scores).all())
+        if similar is not None:
+            similar.encode()
+            is_usable = is_usable and len(similar) <= MAX_USER_ID_CHARACTERS
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise RerankError(f"the reranker's answer is unusable: {error}") from error
+    if not is_usable:
+        raise RerankError(
+            f"the reranker's answer is not {n_candidates} finite scores and a user id"
+        )
+    return Answer(scores, similar)

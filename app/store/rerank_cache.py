@@ -1,0 +1,127 @@
+"""The reranker's answers in the store: shared by all workers, bounded in number and in age.
+
+A cache: where the store is away or a value is damaged, there is no answer and no error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from hashlib import sha1
+
+from app.store.client import StoreClient
+from app.store.connection import Command
+from app.store.state import trouble_in
+from model_store import keys
+from model_store.error_replies import explain
+from model_store.errors import StoreError
+from model_store.rerank_codec import CachedAnswer, decode_answer, encode_answer
+
+log = logging.getLogger(__name__)
+
+# Answers that one write removes at most, so that a lowered limit holds up no request.
+MAX_REMOVED = 100
+
+# An answer of a version that was retired meanwhile is not written: its keys are gone. Where the
+# store evicted only one of the two keys, both begin anew, as answers without a time would stay.
+WRITE = f"""
+local models, answers, times = KEYS[1], KEYS[2], KEYS[3]
+local version, digest, answer = ARGV[1], ARGV[2], ARGV[3]
+local now_s, max_age_s, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if redis.call('HEXISTS', models, version) == 0 then return 0 end
+if redis.call('HLEN', answers) ~= redis.call('ZCARD', times) then
+  redis.call('UNLINK', answers, times)
+end
+redis.call('HSET', answers, digest, answer)
+redis.call('ZADD', times, now_s, digest)
+local function remove(old)
+  if #old > 0 then
+    redis.call('HDEL', answers, unpack(old))
+    redis.call('ZREM', times, unpack(old))
+  end
+end
+remove(redis.call('ZRANGEBYSCORE', times, '-inf', now_s - max_age_s, 'LIMIT', 0, {MAX_REMOVED}))
+local n_over = redis.call('ZCARD', times) - limit
+if n_over > 0 then remove(redis.call('ZRANGE', times, 0, math.min(n_over, {MAX_REMOVED}) - 1)) end
+redis.call('EXPIRE', answers, max_age_s)
+redis.call('EXPIRE', times, max_age_s)
+return 1
+"""
+_LOAD: Command = ("SCRIPT", "LOAD", WRITE)
+_WRITE_SHA = sha1(WRITE.encode(), usedforsecurity=False).hexdigest()
+
+
+class RerankCache:
+    """Answers by version and digest.
+
+    Args:
+        requests: for what requests wait for.
+        background: for writes, which no request waits for.
+    """
+
+    def __init__(self, requests: StoreClient, background: StoreClient) -> None:
+        self._requests = requests
+        self._background = background
+        self._is_logged = False
+
+    async def read(
+        self, version: str, digests: Sequence[bytes], limit_s: float
+    ) -> list[CachedAnswer | None]:
+        """The answers, None for each that isn't there in time; one round trip for all.
+
+        Args:
+            version: of all of them.
+            digests: at least one, from `rerank_codec.digest_of`.
+            limit_s: longest wait; the store's own limit holds as well.
+        """
+        try:
+            [values] = await self._requests.ask(
+                ("HMGET", keys.rerank_key(version), *digests), limit_s=limit_s
+            )
+        except StoreError:
+            return [None] * len(digests)
+        return [_read(value) for value in values]
+
+    async def write(
+        self,
+        version: str,
+        digest: bytes,
+        answer: CachedAnswer,
+        *,
+        max_age_s: int,
+        max_entries: int,
+    ) -> bool:
+        """Keep an answer; whether it is in the store now.
+
+        Args:
+            version, digest: what it answers.
+            answer: to be kept.
+            max_age_s, max_entries: limits on the version's answers; the oldest go.
+        """
+        command: Command = (
+            *("EVALSHA", _WRITE_SHA, 3, keys.MODELS),
+            *(keys.rerank_key(version), keys.rerank_times_key(version)),
+            *(version, digest, encode_answer(answer)),
+            *(answer.written_s, max_age_s, max_entries),
+        )
+        try:
+            [reply] = await self._background.call([command])
+            if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
+                _, reply = await self._background.call([_LOAD, command])
+        except StoreError:
+            return False
+        if isinstance(reply, Exception):
+            if not self._is_logged and trouble_in(reply) is None:
+                self._is_logged = True
+                log.warning("the reranker's answers can't be cached: %s", explain(str(reply)))
+            return False
+        return bool(reply)
+
+
+def _read(value: bytes | None) -> CachedAnswer | None:
+    if value is None:
+        return None
+    try:
+        return decode_answer(value)
+    except StoreError:
+        return None

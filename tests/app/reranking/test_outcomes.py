@@ -1,0 +1,417 @@
+"""Every outcome of reranking, over HTTP, with a reranker that is slow, dead or lying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from app.reranking import breaker, cached_reranker
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.registry import Registry
+from model_store.store import connect
+from tests.app.conftest import AS_ADMIN, publish_and_activate, wait_for
+from tests.app.reranking.conftest import ask, ids_of, measure, metric, serving
+from tests.app.reranking.fake_reranker import FAULTS, FakeReranker, Fault, scores_of
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_reranker import LAYOUT
+
+
+@pytest.fixture
+def reranker() -> FakeReranker:
+    return FakeReranker()
+
+
+@pytest.fixture
+def http(reranker: FakeReranker, url: str, folder: Path) -> Iterator[TestClient]:
+    with serving(reranker, url, folder) as http:
+        yield http
+
+
+def tail_and_head(bundle: Bundle, catalogue: Catalogue) -> tuple[str, str]:
+    """The users with the shortest and the longest history."""
+    assert bundle.manifest.reranker is not None
+    lengths = {user: len(items) for user, items in catalogue.histories.items()}
+    tail, head = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+    assert bundle.manifest.reranker.weighting.is_tail(lengths[tail])
+    assert not bundle.manifest.reranker.weighting.is_tail(lengths[head])
+    return tail, head
+
+
+# --- who is reranked ---------------------------------------------------------------------------
+
+
+def test_auto_asks_for_tail_users_only(
+    http: TestClient, reranker: FakeReranker, rerank_bundle: Bundle, catalogue: Catalogue
+) -> None:
+    tail, head = tail_and_head(rerank_bundle, catalogue)
+    for rerank, user, is_asked in (
+        ("never", tail, False),
+        ("auto", head, False),
+        ("auto", tail, True),
+        ("always", head, True),
+    ):
+        reranker.jobs.clear()
+        answer = ask(http, user_id=user, rerank=rerank)
+        assert answer["degraded"] == []
+        assert (answer["rerank"] != "skipped") == is_asked
+        assert len(reranker.jobs) == is_asked
+    assert ask(http, user_id=tail)["rerank"] == "cached"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"user_id": "nobody"},
+        {"history": []},
+        {"interests": "comedy"},
+        {"history": ["unknown"]},
+        {"history": ["i1"], "candidates": ["i2"]},
+        {"history": ["i1"], "candidates": []},
+    ],
+)
+def test_without_a_history_or_a_choice_there_is_nothing_to_ask(
+    http: TestClient, reranker: FakeReranker, request_: dict[str, Any]
+) -> None:
+    always, auto = (ask(http, **request_, rerank=rerank) for rerank in ("always", "auto"))
+    assert always["rerank"] == auto["rerank"] == "skipped"
+    assert always["degraded"] == [*auto["degraded"], "rerank"]
+    assert ids_of(always) == ids_of(auto)
+    assert reranker.jobs == []
+
+
+def test_a_job_has_the_window_of_the_history_and_the_first_allowed_items(
+    http: TestClient, reranker: FakeReranker, catalogue: Catalogue
+) -> None:
+    history = [f"i{n}" for n in range(1, 60)] * 2
+    request = {"history": history, "exclude_seen": False, "exclude": ["i7"], "k": 3}
+    base = ask(http, **{**request, "k": LAYOUT.n_candidates}, rerank="never")
+    ask(http, **request, user_id="somebody", rerank="always")
+    [job] = reranker.jobs
+    assert (job.version, job.user_id) == ("rerank-1", "somebody")
+    assert job.history == tuple(catalogue.ids.indices(history[-50:])[0].tolist())
+    assert job.candidates == tuple(catalogue.ids.indices(ids_of(base))[0].tolist())
+    assert "i7" not in ids_of(base)
+
+
+# --- when it answers -----------------------------------------------------------------------------
+
+
+def test_pending_then_cached_then_fresh(http: TestClient, reranker: FakeReranker) -> None:
+    base = ask(http, history=["i1", "i2"], rerank="never")
+    first = ask(http, history=["i1", "i2"], rerank="always")
+    assert (first["rerank"], ids_of(first)) == ("pending", ids_of(base))  # nothing is measured yet
+    cached = ask(http, history=["i1", "i2"], rerank="always")
+    assert cached["rerank"] == "cached"
+    assert len(reranker.jobs) == 1
+    fresh = ask(http, history=["i1", "i3"], rerank="always")
+    assert fresh["rerank"] == "fresh"
+    again = ask(http, history=["i1", "i3"], rerank="always")
+    assert (again["rerank"], again["items"]) == ("cached", fresh["items"])
+    for answer in (first, cached, fresh, again):
+        assert answer["degraded"] == []
+        assert len(answer["items"]) == 10
+        assert answer["timings_ms"]["rerank"] > 0
+    assert base["timings_ms"]["rerank"] == 0
+    assert metric(http, 'longtail_rerank_outcomes_total{outcome="cached"}') == 2
+    assert metric(http, 'longtail_rerank_outcomes_total{outcome="fresh"}') == 1
+    assert metric(http, "longtail_rerank_seconds_count") == 2
+    assert metric(http, "longtail_rerank_in_flight") == 0
+    wait_for(lambda: metric(http, "longtail_rerank_cached_total") == 2)
+
+
+def test_timed_out_then_pending_then_cached(url: str, folder: Path, reranker: FakeReranker) -> None:
+    with serving(reranker, url, folder, rerank_wait_ms=50) as http:
+        measure(http)
+        reranker.delay_s = 0.5
+        n_before = len(reranker.jobs)
+        started = time.perf_counter()
+        late = ask(http, history=["i1", "i2"], rerank="always")
+        took_s = time.perf_counter() - started
+        assert late["rerank"] == "timed_out"
+        assert 0.045 < took_s < 0.4
+        # It is late already, and expected to be so for as long again.
+        assert ask(http, history=["i1", "i2"], rerank="always")["rerank"] == "pending"
+        assert len(reranker.jobs) == n_before + 1
+        wait_for(lambda: ask(http, history=["i1", "i2"], rerank="always")["rerank"] == "cached")
+        assert len(reranker.jobs) == n_before + 1
+        # By then the estimate says that an answer takes longer than a request may wait.
+        for n in range(20, 30):
+            last = ask(http, history=["i1", f"i{n}"], rerank="always")["rerank"]
+        assert last in ("pending", "skipped")
+
+
+def test_a_deadline_shortens_the_wait(http: TestClient, reranker: FakeReranker) -> None:
+    measure(http)
+    reranker.delay_s = 1.0
+    started = time.perf_counter()
+    answer = ask(http, history=["i1", "i2"], rerank="always", deadline_ms=60)
+    assert answer["rerank"] == "timed_out"
+    assert time.perf_counter() - started < 0.5
+    assert answer["timings_ms"]["total"] < 65
+    reranker.delay_s = 0.0
+    at_once = ask(http, history=["i1", "i4"], rerank="always", deadline_ms=1)
+    assert at_once["rerank"] == "pending"  # no time to wait at all
+    wait_for(lambda: ask(http, history=["i1", "i4"], rerank="always")["rerank"] == "cached")
+
+
+def test_no_wait_at_all_still_fills_the_cache(
+    url: str, folder: Path, reranker: FakeReranker
+) -> None:
+    with serving(reranker, url, folder, rerank_wait_ms=0) as http:
+        for history in (["i1"], ["i2"], ["i3"]):
+            assert ask(http, history=history, rerank="always")["rerank"] == "pending"
+            wait_for(lambda h=history: ask(http, history=h, rerank="always")["rerank"] == "cached")
+
+
+def test_equal_jobs_are_asked_once(http: TestClient, reranker: FakeReranker) -> None:
+    measure(http)
+    reranker.delay_s, n_before = 0.1, len(reranker.jobs)
+    requests = [
+        {"history": ["i1", "i2"], "rerank": "always", "k": k, "user_id": f"new-{k}"}
+        for k in (1, 3, 5, 1)
+    ]
+    answers = http.post("/recommend/batch", json={"requests": requests}).json()["responses"]
+    assert [answer["rerank"] for answer in answers] == ["fresh"] * 4
+    assert len(reranker.jobs) == n_before + 1
+    assert ids_of(answers[0]) == ids_of(answers[2])[:1]
+
+
+def test_a_batch_is_looked_up_in_one_round_trip(
+    http: TestClient, reranker: FakeReranker, store: EmbeddedStore
+) -> None:
+    def n_reads() -> int:
+        with connect(store.url) as client:
+            stats: Any = client.info("commandstats")
+        return int(stats.get("cmdstat_hmget", {}).get("calls", 0))
+
+    measure(http)
+    requests = [{"history": [f"i{n}", "i1"], "rerank": "always"} for n in range(2, 12)]
+    before = n_reads()
+    answers = http.post("/recommend/batch", json={"requests": requests}).json()["responses"]
+    assert n_reads() == before + 1
+    assert {answer["rerank"] for answer in answers} == {"fresh"}
+    alone = [ask(http, **request) for request in requests]
+    assert [answer["rerank"] for answer in alone] == ["cached"] * 10
+    assert [ids_of(answer) for answer in alone] == [ids_of(answer) for answer in answers]
+    assert n_reads() == before + 1  # from memory
+
+
+def test_a_batch_mixes_all_kinds(
+    http: TestClient, rerank_bundle: Bundle, catalogue: Catalogue
+) -> None:
+    measure(http)
+    tail, head = tail_and_head(rerank_bundle, catalogue)
+    requests = [
+        {"user_id": tail},
+        {"user_id": head},
+        {"user_id": head, "rerank": "always"},
+        {"interests": "comedy", "rerank": "always"},
+        {"user_id": tail, "rerank": "never"},
+    ]
+    answers = http.post("/recommend/batch", json={"requests": requests}).json()["responses"]
+    assert [answer["rerank"] for answer in answers] == [
+        *("fresh", "skipped", "fresh", "skipped", "skipped")
+    ]
+    assert [answer["degraded"] for answer in answers] == [[], [], [], ["rerank"], []]
+
+
+# --- the cache -----------------------------------------------------------------------------------
+
+
+def test_another_worker_finds_the_answer(url: str, folder: Path) -> None:
+    first, second = FakeReranker(), FakeReranker()
+    second.hangs = True
+    with serving(first, url, folder) as http:
+        ask(http, history=["i1", "i2"], rerank="always")
+        wait_for(lambda: metric(http, "longtail_rerank_cached_total") == 1)
+        expected = ask(http, history=["i1", "i2"], rerank="always")
+    with serving(second, url, folder) as http:
+        answer = ask(http, history=["i1", "i2"], rerank="always", explain=True)
+        assert answer["rerank"] == "cached"
+        assert ids_of(answer) == ids_of(expected)
+        assert answer["items"][0]["explanation"]["rerank"]["similar_user"] == "u3"
+        assert second.jobs == []
+
+
+def test_without_a_reranker_the_cache_is_not_read(url: str, folder: Path) -> None:
+    """No reranker, no reranking: the answers of one that is turned off are out of use."""
+    with serving(None, url, folder) as http:
+        answer = ask(http, history=["i1"], rerank="always")
+        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
+        answer = ask(http, history=["i1"])
+        assert (answer["rerank"], answer["degraded"]) == ("skipped", [])
+        ready = http.get("/health/ready").json()
+        assert (ready["reranker"], ready["reranker_reason"]) == ("off", None)
+
+
+def test_another_version_has_answers_of_its_own_which_go_with_it(
+    url: str, folder: Path, reranker: FakeReranker, tmp_path: Path
+) -> None:
+    with serving(reranker, url, folder) as http, connect(url) as client:
+        ask(http, history=["i1", "i2"], rerank="always")
+        wait_for(lambda: ask(http, history=["i1", "i2"], rerank="always")["rerank"] == "cached")
+        wait_for(lambda: bool(client.keys("lt:v:rerank-1:rerank*")))
+        other = make_bundle(
+            tmp_path / "other",
+            version="rerank-2",
+            catalogue=make_catalogue(seed=8),
+            with_reranker=True,
+        )
+        publish_and_activate(other, folder, url)
+        wait_for(lambda: http.get("/health/ready").json()["version"] == "rerank-2")
+        wait_for(lambda: "rerank-2" in reranker.loaded)
+        assert reranker.loaded["rerank-2"] == folder / "bundles" / "rerank-2"
+        n_before = len(reranker.jobs)
+        ask(http, history=["i1", "i2"], rerank="always")
+        assert [job.version for job in reranker.jobs[n_before:]] == ["rerank-2"]
+        Registry(client).retire("rerank-1")
+        assert client.keys("lt:v:rerank-1:*") == []
+
+
+# --- when it fails -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_reranker_that_fails_costs_the_reranking_alone(
+    http: TestClient, reranker: FakeReranker, fault: Fault
+) -> None:
+    measure(http)
+    reranker.fault = fault
+    for n in range(2, 12):
+        request = {"history": ["i1", f"i{n}"], "k": 20}
+        answer = ask(http, **request, rerank="always")
+        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
+        assert answer["items"] == ask(http, **request, rerank="never")["items"]
+    # After some failures in a row it is left alone.
+    assert metric(http, "longtail_rerank_failures_total") == breaker.MAX_FAILURES
+    assert metric(http, "longtail_rerank_breaker_open") == 1
+    assert http.get("/health/ready").json()["reranker_reason"]
+    # Answers of before are still there.
+    assert ask(http, history=["i60", "i59"], rerank="always")["rerank"] == "cached"
+
+
+def test_a_reranker_that_recovers_is_asked_again(
+    http: TestClient, reranker: FakeReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE_S", 0.1)
+    measure(http)
+    reranker.fault = "fails"
+    for n in range(2, 10):
+        ask(http, history=["i1", f"i{n}"], rerank="always")
+    reranker.fault = None
+    wait_for(lambda: ask(http, history=["i9"], rerank="always")["rerank"] in ("fresh", "cached"))
+    assert ask(http, history=["i8"], rerank="always")["rerank"] == "fresh"
+    assert metric(http, "longtail_rerank_breaker_open") == 0
+    assert http.get("/health/ready").json()["reranker_reason"] is None
+
+
+def test_a_hung_reranker_is_waited_for_once_and_then_left_alone(
+    url: str, folder: Path, reranker: FakeReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_reranker, "MAX_JOB_S", 0.5)
+    with serving(reranker, url, folder, rerank_wait_ms=50, rerank_max_in_flight=4) as http:
+        measure(http)
+        reranker.hangs = True
+        outcomes = []
+        for n in range(2, 12):
+            answer = ask(http, history=["i1", f"i{n}"], rerank="always")
+            assert len(answer["items"]) == 10
+            assert (answer["rerank"] == "skipped") == (answer["degraded"] == ["rerank"])
+            outcomes.append(answer["rerank"])
+        assert outcomes[0] == "timed_out"
+        assert outcomes[4:] == ["skipped"] * 6  # four are in flight
+        wait_for(lambda: metric(http, "longtail_rerank_failures_total") == 4)
+        assert metric(http, "longtail_rerank_breaker_open") == 1
+        assert metric(http, "longtail_rerank_in_flight") == 0
+        n_before = len(reranker.jobs)
+        assert ask(http, history=["i1", "i40"], rerank="always")["rerank"] == "skipped"
+        assert len(reranker.jobs) == n_before
+        reranker.hangs = False
+        wait_for(lambda: ask(http, history=["i8"], rerank="always")["rerank"] != "skipped")
+
+
+def test_a_reranker_that_is_not_ready_is_named(http: TestClient, reranker: FakeReranker) -> None:
+    reranker.ready = False
+    answer = ask(http, history=["i1"], rerank="always")
+    assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
+    assert http.get("/health/ready").json()["reranker"] == "loading"
+    reranker.ready = True
+    assert http.get("/health/ready").json()["reranker"] == "ready"
+    [model] = http.get("/admin/models", headers=AS_ADMIN).json()["models"]
+    assert model["reranker"] == "ready"
+    assert ask(http, history=["i1"], rerank="always")["rerank"] == "pending"
+
+
+def test_a_reranker_that_cannot_be_loaded_is_named(url: str, folder: Path) -> None:
+    reranker = FakeReranker()
+    reranker.load_error = "the graph is damaged"
+    with serving(reranker, url, folder) as http:
+        wait_for(lambda: http.get("/health/ready").json()["reranker"] == "failed")
+        ready = http.get("/health/ready").json()
+        assert ready["reranker_reason"] == "the graph is damaged"
+        answer = ask(http, history=["i1"], rerank="always")
+        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
+
+
+def test_a_bundle_without_a_reranker_says_so(
+    store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path
+) -> None:
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    reranker = FakeReranker()
+    reranker.loaded["another"] = folder
+    with serving(reranker, store.url, folder) as http:
+        answer = ask(http, history=["i1"], rerank="always")
+        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
+        assert http.get("/health/ready").json()["reranker"] == "none"
+        assert reranker.jobs == []
+
+
+# --- explanations --------------------------------------------------------------------------------
+
+
+def test_explanations_name_both_ranks(
+    http: TestClient, rerank_bundle: Bundle, catalogue: Catalogue
+) -> None:
+    measure(http)
+    request: dict[str, Any] = {"history": ["i1", "i2"], "k": 12, "rerank": "always"}
+    base = ids_of(ask(http, **{**request, "rerank": "never"}))
+    for outcome in ("fresh", "cached"):
+        answer = ask(http, **request, explain=True)
+        assert answer["rerank"] == outcome
+        candidates = base[: LAYOUT.n_candidates]
+        scores = scores_of(tuple(catalogue.ids.indices(candidates)[0].tolist()))
+        by_llm = [candidates[place] for place in np.argsort(-scores, kind="stable")]
+        assert rerank_info(rerank_bundle).weight(2) > 0
+        for item in answer["items"]:
+            item_id, explained = item["item_id"], item["explanation"]["rerank"]
+            assert explained == {
+                "outcome": outcome,
+                "base_rank": base.index(item_id) + 1,
+                "llm_rank": by_llm.index(item_id) + 1 if item_id in candidates else None,
+                "weight": pytest.approx(rerank_info(rerank_bundle).weight(2)),
+                "similar_user": "u3",
+            }
+        assert ids_of(answer) != base
+    never = ask(http, **{**request, "rerank": "never"}, explain=True)
+    assert all("rerank" not in item["explanation"] for item in never["items"])
+
+
+def rerank_info(bundle: Bundle) -> Any:
+    assert bundle.manifest.reranker is not None
+    return bundle.manifest.reranker.weighting
+
+
+def test_an_answer_that_is_not_there_yet_is_explained_by_the_base_ranks(http: TestClient) -> None:
+    answer = ask(http, history=["i1", "i2"], rerank="always", explain=True)
+    assert answer["rerank"] == "pending"
+    for item in answer["items"]:
+        explained = item["explanation"]["rerank"]
+        assert (explained["outcome"], explained["llm_rank"]) == ("pending", None)
+        assert explained["base_rank"] == item["rank"]

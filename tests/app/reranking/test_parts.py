@@ -1,0 +1,148 @@
+"""The circuit breaker, the estimate of time, and the policy, each alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.reranking import breaker as breaker_module
+from app.reranking.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_FAILURES, CircuitBreaker
+from app.reranking.pace import Pace
+from app.reranking.policy import due_by, wants_rerank
+from app.store.deadline import Deadline
+from tests.synthetic_reranker import reranker_info
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(breaker_module, "monotonic", clock)
+    return clock
+
+
+def opened(changes: list[bool] | None = None) -> CircuitBreaker:
+    breaker = CircuitBreaker(None if changes is None else changes.append)
+    for _ in range(MAX_FAILURES):
+        assert breaker.permits()
+        breaker.failed("it fails")
+    return breaker
+
+
+def test_failures_in_a_row_open_it_and_others_do_not(clock: Clock) -> None:
+    breaker = CircuitBreaker()
+    for _ in range(10):
+        for _ in range(MAX_FAILURES - 1):
+            breaker.failed("it fails")
+        breaker.succeeded()
+    assert breaker.permits()
+    assert not breaker.is_open
+    for _ in range(MAX_FAILURES):
+        breaker.failed("it fails")
+    assert breaker.is_open
+    assert not breaker.permits()
+    assert breaker.reason == "it fails"
+
+
+def test_one_job_decides_after_the_pause(clock: Clock) -> None:
+    changes: list[bool] = []
+    breaker = opened(changes)
+    clock.now_s += FIRST_PAUSE_S
+    assert [breaker.permits() for _ in range(3)] == [True, False, False]
+    breaker.succeeded()
+    assert [breaker.permits() for _ in range(3)] == [True] * 3
+    assert changes == [True, False]
+    assert breaker.reason is None
+
+
+def test_pauses_grow_while_trials_fail_and_begin_anew(clock: Clock) -> None:
+    breaker = opened()
+    pauses = []
+    for _ in range(8):
+        started_s = clock.now_s
+        while not breaker.permits():
+            clock.now_s += 0.5
+        pauses.append(clock.now_s - started_s)
+        breaker.failed("still")
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert max(pauses) == LONGEST_PAUSE_S
+    clock.now_s += LONGEST_PAUSE_S
+    assert breaker.permits()
+    breaker.succeeded()
+    for _ in range(MAX_FAILURES):
+        breaker.failed("again")
+    clock.now_s += FIRST_PAUSE_S
+    assert breaker.permits()
+
+
+def test_a_hung_job_opens_it_unless_another_one_ended_well_since(clock: Clock) -> None:
+    breaker = CircuitBreaker()
+    clock.now_s += 1
+    asked_at_s = clock.now_s
+    clock.now_s += 1
+    breaker.succeeded()
+    breaker.hung(asked_at_s, "no answer")
+    assert breaker.permits()
+    clock.now_s += 1
+    breaker.hung(clock.now_s - 0.5, "no answer")
+    assert not breaker.permits()
+
+
+def test_failures_of_older_jobs_while_it_is_open_change_nothing(clock: Clock) -> None:
+    breaker = opened()
+    for _ in range(20):
+        breaker.failed("older")
+    clock.now_s += FIRST_PAUSE_S
+    assert breaker.permits()
+
+
+@given(st.lists(st.floats(0.001, 10), min_size=1, max_size=30))
+def test_the_pace_lies_within_what_was_measured(seconds: list[float]) -> None:
+    pace = Pace()
+    assert pace.expect(1) is None
+    for one in seconds:
+        pace.measured(one, 1)
+    expected = pace.expect(1)
+    assert expected is not None
+    assert min(seconds) * 0.999 <= expected <= max(seconds) * 1.001
+    assert pace.expect(3) == pytest.approx(3 * expected)
+
+
+def test_the_pace_is_that_of_one_job_and_follows_changes() -> None:
+    pace = Pace()
+    pace.measured(0.8, 4)
+    assert pace.expect(1) == pytest.approx(0.2)
+    for _ in range(30):
+        pace.measured(1.0, 1)
+    assert pace.expect(1) == pytest.approx(1.0, rel=0.01)
+
+
+def test_who_is_reranked() -> None:
+    info = reranker_info([1, 2, 3, 10, 20, 30, 40, 50, 60, 100])
+    assert info.weighting.tail_interactions == 2
+    for n in range(1, 101):
+        assert not wants_rerank("never", n, info)
+        assert wants_rerank("always", n, info)
+        assert wants_rerank("auto", n, info) == (n <= 2)
+    indifferent = reranker_info([1, 2, 3, 10], alpha_1=0.0)
+    assert not any(wants_rerank("auto", n, indifferent) for n in range(1, 11))
+
+
+def test_a_deadline_leaves_time_for_the_rest() -> None:
+    for n_answers, n_explained in itertools.product((1, 10), (0, 2)):
+        due = due_by(Deadline.after_ms(100), 10.0, n_answers, n_explained)
+        rest_s = 0.003 + 0.0002 * n_answers + 0.015 * n_explained
+        assert due.remaining_s == pytest.approx(0.1 - rest_s, abs=0.01)
+    assert due_by(None, 0.05, 1, 0).remaining_s == pytest.approx(0.05, abs=0.01)
+    assert due_by(Deadline.after_ms(10_000), 0.05, 1, 0).remaining_s <= 0.05
+    assert due_by(Deadline.after_ms(1), 0.05, 1, 0).remaining_s == 0
