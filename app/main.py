@@ -30,6 +30,7 @@ from app.http.problems import (
 )
 from app.http.request_id import REQUEST_ID
 from app.http.routes import public_router
+from app.reranking.client import RerankClient
 from app.reranking.job import Reranker
 from app.service import Service
 from app.settings import Settings
@@ -68,11 +69,14 @@ def create_app(
     """An application for these settings; its resources are opened in its lifespan.
 
     Args:
-        settings, prepare, waits_for_model, reranker: of its Service.
+        settings, prepare, waits_for_model: of its Service.
+        reranker: of its Service; unless given, the one that listens on the settings' socket.
 
     Raises:
         ConfigError: there is no store to use, or a folder can't be written.
     """
+    if reranker is None and settings.rerank_socket is not None:
+        reranker = RerankClient(settings.rerank_socket)
     service = Service(settings, prepare=prepare, waits_for_model=waits_for_model, reranker=reranker)
 
     @asynccontextmanager

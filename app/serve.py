@@ -16,6 +16,7 @@ from types import FrameType
 from app.folders import check_writable, metrics_folder
 from app.http.server import Server, server_config
 from app.ready_line import announced_when_ready
+from app.rerank_supervisor import reranker_process
 from app.settings import Settings, describe_ignored_variables, read_settings
 from app.supervisor import Supervisor
 from app.telemetry.logs import configure_logging
@@ -52,6 +53,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
         check_writable(settings.store_dir, "LONGTAIL_STORE_DIR")
         url = settings.redis_url or stack.enter_context(_embedded_store(settings.store_dir))
         settings = settings.model_copy(update={"redis_url": url})
+        settings = stack.enter_context(reranker_process(settings))
         prepare = None
         if bundle is not None:
             prepare = functools.partial(_publish_and_activate, bundle, settings, url)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -35,7 +36,7 @@ KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA", "LONGTAIL_LL
 
 MIN_TOKEN_CHARACTERS = 8
 # Their values are secrets.
-HIDDEN = frozenset({"admin_token", "redis_password"})
+HIDDEN = frozenset({"admin_token", "redis_password", "rerank_api_key", "rerank_url"})
 
 # What Kubernetes sets in every pod for a Service whose name begins with "longtail".
 _SERVICE_VARIABLE = re.compile(
@@ -158,6 +159,46 @@ class Settings(BaseSettings):
         le=60_000,
         description="How often a worker looks for a new active version and for fresh items.",
     )
+    rerank: bool = Field(
+        default=True,
+        description="Whether the reranker's process is started; off leaves it out, and answers "
+        "are the recommender's.",
+    )
+    rerank_threads: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Threads that compute in the reranker's process, at the lowest priority; "
+        "0 means one a core, at most four.",
+    )
+    rerank_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="URL of an endpoint that reranks in the place of the bundle's own language "
+        "model; it may hold a password, and is never logged in full.",
+    )
+    rerank_api: Literal["completions", "rerank"] = Field(
+        default="completions",
+        description="The endpoint's form: completions is OpenAI's /v1/completions with logprobs, "
+        "rerank is the /v1/rerank of Jina and Cohere.",
+    )
+    rerank_model: str | None = Field(
+        default=None, description="Name of the model at the endpoint; unset, none is sent."
+    )
+    rerank_api_key: SecretStr | None = Field(
+        default=None, description="Bearer token for the endpoint; never logged."
+    )
+    rerank_timeout_ms: float = Field(
+        default=10_000,
+        gt=0,
+        le=600_000,
+        description="Longest time for an endpoint's whole answer to one request.",
+    )
+    rerank_socket: Path | None = Field(
+        default=None,
+        description="Unix socket of a reranker's process that something else runs; unset means "
+        "one that starts and ends with `longtail serve`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message that is logged, on stderr."
     )
@@ -169,6 +210,23 @@ class Settings(BaseSettings):
         if not isinstance(url, str):
             return url
         return StoreUrl.parse(url, password.get_secret_value() if password else None)
+
+    @field_validator("rerank_url")
+    @classmethod
+    def _usable_url(cls, url: str | None) -> str | None:
+        cleaned = (url or "").strip()
+        if not cleaned:
+            return None
+        parts = urlsplit(cleaned)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not an http:// or https:// address")
+        _ = parts.port  # a ValueError where it is none
+        return cleaned
+
+    @field_validator("rerank_api_key")
+    @classmethod
+    def _usable_key(cls, key: SecretStr | None) -> SecretStr | None:
+        return None if key is None else clean_token(key.get_secret_value())
 
     @field_validator("admin_token")
     @classmethod

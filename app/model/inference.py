@@ -1,4 +1,4 @@
-"""Runs ONNX graphs: the sequence model and the text encoder; the only user of onnxruntime."""
+"""Runs ONNX graphs: sequence model, text encoder, reranker; the only user of onnxruntime."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Feed: TypeAlias = Callable[[Padded], dict[str, Any]]
 MAX_TOKENS = 256
 # Fixed cost of a call, in positions: some 60 microseconds, at 1.6 a position (D 64).
 CALL_COST_POSITIONS = 40
-_ONNX_TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)"}
+_ONNX_TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)", "bool": "tensor(bool)"}
 _ENCODER_INPUTS = tuple(
     Tensor(name=name, dtype="int64", shape=("B", "L")) for name in ("input_ids", "attention_mask")
 )
@@ -37,22 +37,24 @@ _PROBES = ("warm up", "", "q", "Ω≈ç√ 漢字 🎬 e\u0301")
 _LONG_PROBE = "word " * (2 * MAX_TOKENS)
 
 
-def open_session(path: Path, wanted: Provider = "cpu") -> ort.InferenceSession:
+def open_session(path: Path, wanted: Provider = "cpu", *, threads: int = 1) -> ort.InferenceSession:
     """A session that computes in the calling thread, or on a CUDA device.
 
     One thread a session: a request is far too small to divide, and the cores are better used by
-    other workers.
+    other workers. Only the reranker's graph is large enough for more.
 
     Args:
         path: file of the graph.
         wanted: auto uses a device where there is a driver for one, and the CPU otherwise.
+        threads: that compute on the CPU; they sleep between calls.
 
     Raises:
         BundleError: the graph can't be loaded.
         ConfigError: cuda was requested and is not available.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     providers = [CPU]

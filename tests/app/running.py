@@ -74,6 +74,15 @@ class Running:
                     found.append(child)
         return sorted(found, key=lambda child: child.create_time())
 
+    def rerankers(self) -> list[psutil.Process]:
+        """The reranker's process, in a list that is empty while there is none."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "app.reranking.process" in child.cmdline():
+                    found.append(child)
+        return found
+
     def end(self, signal_: signal.Signals, seconds: float = 20) -> int:
         """Its exit status after a signal; all processes that it started are gone then."""
         if self.process.poll() is None:
@@ -126,6 +135,7 @@ def started(
             running.end(signal.SIGINT)
             assert list((folder / "temporary").iterdir()) == []
             assert list((folder / "store").glob("metrics-*")) == []
+            assert list((folder / "store").glob("longtail-rerank-*")) == []
 
 
 @contextmanager

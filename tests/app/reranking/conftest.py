@@ -16,6 +16,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, settings_for, wait_for, wait_until_started
 from tests.app.reranking.fake_reranker import FakeReranker
+from tests.app.reranking.processes import rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 
 PATIENT_MS = 10_000
@@ -78,3 +79,11 @@ def url(store: EmbeddedStore, rerank_bundle: Bundle, folder: Path) -> str:
         client.flushall()
     publish_and_activate(rerank_bundle, folder, store.url)
     return store.url
+
+
+@pytest.fixture(scope="module")
+def socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Socket of a reranker's process, for all tests of a module."""
+    path = tmp_path_factory.mktemp("s") / "socket"
+    with rerank_process(path):
+        yield path

@@ -1,0 +1,252 @@
+"""A worker's connection to the reranker's process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.reranking.job import Answer, Job, RerankError
+from app.reranking.messages import (
+    MAX_LINE_BYTES,
+    Document,
+    LoadRequest,
+    MalformedMessage,
+    RankRequest,
+    Request,
+    read_answer,
+    read_reply,
+    request_line,
+)
+
+log = logging.getLogger(__name__)
+
+# Pauses before another connection is tried; each is twice the one before.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+# Before a version that was loaded by the last process is tried again.
+RELOAD_PAUSE_S = 10.0
+# Versions that stay loaded: the active one and the one before, or the one to come.
+MAX_VERSIONS = 2
+# A process that is stopped reads nothing, and what is sent to it piles up here.
+MAX_UNREAD_BYTES = 1024 * 1024
+
+
+class RerankClient:
+    """A `Reranker`; connects when the first version is loaded, and again after each loss.
+
+    Args:
+        path: of the process's Unix socket; it need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folders: dict[str, Path] = {}
+        self._loaded: dict[str, asyncio.Future[None]] = {}
+        self._ready: set[str] = set()
+        self._connecting: asyncio.Task[None] | None = None
+        self._loading: set[asyncio.Task[None]] = set()
+        self._connection: _Connection | None = None
+
+    async def load(self, version: str, folder: Path) -> None:
+        """See `Reranker`."""
+        if self._folders.get(version) != folder or not self._is_expected(version):
+            self._forget(version, "it was replaced")
+            while len(self._folders) >= MAX_VERSIONS:
+                self._forget(next(iter(self._folders)), "others were loaded since")
+            self._folders[version] = folder
+            loaded = self._loaded[version] = asyncio.get_running_loop().create_future()
+            loaded.add_done_callback(_retrieve)
+            self._start_loading(version)
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._keep_connected())
+        await asyncio.shield(self._loaded[version])
+
+    def is_ready(self, version: str) -> bool:
+        """See `Reranker`."""
+        return version in self._ready
+
+    async def ask(self, job: Job) -> Answer:
+        """See `Reranker`."""
+        connection = self._connection
+        if connection is None:
+            raise RerankError("the reranker's process can't be reached")
+        if job.version not in self._ready:
+            raise RerankError(f"the reranker has not loaded version {job.version}")
+        reply = await connection.ask(RankRequest(connection.next_number(), job))
+        if reply.get("not_loaded"):
+            self._ready.discard(job.version)
+            self._start_loading(job.version)
+        with connection.closed_when_malformed():
+            _raise_error(reply)
+            return read_answer(reply, len(job.candidates))
+
+    async def close(self) -> None:
+        """See `Reranker`."""
+        tasks = [*self._loading, *([self._connecting] if self._connecting else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for version in list(self._folders):
+            self._forget(version, "the service is ending")
+
+    def _is_expected(self, version: str) -> bool:
+        """Whether a known version is ready, or is going to be."""
+        return version in self._ready or not self._loaded[version].done()
+
+    def _forget(self, version: str, reason: str) -> None:
+        self._folders.pop(version, None)
+        self._ready.discard(version)
+        loaded = self._loaded.pop(version, None)
+        if loaded is not None and not loaded.done():
+            loaded.set_exception(RerankError(f"version {version} is not loaded: {reason}"))
+
+    async def _keep_connected(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            with contextlib.suppress(OSError):
+                streams = await asyncio.open_unix_connection(str(self._path), limit=MAX_LINE_BYTES)
+                if await self._use(_Connection(*streams)):
+                    pause_s = FIRST_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _use(self, connection: _Connection) -> bool:
+        """Load the versions and read until the connection is lost; whether it was of any use."""
+        self._connection = connection
+        for version in self._folders:
+            self._start_loading(version)
+        try:
+            await connection.read()
+        except RerankError as error:
+            log.warning("the connection to the reranker was lost: %s", error)
+        finally:
+            self._connection = None
+            was_ready = bool(self._ready)
+            self._ready.clear()
+        return was_ready
+
+    def _start_loading(self, version: str) -> None:
+        """Have the process load a version, if there is a connection."""
+        connection, folder = self._connection, self._folders.get(version)
+        if connection is not None and folder is not None:
+            task = asyncio.create_task(self._load(connection, version, folder))
+            self._loading.add(task)
+            task.add_done_callback(self._loading.discard)
+
+    async def _load(self, connection: _Connection, version: str, folder: Path) -> None:
+        failure: RerankError | None = None
+        try:
+            reply = await connection.ask(LoadRequest(connection.next_number(), version, folder))
+            with connection.closed_when_malformed():
+                if reply.get("ready") is not True and "error" not in reply:
+                    raise MalformedMessage(f"not an answer to a load: {reply!r:.100}")
+            if "error" in reply:
+                failure = RerankError(reply["error"])
+        except RerankError:
+            return  # the next connection loads it
+        if self._folders.get(version) != folder:
+            return
+        loaded = self._loaded[version]
+        if failure is None:
+            self._ready.add(version)
+            if not loaded.done():
+                loaded.set_result(None)
+        elif not loaded.done():
+            loaded.set_exception(failure)
+            del self._folders[version], self._loaded[version]
+        else:  # it was loaded before, and can be again
+            log.warning("the reranker can't load version %s again: %s", version, failure)
+            asyncio.get_running_loop().call_later(RELOAD_PAUSE_S, self._start_loading, version)
+
+
+class _Connection:
+    """An open connection, with the requests that wait for their replies."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._last_number = 0
+        self._waiting: dict[int, asyncio.Future[Document]] = {}
+        self._fault: RerankError | None = None
+
+    def next_number(self) -> int:
+        """An id for a request."""
+        self._last_number += 1
+        return self._last_number
+
+    async def ask(self, request: Request) -> Document:
+        """The reply to a request.
+
+        Raises:
+            RerankError: the connection was lost, or nothing reads at its other end.
+        """
+        if self._fault is not None:
+            raise RerankError(str(self._fault))
+        if self._writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            raise RerankError("the reranker's process reads nothing")
+        line = request_line(request)
+        if len(line) > MAX_LINE_BYTES:
+            raise RerankError(f"a request of {len(line):,} bytes is too long for the reranker")
+        reply: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
+        self._waiting[request.number] = reply
+        self._writer.write(line)
+        return await reply
+
+    async def read(self) -> None:
+        """Hand replies to those who wait for them, until the connection is lost.
+
+        Raises:
+            RerankError: why it was lost.
+        """
+        try:
+            while self._fault is None:
+                self._hand_out(read_reply(await self._reader.readuntil()))
+            raise self._fault
+        except RerankError as error:
+            self._close(error)
+        except asyncio.LimitOverrunError:
+            self._close(MalformedMessage(f"a reply of more than {MAX_LINE_BYTES:,} bytes"))
+        except (OSError, asyncio.IncompleteReadError):
+            self._close(RerankError("the reranker's process ended"))
+        except asyncio.CancelledError:
+            self._close(RerankError("the service is ending"))
+            raise
+        assert self._fault is not None  # noqa: S101 - `_close` sets it
+        raise self._fault
+
+    def _hand_out(self, reply: Document) -> None:
+        waiting = self._waiting.pop(reply["id"], None)
+        if waiting is None:
+            raise MalformedMessage(f"a reply with id {reply['id']}, which no request has")
+        if not waiting.done():  # else nobody waits for it any more
+            waiting.set_result(reply)
+
+    @contextlib.contextmanager
+    def closed_when_malformed(self) -> Iterator[None]:
+        """Close the connection when a reply turns out to be malformed."""
+        try:
+            yield
+        except MalformedMessage as error:
+            self._close(error)
+            raise
+
+    def _close(self, fault: RerankError) -> None:
+        """End the connection: whoever waits gets a RerankError."""
+        if self._fault is None:
+            self._fault = fault
+        self._writer.transport.abort()
+        for reply in self._waiting.values():
+            if not reply.done():
+                reply.set_exception(RerankError(str(self._fault)))
+
+
+def _raise_error(reply: Document) -> None:
+    if "error" in reply:
+        raise RerankError(reply["error"])
+
+
+def _retrieve(loaded: asyncio.Future[None]) -> None:
+    """Mark a failure as seen: the one who waited for it may have been cancelled."""
+    if not loaded.cancelled():
+        loaded.exception()

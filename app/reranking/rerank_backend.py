@@ -1,0 +1,71 @@
+"""A cross-encoder behind `/v1/rerank`, the call of Jina's and Cohere's form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.reranking.backend import Endpoint
+from app.reranking.http_endpoint import HttpEndpoint
+from app.reranking.job import RerankError, Scores
+from app.reranking.prompts import Prompt
+from model_store.rerank_prompt import PromptLayout
+
+
+class RerankBackend:
+    """A `Backend`: the history's titles are the query, the candidates' titles the documents."""
+
+    max_prompts = 1
+
+    def __init__(self, endpoint: Endpoint, layout: PromptLayout) -> None:
+        self._http = HttpEndpoint(endpoint, "rerank")
+        self._model = {"model": endpoint.model} if endpoint.model else {}
+        self._layout = layout
+
+    async def score(self, prompts: Sequence[Prompt]) -> list[Scores | RerankError]:
+        """See `Backend`."""
+        results: list[Scores | RerankError] = []
+        for prompt in prompts:
+            try:
+                results.append(await self._score(prompt))
+            except RerankError as error:
+                results.append(error)
+        return results
+
+    async def close(self) -> None:
+        """See `Backend`."""
+        await self._http.close()
+
+    async def _score(self, prompt: Prompt) -> Scores:
+        clean = self._layout.clean
+        document = await self._http.post(
+            {
+                **self._model,
+                "query": "; ".join(map(clean, prompt.history)),
+                # Shown in an order that has nothing to do with ranks, as to a language model.
+                "documents": [clean(prompt.candidates[position]) for position in prompt.shown],
+                "top_n": len(prompt.candidates),
+            }
+        )
+        return prompt.in_recommenders_order(self._read(document, len(prompt.candidates)))
+
+    def _read(self, document: Any, n_documents: int) -> Scores:
+        """Relevance of each document, float32 [n_documents]."""
+        results = document.get("results") if isinstance(document, dict) else None
+        if not isinstance(results, list):
+            raise self._http.malformed("has no list of results")
+        scores = np.full(n_documents, np.nan, dtype=np.float32)
+        for result in results:
+            match result:
+                case {"index": int(index), "relevance_score": int() | float() as score} if (
+                    0 <= index < n_documents and math.isfinite(score) and np.isnan(scores[index])
+                ):
+                    scores[index] = score
+                case _:
+                    raise self._http.malformed(f"has a wrong result: {result!r:.100}")
+        if np.isnan(scores).any():
+            raise self._http.malformed(f"has {len(results)} results for {n_documents} documents")
+        return scores
