@@ -9,6 +9,12 @@ example_report.py   counts and samples of them
 label_scorer.py     the interface of a model that scores labels
 prompt_encoder.py   prompts as tokens, and the tokens of their answers
 label_model.py      … in this process, through torch
+instructions.py     examples as tokens with their answers
+adapters.py         the tuned part: LoRA, or everything
+tunable.py          opens a model to be tuned, and one that was tuned
+label_tuning.py     the trainer's task
+tuning.py           the tuning
+token_clock.py      its pace
 label_network.py    … with what an exported graph computes
 label_graph.py      … as the ONNX file that is served
 onnx_scorer.py      … read from that file

@@ -1,10 +1,13 @@
-"""Settings of instruction data; reading a recipe loads no torch."""
+"""Settings of instruction data and of tuning; reading a recipe loads no torch."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.rerank_prompt import PromptLayout
+from offline.knowledge.config import DEFAULT_MODEL
 
 
 class InstructionConfig(BaseModel):
@@ -30,3 +33,46 @@ class InstructionConfig(BaseModel):
         500, ge=0, le=10_000_000, description="point-wise examples; none without ratings"
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of the folds")
+
+
+class InstructionTuningConfig(BaseModel):
+    """How a language model is tuned on examples (Llama4Rec 4.5.2); unknown names are rejected."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        min_length=1,
+        description="short name, Hugging Face id, folder or .gguf file",
+    )
+    method: Literal["lora", "full"] = Field(
+        "lora", description="lora: an adapter of low rank; full: all parameters, as in the paper"
+    )
+    rank: int = Field(8, ge=1, le=1_024, description="of the adapter")
+    alpha: int = Field(16, ge=1, description="scale of the adapter, divided by its rank")
+    adapter_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj"),
+        min_length=1,
+        description="names of the adapted linear layers",
+    )
+    loss: Literal["labels", "vocabulary"] = Field(
+        "labels",
+        description="labels: cross-entropy over the candidates' labels, or the ratings, at the "
+        "answer's place; vocabulary: over the whole vocabulary on the answer's text (equation 8)",
+    )
+    epochs: int = Field(1, ge=1, le=1_000)
+    batch_size: int = Field(8, ge=1, le=65_536, description="examples in a step")
+    learning_rate: float = Field(2e-4, gt=0.0, le=1.0, description="falls to 0 by a cosine")
+    warm_up_steps: int = Field(20, ge=0, le=1_000_000)
+    weight_decay: float = Field(0.0, ge=0.0, le=10.0)
+    held_out_share: float = Field(
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        description="of the examples' users: the epoch is chosen by these users' examples, which "
+        "are not trained on; 0: the last epoch is kept",
+    )
+    save_every_s: float = Field(60.0, gt=0.0, description="seconds between checkpoints")
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -85,7 +85,7 @@ class LabelModel:
     def scores(self, prompts: Sequence[str], n_labels: Sequence[int]) -> list[Float32]:
         """See `LabelScorer.scores`. Raises InputError if a prompt is too long for the model."""
         encoded = self.encoder.encode(prompts)
-        self._check_lengths([len(tokens) for tokens in encoded])
+        self.check_lengths([len(tokens) for tokens in encoded])
         scores: list[Float32] = [np.empty(0, np.float32)] * len(prompts)
         with torch.inference_mode(), self.label_head():
             for rows in _batches([len(tokens) for tokens in encoded]):
@@ -110,22 +110,32 @@ class LabelModel:
         Args:
             batch: tokens of each prompt, of different lengths.
         """
-        # Padding is behind the answer's place, so a causal model needs no mask.
-        block, ends = _pad(batch)
-        places, device = torch.unique(ends), self.model.device
+        return self.logits_at(batch, [[len(tokens) - 1] for tokens in batch])
+
+    def logits_at(self, batch: Sequence[Sequence[int]], places: Sequence[Sequence[int]]) -> Tensor:
+        """Logits at some places of each row, float32 [number of places, R]; row by row.
+
+        Args:
+            batch: tokens of each row, of different lengths.
+            places: of each row, from 0.
+        """
+        # Padding is behind all places, so a causal model needs no mask.
+        block, _ = _pad(batch)
+        flat = torch.tensor([place for of_row in places for place in of_row])
+        rows = torch.tensor([row for row, of_row in enumerate(places) for _ in of_row])
+        kept, device = torch.unique(flat), self.model.device
         logits = self.model(
-            block.to(device), use_cache=False, logits_to_keep=places.to(device)
+            block.to(device), use_cache=False, logits_to_keep=kept.to(device)
         ).logits
-        columns = torch.searchsorted(places, ends)
-        of_ends: Tensor = logits[torch.arange(len(batch)), columns].float()
-        return of_ends
+        found: Tensor = logits[rows, torch.searchsorted(kept, flat)].float()
+        return found
 
     def _rating_logits(self, beginning: list[int], ends: list[list[int]]) -> Tensor:
         """Logits of the ratings at each end, float32 [number of ends, 5].
 
         The beginning is computed once, and its keys and values are those of every end.
         """
-        self._check_lengths([len(beginning) + len(tokens) for tokens in ends])
+        self.check_lengths([len(beginning) + len(tokens) for tokens in ends])
         device = self.model.device
         prefix = self.model(
             torch.tensor([beginning], device=device), use_cache=True, logits_to_keep=1
@@ -136,7 +146,8 @@ class LabelModel:
         of_ends: Tensor = logits[torch.arange(len(ends)), places, self._n_labels :].float().cpu()
         return of_ends
 
-    def _check_lengths(self, lengths: Sequence[int]) -> None:
+    def check_lengths(self, lengths: Sequence[int]) -> None:
+        """Raise InputError if a prompt of so many tokens is too long for the model."""
         if lengths and max(lengths) > self.max_tokens:
             raise InputError(
                 f"a prompt has {max(lengths)} tokens, and {self.name} takes {self.max_tokens}: "

@@ -1,10 +1,9 @@
-"""The learning rate: warm-up and decay."""
+"""The learning rate of a recommender's training."""
 
 from __future__ import annotations
 
-import math
-
 from offline.recommender.config import TrainingConfig
+from offline.training.learning_rate import warmed_rate
 
 
 def learning_rate_at(epoch: int, step: int, n_steps: int, *, config: TrainingConfig) -> float:
@@ -19,9 +18,10 @@ def learning_rate_at(epoch: int, step: int, n_steps: int, *, config: TrainingCon
         n_steps: steps in an epoch.
         config: how to train.
     """
-    done = epoch * n_steps + step
-    rate = config.learning_rate * min(1.0, (done + 1) / max(1, config.warm_up_steps))
-    if config.decay == "cosine":
-        past = done / (config.epochs * n_steps)
-        rate *= (1 + math.cos(math.pi * past)) / 2
-    return rate
+    return warmed_rate(
+        epoch * n_steps + step,
+        config.epochs * n_steps,
+        config.learning_rate,
+        config.warm_up_steps,
+        cosine=config.decay == "cosine",
+    )

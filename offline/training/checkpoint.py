@@ -1,7 +1,7 @@
 """The state of a training run in one file, written atomically.
 
-safetensors for the tensors, JSON in its header for the rest: nothing in it is executable. No
-state of a random generator is kept, since each epoch seeds its own from (seed, epoch).
+safetensors for the tensors, JSON in its header for the rest: nothing in it is executable. The
+state of random generators is kept within epochs only, since each seeds its own from (seed, epoch).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -17,10 +18,24 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
         seed: 0 to 2^63 - 1.
         module: the generator of its weights' device is seeded too; None: the CPU's alone.
     """
-    devices = [] if module is None else [p.device for p in module.parameters() if p.is_cuda][:1]
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=[] if module is None else _devices(module)):
         torch.manual_seed(seed)
         yield
+
+
+def random_state(module: torch.nn.Module) -> dict[str, Tensor]:
+    """The state of torch's generators, the CPU's and that of the weights' device, by its name."""
+    states = {"cpu": torch.get_rng_state()}
+    for device in _devices(module):
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random_state(states: dict[str, Tensor], module: torch.nn.Module) -> None:
+    """Go on with random numbers where `random_state` was called."""
+    torch.set_rng_state(states["cpu"])
+    for device in _devices(module):
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def stream_of(seed: int, part: int) -> int:
@@ -29,3 +44,8 @@ def stream_of(seed: int, part: int) -> int:
     Two parts with the same seed would draw the same numbers.
     """
     return int(np.random.default_rng([seed, 0, part]).integers(2**62))
+
+
+def _devices(module: torch.nn.Module) -> list[torch.device]:
+    """The CUDA device of the weights; none on a CPU."""
+    return [p.device for p in module.parameters() if p.is_cuda][:1]

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from offline.training.checkpoint import (
 )
 from offline.training.optimizer import new_optimizer
 from offline.training.record import Epoch, TrainingRecord
-from offline.training.seeds import seeded
+from offline.training.seeds import random_state, restore_random_state, seeded
 
 Batch = TypeVar("Batch")
 Schedule = Callable[[int, int, int], float]
@@ -84,6 +84,8 @@ class Plan:
         validate_start: measure the module before training too, and keep it if nothing is better.
         averaging: epochs over which weights are averaged, exponentially; the average is what is
             validated and kept. 0: the weights as they are.
+        save_every_s: leave a checkpoint within an epoch after so many seconds, too. 0: after
+            epochs only.
     """
 
     phases: Sequence[Phase]
@@ -94,6 +96,26 @@ class Plan:
     weight_decay: float
     validate_start: bool = False
     averaging: float = 0.0
+    save_every_s: float = 0.0
+
+
+@dataclass
+class _Begun:
+    """An epoch that is under way.
+
+    Attributes:
+        number: of the epoch.
+        step: number of steps that were run.
+        loss: sum over these steps.
+        train_s: seconds they took.
+        generator: state of numpy's random generator after them; None before any was run.
+    """
+
+    number: int
+    step: int = 0
+    loss: float = 0.0
+    train_s: float = 0.0
+    generator: dict[str, Any] | None = None
 
 
 class Trainer:
@@ -103,8 +125,9 @@ class Trainer:
         name: of the training, for progress and messages.
         task: module and objective.
         plan: phases, seed, learning rate and more.
-        checkpoint: file to resume from and to save to after each epoch, or None.
+        checkpoint: file to resume from and to save to, or None.
         fingerprint: hash of everything that decides the result; other checkpoints are ignored.
+        note: text behind the loss in the progress.
     """
 
     def __init__(
@@ -114,11 +137,16 @@ class Trainer:
         plan: Plan,
         checkpoint: Path | None = None,
         fingerprint: str = "",
+        note: Callable[[], str] = lambda: "",
     ) -> None:
         self.name, self.task, self.plan = name, task, plan
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.record = TrainingRecord()
         self._best: dict[str, Tensor] = {}
+        self._note_of_task = note
+        # An epoch that a resumed training was in, and the random state it goes on with.
+        self._begun: _Begun | None = None
+        self._random: dict[str, Tensor] = {}
         self._begin(plan.phases[0])
 
     def run(self) -> TrainingRecord:
@@ -162,10 +190,12 @@ class Trainer:
         )
 
     def _run_epoch(self, number: int, progress: Progress | None) -> Progress:
-        started = time.perf_counter()
+        begun = self._begun or _Begun(number)
+        started = saved = time.perf_counter()
+        started -= begun.train_s
         # An epoch's random draws come from (seed, epoch), so that a resumed run draws the same.
         rng = np.random.default_rng([self.plan.seed, number])
-        module, total = self.task.module, 0.0
+        module = self.task.module
         module.train()
         with seeded(int(rng.integers(2**62)), module):
             batches = self.task.batches(rng)
@@ -173,19 +203,20 @@ class Trainer:
                 raise InputError(
                     f"{self.name}: no user has two or more training interactions to learn from"
                 )
-            progress = progress or self._new_progress(len(batches))
-            for step, batch in enumerate(batches):
+            progress = progress or self._new_progress(len(batches), begun.step)
+            self._restore_draws(rng)
+            for step in range(begun.step, len(batches)):
                 self._set_learning_rate(number, step, len(batches))
-                loss = self.task.loss(batch, rng)
-                self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self._optimizer.step()
-                if self._average is not None:
-                    self._average.update(max(1.0, self.plan.averaging * len(batches)))
-                total += loss.item()
-                progress.advance(1, self._note(number, total / (step + 1)))
+                begun.loss += self._run_step(batches[step], rng, len(batches))
+                begun.step = step + 1
+                progress.advance(1, self._note(number, begun.loss / begun.step))
+                now = time.perf_counter()
+                if self._saves_within_epochs and now - saved >= self.plan.save_every_s:
+                    begun.train_s, begun.generator = now - started, dict(rng.bit_generator.state)
+                    self._save(begun)
+                    saved = now
         module.eval()
-        mean = total / len(batches)
+        mean = begun.loss / len(batches)
         if not math.isfinite(mean):
             raise InputError(
                 f"{self.name}: the loss became {mean} in epoch {number}; "
@@ -193,6 +224,27 @@ class Trainer:
             )
         self._close_epoch(number, mean, time.perf_counter() - started)
         return progress
+
+    def _run_step(self, batch: Any, rng: np.random.Generator, n_steps: int) -> float:
+        """One step down the gradient; returns the loss."""
+        loss = self.task.loss(batch, rng)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update(max(1.0, self.plan.averaging * n_steps))
+        return loss.item()
+
+    def _restore_draws(self, rng: np.random.Generator) -> None:
+        """Go on with the random state of a resumed epoch, if there is one."""
+        if self._begun is not None and self._begun.generator is not None:
+            rng.bit_generator.state = self._begun.generator
+            restore_random_state(self._random, self.task.module)
+        self._begun, self._random = None, {}
+
+    @property
+    def _saves_within_epochs(self) -> bool:
+        return self.checkpoint is not None and self.plan.save_every_s > 0
 
     def _close_epoch(self, number: int, loss: float | None, train_s: float) -> None:
         """Validate, keep the weights where they are the best, and leave a checkpoint."""
@@ -205,28 +257,33 @@ class Trainer:
             if self.record.add(epoch):
                 weights = module.state_dict()
                 self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
-        if self.checkpoint is not None:
-            self._save(self.checkpoint)
+        self._save()
 
-    def _save(self, checkpoint: Path) -> None:
+    def _save(self, begun: _Begun | None = None) -> None:
+        """Leave a checkpoint, within an epoch if one was begun."""
+        if self.checkpoint is None:
+            return
         tensors = gather_tensors(self.task.module, self._optimizer, self._best)
         state: dict[str, Any] = {"fingerprint": self.fingerprint, "record": self.record.to_dict()}
+        if begun is not None:
+            tensors |= {f"random/{n}": t for n, t in random_state(self.task.module).items()}
+            state |= {"begun": asdict(begun), "phase": self._phase.name}
         if self._average is not None:
             averages = self._average.tensors()
             tensors |= {f"average/{name}": tensor for name, tensor in averages.items()}
             state["averaged_steps"] = self._average.n_steps
-        save_checkpoint(checkpoint, tensors, state)
+        save_checkpoint(self.checkpoint, tensors, state)
 
     def _set_learning_rate(self, number: int, step: int, n_steps: int) -> None:
         rate = self.plan.schedule(number - 1 - self._before, step, n_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def _new_progress(self, n_steps: int) -> Progress:
+    def _new_progress(self, n_steps: int, begun: int) -> Progress:
         """Over all epochs, taking them to be of as many steps as the next one."""
         epochs = sum(phase.epochs for phase in self.plan.phases)
         progress = Progress(self.name, total=epochs * n_steps, unit="step")
-        progress.advance(self.record.n_trained * n_steps)
+        progress.advance(self.record.n_trained * n_steps + begun)
         return progress
 
     def _note(self, number: int, loss: float) -> str:
@@ -235,7 +292,7 @@ class Trainer:
         if (best := self.record.best_ndcg) is not None:
             note += f", NDCG@10 {self.record.epochs[-1].ndcg:.4f}"
             note += f" (best {best:.4f}, epoch {self.record.best_epoch})"
-        return note
+        return ", ".join(filter(None, (note, self._note_of_task())))
 
     def _resume(self) -> None:
         found = load_checkpoint(self.checkpoint) if self.checkpoint is not None else None
@@ -243,8 +300,10 @@ class Trainer:
             return
         tensors, state = found
         self.record = TrainingRecord.from_dict(state["record"])
-        self._begin(next(phase for phase in self.plan.phases if phase.name == self.record.phase))
+        name = state.get("phase", self.record.phase)
+        self._begin(next(phase for phase in self.plan.phases if phase.name == name))
         parts = restore_tensors(tensors, self.task.module, self._optimizer)
-        self._best = parts["best"]
+        self._best, self._random = parts.get("best", {}), parts.get("random", {})
+        self._begun = _Begun(**state["begun"]) if "begun" in state else None
         if self._average is not None:
             self._average.restore(parts["average"], state["averaged_steps"])

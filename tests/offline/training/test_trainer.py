@@ -159,3 +159,61 @@ def test_without_figures_all_epochs_are_run_and_the_last_is_kept() -> None:
 def test_data_without_anything_to_learn_give_one_line() -> None:
     with pytest.raises(InputError, match=r"^pull: no user has two or more training interactions"):
         Trainer("pull", Pull(n_batches=0), plan()).run()
+
+
+class Interrupted(Pull):
+    """Ends with an error in its n-th step."""
+
+    def __init__(self, figures: Sequence[float | None], n_batches: int, at: int) -> None:
+        super().__init__(figures, n_batches)
+        self.at = at
+
+    def loss(self, batch: float, rng: np.random.Generator) -> torch.Tensor:
+        if self.at == 0:
+            raise StoppedError
+        self.at -= 1
+        return super().loss(batch, rng)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 1.5])
+@pytest.mark.parametrize("at", [1, 2, 4, 5, 7, 11])
+def test_stopped_within_an_epoch_it_comes_to_the_same(
+    tmp_path: Path, at: int, averaging: float
+) -> None:
+    figures = [0.1, 0.3, 0.2, 0.25]
+    phases = (Phase("first", 2), Phase("second", 2))
+    how = plan(phases, averaging=averaging, save_every_s=1e-9)
+    whole = Pull(figures, n_batches=3)
+    wanted = Trainer("pull", whole, how).run()
+    with pytest.raises(StoppedError):
+        Trainer("pull", Interrupted(figures, 3, at), how, tmp_path / "one").run()
+    resumed = Pull(figures, n_batches=3)
+    resumed.validated = at // 3
+    steps = CountedSteps(resumed)
+    found = Trainer("pull", steps, how, tmp_path / "one").run()
+    assert steps.n == 12 - at
+    assert [(e.number, e.loss, e.ndcg, e.phase) for e in found.epochs] == [
+        (e.number, e.loss, e.ndcg, e.phase) for e in wanted.epochs
+    ]
+    assert weight(resumed) == weight(whole)
+
+
+class CountedSteps:
+    """A task that counts its steps."""
+
+    def __init__(self, task: Pull) -> None:
+        self.n = 0
+        self.module, self.begin, self.batches = task.module, task.begin, task.batches
+        self.validate, self._loss = task.validate, task.loss
+
+    def loss(self, batch: float, rng: np.random.Generator) -> torch.Tensor:
+        self.n += 1
+        return self._loss(batch, rng)
+
+
+def test_without_seconds_to_save_after_there_is_a_checkpoint_after_epochs_only(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(StoppedError):
+        Trainer("pull", Interrupted([], 3, at=2), plan(), tmp_path / "one").run()
+    assert not (tmp_path / "one").exists()

@@ -1,0 +1,98 @@
+"""The part of a language model that is tuned: an adapter of low rank (LoRA), or all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import peft
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from model_store.errors import ConfigError, InputError
+from offline.instruction.config import InstructionTuningConfig
+
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+class TunedWeights(torch.nn.Module):
+    """The parameters of a model that have gradients, each once, as a module of their own.
+
+    A checkpoint of it holds these alone, and holds a weight that two layers share once.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self._models = [model]  # in a list, so that it is no part of this module
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                self.register_parameter(name.replace(".", "/"), parameter)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the whole model's mode."""
+        self._models[0].train(mode)
+        return super().train(mode)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers are tuned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
+    """Put an adapter that changes nothing yet into a model's layers; only it has gradients.
+
+    Its random numbers come from torch's generator.
+
+    Returns:
+        peft's model around the same one.
+
+    Raises:
+        ConfigError: the model has no layers of these names.
+    """
+    described = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.adapter_dropout,
+        target_modules=[*config.modules],
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return peft.get_peft_model(model, described)
+    except ValueError as error:
+        raise ConfigError(
+            f"modules {', '.join(config.modules)}: {config.model!r} has no linear layers of these "
+            "names"
+        ) from error
+
+
+def save_adapter(adapted: Any, name: str, folder: Path) -> None:
+    """Write an adapter as peft reads it, in half precision: float16 safetensors and a JSON file.
+
+    Args:
+        adapted: from `add_adapter`.
+        name: of the language model that it belongs to.
+        folder: gets both files.
+    """
+    adapted.peft_config["default"].base_model_name_or_path = name
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a template without content
+    tensors = load_file(folder / ADAPTER)
+    save_file({key: tensor.half() for key, tensor in tensors.items()}, folder / ADAPTER)
+
+
+def merge_adapter(model: Any, folder: Path) -> Any:
+    """A model with an adapter of `save_adapter` added to its weights.
+
+    Raises:
+        InputError: the folder holds no adapter of this model.
+    """
+    if not all((folder / name).is_file() for name in (ADAPTER, ADAPTER_CONFIG)):
+        raise InputError(f"{folder}: holds no adapter ({ADAPTER}, {ADAPTER_CONFIG})")
+    try:
+        return peft.PeftModel.from_pretrained(model, folder).merge_and_unload()
+    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{folder}: not an adapter of this model ({reason})") from error
