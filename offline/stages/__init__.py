@@ -9,6 +9,8 @@ encoder_choice.py  the encoder to use: as it is, or tuned
 encoding.py        texts to knowledge vectors
 text_encoder.py    the encoder as the service runs it
 recommender.py     the recommender, trained
+instruction.py     examples to tune a language model with
+tuning.py          the language model, tuned on them
 refit.py           and trained again on everything
 evaluation.py      its figures and the baselines'
 ranks.py           ranks alone, for benchmarks
