@@ -78,6 +78,7 @@ class Service:
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
         )
+        self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self._reranker = reranker
         self.reranker = CachedReranker(
             reranker,
@@ -89,9 +90,9 @@ class Service:
             self.metrics.rerank,
             max_wait_s=settings.rerank_wait_ms / 1e3,
             max_in_flight=settings.rerank_max_in_flight,
+            on_wait=self.admission.idle,
         )
         self.reranker_loading = RerankerLoading(reranker, lambda: self.models.current)
-        self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self.runner = Runner(self.admission.count)
 
     @asynccontextmanager

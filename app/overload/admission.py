@@ -38,6 +38,8 @@ class Admission:
         self._max_in_flight = max_in_flight
         self._demand = Demand()
         self.in_flight = 0
+        self.n_idle = 0
+        """Those of them that wait for the reranker: they need no CPU, and delay no other."""
         self.limit = self._find_limit()
         self._above_since_s: float | None = None
         self._rejected_at_s = -CALM_S
@@ -45,7 +47,7 @@ class Admission:
     def rejects(self) -> bool:
         """Whether the request that arrived is one too many; if so, it must not `enter`."""
         self._demand.came()
-        if self.in_flight < self.limit:
+        if self.count() < self.limit and self.in_flight < self._max_in_flight:
             return False
         now_s = time.perf_counter()
         if self._above_since_s is None:
@@ -61,8 +63,12 @@ class Admission:
         return is_overload
 
     def count(self) -> int:
-        """Requests that were admitted and not yet answered."""
-        return self.in_flight
+        """Requests that were admitted and not yet answered, without idle ones."""
+        return self.in_flight - self.n_idle
+
+    def idle(self, change: int) -> None:
+        """Count one more idle request (1), or one that goes on (-1)."""
+        self.n_idle += change
 
     def enter(self) -> None:
         """Count an admitted request."""
@@ -70,10 +76,10 @@ class Admission:
 
     def leave(self) -> None:
         """Count its answer."""
-        if self._demand.answered(self.in_flight, self.limit):
+        if self._demand.answered(self.count(), self.limit):
             self.limit = self._find_limit()
         self.in_flight -= 1
-        if self.in_flight < self.limit:
+        if self.count() < self.limit:
             self._above_since_s = None
 
     def _find_limit(self) -> int:

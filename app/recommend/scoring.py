@@ -60,7 +60,7 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
     k = pool_size(query.k) if query.diversity > 0 else query.k
     n_candidates = 0
     reranker = model.reranker if source is MODEL else None
-    if reranker is not None and wants_rerank(query.rerank, len(seen), reranker):
+    if reranker is not None and wants_rerank(query.rerank, plan.history, reranker):
         n_candidates = reranker.layout.n_candidates
         k = max(k, n_candidates)
     if scores is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -59,6 +59,7 @@ class CachedReranker:
         metrics: of the outcomes and of the reranker.
         max_wait_s: longest wait of a request.
         max_in_flight: limit on jobs that are asked and not answered.
+        on_wait: called with 1 when a request begins to wait for an answer, with -1 at the end.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class CachedReranker:
         *,
         max_wait_s: float,
         max_in_flight: int,
+        on_wait: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.max_wait_s = max_wait_s
         self._reranker = reranker
         self._cache = cache
         self._metrics = metrics
         self._max_in_flight = max_in_flight
+        self._on_wait = on_wait
         self._breaker = CircuitBreaker(metrics.breaker_open.set)
         self._pace = Pace()
         self._in_flight: dict[JobKey, _Flight] = {}
@@ -112,8 +115,12 @@ class CachedReranker:
                 results[place] = PENDING
         if waiting:
             limit_s = max(deadlines[place].remaining_s for place in waiting)
-            # Waiting for a future doesn't cancel it, as waiting for a task with a limit would.
-            await asyncio.wait({flight.answer for flight in waiting.values()}, timeout=limit_s)
+            self._on_wait(1)
+            try:
+                # Others may wait for the same answer, so it goes on where this request doesn't.
+                await asyncio.wait({one.answer for one in waiting.values()}, timeout=limit_s)
+            finally:
+                self._on_wait(-1)
         for place, flight in waiting.items():
             results[place] = _outcome_of(flight)
         done = [result or SKIPPED for result in results]

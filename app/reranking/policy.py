@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.reranking.outcome import Rerank
 from app.store.deadline import Deadline
+from app.store.history import History
 from model_store.reranker import RerankerInfo
 
 # What is left to do for an answer afterwards, seconds: choosing, writing and sending, for each
@@ -13,10 +14,13 @@ REST_OF_ANSWER_S = 0.0002
 EXPLAINING_S = 0.015
 
 
-def wants_rerank(rerank: Rerank, n_interactions: int, reranker: RerankerInfo) -> bool:
-    """Whether a request with a history of so many known items is to be reranked."""
+def wants_rerank(rerank: Rerank, history: History, reranker: RerankerInfo) -> bool:
+    """Whether a request for somebody with this history is to be reranked.
+
+    auto: for tail users. Somebody whose history could not be read in full may be none.
+    """
     if rerank == "auto":
-        return reranker.weighting.is_tail(n_interactions)
+        return history.is_complete and reranker.weighting.is_tail(len(history.items))
     return rerank == "always"
 
 

@@ -73,6 +73,26 @@ def test_a_burst_is_taken_in() -> None:
         admission.enter()
 
 
+def test_requests_that_wait_for_the_reranker_keep_no_others_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr("app.overload.admission.time.perf_counter", lambda: now_s[0])
+    admission = Admission(max_wait_s=1e-6, max_in_flight=10 * MIN_AT_ONCE)
+    for _ in range(9 * MIN_AT_ONCE):
+        admission.enter()
+        admission.idle(1)
+    assert admission.count() == 0
+    for _ in range(MIN_AT_ONCE):
+        now_s[0] += PATIENCE_S
+        assert not admission.rejects()
+        admission.enter()
+    assert admission.rejects()  # the limit on all of them, idle or not
+    for _ in range(9 * MIN_AT_ONCE):
+        admission.idle(-1)
+    assert admission.count() == admission.in_flight == 10 * MIN_AT_ONCE
+
+
 def test_a_guess_is_no_reason_to_reject() -> None:
     admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
     for _ in range(50 * int(1 / FIRST_COST_S)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from app.reranking.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_FAILURES, 
 from app.reranking.pace import Pace
 from app.reranking.policy import due_by, wants_rerank
 from app.store.deadline import Deadline
+from app.store.history import History
 from tests.synthetic_reranker import reranker_info
 
 
@@ -130,12 +132,16 @@ def test_the_pace_is_that_of_one_job_and_follows_changes() -> None:
 def test_who_is_reranked() -> None:
     info = reranker_info([1, 2, 3, 10, 20, 30, 40, 50, 60, 100])
     assert info.weighting.tail_interactions == 2
-    for n in range(1, 101):
-        assert not wants_rerank("never", n, info)
-        assert wants_rerank("always", n, info)
-        assert wants_rerank("auto", n, info) == (n <= 2)
     indifferent = reranker_info([1, 2, 3, 10], alpha_1=0.0)
-    assert not any(wants_rerank("auto", n, indifferent) for n in range(1, 11))
+    for n in range(1, 101):
+        items = np.ones(n, np.int32)
+        history, partial = History(items), History(items, is_complete=False)
+        assert not wants_rerank("never", history, info)
+        assert wants_rerank("auto", history, info) == (n <= 2)
+        assert not wants_rerank("auto", partial, info)
+        assert not wants_rerank("auto", history, indifferent)
+        assert wants_rerank("always", history, info)
+        assert wants_rerank("always", partial, info)
 
 
 def test_a_deadline_leaves_time_for_the_rest() -> None:
