@@ -11,11 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.reranking.job import Reranker
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, settings_for, wait_for, wait_until_started
-from tests.app.reranking.fake_reranker import FakeReranker
 from tests.app.reranking.processes import rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 
@@ -24,16 +24,19 @@ PATIENT_MS = 10_000
 
 @contextmanager
 def serving(
-    reranker: FakeReranker | None, url: str, folder: Path, **changes: object
+    reranker: Reranker | None, url: str, folder: Path, **changes: object
 ) -> Iterator[TestClient]:
-    """A service that has had its reranker loaded."""
+    """A service whose reranker is loaded, or can't be."""
     settings = settings_for(url, folder, **{"rerank_wait_ms": PATIENT_MS, **changes})
     app = create_app(settings, reranker=reranker)
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until_started(app)
-        if reranker is not None and reranker.load_error is None:
-            wait_for(lambda: bool(reranker.loaded))
+        wait_for(lambda: reranker_state(http) != "loading")
         yield http
+
+
+def reranker_state(http: TestClient) -> str:
+    return str(http.get("/health/ready").json()["reranker"])
 
 
 def ask(http: TestClient, **request: Any) -> dict[str, Any]:
