@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 SERVED_BY = "longtail.served_by"
-ANNOUNCED = "longtail.announced"
+SEND_AT_ONCE = "longtail.send_at_once"
+"""Where the scope of a request that was announced holds how its answer may be sent."""
 _KNOWN_ERRORS = tuple(STATUS_OF)
 # Monitoring and repair of an overloaded service must stay possible.
 _UNLIMITED = ("/health", "/metrics", "/admin")
@@ -77,7 +78,9 @@ class Middleware:
         scope[REQUEST_ID] = self._ids.choose(scope["headers"])
         path: str = scope["path"]
         shortcut = self._shortcuts.get((scope["method"], path))
-        if ANNOUNCED not in scope:
+        # Taken out, as it refers to the scope: only the garbage collector would free the two.
+        send_at_once = scope.pop(SEND_AT_ONCE, None)
+        if send_at_once is None:
             if not path.startswith(_UNLIMITED) and self._admission.rejects():
                 await self._reject(scope, receive, send)
                 return
@@ -85,7 +88,11 @@ class Middleware:
         try:
             if shortcut is not None:
                 response = await answer(shortcut, Request(scope, receive))
-                await self._send(response, scope, receive, send, started)
+                response.raw_headers.append((b"x-request-id", scope[REQUEST_ID].encode()))
+                if send_at_once is None or not send_at_once(response):
+                    await response(scope, receive, send)
+                served_by, elapsed_s = scope.get(SERVED_BY, ""), perf_counter() - started
+                self._metrics.answered(path, response.status_code, served_by, elapsed_s)
             else:
                 await self._pass_on(scope, receive, send, started)
         except ClientDisconnect:
@@ -103,9 +110,14 @@ class Middleware:
         """Whether the request for this URL is one too many; to be called once for each."""
         return not url.startswith(_UNLIMITED_URLS) and self._admission.rejects()
 
-    def announce(self, scope: HTTPScope) -> None:
-        """Count a request that will be passed to the application."""
-        scope[ANNOUNCED] = True  # type: ignore[literal-required]
+    def announce(self, scope: HTTPScope, send_at_once: Callable[[Response], bool]) -> None:
+        """Count a request that will be passed to the application.
+
+        Args:
+            scope: of the request.
+            send_at_once: sends a complete answer, unless it returns False.
+        """
+        scope[SEND_AT_ONCE] = send_at_once  # type: ignore[literal-required]
         self._admission.enter()
 
     def hold_body(self, n_bytes: int) -> None:
@@ -120,18 +132,6 @@ class Middleware:
 
     def _route(self, method: str, path: str) -> str:
         return path if (method, path) in self._shortcuts else "other"
-
-    async def _send(
-        self, response: Response, scope: Scope, receive: Receive, send: Send, started: float
-    ) -> None:
-        response.raw_headers.append((b"x-request-id", scope[REQUEST_ID].encode()))
-        await response(scope, receive, send)
-        self._metrics.answered(
-            self._route(scope["method"], scope["path"]),
-            response.status_code,
-            scope.get(SERVED_BY, ""),
-            perf_counter() - started,
-        )
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
         status = 0

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import logging
 from asyncio import TimerHandle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.body import too_long
+from app.http.complete_answer import send_at_once
 from app.http.early_answers import ending
 from app.http.problems import Problem
 from app.http.requests import MAX_BODY_BYTES
@@ -158,7 +160,7 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
         if is_first:
             # It counts from now on: its task runs after all bytes that arrived with it are read.
-            self._middleware.announce(self.scope)
+            self._middleware.announce(self.scope, partial(send_at_once, cycle))
 
     # --- implementation -----------------------------------------------------------------
 

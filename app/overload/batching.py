@@ -15,8 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +33,13 @@ MAX_EXTRA_ITERATIONS = 2
 ENOUGH_SHARE = 0.5
 
 
-@dataclass(slots=True)
-class _Call:
-    """One item of work, and the future of its caller."""
+class _Call(NamedTuple):
+    """One caller's work, and the future of its results."""
 
     step: Callable[[Sequence[Any], Any], Sequence[Any]]
-    given: Any
+    given: Sequence[Any]
     context: Any
     future: asyncio.Future[Any]
-
-    def may_join(self, other: _Call) -> bool:
-        return self.context is other.context and self.step is other.step
 
 
 class Batcher:
@@ -76,11 +71,9 @@ class Batcher:
         if not self._waiting:
             # All calls whose wait ended in this iteration come before this one.
             loop.call_soon(self._run)
-        futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in given]
-        self._waiting.extend(
-            _Call(step, one, context, future) for one, future in zip(given, futures, strict=True)
-        )
-        return [await future for future in futures]
+        future: asyncio.Future[Sequence[Result]] = loop.create_future()
+        self._waiting.append(_Call(step, given, context, future))
+        return await future
 
     def _run(self) -> None:
         """Run one batch, or leave it to a later iteration."""
@@ -89,25 +82,42 @@ class Batcher:
             asyncio.get_running_loop().call_soon(self._run)
             return
         self._n_iterations = 0
-        first = self._waiting[0]
-        batch: list[_Call] = []
-        while self._waiting and self._waiting[0].may_join(first) and len(batch) < MAX_TOGETHER:
-            call = self._waiting.popleft()
-            if not call.future.done():  # its caller may have gone
-                batch.append(call)
+        batch = self._next_batch()
         self._follows = bool(self._waiting)
         if self._follows:
             asyncio.get_running_loop().call_soon(self._run)
         if not batch:
             return
+        step, _, context, _ = batch[0]
         try:
-            results = first.step([call.given for call in batch], first.context)
+            results = step([one for call in batch for one in call.given], context)
         except Exception:
-            log.exception("a batch of %d failed; each is run alone", len(batch))
+            log.exception("a batch of %d calls failed; each is run alone", len(batch))
             _run_one_by_one(batch)
             return
-        for call, result in zip(batch, results, strict=True):
-            call.future.set_result(result)
+        start = 0
+        for _, given, _, future in batch:
+            end = start + len(given)
+            future.set_result(results[start:end])
+            start = end
+
+    def _next_batch(self) -> list[_Call]:
+        """The calls of the next batch; empty if all of their callers have gone."""
+        waiting = self._waiting
+        first_step, _, first_context, _ = waiting[0]
+        batch: list[_Call] = []
+        n_items = 0
+        while waiting:
+            step, given, context, future = waiting[0]
+            if step is not first_step or context is not first_context:
+                break
+            if not future.done():  # its caller may have gone
+                n_items += len(given)
+                if batch and n_items > MAX_TOGETHER:
+                    break
+                batch.append(waiting[0])
+            waiting.popleft()
+        return batch
 
     def _is_worth_waiting(self) -> bool:
         if self._n_iterations >= MAX_EXTRA_ITERATIONS:
@@ -120,8 +130,6 @@ def _run_one_by_one(batch: Sequence[_Call]) -> None:
     """A call that fails fails alone."""
     for call in batch:
         try:
-            [result] = call.step([call.given], call.context)
+            call.future.set_result(call.step(call.given, call.context))
         except Exception as error:
             call.future.set_exception(error)
-        else:
-            call.future.set_result(result)

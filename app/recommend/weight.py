@@ -55,6 +55,8 @@ def are_large(choices: Sequence[Choice]) -> bool:
 
 def divide(plans: Sequence[Plan], model: Model) -> list[Sequence[Plan]]:
     """The plans in parts whose scores fit in memory."""
+    if len(plans) == 1:
+        return [plans]
     at_once = max(1, MAX_SCORES // len(model.table))
     if len(plans) <= at_once:
         return [plans]

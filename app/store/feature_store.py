@@ -80,8 +80,8 @@ class FeatureStore:
         if any(map(_is_error, replies)):
             await self._convert(user_ids, replies, deadlines)
         histories = []
-        for place, user_id in enumerate(user_ids):
-            blob, entries = replies[2 * place : 2 * place + 2]
+        found = zip(user_ids, replies[::2], replies[1::2], strict=True)
+        for place, (user_id, blob, entries) in enumerate(found):
             last = self._remembered.get(user_id)
             if place in late:
                 history = self._recall(user_id, version, ids)

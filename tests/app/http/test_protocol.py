@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import resource
+import socket
 import threading
 import time
 import zlib
@@ -243,6 +244,38 @@ def test_trailers_are_no_headers(service: Listening) -> None:
     assert b"trailer" not in answer
 
 
+def test_head_and_body_of_an_answer_arrive_together(service: Listening) -> None:
+    with service.connect() as connection:
+        for _ in range(50):
+            connection.sendall(post(b'{"history": ["i1"], "k": 3}'))
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\ndate: ")
+            assert len(json.loads(body)["items"]) == 3
+
+
+def test_a_caller_that_reads_late_gets_all_answers(service: Listening) -> None:
+    """The server's buffer is full after the first answer, and it waits before the second."""
+    one = {"history": ["i1"], "k": 20}
+    batch = json.dumps({"requests": [one] * 256}).encode()
+    with service.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(post())
+        stream = connection.makefile("rb")
+        assert read_answer(stream)[0] == 200
+        client = connection.getsockname()
+        [protocol] = (p for p in service.server.server_state.connections if p.client == client)
+        own_end = protocol.transport.get_extra_info("socket")
+        own_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for sent in (post(batch, path="/recommend/batch"), post(json.dumps(one).encode())):
+            connection.sendall(sent)
+            time.sleep(0.2)
+        assert protocol.flow.write_paused
+        assert len(read_answer(stream)[2]["responses"]) == 256
+        assert len(read_answer(stream)[2]["items"]) == 20
+        connection.sendall(post())
+        assert read_answer(stream)[0] == 200
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
 def test_a_compressed_body_is_decoded(service: Listening, encoding: str) -> None:
     def send(body: bytes, more: bytes = b"") -> tuple[int, str]:
@@ -306,5 +339,8 @@ def test_the_parts_of_uvicorn_in_use_exist(service: Listening) -> None:
     assert attributes <= set(dir(base))
     cycle = set(inspect.signature(RequestResponseCycle).parameters)
     assert {"scope", "transport", "keep_alive", "expect_100_continue"} <= cycle
-    used = {"body", "more_body", "response_complete", "keep_alive"}
+    used = {
+        *("body", "more_body", "response_started", "response_complete", "keep_alive"),
+        *("transport", "flow", "disconnected", "default_headers", "message_event", "on_response"),
+    }
     assert used <= set(RequestResponseCycle.__init__.__code__.co_names)

@@ -64,6 +64,21 @@ def test_a_batch_has_a_largest_size() -> None:
     assert [len(batch) for batch in batches] == [MAX_TOGETHER, MAX_TOGETHER, 1]
 
 
+def test_items_of_one_caller_share_a_batch() -> None:
+    """Three callers: 10, 6 and 1 items; the first two fill a batch."""
+    doubling = Doubling()
+
+    async def ask_all() -> list[list[int]]:
+        batcher = Batcher(lambda: 4)
+        asked = [[*range(10)], [*range(10, 16)], [16]]
+        return [*map(list, await asyncio.gather(*(batcher.run(doubling, a, "a") for a in asked)))]
+
+    answers = asyncio.run(ask_all())
+    assert [len(answer) for answer in answers] == [10, 6, 1]
+    assert [one for answer in answers for one in answer] == [2 * one for one in range(17)]
+    assert [len(batch) for batch in doubling.batches] == [16, 1]
+
+
 def test_a_failing_request_fails_alone() -> None:
     answers, batches = run((1, "a"), (-1, "a"), (3, "a"))
     assert (answers[0], answers[2]) == (2, 6)
