@@ -50,13 +50,20 @@ def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
         peft's model around the same one.
 
     Raises:
-        ConfigError: the model has no layers of these names.
+        ConfigError: the model has no layers of these names, or fewer layers than are adapted.
     """
+    n_layers = model.config.get_text_config().num_hidden_layers
+    if config.upper_layers > n_layers:
+        raise ConfigError(
+            f"upper_layers {config.upper_layers}: {config.model!r} has {n_layers} layers"
+        )
+    upper = range(n_layers - config.upper_layers, n_layers) if config.upper_layers else None
     described = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.adapter_dropout,
         target_modules=[*config.modules],
+        layers_to_transform=None if upper is None else [*upper],
         task_type="CAUSAL_LM",
     )
     try:

@@ -56,6 +56,13 @@ class InstructionTuningConfig(BaseModel):
         min_length=1,
         description="names of the adapted linear layers",
     )
+    upper_layers: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="the adapter is in so many of the last layers; those below cost no backward "
+        "pass. 0: in all",
+    )
     loss: Literal["labels", "vocabulary"] = Field(
         "labels",
         description="labels: cross-entropy over the candidates' labels, or the ratings, at the "

@@ -85,6 +85,15 @@ def test_an_adapter_leaves_the_models_own_weights_alone(llama: Path) -> None:
     assert result.n_parameters == 2 * 8 * (2 * (32 + 32) + 2 * (32 + 16))
 
 
+def test_an_adapter_of_the_upper_layers_leaves_those_below_as_they_are(folder: Path) -> None:
+    tunable = open_tunable(settings(folder, upper_layers=1), folder)
+    named = [name for name, p in tunable.model.model.named_parameters() if p.requires_grad]
+    assert len(named) == 2 * 4
+    assert all(".layers.1." in name for name in named)
+    with pytest.raises(ConfigError, match=r"upper_layers 3: .* has 2 layers"):
+        open_tunable(settings(folder, upper_layers=3), folder)
+
+
 class StoppedError(Exception):
     pass
 
