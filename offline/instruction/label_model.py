@@ -123,9 +123,9 @@ class LabelModel:
         block, _ = _pad(batch)
         flat = torch.tensor([place for of_row in places for place in of_row])
         rows = torch.tensor([row for row, of_row in enumerate(places) for _ in of_row])
-        kept, device = torch.unique(flat), self.model.device
+        kept = torch.unique(flat)  # on the CPU, as it reads states of the last layer's device
         logits = self.model(
-            block.to(device), use_cache=False, logits_to_keep=kept.to(device)
+            block.to(self.model.device), use_cache=False, logits_to_keep=kept
         ).logits
         found: Tensor = logits[rows, torch.searchsorted(kept, flat)].float()
         return found

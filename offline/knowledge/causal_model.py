@@ -29,7 +29,8 @@ def load_causal_model(
     Args:
         name: `DEFAULT_MODEL`, a Hugging Face id, a folder or a .gguf file.
         cache: folder of downloads.
-        device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        device: "cpu", "cuda", or "auto" for CUDA where there is one. On several CUDA devices
+            accelerate spreads the layers, so that a model may be larger than one of them.
         dtype: of the weights; None: float32 on a CPU, bfloat16 on CUDA.
 
     Raises:
@@ -39,13 +40,17 @@ def load_causal_model(
     source, gguf = locate(name, cache)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf)
+        spread = _device(device) == "cuda" and torch.cuda.device_count() > 1
         model: Any = AutoModelForCausalLM.from_pretrained(
-            source, gguf_file=gguf, dtype=dtype or _dtype(device)
+            source,
+            gguf_file=gguf,
+            dtype=dtype or _dtype(device),
+            device_map="auto" if spread else None,
         )
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"language model {name!r} can't be loaded: {reason}") from error
-    return model.to(_device(device)), tokenizer
+    return model if spread else model.to(_device(device)), tokenizer
 
 
 def locate(name: str, cache: Path) -> tuple[str, str | None]:

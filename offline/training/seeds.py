@@ -16,7 +16,7 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
 
     Args:
         seed: 0 to 2^63 - 1.
-        module: the generator of its weights' device is seeded too; None: the CPU's alone.
+        module: the generators of its weights' devices are seeded too; None: the CPU's alone.
     """
     with torch.random.fork_rng(devices=[] if module is None else _devices(module)):
         torch.manual_seed(seed)
@@ -24,10 +24,10 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
 
 
 def random_state(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The state of torch's generators, the CPU's and that of the weights' device, by its name."""
+    """The states of torch's generators, the CPU's and those of the weights' devices, by name."""
     states = {"cpu": torch.get_rng_state()}
     for device in _devices(module):
-        states["cuda"] = torch.cuda.get_rng_state(device)
+        states[str(device)] = torch.cuda.get_rng_state(device)
     return states
 
 
@@ -35,7 +35,7 @@ def restore_random_state(states: dict[str, Tensor], module: torch.nn.Module) -> 
     """Go on with random numbers where `random_state` was called."""
     torch.set_rng_state(states["cpu"])
     for device in _devices(module):
-        torch.cuda.set_rng_state(states["cuda"], device)
+        torch.cuda.set_rng_state(states[str(device)], device)
 
 
 def stream_of(seed: int, part: int) -> int:
@@ -47,5 +47,5 @@ def stream_of(seed: int, part: int) -> int:
 
 
 def _devices(module: torch.nn.Module) -> list[torch.device]:
-    """The CUDA device of the weights; none on a CPU."""
-    return [p.device for p in module.parameters() if p.is_cuda][:1]
+    """The CUDA devices of the weights; none on a CPU."""
+    return list(dict.fromkeys(p.device for p in module.parameters() if p.is_cuda))
