@@ -16,13 +16,14 @@ from starlette.testclient import TestClient
 from app.reranking import breaker, cached_reranker
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
+from model_store.publication import FreshItem, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import AS_ADMIN, publish_and_activate, service_of, wait_for
 from tests.app.reranking.conftest import ask, ids_of, measure, metric, serving
 from tests.app.reranking.fake_reranker import FAULTS, FakeReranker, Fault, scores_of
 from tests.app.store.conftest import stopped
-from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_bundle import GENRES, Catalogue, make_bundle, make_catalogue
 from tests.synthetic_reranker import LAYOUT
 
 
@@ -101,6 +102,40 @@ def test_a_job_has_the_window_of_the_history_and_the_first_allowed_items(
     assert job.history == tuple(catalogue.ids.indices(history[-50:])[0].tolist())
     assert job.candidates == tuple(catalogue.ids.indices(ids_of(base))[0].tolist())
     assert "i7" not in ids_of(base)
+
+
+def test_fresh_items_keep_their_ranks_as_the_reranker_does_not_know_them(
+    http: TestClient, reranker: FakeReranker, url: str
+) -> None:
+    measure(http)
+    random = np.random.default_rng(7)
+    vectors = random.normal(size=(8, len(GENRES))).astype(np.float32)
+    fresh = [
+        FreshItem(f"fresh-{n}", vector / np.linalg.norm(vector), {"title": f"Fresh {n}"})
+        for n, vector in enumerate(vectors)
+    ]
+    with connect(url) as client:
+        publish_fresh(fresh, client, encoder="made")
+    wait_for(lambda: http.get("/health/ready").json()["fresh_items"] == len(fresh))
+    n_mixed = 0
+    for n in range(1, 20):
+        request = {"history": [f"i{n}", "fresh-3"], "k": LAYOUT.n_candidates}
+        base = ids_of(ask(http, **request, rerank="never"))
+        n_fresh = sum(item.startswith("fresh") for item in base)
+        reranker.jobs.clear()
+        answer = ask(http, **request, rerank="always")
+        if n_fresh > len(base) - 2:
+            assert answer["rerank"] == "skipped"
+            continue
+        n_mixed += n_fresh > 0
+        assert answer["rerank"] == "fresh"
+        [job] = reranker.jobs
+        assert job.history == (n,)
+        assert job.candidates == tuple(int(i[1:]) for i in base if not i.startswith("fresh"))
+        assert sorted(ids_of(answer)) == sorted(base)
+        for rank, item in enumerate(base):
+            assert not item.startswith("fresh") or ids_of(answer)[rank] == item
+    assert n_mixed >= 3
 
 
 # --- when it answers -----------------------------------------------------------------------------
