@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 
 from app.reranking.job import Answer, Job, RerankError
-from model_store.texts import is_encodable, shorten
+from model_store.texts import shorten
 
 # A history of 10,000 items, the longest that a request may have, takes half of this.
 MAX_LINE_BYTES = 256 * 1024
@@ -135,9 +135,11 @@ def read_reply(line: bytes) -> Document:
         MalformedMessage: it is none.
     """
     document = _document(line)
-    error = document.get("error")
-    if error is not None and not (isinstance(error, str) and is_encodable(error)):
-        raise MalformedMessage(f"not a reply: {_excerpt(line)}")
+    if "error" in document:
+        error = document["error"]
+        if not isinstance(error, str):
+            raise MalformedMessage(f"not a reply: {_excerpt(line)}")
+        document["error"] = shorten(" ".join(error.split()))
     return document
 
 
@@ -155,7 +157,8 @@ def read_answer(reply: Document, n_candidates: int) -> Answer:
         or not isinstance(similar_user, str | None)
     ):
         raise MalformedMessage(f"not scores of {n_candidates} candidates: {reply!r:.100}")
-    array = np.array(scores, dtype=np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):
+        array = np.array(scores, dtype=np.float64).astype(np.float32)
     if not np.isfinite(array).all():
         raise MalformedMessage(f"scores that are not finite: {reply!r:.100}")
     return Answer(array, similar_user)

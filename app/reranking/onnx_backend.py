@@ -31,7 +31,7 @@ _INPUTS = (
     Tensor(name="mask", dtype="bool", shape=("B", "L", "L")),
     Tensor(name="read_at", dtype="int64", shape=("B", "M")),
 )
-_PROBE_TITLE = "Warm-up Ω 漢字"
+_PROBE = Prompt(("Warm-up Ω",), ("漢字", "e\u0301"), shown=(1, 0))
 
 
 class OnnxBackend:
@@ -77,7 +77,7 @@ class OnnxBackend:
             tokenizer.no_truncation()
         backend = cls(session, tokenizer, info, graph)
         with bundle_errors(path, f"can't be used with {tokenizer_path.name}"):
-            [found] = await backend.score([_probe(info.layout.n_candidates)])
+            [found] = await backend.score([_PROBE])
             if isinstance(found, RerankError):
                 raise BundleError(str(found))
         return backend
@@ -133,8 +133,3 @@ class OnnxBackend:
         if not np.isfinite(scores).all():
             return RerankError("the reranker's graph gave scores that are not finite")
         return scores
-
-
-def _probe(n_candidates: int) -> Prompt:
-    titles = (_PROBE_TITLE,) * n_candidates
-    return Prompt(titles[:1], titles, tuple(range(n_candidates)))
