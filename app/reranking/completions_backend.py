@@ -15,7 +15,7 @@ import numpy as np
 from app.reranking.backend import Endpoint
 from app.reranking.calibration import expected_ratings, label_scores
 from app.reranking.http_endpoint import HttpEndpoint, RejectedRequest
-from app.reranking.job import RerankError, Scores
+from app.reranking.job import RerankError, Scores, is_score
 from app.reranking.prompts import Prompt
 from model_store.rerank_prompt import LABELS, RATINGS
 from model_store.reranker import RerankerInfo
@@ -68,14 +68,13 @@ class CompletionsBackend:
                 raise
             document = await self._ask(text, FEWER_TOP_TOKENS)
             self._top_tokens = FEWER_TOP_TOKENS  # it has a lower limit
-        found = self._read(document)
+        found, least = self._read(document)
         known = {label: found[label] for label in labels if label in found}
         if not known:
             raise self._http.malformed(
                 f"has none of the labels {labels[0]} to {labels[-1]} among its most probable tokens"
             )
         # One that is not among the most probable tokens is less probable than all that are.
-        least = min(found.values())
         return np.array([known.get(label, least) for label in labels], dtype=np.float32)
 
     async def _ask(self, text: str, top_tokens: int) -> Any:
@@ -89,8 +88,8 @@ class CompletionsBackend:
             }
         )
 
-    def _read(self, document: Any) -> dict[str, float]:
-        """The most probable tokens, without blanks, with their log-probabilities."""
+    def _read(self, document: Any) -> tuple[dict[str, float], float]:
+        """The most probable tokens, without blanks, with their log-probabilities; the least."""
         match document:
             case {"choices": [{"logprobs": {"top_logprobs": [dict(top), *_]}}, *_]}:
                 pass
@@ -100,11 +99,11 @@ class CompletionsBackend:
                 raise self._http.malformed("has no choices[0].logprobs.top_logprobs")
         found: dict[str, float] = {}
         for token, value in top.items():
-            if type(value) not in (int, float) or not math.isfinite(value):
+            if not is_score(value):
                 raise self._http.malformed(f"has a log-probability {value!r:.40}")
             # " A" and "A" are tokens of their own; the prompt is answered by either.
             name = token.strip()
             found[name] = max(float(value), found.get(name, -math.inf))
         if not found:
             raise self._http.malformed("has no choices[0].logprobs.top_logprobs")
-        return found
+        return found, min(top.values())

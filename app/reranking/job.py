@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from model_store.errors import LongtailError
 
 Scores: TypeAlias = npt.NDArray[np.float32]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class RerankError(LongtailError):
@@ -43,6 +44,13 @@ class Answer:
 
     scores: Scores
     similar_user: str | None
+
+
+def is_score(value: object) -> TypeGuard[float]:
+    """Whether a value from a JSON document is a number that float32 can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST
 
 
 class Reranker(Protocol):

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import orjson
 
-from app.reranking.job import Answer, Job, RerankError
+from app.reranking.job import Answer, Job, RerankError, is_score
 from model_store.texts import shorten
 
 # A history of 10,000 items, the longest that a request may have, takes half of this.
@@ -153,15 +153,11 @@ def read_answer(reply: Document, n_candidates: int) -> Answer:
     if (
         not isinstance(scores, list)
         or len(scores) != n_candidates
-        or not all(type(score) in (int, float) for score in scores)
+        or not all(map(is_score, scores))
         or not isinstance(similar_user, str | None)
     ):
         raise MalformedMessage(f"not scores of {n_candidates} candidates: {reply!r:.100}")
-    with np.errstate(over="ignore"):
-        array = np.array(scores, dtype=np.float64).astype(np.float32)
-    if not np.isfinite(array).all():
-        raise MalformedMessage(f"scores that are not finite: {reply!r:.100}")
-    return Answer(array, similar_user)
+    return Answer(np.array(scores, dtype=np.float32), similar_user)
 
 
 def _line(document: Document) -> bytes:

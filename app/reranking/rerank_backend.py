@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from app.reranking.backend import Endpoint
 from app.reranking.http_endpoint import HttpEndpoint
-from app.reranking.job import RerankError, Scores
+from app.reranking.job import RerankError, Scores, is_score
 from app.reranking.prompts import Prompt
 from model_store.rerank_prompt import PromptLayout
 
@@ -60,8 +59,8 @@ class RerankBackend:
         scores = np.full(n_documents, np.nan, dtype=np.float32)
         for result in results:
             match result:
-                case {"index": int(index), "relevance_score": int() | float() as score} if (
-                    0 <= index < n_documents and math.isfinite(score) and np.isnan(scores[index])
+                case {"index": int(index), "relevance_score": score} if (
+                    0 <= index < n_documents and is_score(score) and np.isnan(scores[index])
                 ):
                     scores[index] = score
                 case _:
