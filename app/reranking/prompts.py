@@ -77,16 +77,18 @@ class PromptMaker:
         similar_user, similar = None, np.empty(0, dtype=np.int32)
         if self._similar is not None and len(history):
             similar_user, similar = self._similar.find(history, job.user_id)
+        newest = history[-self._layout.n_history :].tolist()
         return Prompt(
-            history=self._titles_of(history[-self._layout.n_history :]),
+            history=self._titles_of(newest),
             candidates=self._titles_of(job.candidates),
-            shown=tuple(presentation_order(job.history, job.candidates)),
-            similar=self._titles_of(similar[-self._layout.n_similar :]),
+            # Of the items that are shown, as in tuning.
+            shown=tuple(presentation_order(newest, job.candidates)),
+            similar=self._titles_of(similar[-self._layout.n_similar :].tolist()),
             similar_user=similar_user,
         )
 
-    def _titles_of(self, items: Sequence[int] | IndexArray) -> tuple[str, ...]:
-        return tuple(self._titles[int(item_index) - 1] for item_index in items)
+    def _titles_of(self, items: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self._titles[item_index - 1] for item_index in items)
 
 
 class SimilarUsers:

@@ -46,7 +46,7 @@ def test_titles_are_those_of_the_items(
     assert prompt == Prompt(
         history=titles_of(rerank_bundle, job.history[-4:]),
         candidates=titles_of(rerank_bundle, job.candidates),
-        shown=tuple(presentation_order(job.history, job.candidates)),
+        shown=tuple(presentation_order((7, 6, 5, 4), job.candidates)),
         similar=titles_of(rerank_bundle, catalogue.histories[similar][-2:]),
         similar_user=similar,
     )
