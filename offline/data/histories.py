@@ -37,10 +37,12 @@ def cut_windows(sequences: Histories, length: int) -> list[Items]:
 
     A window of s steps holds s + 1 items, since each item but the first is a target; windows
     share the one item that is target in the earlier and input in the later. Sequences of fewer
-    than two items hold no step and yield nothing.
+    than two items hold no step and yield nothing. Negated items are no targets (see
+    `offline.data.insertions`), and a window without a target is left out.
     """
-    return [
+    windows = [
         sequence[max(0, end - length - 1) : end]
         for sequence in sequences
         for end in range(len(sequence), 1, -length)
     ]
+    return [window for window in windows if (window[1:] > 0).any()]

@@ -60,7 +60,7 @@ class Contrast:
         self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
     ) -> Tensor:
         """The main loss plus the weighted contrastive one."""
-        histories = [window[:-1] for window in windows]
+        histories = [np.abs(window[:-1]) for window in windows]
         first, second = self._views(network, histories, rng)
         contrast = likeness_loss(first, second, self.temperature)
         return self.objective.loss(network, windows, rng) + self.weight * contrast

@@ -20,7 +20,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Objective(Protocol):
-    """A loss over windows of item_indices."""
+    """A loss over windows of item_indices.
+
+    A negated item was inserted: the network reads it, and it is never a target.
+    """
 
     def loss(
         self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
@@ -40,7 +43,7 @@ class NextItem:
     ) -> Tensor:
         """Mean loss over all next items in the windows."""
         table = network.items()
-        history = pad_right([window[:-1] for window in windows])
+        history = np.abs(pad_right([window[:-1] for window in windows]))
         wanted = pad_right([window[1:] for window in windows])
         users = network(as_tensor(history, table), table)
         return self.criterion.loss(_at(users, wanted > 0), table, wanted[wanted > 0], rng)
@@ -68,15 +71,18 @@ class HiddenItem:
         items = torch.where(
             as_tensor(hidden, table).unsqueeze(-1),
             backbone.mask,
-            F.embedding(as_tensor(block, table), table),
+            F.embedding(as_tensor(np.abs(block), table), table),
         )
-        users = network.everywhere(items, as_tensor(block > 0, table))
+        users = network.everywhere(items, as_tensor(block != 0, table))
         return self.criterion.loss(_at(users, hidden), table, block[hidden], rng)
 
     def choose(self, block: npt.NDArray[np.int64], rng: np.random.Generator) -> Mask:
-        """The items to hide of a block [B, L], padded on the right: at least one in each row."""
+        """The items to hide of a block [B, L], padded on the right: at least one in each row.
+
+        Inserted items are not hidden.
+        """
         steps = np.arange(block.shape[1])
-        last = steps == (block > 0).sum(axis=1, keepdims=True) - 1
+        last = steps == np.where(block > 0, steps, -1).max(axis=1, keepdims=True)
         hidden: Mask = (rng.random(block.shape) < self.config.hidden_share) & (block > 0)
         last_alone = rng.random(len(block)) < self.config.last_share
         last_alone |= ~hidden.any(axis=1)

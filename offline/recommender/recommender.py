@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.errors import LongtailError
-from offline.data.histories import Histories
+from offline.data.histories import Histories, Items
+from offline.data.insertions import Insertions
 from offline.data.interactions import Interactions
 from offline.data.split import Cases, Split
 from offline.metrics import Score, Scores
@@ -31,12 +32,14 @@ class TrainingData:
         validation: cases by which the epoch is chosen; None: train for all epochs.
         knowledge: knowledge_vectors float32 [N+1, K], row 0 and rows of items without knowledge
             zeros; None for ids alone.
+        insertions: items to read between those of the sequences; None: nothing.
     """
 
     sequences: Histories
     n_items: int
     validation: Cases | None = None
     knowledge: Vectors | None = None
+    insertions: Insertions | None = None
 
     @classmethod
     def of_split(cls, split: Split, n_items: int, knowledge: Vectors | None = None) -> Self:
@@ -64,7 +67,20 @@ class TrainingData:
         # Epochs draw from (seed, number), which begin with 1.
         order = np.random.default_rng([seed, 0]).permutation(len(self.sequences))
         drawn = np.sort(order[: math.ceil(share * len(order))])
-        return replace(self, sequences=[self.sequences[user] for user in drawn])
+        return replace(
+            self,
+            sequences=[self.sequences[user] for user in drawn],
+            insertions=self.insertions.of_users(drawn) if self.insertions else None,
+        )
+
+    def read_sequences(self) -> list[Items]:
+        """The sequences as a network reads them: with inserted items, which are negated.
+
+        Negated, since they are no targets; everything else counts `sequences` alone.
+        """
+        if self.insertions is None:
+            return [np.asarray(sequence) for sequence in self.sequences]
+        return self.insertions.into(self.sequences)
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Training interactions of each item, int64 [N+1]; 0 at padding."""

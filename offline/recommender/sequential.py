@@ -141,7 +141,7 @@ class SequenceRecommender:
         return SequenceTraining(
             network,
             objective,
-            cut_windows(data.sequences, self.config.max_length),
+            cut_windows(data.read_sequences(), self.config.max_length),
             self.training.batch_size,
             partial(validate, cases=data.validation) if data.validation is not None else None,
         )
@@ -286,7 +286,8 @@ class SequenceRecommender:
         )
 
     def _fingerprint(self, data: TrainingData, phases: tuple[Phase, ...]) -> str:
-        parts: list[object] = [self.config, self.training, phases, data.n_items, *data.sequences]
+        parts: list[object] = [self.config, self.training, phases, data.n_items]
+        parts += data.read_sequences()
         if data.validation is not None:
             parts += [data.validation.history_items, data.validation.targets]
         if data.knowledge is not None:
