@@ -87,7 +87,9 @@ class Build:
         evaluation = self._made(EvaluationStage(data, learned.recommender, self.split, notes))
         served = learned.recommender
         if self.refit:
-            served = self._made(RefitStage(data, learned.encoding, learned.recommender))
+            served = self._made(
+                RefitStage(data, learned.encoding, learned.recommender, learned.augmentation)
+            )
         exported = self._made(ExportStage(data, served, self.recipe.retrieval))
         return write_bundle(
             self.root / "bundle",

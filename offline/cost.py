@@ -1,6 +1,6 @@
 """Estimates the cost of a build before it starts: work is counted, paces are measured.
 
-Three stages can take long, and only those that will be run are counted. Paces are not stored: one
+Four stages can take long, and only those that will be run are counted. Paces are not stored: one
 of another day, machine or model would be worth less than a second or two of measuring.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from offline.augmentation.config import AugmentationConfig
 from offline.cache import cache_folder
 from offline.data.split import Split
 from offline.encoding.item_vectors import texts_to_encode
@@ -19,6 +20,7 @@ from offline.item_text import item_texts
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.generation import Known, find_known
 from offline.recipe import Recipe
+from offline.stages.augmentation import draws_of
 from offline.stages.data import DataArtifact
 
 
@@ -80,6 +82,9 @@ def expected_costs(
         yield Cost("behaviour", "the text encoder is tuned; the time that takes is not estimated")
     if "encoding" in pending:
         costs.append(encoding_cost(texts, known, recipe, cache, writes=writes))
+        yield costs[-1]
+    if "augmentation" in pending:
+        costs.append(augmentation_cost(data, recipe.augmentation, cache))
         yield costs[-1]
     if "recommender" in pending:
         costs.append(training_cost(data.split(), data.n_items, recipe))
@@ -155,6 +160,28 @@ def encoding_cost(
         f"{len(texts):,} texts, {n_tokens:,} tokens",
         n_tokens / pace,
         f"{pace:,.0f} tokens/s, measured on some of them",
+    )
+
+
+def augmentation_cost(data: DataArtifact, config: AugmentationConfig, cache: Path) -> Cost:
+    """The cost of asking a language model for items; it is opened and timed.
+
+    Raises:
+        ConfigError: the language model can't be found or read.
+    """
+    from offline.instruction.prompt_scores import measure_prompt_s
+    from offline.instruction.scorer_choice import open_scorer
+
+    asked = draws_of(data, config)
+    n_prompts = len(asked.prompts)
+    if not n_prompts:
+        return Cost("augmentation", "no user has so few interactions")
+    prompt_s = measure_prompt_s(open_scorer(config, cache), asked.prompts, asked.n_labels)
+    return Cost(
+        "augmentation",
+        f"{n_prompts:,} prompts of {config.model}",
+        n_prompts * prompt_s,
+        f"{prompt_s:.2g} s a prompt, measured on some of them",
     )
 
 

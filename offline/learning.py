@@ -7,6 +7,7 @@ from typing import Protocol
 
 from offline.knowledge.config import KnowledgeConfig
 from offline.recipe import Recipe
+from offline.stages.augmentation import AugmentationArtifact, AugmentationStage
 from offline.stages.behaviour import BehaviourStage
 from offline.stages.data import DataArtifact
 from offline.stages.encoder_choice import EncoderChoice
@@ -32,6 +33,7 @@ class Learned:
     encoder: EncoderChoice
     encoding: EncodingArtifact
     recommender: RecommenderArtifact
+    augmentation: AugmentationArtifact | None = None
 
 
 def learn(
@@ -42,7 +44,9 @@ def learn(
     *,
     regenerate: bool = False,
 ) -> Learned:
-    """knowledge → behaviour, where the recipe asks for it → encoding → recommender.
+    """knowledge → behaviour → encoding → augmentation → recommender.
+
+    Behaviour and augmentation are left out where the recipe doesn't ask for them.
 
     Args:
         data: the data set.
@@ -58,5 +62,6 @@ def learn(
         tuned = make(BehaviourStage(data, knowledge, tuning, encoding.encoder, encoding.text))
         encoder = tuned.encoder(tuning.items_by)
     encoded = make(EncodingStage(knowledge, encoding, encoder))
-    fitted = make(RecommenderStage(data, encoded, recipe.recommender, recipe.training))
-    return Learned(knowledge, encoder, encoded, fitted)
+    augmented = make(AugmentationStage(data, recipe.augmentation)) if recipe.augments else None
+    fitted = make(RecommenderStage(data, encoded, recipe.recommender, recipe.training, augmented))
+    return Learned(knowledge, encoder, encoded, fitted, augmented)

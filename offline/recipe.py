@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from offline.augmentation.config import AugmentationConfig
 from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, read_config_file
 from offline.encoding.config import EncodingConfig
@@ -30,9 +31,15 @@ class Recipe(BaseModel):
     knowledge: KnowledgeConfig = KnowledgeConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+
+    @property
+    def augments(self) -> bool:
+        """Whether a language model adds items to training sequences."""
+        return self.augmentation.share > 0
 
     def with_changes(self, **tables: dict[str, Any]) -> Recipe:
         """A copy with some keys of some tables replaced.

@@ -18,4 +18,6 @@ token_clock.py      its pace
 label_network.py    … with what an exported graph computes
 label_graph.py      … as the ONNX file that is served
 onnx_scorer.py      … read from that file
+scorer_choice.py    opens the model and the adapter that a recipe or grid names
+prompt_scores.py    the scores of many prompts, resumably
 """

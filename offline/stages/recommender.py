@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from model_store.files import save_array
 from offline.artifact import Artifact, Facts
 from offline.recommender.config import RecommenderConfig, TrainingConfig
+from offline.stages.augmentation import AugmentationArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.stage import Stage
@@ -48,12 +49,14 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         encoding: vectors of the items.
         recommender: settings of the model.
         training: settings of the training.
+        augmentation: items to read between those of the training sequences; None: nothing.
     """
 
     data: DataArtifact
     encoding: EncodingArtifact
     recommender: RecommenderConfig
     training: TrainingConfig
+    augmentation: AugmentationArtifact | None = None
 
     name = "recommender"
 
@@ -81,6 +84,8 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         from offline.recommender.recommender import TrainingData
 
         data = TrainingData.of_split(self.data.split(), self.data.n_items, self.encoding.vectors())
+        if self.augmentation is not None:
+            data = replace(data, insertions=self.augmentation.insertions())
         model = new_recommender(self.recommender, self.training)
         model.fit(data, folder / CHECKPOINT).save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))

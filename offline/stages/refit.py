@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from model_store.files import save_array
 from offline.artifact import Facts
+from offline.stages.augmentation import AugmentationArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.recommender import CHECKPOINT, RecommenderArtifact
@@ -24,11 +25,13 @@ class RefitStage(Stage[RecommenderArtifact]):
         data: all interactions are learnt from.
         encoding: vectors of the items.
         chosen: the recommender to train again.
+        augmentation: what it read between the items of the training sequences; None: nothing.
     """
 
     data: DataArtifact
     encoding: EncodingArtifact
     chosen: RecommenderArtifact
+    augmentation: AugmentationArtifact | None = None
 
     name = "refit"
 
@@ -42,6 +45,9 @@ class RefitStage(Stage[RecommenderArtifact]):
         from offline.recommender.recommender import TrainingData
 
         data = TrainingData.of_everything(self.data.interactions(), self.encoding.vectors())
+        if self.augmentation is not None:
+            insertions = self.augmentation.insertions().not_in(data.sequences)
+            data = replace(data, insertions=insertions)
         model = self.chosen.model().refit(data, folder / CHECKPOINT)
         model.save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from model_store.errors import ConfigError
+from offline.instruction.scorer_choice import ScorerChoice, open_scorer
+from tests.offline.instruction.tiny_models import LAYOUT, make_llama, save_family
+
+PROMPT = LAYOUT.listwise(["alien"], ["heat", "war", "toy"], [2, 0, 1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model in `model/`, and in `adapter/` one that answers otherwise."""
+    folder = tmp_path_factory.mktemp("choice")
+    save_family("llama", folder / "model")
+    model = get_peft_model(make_llama(), LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    model.save_pretrained(folder / "adapter")
+    return folder
+
+
+def scores_of(choice: ScorerChoice, cache: Path) -> np.ndarray:
+    return open_scorer(choice, cache).scores([PROMPT], [3])[0]
+
+
+def test_a_model_answers_otherwise_with_its_adapter(folder: Path, tmp_path: Path) -> None:
+    plain = ScorerChoice(model=str(folder / "model"))
+    adapted = plain.model_copy(update={"adapter": str(folder / "adapter")})
+    assert np.abs(scores_of(plain, tmp_path) - scores_of(adapted, tmp_path)).max() > 0.01
+    assert set(plain.fingerprints()) == {"language model"}
+    assert set(adapted.fingerprints()) == {"language model", "adapter"}
+
+
+def test_a_missing_or_damaged_adapter_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
+    choice = ScorerChoice(model=str(folder / "model"), adapter=str(tmp_path / "nothing"))
+    with pytest.raises(ConfigError, match=r"nothing.*no such folder"):
+        open_scorer(choice, tmp_path)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ConfigError, match=r"^adapter .*can't be loaded: [^\n]*$"):
+        open_scorer(choice, tmp_path)
