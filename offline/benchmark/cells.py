@@ -19,7 +19,7 @@ from offline.benchmark.grid import DataChoice, Entry, Grid
 from offline.data.split import Split
 from offline.inputs import Source
 from offline.knowledge.config import KnowledgeConfig
-from offline.learning import learn
+from offline.learning import Learned, learn
 from offline.recipe import Recipe
 from offline.stages.data import DataArtifact, DataStage
 from offline.stages.ranks import Ranks, RanksStage
@@ -29,7 +29,7 @@ from offline.stages.stage import ArtifactT, Log, Stage, run_stage
 BASELINES = ("popularity", "markov")
 
 
-def _log_nothing(_: str) -> None:
+def log_nothing(_: str) -> None:
     """Stages that cells share are not worth a line for each cell."""
 
 
@@ -108,37 +108,75 @@ class GridRun:
 
     def _train(self, entry: Entry, seed: int) -> Cell:
         recipe = self.grid.recipe_of(self.choice, entry, seed)
-        asked = self.source.adapt(recipe.knowledge)
-        place = self.root / entry.slug / f"seed-{seed}"
-        shared = _shared_folders(recipe, asked)
-
-        def make(stage: Stage[ArtifactT]) -> ArtifactT:
-            if stage.name in shared:
-                return run_stage(stage, self.root / shared[stage.name], _log_nothing)
-            return run_stage(stage, place, lambda line: self.log(f"  {line}"))
-
         data = self._read_data()
-        trained = learn(data, recipe, asked, make).recommender
-        (ranks,) = make(RanksStage(data, self.grid.parts, trained)).by_model().values()
+        folders = Folders(self.root, entry.slug, seed, self.log)
+        trained = folders.learn(data, recipe, self.source).recommender
+        (ranks,) = folders.make(RanksStage(data, self.grid.parts, trained)).by_model().values()
         return Cell(entry.name, seed, ranks, _training_facts(trained))
 
     def _baselines(self) -> Iterator[Cell]:
         stage = RanksStage(self._read_data(), self.grid.parts)
-        for name, ranks in run_stage(stage, self.root, _log_nothing).by_model().items():
+        for name, ranks in run_stage(stage, self.root, log_nothing).by_model().items():
             yield Cell(name, None, ranks, {})
 
-    def _read_data(self, log: Log = _log_nothing) -> DataArtifact:
+    def _read_data(self, log: Log = log_nothing) -> DataArtifact:
         return run_stage(DataStage(self.source, "leave_one_out", log), self.root, log)
 
 
+@dataclass(frozen=True)
+class Folders:
+    """The folders of one cell's stages, and of those that many cells share.
+
+    Attributes:
+        root: of all cells of a data set.
+        name: of the cell's recipe, as a folder.
+        seed: of its training.
+        log: called with lines of progress.
+    """
+
+    root: Path
+    name: str
+    seed: int
+    log: Log
+
+    def learn(self, data: DataArtifact, recipe: Recipe, source: Source) -> Learned:
+        """The stages up to the recommender, run where they are not current.
+
+        Raises:
+            LongtailError: in one line, why an input or a choice can't be used.
+        """
+        asked = source.adapt(recipe.knowledge)
+        shared = _shared_folders(recipe, asked)
+
+        def make(stage: Stage[ArtifactT]) -> ArtifactT:
+            if stage.name in shared:
+                return run_stage(stage, self.root / shared[stage.name], log_nothing)
+            return self.make(stage)
+
+        return learn(data, recipe, asked, make)
+
+    def make(self, stage: Stage[ArtifactT], within: str = "") -> ArtifactT:
+        """A stage's artifact, in the cell's own folder or in a folder within it."""
+        return run_stage(stage, self.place(within), lambda line: self.log(f"  {line}"))
+
+    def place(self, within: str = "") -> Path:
+        """The cell's own folder, or one within it."""
+        return self.root / self.name / f"seed-{self.seed}" / within
+
+
 def _shared_folders(recipe: Recipe, asked: KnowledgeConfig) -> dict[str, str]:
-    """The folder of stages that many cells share: one for each choice of knowledge and tuning."""
+    """The folder of stages that many cells share: one for each choice of theirs."""
     encoding, tuning = recipe.encoding, recipe.behaviour
     choices = [asked.model_dump(), encoding.model_dump()]
     choices += [tuning.model_dump()] if tuning.stages else []
     texts = f"texts-{_digest(choices)}"
     of_tuning = [asked.model_dump(), tuning.model_dump(), encoding.encoder, encoding.text]
-    return {"knowledge": texts, "encoding": texts, "behaviour": f"tuned-{_digest(of_tuning)}"}
+    return {
+        "knowledge": texts,
+        "encoding": texts,
+        "behaviour": f"tuned-{_digest(of_tuning)}",
+        "augmentation": f"augmented-{_digest([recipe.augmentation.model_dump()])}",
+    }
 
 
 def _digest(choices: Sequence[object]) -> str:

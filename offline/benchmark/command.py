@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from model_store.errors import ConfigError, InputError
-from model_store.files import write_atomically
 from offline.artifact import locked
 from offline.benchmark.cells import Cell, GridRun
-from offline.benchmark.grid import Grid, name_of, read_grid
-from offline.benchmark.page import render_page
-from offline.benchmark.plots import plot_curves, plot_entries
+from offline.benchmark.document import begin_document, write_document
+from offline.benchmark.grid import DataChoice, Grid
+from offline.benchmark.grid_kinds import open_grid
+from offline.benchmark.rerank_cells import RerankCell, RerankRun
+from offline.benchmark.rerank_grid import RerankGrid
+from offline.benchmark.rerank_results import describe_reranking
 from offline.benchmark.results import describe_data
-from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED, Source, find_source
-from offline.revision import code_revision
+from offline.stages.stage import Log
 
 _WRITE_EVERY_S = 5.0  # at most: cells that were trained before take little time
 
@@ -52,24 +49,52 @@ def benchmark(
         InputError: nothing can be held out of a data set; or some cells could not be trained,
             which is reported after all others.
     """
-    grid = read_grid(name)
+    grid = open_grid(name)
     sources = find_sources(grid, places)
-    if only is not None and only not in {entry.name for entry in grid.entries}:
-        known = ", ".join(entry.name for entry in grid.entries)
-        raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
+    _check_only(grid, only)
     grid.check()
     with locked(root):
-        document, failures = _begin(grid, name), []
+        document, failures = begin_document(grid, name), list[str]()
         for choice in grid.data:
-            run = GridRun(grid, choice, sources[choice.name], root / choice.name, log)
-            for figures in _figures_of(run, only):
+            run = _run_on(grid, choice, sources[choice.name], root / choice.name, log)
+            described = (
+                _figures_of(run, only) if isinstance(run, GridRun) else _figures_of_reranking(run)
+            )
+            for figures in described:
                 document["data"][choice.name] = figures
-                _write(document, results, Path(name).stem)
+                write_document(document, results, Path(name).stem)
             failures += run.failures
     if only is None:
         log(f"{results / Path(name).stem}.md")
     if failures:
         raise InputError(f"{len(failures)} could not be trained, the first: {failures[0]}")
+
+
+def _check_only(grid: Grid | RerankGrid, only: str | None) -> None:
+    if only is None:
+        return
+    if isinstance(grid, RerankGrid):
+        raise ConfigError(f"--only {only!r}: the rows of a reranking grid are computed together")
+    if only not in {entry.name for entry in grid.entries}:
+        known = ", ".join(entry.name for entry in grid.entries)
+        raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
+
+
+def _run_on(
+    grid: Grid | RerankGrid, choice: DataChoice, source: Source, root: Path, log: Log
+) -> GridRun | RerankRun:
+    if isinstance(grid, RerankGrid):
+        return RerankRun(grid, choice, source, root, log)
+    return GridRun(grid, choice, source, root, log)
+
+
+def _figures_of_reranking(run: RerankRun) -> Iterator[dict[str, Any]]:
+    """Compute the rows seed by seed; yields the figures of the finished seeds after each."""
+    run.announce_bound()
+    cells: list[RerankCell] = []
+    for cell in run.cells():
+        cells.append(cell)
+        yield describe_reranking(run, cells)
 
 
 def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
@@ -94,7 +119,7 @@ def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
         yield describe()
 
 
-def find_sources(grid: Grid, places: Mapping[str, str]) -> dict[str, Source]:
+def find_sources(grid: Grid | RerankGrid, places: Mapping[str, str]) -> dict[str, Source]:
     """The files of each data set of a grid.
 
     Raises:
@@ -126,44 +151,8 @@ def parse_places(given: Sequence[str]) -> dict[str, str]:
     return places
 
 
-def _begin(grid: Grid, name: str) -> dict[str, Any]:
-    data = [f"--data {choice.name}=FOLDER" for choice in grid.data if choice.name not in NAMED]
-    return {
-        "description": grid.description,
-        "command": " ".join(["longtail benchmark", shlex.quote(name_of(grid, name)), *data]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": code_revision(),
-        "hardware": describe_hardware(),
-        "grid": grid.model_dump(mode="json"),
-        "data": {},
-    }
-
-
-def _write(document: Mapping[str, Any], results: Path, name: str) -> None:
-    results.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(_rounded(document), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(results / f"{name}.json", f"{content}\n".encode())
-    plots = [f"{name}.svg"]
-    plot_entries(document, results / plots[0])
-    if any(data["curves"] for data in document["data"].values()):
-        plots.append(f"{name}-curves.svg")
-        plot_curves(document, results / plots[-1])
-    write_atomically(results / f"{name}.md", render_page(document, plots).encode())
-
-
 def _headline(cell: Cell) -> str:
     return (
         f"{cell.entry}, seed {cell.seed}: validation NDCG@10 {cell.facts['ndcg_at_10']:.4f} at "
         f"epoch {cell.facts['best_epoch']}"
     )
-
-
-def _rounded(value: Any) -> Any:
-    """Six decimals; a mean over nothing has no figure, which in JSON is null."""
-    if isinstance(value, Mapping):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(part) for part in value]
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value

@@ -163,13 +163,6 @@ def read_grid(name: str) -> Grid:
     return read_config_file("grid", Grid, name, GRIDS)
 
 
-def name_of(grid: Grid, given: str) -> str:
-    """The name of a grid in commands: its own if it is bundled, else its file's."""
-    path = Path(given)
-    own = path.stem not in grid_names() or read_grid(path.stem) != grid
-    return path.name if own else path.stem
-
-
 def grid_names() -> list[str]:
     """The bundled grids."""
     return config_names(GRIDS)

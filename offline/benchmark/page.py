@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from offline.benchmark.numbers import number, signed
+
 PROTOCOL = """\
 Full ranking over the whole catalogue without the user's history, ties against the model,
 leave-one-out. Means over seeds; ± is one standard error over users and seeds. Gains are in NDCG@10,
@@ -26,7 +28,7 @@ with its
 def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
     """Markdown of a grid's document; `plots` are names of files in its folder."""
     parts = [f"# {document['description']}", PROTOCOL, f"```\n{document['command']}\n```"]
-    parts.append(f"Measured on {_describe_hardware(document['hardware'])}, {document['date']}.")
+    parts.append(f"Measured on {describe_hardware(document['hardware'])}, {document['date']}.")
     for name, data in document["data"].items():
         parts.append(
             f"## {name}\n\n{data['users']:,} users, {data['items']:,} items, "
@@ -40,7 +42,8 @@ def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _describe_hardware(hardware: Mapping[str, Any]) -> str:
+def describe_hardware(hardware: Mapping[str, Any]) -> str:
+    """The machine in a few words."""
     device = f", {hardware['gpu']}" if "gpu" in hardware else ""
     return f"{hardware['cpu']}, {hardware['cores']} cores{device}"
 
@@ -87,31 +90,23 @@ def _curves(data: Mapping[str, Any], part: str) -> str:
 def _with_interval(figures: Mapping[str, Any]) -> str:
     mean, gain = figures["all"]["ndcg_at_10"], figures.get("gain")
     margin = figures["all"]["ndcg_at_10_margin"]
-    shown = f"{_number(mean)} ({_number(mean - margin)} to {_number(mean + margin)})"
+    shown = f"{number(mean)} ({number(mean - margin)} to {number(mean + margin)})"
     return f"{shown}; {_gain(gain['all'])}" if gain else shown
 
 
 def _with_error(figures: Mapping[str, Any], name: str) -> str:
-    return f"{_number(figures[name])} ± {_number(figures[f'{name}_standard_error'])}"
+    return f"{number(figures[name])} ± {number(figures[f'{name}_standard_error'])}"
 
 
 def _group(figures: Mapping[str, Any], name: str) -> str:
     if name not in figures:
         return ""
-    shown = f"{_number(figures[name]['hit_rate_at_10'])} / {_number(figures[name]['ndcg_at_10'])}"
+    shown = f"{number(figures[name]['hit_rate_at_10'])} / {number(figures[name]['ndcg_at_10'])}"
     gain = figures.get("gain", {}).get(name)
     return f"{shown}; {_gain(gain)}" if gain else shown
 
 
 def _gain(gain: Mapping[str, Any]) -> str:
     relative = "" if gain["relative"] is None else f", {gain['relative']:+.0%}"
-    interval = f"{_signed(gain['from'])} to {_signed(gain['to'])}"
-    return f"{_signed(gain['ndcg_at_10'])} ({interval}{relative})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}".replace("0.", ".", 1)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("0.", ".", 1)
+    interval = f"{signed(gain['from'])} to {signed(gain['to'])}"
+    return f"{signed(gain['ndcg_at_10'])} ({interval}{relative})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,23 +56,15 @@ def open_scorer(choice: ScorerChoice, cache: Path) -> LabelScorer:
         cache: folder of downloads.
 
     Raises:
-        ConfigError: one can't be found or read.
+        ConfigError: the model can't be found or read, or the adapter's folder isn't there.
+        InputError: the folder holds no adapter of this model.
     """
+    from offline.instruction.adapters import merge_adapter
     from offline.instruction.label_model import LabelModel
     from offline.knowledge.causal_model import load_causal_model
 
     choice.check()
     model, tokenizer = load_causal_model(choice.model, cache, "auto")
     if choice.adapter:
-        model = _merged(model, choice.adapter)
+        model = merge_adapter(model, Path(choice.adapter))
     return LabelModel(choice.model, model, tokenizer)
-
-
-def _merged(model: Any, adapter: str) -> Any:
-    from peft import PeftModel
-
-    try:
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"adapter {adapter!r} can't be loaded: {reason}") from error

@@ -8,7 +8,8 @@ import pytest
 from model_store.errors import ConfigError, InputError
 from offline.benchmark.cells import BASELINES, GridRun
 from offline.benchmark.command import benchmark, find_sources, parse_places
-from offline.benchmark.grid import GRIDS, grid_names, name_of, read_grid
+from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
+from offline.benchmark.grid_kinds import name_of, open_grid
 from offline.inputs import find_source
 from offline.recommender.config import Gru4recConfig
 
@@ -44,10 +45,14 @@ def write(folder: Path, text: str) -> str:
 
 @pytest.mark.parametrize("name", grid_names())
 def test_every_grid_that_comes_along_fits_its_recipes(name: str) -> None:
-    grid = read_grid(name)
+    grid = open_grid(name)
     for choice in grid.data:
-        for entry in grid.entries_on(choice.name):
-            assert grid.recipe_of(choice, entry, 5).training.seed == 5
+        if isinstance(grid, Grid):
+            for entry in grid.entries_on(choice.name):
+                assert grid.recipe_of(choice, entry, 5).training.seed == 5
+        else:
+            assert grid.recipe_of(choice, 5).training.seed == 5
+            assert grid.augmented_recipe(choice, 5).augments
 
 
 def test_changes_go_from_the_general_to_the_special(tmp_path: Path) -> None:

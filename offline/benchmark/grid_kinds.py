@@ -1,0 +1,37 @@
+"""Reads grids of either kind, by their names or from files."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
+from offline.benchmark.rerank_grid import KIND, RerankGrid
+from offline.config_file import read_config_file
+
+
+def open_grid(name: str) -> Grid | RerankGrid:
+    """A grid of either kind by its name, or from a `.toml` file.
+
+    Raises:
+        ConfigError: there is no such grid, or something in it is wrong.
+    """
+    if _kind_of(name) == KIND:
+        return read_config_file("grid", RerankGrid, name, GRIDS)
+    return read_grid(name)
+
+
+def name_of(grid: Grid | RerankGrid, given: str) -> str:
+    """The name of a grid in commands: its own if it is bundled, else its file's."""
+    path = Path(given)
+    own = path.stem not in grid_names() or open_grid(path.stem) != grid
+    return path.name if own else path.stem
+
+
+def _kind_of(name: str) -> object:
+    """The kind that a file states; None where it states none or can't be read."""
+    path = Path(name) if name.endswith(".toml") else GRIDS / f"{name}.toml"
+    try:
+        return tomllib.loads(path.read_text()).get("kind")
+    except (OSError, ValueError):
+        return None
