@@ -46,10 +46,10 @@ class Versions:
             # Imported here: a process that has nothing to rerank takes little memory.
             from app.reranking.version import Version
 
-            opened = await Version.open(version, folder, self._config)
+            # Before another is opened, so that memory never holds a third one.
             while len(self._held) >= MAX_VERSIONS:
                 await self._drop(next(iter(self._held)))
-            self._held[version] = opened
+            self._held[version] = await Version.open(version, folder, self._config)
             log.info("the reranker has loaded version %s", version)
 
     async def _drop(self, version: str) -> None:

@@ -25,6 +25,7 @@ from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError
 from tests.app.conftest import settings_for, wait_for
+from tests.app.reranking.processes import PATIENCE_S
 from tests.app.running import serving
 from tests.synthetic_bundle import make_bundle
 
@@ -49,7 +50,7 @@ def replaced(path: Path, old: psutil.Process) -> psutil.Process:
         found[:] = [one for one in children(path) if one != old]
         return found != []
 
-    wait_for(is_there, 20)
+    wait_for(is_there, PATIENCE_S)
     return found[0]
 
 
@@ -93,7 +94,7 @@ def test_one_that_dies_is_replaced_with_growing_pauses(
     with reranker_process(settings) as given:
         path = given.rerank_socket
         assert path is not None
-        wait_for(path.exists, 20)
+        wait_for(path.exists, PATIENCE_S)
         for _ in range(3):
             [process] = children(path)
             process.kill()
@@ -109,12 +110,12 @@ def test_one_that_hangs_is_killed_and_replaced(
     with reranker_process(settings) as given:
         path = given.rerank_socket
         assert path is not None
-        wait_for(path.exists, 20)
+        wait_for(path.exists, PATIENCE_S)
         [process] = children(path)
         monkeypatch.setattr(rerank_supervisor, "HANG_LOOKS", 20)
         monkeypatch.setattr(rerank_supervisor, "START_LOOKS", 20)
         os.kill(process.pid, signal.SIGSTOP)
-        wait_for(lambda: not process.is_running(), 20)
+        wait_for(lambda: not process.is_running(), PATIENCE_S)
         monkeypatch.setattr(rerank_supervisor, "START_LOOKS", 600)
         replaced(path, process)
     assert [m for m in caplog.messages if f"{process.pid} did not answer for" in m]
@@ -127,7 +128,7 @@ def test_one_that_does_not_end_when_asked_is_killed(
     with reranker_process(settings) as given:
         path = given.rerank_socket
         assert path is not None
-        wait_for(path.exists, 20)
+        wait_for(path.exists, PATIENCE_S)
         [process] = children(path)
         os.kill(process.pid, signal.SIGSTOP)
     assert not process.is_running()
@@ -143,7 +144,7 @@ def test_one_that_cannot_be_started_is_tried_again(
         supervisor.start()
         wait_for(lambda: len(caplog.messages) == 2)
         patch.undo()
-        wait_for((folder / SOCKET).exists, 20)
+        wait_for((folder / SOCKET).exists, PATIENCE_S)
         supervisor.end()
     assert "could not be started (No such file or directory)" in caplog.messages[0]
 
@@ -230,12 +231,12 @@ def test_the_service_reranks_again_after_its_process_was_killed(
         return word
 
     with serving(tmp_path, bundle.folder, "--workers", workers) as running:
-        wait_for(lambda: outcome("i1") == "cached", 20)
+        wait_for(lambda: outcome("i1") == "cached", PATIENCE_S)
         [process] = running.rerankers()
         process.kill()
-        wait_for(lambda: running.rerankers() not in ([], [process]), 20)
+        wait_for(lambda: running.rerankers() not in ([], [process]), PATIENCE_S)
         assert f"the reranker's process {process.pid} ended with exit code -9" in running.log
-        wait_for(lambda: outcome("i2") == "cached", 20)
+        wait_for(lambda: outcome("i2") == "cached", PATIENCE_S)
         [process] = running.rerankers()
         assert running.end(signal.SIGTERM) == 0
         assert not process.is_running()

@@ -14,6 +14,8 @@ from typing import TypeVar
 from app.reranking.client import RerankClient
 
 ROOT = Path(__file__).parents[3]
+# The process has the lowest priority: where all cores are busy, it takes its time.
+PATIENCE_S = 60
 T = TypeVar("T")
 
 
@@ -40,7 +42,7 @@ def with_client(path: Path, use: Callable[[RerankClient], Awaitable[T]]) -> T:
     async def run() -> T:
         client = RerankClient(path)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 return await use(client)
         finally:
             await client.close()

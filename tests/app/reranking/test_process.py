@@ -27,7 +27,7 @@ from app.reranking.messages import MAX_LINE_BYTES
 from app.reranking.rank_server import MAX_WAITING
 from model_store.bundle import Bundle
 from tests.app.conftest import wait_for
-from tests.app.reranking.processes import ROOT, rerank_process, with_client
+from tests.app.reranking.processes import PATIENCE_S, ROOT, rerank_process, with_client
 from tests.synthetic_reranker import expected_label_scores
 
 
@@ -187,8 +187,8 @@ class Raw:
 
     def __init__(self, path: Path) -> None:
         self.socket = sockets.socket(sockets.AF_UNIX)
-        self.socket.settimeout(20)
-        wait_for(lambda: self.socket.connect_ex(str(path)) == 0)
+        self.socket.settimeout(PATIENCE_S)
+        wait_for(lambda: self.socket.connect_ex(str(path)) == 0, PATIENCE_S)
         self.file = self.socket.makefile("rb")
 
     def ask(self, *documents: object) -> list[Any]:
@@ -346,7 +346,7 @@ def test_sigterm_ends_it_and_removes_the_socket(tmp_path: Path) -> None:
         time.sleep(0.2)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert not (tmp_path / "socket").exists()
 
 
@@ -358,5 +358,5 @@ def test_as_a_child_it_ends_with_its_parent(tmp_path: Path) -> None:
         assert process.poll() is None
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert not folder.exists()
