@@ -16,7 +16,13 @@ from offline.benchmark.cells import Folders, log_nothing
 from offline.benchmark.first_stage import FirstStage, OfParts, folder_of
 from offline.benchmark.grid import DataChoice
 from offline.benchmark.rerank_grid import RerankGrid
-from offline.benchmark.shortlists import Weigh, choose_weighting, weigh_all, weigh_uniformly
+from offline.benchmark.shortlists import (
+    Weigh,
+    choose_weighting,
+    weigh_all,
+    weigh_tail,
+    weigh_uniformly,
+)
 from offline.cache import cache_folder
 from offline.cost import duration
 from offline.data.split import Split
@@ -35,6 +41,7 @@ BASE = "base"
 ALONE = "LLM alone"
 UNIFORM = "uniform fusion"
 ADAPTIVE = "adaptive aggregation"
+TAIL_ALONE = "adaptive aggregation for tail users alone, as `rerank: auto`"
 AUGMENTED = "data augmentation, ID model alone"
 ALL = "all: data augmentation and adaptive aggregation"
 ALL_UNIFORM = "all, but uniform fusion"
@@ -135,7 +142,8 @@ class RerankRun:
             else:
                 rows.weighed(ALONE, base, scores, weigh_all)
                 rows.weighed(UNIFORM, base, scores, weigh_uniformly)
-                rows.adaptive(ADAPTIVE, base, scores)
+                chosen = rows.adaptive(ADAPTIVE, base, scores)
+                rows.weighed(TAIL_ALONE, base, scores, weigh_tail(chosen))
         augmented = self._add_augmented(rows, seed)
         self._add_controls(rows, base, seed)
         facts = {
@@ -215,10 +223,11 @@ class _Rows:
             for part, shortlists in first.shortlists.items()
         }
 
-    def adaptive(self, name: str, first: FirstStage, scores: OfParts) -> None:
-        """A row whose weighting is chosen on validation."""
+    def adaptive(self, name: str, first: FirstStage, scores: OfParts) -> Weighting:
+        """A row whose weighting is chosen on validation; the weighting."""
         chosen = choose_weighting(
             first.shortlists["validation"], scores["validation"], self._counts
         )
         self.weightings[name] = chosen
         self.weighed(name, first, scores, chosen.weight)
+        return chosen

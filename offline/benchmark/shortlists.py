@@ -70,6 +70,11 @@ def choose_weighting(shortlists: Shortlists, scores: Scores, counts: Sequence[in
     return max(weightings, key=lambda each: ndcg_at_k(shortlists.reranked(scores, each.weight), 10))
 
 
+def weigh_tail(weighting: Weighting) -> Weigh:
+    """A weighting for tail users; the others keep the recommender's ranking."""
+    return lambda n: weighting.weight(n) if weighting.is_tail(n) else 0.0
+
+
 def weigh_all(_: int) -> float:
     """The other ranking alone."""
     return 1.0

@@ -114,12 +114,14 @@ class LlmScoresStage(Stage[LlmScoresArtifact]):
         return {"prompts": n_prompts, "label_bias": [round(float(value), 3) for value in bias]}
 
     def prompts(self, part: str) -> Prompts:
-        """The prompts of a part's cases."""
+        """The prompts of a part's cases, as the service writes them."""
         titles = item_titles(self.data.attributes(), self.data.item_ids().ids)
         cases = getattr(self.data.split(), part)
         asked: AskedCases = self.candidates.asked(part)
+        # The service sends the reranker's process as many items as the recommender reads.
+        longest = max(self.candidates.max_length, self.layout.n_history)
         shown = [
-            presentation_order(cases.history(case).tolist(), question.candidates)
+            presentation_order(cases.history(case)[-longest:].tolist(), question.candidates)
             for case, question in zip(asked.cases, asked.questions, strict=True)
         ]
         texts = [

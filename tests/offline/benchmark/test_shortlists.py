@@ -8,6 +8,7 @@ from offline.benchmark.shortlists import (
     Shortlists,
     choose_weighting,
     weigh_all,
+    weigh_tail,
     weigh_uniformly,
 )
 
@@ -47,6 +48,12 @@ def test_a_users_weight_comes_from_the_number_of_interactions() -> None:
 
     assert SHORTLISTS.reranked(SCORES, weigh).tolist() == [1, 50, 6]
     assert asked == [1, 99]
+
+
+def test_only_tail_users_are_reranked_where_only_they_are_asked() -> None:
+    weighting = Weighting.of_users(COUNTS, 0.9, 0.9)
+    assert weighting.weight(99) > 0.5
+    assert SHORTLISTS.reranked(SCORES, weigh_tail(weighting)).tolist() == [1, 50, 6]
 
 
 def random_shortlists(n: int = 400) -> tuple[Shortlists, np.ndarray]:
