@@ -201,10 +201,9 @@ def rerank_command(settings: Settings, path: Path) -> list[str]:
 
 def rerank_environment(settings: Settings) -> dict[str, str]:
     """Its environment: where this process imports from, and the endpoint's URL and key."""
-    key = settings.rerank_api_key
-    given = {URL_VARIABLE: settings.rerank_url, KEY_VARIABLE: key and key.get_secret_value()}
+    given = {URL_VARIABLE: settings.rerank_url, KEY_VARIABLE: settings.rerank_api_key}
     environment = {name: value for name, value in os.environ.items() if name not in given}
-    environment |= {name: value for name, value in given.items() if value}
+    environment |= {name: secret.get_secret_value() for name, secret in given.items() if secret}
     return environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 

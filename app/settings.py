@@ -171,9 +171,8 @@ class Settings(BaseSettings):
         description="Threads that compute in the reranker's process, at the lowest priority; "
         "0 means one a core, at most four.",
     )
-    rerank_url: str | None = Field(
+    rerank_url: SecretStr | None = Field(
         default=None,
-        repr=False,
         description="URL of an endpoint that reranks in the place of the bundle's own language "
         "model; it may hold a password, and is never logged in full.",
     )
@@ -213,15 +212,19 @@ class Settings(BaseSettings):
 
     @field_validator("rerank_url")
     @classmethod
-    def _usable_url(cls, url: str | None) -> str | None:
-        cleaned = (url or "").strip()
+    def _usable_url(cls, url: SecretStr | None) -> SecretStr | None:
+        cleaned = url.get_secret_value().strip() if url else ""
         if not cleaned:
             return None
-        parts = urlsplit(cleaned)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(cleaned)
+            is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+            _ = parts.port
+        except ValueError:  # whose message may hold a part of a password
+            is_usable = False
+        if not is_usable:
             raise ValueError("is not an http:// or https:// address")
-        _ = parts.port  # a ValueError where it is none
-        return cleaned
+        return SecretStr(cleaned)
 
     @field_validator("rerank_api_key")
     @classmethod

@@ -174,7 +174,7 @@ def test_secrets_are_not_in_the_command_line(
         rerank_environment(settings)
     )
     given = Settings(
-        rerank_url="http://user:secret@host/v1",
+        rerank_url="http://user:secret@host/v1",  # type: ignore[arg-type]
         rerank_api_key="a-secret-key",  # type: ignore[arg-type]
         rerank_model="model",
     )

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -21,6 +22,8 @@ WITH_SECRET = {
     "LONGTAIL_ADMIN_TOKEN": SECRET,
     "LONGTAIL_REDIS_PASSWORD": SECRET,
     "LONGTAIL_LLM_API_KEY": SECRET,
+    "LONGTAIL_RERANK_API_KEY": SECRET,
+    "LONGTAIL_RERANK_URL": f"https://user:{quote(SECRET, safe='')}@elsewhere/v1",
 }
 
 
@@ -69,6 +72,8 @@ WRONG_SETTINGS = [
     {"LONGTAIL_ADMIN_TOKEN": SECRET[:5]},
     {"LONGTAIL_ADMIN_TOKEN": f"{SECRET}é"},
     {"LONGTAIL_PORT": "no port"},
+    {"LONGTAIL_RERANK_URL": f"http://user:{SECRET}@host"},
+    {"LONGTAIL_RERANK_API_KEY": f"{SECRET}é"},
     {"LONGTAIL_REDIS_URL": f"redis://user:{SECRET}@127.0.0.1:1/zero"},
     {"LONGTAIL_REDIS_URL": f"reddis://:{SECRET}@host/0"},
     {"LONGTAIL_REDIS_URL": f"redis://host/0?password={SECRET}&wrong=1"},

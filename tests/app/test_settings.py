@@ -99,3 +99,37 @@ def test_an_unknown_variable_is_named_with_the_nearest() -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    "given", ["ftp://user:pass-word@host", "pass-word", "http://", "http://user:pass-word/@host"]
+)
+def test_an_endpoint_is_an_http_address_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("LONGTAIL_RERANK_URL", given)
+    with pytest.raises(ConfigError, match=r"^LONGTAIL_RERANK_URL=\(hidden\): .+$") as caught:
+        read_settings()
+    assert "pass-word" not in str(caught.value)
+
+
+def test_an_endpoints_url_and_key_are_stripped_and_not_in_a_repr(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LONGTAIL_RERANK_URL", " https://user:pass-word@host/v1\n")
+    monkeypatch.setenv("LONGTAIL_RERANK_API_KEY", " a-key\n")
+    settings = read_settings()
+    assert settings.rerank_url is not None
+    assert settings.rerank_url.get_secret_value() == "https://user:pass-word@host/v1"
+    assert settings.rerank_api_key is not None
+    assert settings.rerank_api_key.get_secret_value() == "a-key"
+    assert "pass-word" not in repr(settings)
+    assert "a-key" not in repr(settings)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("off", False), ("on", True), ("", True)])
+def test_reranking_can_be_turned_off(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: bool
+) -> None:
+    monkeypatch.setenv("LONGTAIL_RERANK", given)
+    assert read_settings().rerank is expected

@@ -1,7 +1,10 @@
-"""The completions back end against llama.cpp's server for Python, with SmolLM2.
+"""The back ends behind HTTP against llama.cpp's servers with real models.
 
-It needs that server: `pip install 'llama-cpp-python[server]'` compiles it, in this environment or
-in another one, whose interpreter is given as LLAMA_CPP_PYTHON.
+completions: `pip install 'llama-cpp-python[server]'` compiles the server, in this environment or in
+another one, whose interpreter is given as LLAMA_CPP_PYTHON. The model is SmolLM2.
+
+rerank: LLAMA_SERVER is llama.cpp's own server (`cmake --build . --target llama-server`),
+RERANKER_GGUF a cross-encoder, as `convert_hf_to_gguf.py` makes them.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +29,7 @@ from app.reranking.client import RerankClient
 from app.reranking.completions_backend import CompletionsBackend
 from app.reranking.job import Answer, Job, RerankError
 from app.reranking.prompts import Prompt
+from app.reranking.rerank_backend import RerankBackend
 from model_store.aggregation import Weighting
 from model_store.bundle import Bundle
 from model_store.rerank_prompt import PromptLayout
@@ -34,11 +40,12 @@ from tests.app.reranking.test_endpoints import write_without_graph
 from tests.app.running import free_port
 
 PYTHON = os.environ.get("LLAMA_CPP_PYTHON", sys.executable)
-HAS_SERVER = "LLAMA_CPP_PYTHON" in os.environ or find_spec("llama_cpp") is not None
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not HAS_SERVER, reason="needs pip install 'llama-cpp-python[server]'"),
-]
+SERVER, CROSS_ENCODER = os.environ.get("LLAMA_SERVER"), os.environ.get("RERANKER_GGUF")
+pytestmark = pytest.mark.slow
+needs_python_server = pytest.mark.skipif(
+    "LLAMA_CPP_PYTHON" not in os.environ and find_spec("llama_cpp") is None,
+    reason="needs pip install 'llama-cpp-python[server]'",
+)
 
 LAYOUT = PromptLayout(n_candidates=5, n_history=5, n_similar=0)
 INFO = RerankerInfo(
@@ -74,16 +81,12 @@ def gguf() -> Path:
     return Path(folder) / name
 
 
-@pytest.fixture(scope="module")
-def url(gguf: Path) -> Iterator[str]:
+@contextmanager
+def serving(*command: str) -> Iterator[str]:
+    """URL of a server that a command starts, once it answers."""
     port = free_port()
     with subprocess.Popen(
-        [
-            *(PYTHON, "-m", "llama_cpp.server", "--model", str(gguf), "--logits_all", "true"),
-            *("--n_ctx", "2048", "--port", str(port), "--n_threads", "1"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         url = f"http://127.0.0.1:{port}"
 
@@ -101,6 +104,14 @@ def url(gguf: Path) -> Iterator[str]:
             server.kill()
 
 
+@pytest.fixture(scope="module")
+def url(gguf: Path) -> Iterator[str]:
+    options = ("--logits_all", "true", "--n_ctx", "2048", "--n_threads", "1")
+    with serving(PYTHON, "-m", "llama_cpp.server", "--model", str(gguf), *options) as url:
+        yield url
+
+
+@needs_python_server
 def test_its_scores_are_the_models_own(url: str, gguf: Path) -> None:
     """The same weights through transformers rank the candidates the same way."""
     from offline.instruction.label_model import open_label_model
@@ -126,6 +137,7 @@ def test_its_scores_are_the_models_own(url: str, gguf: Path) -> None:
     assert np.mean(agreements) > 0.8, agreements
 
 
+@needs_python_server
 def test_the_process_ranks_with_it(url: str, rerank_bundle: Bundle, tmp_path: Path) -> None:
     folder = write_without_graph(rerank_bundle, tmp_path / "b")
 
@@ -139,3 +151,27 @@ def test_the_process_ranks_with_it(url: str, rerank_bundle: Bundle, tmp_path: Pa
         answer = with_client(tmp_path / "socket", ask)
     assert np.isfinite(answer.scores).all()
     assert len(set(answer.scores.tolist())) > 1
+
+
+@pytest.mark.skipif(not (SERVER and CROSS_ENCODER), reason="needs LLAMA_SERVER and RERANKER_GGUF")
+def test_a_cross_encoder_scores_titles() -> None:
+    assert SERVER is not None
+    assert CROSS_ENCODER is not None
+    prompts = make_prompts(4)
+
+    async def ask(prompts: list[Prompt]) -> list[object]:
+        backend = RerankBackend(Endpoint(url, "rerank", timeout_s=60), LAYOUT)
+        try:
+            return list(await backend.score(prompts))
+        finally:
+            await backend.close()
+
+    # Shown in another order, titles have the same scores.
+    others = [replace(prompt, shown=prompt.shown[::-1]) for prompt in prompts]
+    with serving(SERVER, "--reranking", "--model", CROSS_ENCODER, "--threads", "1") as url:
+        found, again = asyncio.run(ask(prompts)), asyncio.run(ask(others))
+    for scores, same in zip(found, again, strict=True):
+        assert isinstance(scores, np.ndarray), scores
+        assert isinstance(same, np.ndarray), same
+        assert scores == pytest.approx(same, rel=1e-3)
+        assert len(set(scores.tolist())) == 5
