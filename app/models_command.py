@@ -8,7 +8,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -59,8 +58,7 @@ def _on_registry(
     if arguments.action == "activate":
         record = registry.get(arguments.version)
         # Services check again, with golden requests; here a damaged bundle is rejected at once.
-        folder = settings.bundles_dir / record.version
-        Bundle.open(folder if folder.is_dir() else Path(record.bundle))
+        Bundle.open(record.folder_in(settings.bundles_dir))
         previous = registry.activate(arguments.version)
         return {"active": arguments.version, "previous": previous}
     if arguments.action == "rollback":

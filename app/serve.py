@@ -23,8 +23,8 @@ from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import MULTIPROCESS_DIR
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.errors import BundleError, ConfigError
-from model_store.publication import publish
+from model_store.errors import ConfigError
+from model_store.publication import find_published, publish
 from model_store.registry import Registry
 from model_store.store import connect
 from model_store.store_url import StoreUrl
@@ -111,23 +111,12 @@ def _publish_and_activate(folder: Path, settings: Settings, url: StoreUrl) -> No
     source = Bundle.open(folder)
     client = connect(url)
     registry = Registry(client, "longtail serve --bundle")
-    version = _published_as(source, registry)
-    if version is None:
-        version = publish(source, settings.bundles_dir, client, _show_progress).version
+    record = find_published(source, registry)
+    if record is None:
+        record = publish(source, settings.bundles_dir, client, _show_progress)
+    version = record.version
     if registry.active() != version:
         registry.activate(version)
-
-
-def _published_as(source: Bundle, registry: Registry) -> str | None:
-    """The version under which exactly these files are published, None if they aren't."""
-    for record in reversed(registry.records()):
-        try:
-            published = Bundle.open(Path(record.bundle), verify=False)
-        except BundleError:
-            continue
-        if published.manifest.files == source.manifest.files:
-            return record.version
-    return None
 
 
 def _show_progress(what: str, done: int, total: int) -> None:

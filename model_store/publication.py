@@ -81,6 +81,18 @@ def publish(
     return record
 
 
+def find_published(source: Bundle, registry: Registry) -> ModelRecord | None:
+    """The newest version under which exactly these files are published, None if they aren't."""
+    for record in reversed(registry.records()):
+        try:
+            published = Bundle.open(Path(record.bundle), verify=False)
+        except BundleError:
+            continue
+        if published.manifest.files == source.manifest.files:
+            return record
+    return None
+
+
 def _stay_silent(_what: str, _done: int, _total: int) -> None:
     pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -35,6 +36,11 @@ class ModelRecord(BaseModel):
     encoder: str | None
     code_revision: str
     metrics: dict[str, float]
+
+    def folder_in(self, bundles_dir: Path) -> Path:
+        """Where its bundle is: in the bundles folder, else where it was published from."""
+        folder = bundles_dir / self.version
+        return folder if folder.is_dir() else Path(self.bundle)
 
 
 class Registry:

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.model.background import BackgroundThread
 from app.model.model import Model
-from app.store.versions import StoredItem
+from app.store.versions import StoredItem, VersionStore
 from model_store.array_checks import MAX_WEIGHT
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.codecs import decode_vector
@@ -35,6 +35,19 @@ async def with_fresh_items(
         thread: for long work: the table is copied and the filter index built again.
     """
     return await thread.run(lambda: _extend(model, found))
+
+
+async def with_stored_items(
+    model: Model, versions: VersionStore, thread: BackgroundThread
+) -> Model:
+    """The model with all fresh items that the store holds for its version.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    ids = await versions.fresh_ids(model.version)
+    found = await versions.fresh_items(model.version, ids)
+    return await with_fresh_items(model, found, thread) if found else model
 
 
 def _extend(model: Model, found: Sequence[StoredItem]) -> Model:

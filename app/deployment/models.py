@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from app.deployment.fresh_items import with_fresh_items
+from app.deployment.fresh_items import with_fresh_items, with_stored_items
 from app.deployment.last_active import LastActive
 from app.deployment.loading import load_version
 from app.deployment.rejections import Rejections
@@ -224,11 +224,9 @@ class Models:
         thread = self._loads if self.current else self._first_loads
         model = await thread.run(lambda: load_version(folder, version, self._provider))
         try:
-            fresh_ids = await self._versions.fresh_ids(version)
-            found = await self._versions.fresh_items(version, fresh_ids)
+            return await with_stored_items(model, self._versions, thread)
         except StoreError:
             return model  # the watcher adds them when the store is back
-        return await with_fresh_items(model, found, thread) if found else model
 
     def _swap(self, model: Model) -> None:
         previous = self.current

@@ -44,7 +44,7 @@ async def rerank(
     jobs: list[tuple[Ranking, Places, Job]] = []
     for ranking in rankings:
         if ranking.n_candidates and reranker.is_on:
-            places, job = _make_job(ranking, model)
+            places, job = make_job(ranking, model)
             if job is not None:
                 jobs.append((ranking, places, job))
                 continue
@@ -76,7 +76,7 @@ async def _ask(
         return [SKIPPED] * len(jobs)
 
 
-def _make_job(ranking: Ranking, model: Model) -> tuple[Places, Job | None]:
+def make_job(ranking: Ranking, model: Model) -> tuple[Places, Job | None]:
     """The places of the candidates and the job to rank them; no job if there is nothing to rank.
 
     The language model doesn't know fresh items: they are no candidates, and keep their places.

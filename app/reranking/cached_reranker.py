@@ -202,7 +202,7 @@ class CachedReranker:
     async def _answer(self, reranker: Reranker, job: Job, flight: _Flight) -> Answer | None:
         try:
             async with asyncio.timeout(MAX_JOB_S):
-                answer = _checked(await reranker.ask(job), len(job.candidates))
+                answer = checked_answer(await reranker.ask(job), len(job.candidates))
         except RerankError as error:
             self._breaker.failed(str(error))
         except TimeoutError:
@@ -230,7 +230,7 @@ def _outcome_of(flight: _Flight) -> Result:
     return SKIPPED if answer is None else Result("fresh", answer)
 
 
-def _checked(answer: Answer, n_candidates: int) -> Answer:
+def checked_answer(answer: Answer, n_candidates: int) -> Answer:
     """The answer, if it is one.
 
     Raises:
