@@ -1,4 +1,4 @@
-"""`longtail serve` and `longtail models`; heavy modules are imported when a command runs."""
+"""`longtail serve`, `models` and `rerank`; heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this package's commands."""
     _register_serve(subparsers)
     _register_models(subparsers)
+    _register_rerank(subparsers)
 
 
 def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,6 +85,51 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         parser.set_defaults(run=_run_models)
 
 
+def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rerank = subparsers.add_parser(
+        "rerank",
+        help="fill the cache of reranked answers before users come",
+        description="Ask the reranker about a published version's users, those with the fewest\n"
+        "interactions first, and keep the answers in the store: a user's next request\n"
+        "finds its answer there. May be stopped at any time, and goes on where it was\n"
+        "when it is run again. LONGTAIL_ variables say which store and reranker, as for\n"
+        "`longtail serve`; a running service is not disturbed.",
+        epilog="examples:\n"
+        "  longtail rerank\n"
+        "  longtail rerank --bundle builds/mine/bundle --users tail\n"
+        "  longtail rerank --users all --limit 1000\n"
+        "  LONGTAIL_RERANK_URL=http://vllm:8000/v1 longtail rerank",
+        formatter_class=_RAW,
+    )
+    rerank.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="a bundle that is published; unset means the active version",
+    )
+    rerank.add_argument(
+        "--users",
+        choices=["tail", "all"],
+        default="tail",
+        help="tail: those whose requests are reranked with `auto`, the default; all: also those "
+        "whose requests have to ask for it with `always`",
+    )
+    rerank.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="ask about N users at most; those whose answers are there don't count",
+    )
+    rerank.set_defaults(run=_run_rerank)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
 def _run_serve(arguments: argparse.Namespace) -> NoReturn:
     from app.http.server import end_process
     from app.serve import serve
@@ -108,3 +154,9 @@ def _run_models(arguments: argparse.Namespace) -> int:
     from app.models_command import run
 
     return run(arguments)
+
+
+def _run_rerank(arguments: argparse.Namespace) -> int:
+    from app.rerank_command import run
+
+    return run(bundle=arguments.bundle, users=arguments.users, limit=arguments.limit)

@@ -109,7 +109,7 @@ def all_command_names(parser: argparse.ArgumentParser, name: tuple[str, ...] = (
 
 def test_the_contracts_commands_are_there() -> None:
     names = set(all_command_names(command_parser()))
-    assert names >= {"build", "evaluate", "publish", "serve"}
+    assert names >= {"build", "evaluate", "publish", "serve", "rerank"}
     # canary and shadow come with a later issue
     assert names >= {f"models {action}" for action in ("list", "show", "activate", "rollback")}
     assert "models retire" in names

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 
 @dataclass
@@ -47,6 +47,23 @@ def response(
     return [head.encode() + body]
 
 
+def read(file: BinaryIO) -> Asked:
+    """A request.
+
+    Raises:
+        EOFError: it ends before its end.
+    """
+    first, headers = file.readline(), dict[str, str]()
+    while (line := file.readline()) not in (b"\r\n", b""):
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    n_bytes = int(headers.get("content-length", 0))
+    content = file.read(n_bytes)
+    if not content or len(content) < n_bytes:
+        raise EOFError
+    return Asked(first.split()[1].decode(), headers, json.loads(content))
+
+
 @contextmanager
 def serving(answer: Answer) -> Iterator[Server]:
     """A server, one thread a connection; each connection has one request."""
@@ -63,13 +80,10 @@ def serving(answer: Answer) -> Iterator[Server]:
 
         def respond(connection: socket.socket) -> None:
             with connection, connection.makefile("rb") as file:
-                path = file.readline().split()[1].decode()
-                headers: dict[str, str] = {}
-                while (line := file.readline()) not in (b"\r\n", b""):
-                    name, _, value = line.decode().partition(":")
-                    headers[name.lower()] = value.strip()
-                body = json.loads(file.read(int(headers["content-length"])))
-                asked = Asked(path, headers, body)
+                try:
+                    asked = read(file)
+                except (OSError, EOFError):
+                    return  # the other side has ended
                 server.asked.append(asked)
                 try:
                     for piece in answer(asked):

@@ -1,0 +1,215 @@
+"""`longtail rerank`: asks the reranker about a version's users before they come.
+
+The reranker's process is one of this command's own, so that a running service keeps its own for
+requests. Both have the lowest priority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.deployment.fresh_items import with_stored_items
+from app.deployment.loading import load_version
+from app.folders import check_writable
+from app.http.requests import RecommendRequest
+from app.model.background import BackgroundThread
+from app.model.model import Model
+from app.progress import Progress
+from app.recommend.precompute import Precompute, Tally
+from app.rerank_supervisor import reranker_process
+from app.reranking.cache import AnswerCache
+from app.reranking.client import RerankClient
+from app.reranking.job import RerankError
+from app.reranking.outcome import Rerank
+from app.reranking.process import LOWEST_NICENESS
+from app.settings import Settings, read_settings
+from app.store.journal import Journal
+from app.store.store import Store
+from app.telemetry.logs import configure_logging
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.errors import ConfigError, RegistryError
+from model_store.publication import find_published
+from model_store.registry import Registry
+from model_store.store import connect
+from model_store.store_url import StoreUrl
+
+Users = Literal["tail", "all"]
+
+# At the lowest priority, on a machine that is busy, loading takes a while.
+MAX_LOAD_S = 600.0
+# No request waits here, and this process is one of the last to get a core.
+STORE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done: for whom, by which version, in which store."""
+
+    users: Users
+    limit: int | None
+    settings: Settings
+    url: StoreUrl
+    bundle: Bundle
+
+
+def run(*, bundle: Path | None, users: Users, limit: int | None) -> int:
+    """Fill the cache and print what became of the users; returns 1 if some of them failed.
+
+    Args:
+        bundle: folder of a published bundle; None: that of the active version.
+        users: tail users, or all.
+        limit: of the users that the reranker is asked about; None: none.
+
+    Raises:
+        LongtailError: it could not be done, or not go on.
+    """
+    settings = read_settings()
+    if not settings.rerank:
+        raise ConfigError("LONGTAIL_RERANK=off: a service with it uses no reranked answers")
+    check_writable(settings.store_dir, "LONGTAIL_STORE_DIR")
+    with contextlib.ExitStack() as stack:
+        url = settings.redis_url or StoreUrl.parse(
+            stack.enter_context(EmbeddedStore(settings.store_dir)).url
+        )
+        opened = _open_bundle(bundle, settings, url)
+        configure_logging(settings.log_level)
+        # It speaks of requests and their histories; here a store that fails ends the command.
+        logging.getLogger("app.store.state").setLevel(logging.CRITICAL)
+        os.nice(LOWEST_NICENESS)
+        settings = stack.enter_context(reranker_process(settings))
+        tally = asyncio.run(_fill(_Task(users, limit, settings, url, opened)))
+    if tally.failed and not tally.asked:
+        raise RerankError(f"none of {tally.failed:,} jobs was answered: {tally.reason}")
+    print(_readable(tally))
+    return 1 if tally.failed else 0
+
+
+def _open_bundle(folder: Path | None, settings: Settings, url: StoreUrl) -> Bundle:
+    """The published bundle with exactly these files, or that of the active version.
+
+    Raises:
+        RegistryError: it isn't published, or no version is active.
+        BundleError: it can't be read.
+        RerankError: it has no reranker.
+    """
+    with connect(url) as client:
+        registry = Registry(client)
+        if folder is not None:
+            record = find_published(Bundle.open(folder, verify=False), registry)
+            if record is None:
+                raise RegistryError(f"{folder}: it is not published; `longtail publish` does that")
+        else:
+            active = registry.active()
+            if active is None:
+                raise RegistryError("no version is active; activate one, or give --bundle")
+            record = registry.get(active)
+    bundle = Bundle.open(record.folder_in(settings.bundles_dir), verify=False)
+    if bundle.manifest.reranker is None:
+        raise RerankError(f"version {record.version} has no reranker")
+    return bundle
+
+
+async def _fill(task: _Task) -> Tally:
+    settings, version = task.settings, task.bundle.version
+    store = Store(
+        task.url, Journal(settings.store_dir), timeout_s=STORE_TIMEOUT_S, remembered_users=0
+    )
+    assert settings.rerank_socket is not None  # noqa: S101 - `run` has checked that it is on
+    client = RerankClient(settings.rerank_socket)
+    try:
+        print(f"loading version {version}", file=sys.stderr)
+        model = await _load_model(task, store)
+        await _load_reranker(client, model)
+        cache = AnswerCache(
+            store.reranks,
+            max_entries=settings.rerank_cache_entries,
+            max_age_s=settings.rerank_cache_s,
+        )
+        precompute = Precompute(
+            model,
+            client,
+            store,
+            cache,
+            lambda user_id: _request_of(user_id, task.users),
+            max_in_flight=settings.rerank_max_in_flight,
+        )
+        chosen = await _choose(precompute, task)
+        with _shown("reranked", len(chosen), task.limit) as progress:
+            return await precompute.fill(
+                chosen,
+                task.limit,
+                lambda tally: progress.show(tally.asked + tally.failed, tally.skipped),
+            )
+    finally:
+        await client.close()
+        store.close()
+
+
+async def _load_model(task: _Task, store: Store) -> Model:
+    """The version as a service has it: checked, and with its fresh items."""
+    thread = BackgroundThread("load", yields=False)
+    bundle, provider = task.bundle, task.settings.execution_provider
+    try:
+        model = await thread.run(lambda: load_version(bundle.folder, bundle.version, provider))
+        return await with_stored_items(model, store.versions, thread)
+    finally:
+        thread.stop(0)
+
+
+async def _load_reranker(client: RerankClient, model: Model) -> None:
+    try:
+        async with asyncio.timeout(MAX_LOAD_S):
+            await client.load(model.version, model.folder)
+    except TimeoutError:
+        raise RerankError(
+            f"the reranker of version {model.version} is not ready after {MAX_LOAD_S:.0f} s"
+        ) from None
+
+
+async def _choose(precompute: Precompute, task: _Task) -> list[str]:
+    """The users to ask about, as many as the cache keeps answers."""
+    user_ids = task.bundle.histories().user_ids
+    with _shown("histories", len(user_ids)) as progress:
+        chosen = await precompute.choose(user_ids, progress.show)
+    kind = "tail users" if task.users == "tail" else "users with a history"
+    line = f"version {task.bundle.version}: {len(chosen):,} {kind} of {len(user_ids):,} users"
+    max_entries = task.settings.rerank_cache_entries
+    if len(chosen) > max_entries:
+        line += (
+            f"; the cache keeps {max_entries:,} answers (LONGTAIL_RERANK_CACHE_ENTRIES), so the "
+            f"{max_entries:,} with the fewest interactions are asked about"
+        )
+    print(line, file=sys.stderr)
+    return chosen[:max_entries]
+
+
+def _request_of(user_id: str, users: Users) -> RecommendRequest:
+    """A request with the defaults of POST /recommend; stored ids need no check."""
+    rerank: Rerank = "auto" if users == "tail" else "always"
+    return RecommendRequest.model_construct(user_id=user_id, rerank=rerank)
+
+
+@contextlib.contextmanager
+def _shown(label: str, total: int, limit: int | None = None) -> Iterator[Progress]:
+    progress = Progress(label, total, limit)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _readable(tally: Tally) -> str:
+    line = f"asked {tally.asked:,}, skipped {tally.skipped:,} ({tally.cached:,} in the cache"
+    if tally.without_job:
+        line += f", {tally.without_job:,} with nothing to rank"
+    line += f"), failed {tally.failed:,}"
+    return line if tally.reason is None else f"{line} (the first: {tally.reason})"
