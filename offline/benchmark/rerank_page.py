@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,18 +76,22 @@ def _table(data: Mapping[str, Any], part: str, group: str) -> str:
             continue
         gain = figures.get("gain", {}).get(group, {})
         of_group = figures[group]
-        error = of_group["ndcg_at_10_standard_error"]
         columns = [
             name,
             figures["seeds"],
             number(of_group["hit_rate_at_3"]),
             number(of_group["ndcg_at_3"]),
             number(of_group["hit_rate_at_10"]),
-            f"{number(of_group['ndcg_at_10'])} ± {number(error)}",
+            _with_error(of_group),
             *(_gain(gain[metric]) if gain else "" for metric in ("ndcg_at_3", "ndcg_at_10")),
         ]
         lines.append(f"| {' | '.join(map(str, columns))} |")
     return "\n".join(lines)
+
+
+def _with_error(figures: Mapping[str, Any]) -> str:
+    mean, error = figures["ndcg_at_10"], figures["ndcg_at_10_standard_error"]
+    return number(mean) if math.isnan(error) else f"{number(mean)} ± {number(error)}"
 
 
 def _against_controls(data: Mapping[str, Any], part: str) -> str:
@@ -120,6 +125,6 @@ def _choices(data: Mapping[str, Any]) -> str:
 
 def _gain(gain: Mapping[str, Any]) -> str:
     relative = "" if gain["relative"] is None else f", {gain['relative']:+.0%}"
-    if gain["from"] is None:  # of a single case
-        return f"{signed(gain['mean'])}"
+    if math.isnan(gain["from"]):  # of a single case
+        return signed(gain["mean"])
     return f"{signed(gain['mean'])} ({signed(gain['from'])} to {signed(gain['to'])}{relative})"

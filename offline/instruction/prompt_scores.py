@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model_store.errors import InputError
 from model_store.rerank_prompt import LABELS
 from offline.instruction.label_scorer import Float32, LabelScorer
 from offline.progress import Progress
@@ -27,6 +28,9 @@ def score_prompts(
         prompts: of `PromptLayout.listwise`.
         n_labels: of each prompt.
         path: the file; of the same prompts, where it exists.
+
+    Raises:
+        InputError: a score is no number.
     """
     with path.open("ab") as file:
         n_done = file.tell() // _ROW_BYTES
@@ -37,6 +41,8 @@ def score_prompts(
                 end = min(start + _AT_A_TIME, len(prompts))
                 for scores in scorer.scores(prompts[start:end], n_labels[start:end]):
                     row = np.full(len(LABELS), np.nan, dtype="<f4")
+                    if not np.isfinite(scores).all():
+                        raise InputError("the language model's score of a label is no number")
                     row[: len(scores)] = scores
                     file.write(row.tobytes())
                 file.flush()
