@@ -188,10 +188,11 @@ class RerankRun:
             return
         n_labels = [n for asked in prompts for n in asked.n_labels]
         prompt_s = measure_prompt_s(self.scorer, texts, n_labels)
+        n_asked = sum(len(asked.cases) for asked in base.asked.values())
         self.log(
             f"  {len(texts):,} prompts to ask for the base, {prompt_s:.2g} s each (measured on a "
-            f"few): about {duration(len(texts) * prompt_s)}; about a quarter more for the rows "
-            "with augmented data"
+            f"few): about {duration(len(texts) * prompt_s)}; then about "
+            f"{duration(n_asked * prompt_s)} for the rows with augmented data"
         )
 
     @cached_property

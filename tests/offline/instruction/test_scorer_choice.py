@@ -8,6 +8,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from model_store.errors import ConfigError, InputError
+from offline.instruction import label_graph
+from offline.instruction.label_model import LabelModel
+from offline.instruction.onnx_scorer import OnnxLabelScorer
 from offline.instruction.scorer_choice import ScorerChoice, open_scorer
 from tests.offline.instruction.tiny_models import LAYOUT, make_llama, save_family
 
@@ -38,6 +41,25 @@ def test_a_model_answers_otherwise_with_its_adapter(folder: Path, tmp_path: Path
     assert np.abs(scores_of(plain, tmp_path) - scores_of(adapted, tmp_path)).max() > 0.01
     assert set(plain.fingerprints()) == {"language model"}
     assert set(adapted.fingerprints()) == {"language model", "adapter"}
+
+
+def test_in_8_bits_the_graph_of_the_adapted_model_answers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[tuple[LabelModel, str]] = []
+
+    def export(model: LabelModel, _folder: Path, precision: str, *_: object) -> str:
+        exported.append((model, precision))
+        return "graph"
+
+    monkeypatch.setattr(label_graph, "export_label_graph", export)
+    monkeypatch.setattr(OnnxLabelScorer, "open", lambda _folder, graph, _threads: graph)
+    adapted = ScorerChoice(model=str(folder / "model"), adapter=str(folder / "adapter"))
+    served = adapted.model_copy(update={"precision": "int8"})
+    assert open_scorer(served, tmp_path) == "graph"
+    ((model, precision),) = exported
+    assert precision == "int8"
+    np.testing.assert_allclose(model.scores([PROMPT], [3])[0], scores_of(adapted, tmp_path))
 
 
 def test_a_missing_or_damaged_adapter_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
