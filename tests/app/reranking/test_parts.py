@@ -108,22 +108,35 @@ def test_failures_of_older_jobs_while_it_is_open_change_nothing(clock: Clock) ->
     assert breaker.permits()
 
 
-@given(st.lists(st.floats(0.001, 10), min_size=1, max_size=30))
-def test_the_pace_lies_within_what_was_measured(seconds: list[float]) -> None:
+@given(st.lists(st.floats(0.001, 10), min_size=1, max_size=30), st.integers(1, 100))
+def test_the_pace_lies_within_what_was_measured(seconds: list[float], n_jobs: int) -> None:
     pace = Pace()
-    assert pace.expect(1) is None
+    assert pace.expect(n_jobs) is None
     for one in seconds:
-        pace.measured(one, 1)
-    expected = pace.expect(1)
-    assert expected is not None
-    assert min(seconds) * 0.999 <= expected <= max(seconds) * 1.001
-    assert pace.expect(3) == pytest.approx(3 * expected)
+        pace.measured(one, n_jobs)
+    for n in (1, n_jobs):
+        expected = pace.expect(n)
+        assert expected is not None
+        assert min(seconds) * 0.999 <= expected <= max(seconds) * 1.001
 
 
-def test_the_pace_is_that_of_one_job_and_follows_changes() -> None:
+def test_the_pace_of_one_job_after_another_and_of_many_at_once() -> None:
     pace = Pace()
-    pace.measured(0.8, 4)
-    assert pace.expect(1) == pytest.approx(0.2)
+    pace.measured(0.2, 1)
+    assert pace.expect(3) == pytest.approx(0.6)
+    for _ in range(3):
+        pace.measured(0.2, 3)
+    assert pace.expect(2) == pace.expect(3) == pytest.approx(0.2)
+    assert pace.expect(8) == pytest.approx(0.8)
+
+
+def test_the_pace_follows_changes_also_where_a_queue_was_not_measured_since() -> None:
+    pace = Pace()
+    pace.measured(9.0, 8)
+    for _ in range(30):
+        pace.measured(0.1, 1)
+    assert pace.expect(1) == pytest.approx(0.1, rel=0.01)
+    assert pace.expect(8) == pytest.approx(0.8, rel=0.01)
     for _ in range(30):
         pace.measured(1.0, 1)
     assert pace.expect(1) == pytest.approx(1.0, rel=0.01)
