@@ -120,6 +120,14 @@ def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         metavar="N",
         help="ask about N users at most; those whose answers are there don't count",
     )
+    rerank.add_argument(
+        "--in-flight",
+        type=_positive,
+        default=32,
+        metavar="N",
+        help="jobs that the reranker has at a time, 64 at most (32); fewer where "
+        "LONGTAIL_RERANK_SOCKET names a process that requests wait for as well",
+    )
     rerank.set_defaults(run=_run_rerank)
 
 
@@ -159,4 +167,9 @@ def _run_models(arguments: argparse.Namespace) -> int:
 def _run_rerank(arguments: argparse.Namespace) -> int:
     from app.rerank_command import run
 
-    return run(bundle=arguments.bundle, users=arguments.users, limit=arguments.limit)
+    return run(
+        bundle=arguments.bundle,
+        users=arguments.users,
+        limit=arguments.limit,
+        max_in_flight=arguments.in_flight,
+    )

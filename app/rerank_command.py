@@ -30,6 +30,7 @@ from app.reranking.client import RerankClient
 from app.reranking.job import RerankError
 from app.reranking.outcome import Rerank
 from app.reranking.process import LOWEST_NICENESS
+from app.reranking.rank_server import MAX_WAITING
 from app.settings import Settings, read_settings
 from app.store.journal import Journal
 from app.store.store import Store
@@ -56,18 +57,20 @@ class _Task:
 
     users: Users
     limit: int | None
+    max_in_flight: int
     settings: Settings
     url: StoreUrl
     bundle: Bundle
 
 
-def run(*, bundle: Path | None, users: Users, limit: int | None) -> int:
+def run(*, bundle: Path | None, users: Users, limit: int | None, max_in_flight: int) -> int:
     """Fill the cache and print what became of the users; returns 1 if some of them failed.
 
     Args:
         bundle: folder of a published bundle; None: that of the active version.
         users: tail users, or all.
         limit: of the users that the reranker is asked about; None: none.
+        max_in_flight: limit on jobs that the reranker has at a time.
 
     Raises:
         LongtailError: it could not be done, or not go on.
@@ -86,7 +89,8 @@ def run(*, bundle: Path | None, users: Users, limit: int | None) -> int:
         logging.getLogger("app.store.state").setLevel(logging.CRITICAL)
         os.nice(LOWEST_NICENESS)
         settings = stack.enter_context(reranker_process(settings))
-        tally = asyncio.run(_fill(_Task(users, limit, settings, url, opened)))
+        task = _Task(users, limit, min(max_in_flight, MAX_WAITING), settings, url, opened)
+        tally = asyncio.run(_fill(task))
     if tally.failed and not tally.asked:
         raise RerankError(f"none of {tally.failed:,} jobs was answered: {tally.reason}")
     print(_readable(tally))
@@ -140,7 +144,7 @@ async def _fill(task: _Task) -> Tally:
             store,
             cache,
             lambda user_id: _request_of(user_id, task.users),
-            max_in_flight=settings.rerank_max_in_flight,
+            max_in_flight=task.max_in_flight,
         )
         chosen = await _choose(precompute, task)
         with _shown("reranked", len(chosen), task.limit) as progress:

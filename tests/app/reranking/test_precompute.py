@@ -30,6 +30,7 @@ from tests.app.running import LONGTAIL
 from tests.synthetic_bundle import GENRES, Catalogue, make_bundle, make_catalogue
 
 PAUSE_S = 0.15
+ONE_BY_ONE = ("--users", "all", "--in-flight", "1")
 
 
 def environment_for(url: str, folder: Path) -> dict[str, str]:
@@ -138,8 +139,8 @@ def test_those_with_the_fewest_interactions_are_asked_about_first(
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_and_a_killed_reranker_replaced(url: str, folder: Path) -> None:
     with endpoint(scored) as server:
-        variables = by_endpoint(server) | {"LONGTAIL_RERANK_MAX_IN_FLIGHT": "1"}
-        with started(url, folder, "--users", "all", **variables) as process:
+        variables = by_endpoint(server)
+        with started(url, folder, *ONE_BY_ONE, **variables) as process:
             wait_for(lambda: n_cached(url) >= 2, 60)
             [child] = psutil.Process(process.pid).children()
             process.kill()
@@ -147,7 +148,7 @@ def test_a_killed_run_is_resumed_and_a_killed_reranker_replaced(url: str, folder
             assert child.wait(10) is not None or not child.is_running()
         kept = n_cached(url)
         assert 2 <= kept < 8
-        with started(url, folder, "--users", "all", **variables) as process:
+        with started(url, folder, *ONE_BY_ONE, **variables) as process:
             wait_for(lambda: n_cached(url) > kept, 60)
             [child] = psutil.Process(process.pid).children()
             assert "app.reranking.process" in child.cmdline()
@@ -180,8 +181,8 @@ def test_a_store_that_ends_meanwhile_ends_the_run(
         with connect(own.url) as client:
             publish(rerank_bundle, folder / "bundles", client)
             Registry(client).activate("rerank-1")
-        variables = by_endpoint(server) | {"LONGTAIL_RERANK_MAX_IN_FLIGHT": "1"}
-        with started(own.url, folder, "--users", "all", **variables) as process:
+        variables = by_endpoint(server)
+        with started(own.url, folder, *ONE_BY_ONE, **variables) as process:
             wait_for(lambda: n_cached(own.url) >= 1, 60)
             own.stop()
             _, err = process.communicate(timeout=60)
