@@ -26,10 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
-	@$(BIN)/longtail build --interactions movielens-100k --out builds/demo
-	@export LONGTAIL_ADMIN_TOKEN="$${LONGTAIL_ADMIN_TOKEN:-$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(18))')}"; \
-	echo "admin token: $$LONGTAIL_ADMIN_TOKEN"; \
-	exec $(BIN)/longtail serve --bundle builds/demo/bundle --port $(PORT)
+	@exec $(BIN)/longtail demo --port $(PORT)
 
 test: install ## the whole test suite
 	@$(BIN)/pytest $(SIDE_BY_SIDE)

@@ -23,13 +23,18 @@ from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.evaluation import EvaluationArtifact
 from offline.stages.export import ExportArtifact
+from offline.stages.label_graph import LabelGraphArtifact
 from offline.stages.recommender import RecommenderArtifact
+from offline.stages.reranker import RerankerArtifact
 from offline.stages.text_encoder import TextEncoderArtifact
 
 
 @dataclass(frozen=True)
 class BundleParts:
-    """The artifacts of a bundle; `recommender` is the exported one."""
+    """The artifacts of a bundle; `recommender` is the exported one.
+
+    `language_model` and `reranker` are both there, or neither.
+    """
 
     data: DataArtifact
     encoding: EncodingArtifact
@@ -37,10 +42,13 @@ class BundleParts:
     recommender: RecommenderArtifact
     evaluation: EvaluationArtifact
     exported: ExportArtifact
+    language_model: LabelGraphArtifact | None = None
+    reranker: RerankerArtifact | None = None
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of each part, for the manifest."""
-        return {part.name: part.fingerprint for part in self.__dict__.values()}
+        parts = [part for part in self.__dict__.values() if part is not None]
+        return {part.name: part.fingerprint for part in parts}
 
 
 def write_bundle(
@@ -81,7 +89,15 @@ def gather_files(parts: BundleParts) -> dict[str, Path]:
     """The source of each file of the bundle, by its name there."""
     data, encoder, exported = parts.data, parts.text_encoder, parts.exported
     retriever = files.RETRIEVER_FILES if exported.retriever() else ()
+    reranker = {}
+    if parts.language_model and parts.reranker:
+        reranker = {
+            files.RERANKER: parts.language_model.path(parts.language_model.GRAPH),
+            files.RERANKER_TOKENIZER: parts.language_model.path(parts.language_model.TOKENIZER),
+            files.USER_VECTORS: parts.reranker.path(parts.reranker.USER_VECTORS),
+        }
     return {
+        **reranker,
         **{name: exported.path(name) for name in retriever},
         files.MODEL: exported.path(exported.MODEL),
         files.ITEM_TABLE: exported.path(exported.ITEM_TABLE),
@@ -121,6 +137,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
             name=encoder_name, vector_size=parts.encoding.vectors().shape[1], has_graph=True
         ),
         "retriever": exported.retriever(),
+        "reranker": parts.reranker.info() if parts.reranker else None,
         "n_items": len(table) - 1,
         "n_users": len(offsets) - 1,
         "metrics": {name: value for name, value in test.items() if value == value},

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from model_store.errors import ConfigError
 from offline.artifact import locked
@@ -22,12 +23,19 @@ from offline.revision import code_revision
 from offline.stages.data import DataArtifact, DataStage, SplitName
 from offline.stages.evaluation import EvaluationStage
 from offline.stages.export import ExportStage
+from offline.stages.instruction import InstructionStage
+from offline.stages.label_graph import LabelGraphArtifact, LabelGraphStage
+from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refit import RefitStage
+from offline.stages.reranker import RerankerArtifact, RerankerStage
 from offline.stages.stage import ArtifactT, Log, Stage, run_stage
 from offline.stages.text_encoder import TextEncoderStage
+from offline.stages.tuning import TuningStage
 
 Suit = Callable[[int, int], Recipe]
 """A recipe for numbers of interactions and items."""
+RerankerTime = Literal["now", "later", "never"]
+"""When a bundle gets its reranker; later: only once the language model has been exported."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ class Build:
         regenerate: ignore the bundled knowledge.
         log: called with lines of progress.
         suit: chooses the recipe once the data are read, in place of `recipe`.
+        reranker: when the bundle gets its reranker.
     """
 
     source: Source
@@ -53,6 +62,7 @@ class Build:
     regenerate: bool = False
     log: Log = print
     suit: Suit | None = None
+    reranker: RerankerTime = "now"
 
     def run(self) -> Path:
         """Bring every stage up to date and answer the bundle's folder.
@@ -91,9 +101,14 @@ class Build:
                 RefitStage(data, learned.encoding, learned.recommender, learned.augmentation)
             )
         exported = self._made(ExportStage(data, served, self.recipe.retrieval))
+        language_model, reranker = self._rerank(data, learned, served, self._made)
         return write_bundle(
             self.root / "bundle",
-            BundleParts(data, learned.encoding, text_encoder, served, evaluation, exported),
+            BundleParts(
+                *(data, learned.encoding, text_encoder, served, evaluation, exported),
+                language_model=language_model,
+                reranker=reranker,
+            ),
             configuration={
                 "recipe": self.recipe.model_dump(),
                 "item_kind": self._asked.item_kind,
@@ -102,6 +117,28 @@ class Build:
             },
             log=self.log,
         )
+
+    def _rerank(
+        self, data: DataArtifact, learned: Learned, served: RecommenderArtifact, make: Make
+    ) -> tuple[LabelGraphArtifact | None, RerankerArtifact | None]:
+        """instruction → tuning, where the recipe asks for it → label graph → reranker."""
+        choices = self.source.adapt_reranking(self.recipe.reranking)
+        if self.reranker == "never" or not choices.is_wanted:
+            return None, None
+        tuned = None
+        if choices.tune:
+            examples = make(
+                InstructionStage(data, learned.encoding, learned.recommender, choices.instruction)
+            )
+            tuned = make(TuningStage(data, examples, choices.tuning))
+        graph = LabelGraphStage(choices, (data,), tuned)
+        if self.reranker == "later" and not graph.is_current(self.root):
+            self.log("reranker: left for later")
+            return None, None
+        exported, layout = make(graph), choices.layout()
+        name = choices.tuning.model
+        stage = RerankerStage(data, learned.recommender, served, exported, layout, name)
+        return exported, make(stage)
 
     def announce_cost(self, data: DataArtifact) -> None:
         """Log the expected time of the stages that will be run."""
@@ -112,7 +149,8 @@ class Build:
                 pending.append(stage.name)
             return stage.planned(self.root)
 
-        self._learn(data, plan)
+        learned = self._learn(data, plan)
+        self._rerank(data, learned, learned.recommender, plan)
         if not pending:
             return
         from offline.cost import expected_costs

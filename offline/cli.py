@@ -1,4 +1,4 @@
-"""`longtail build`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`.
+"""`longtail demo`, `build`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`.
 
 Heavy imports wait for a command.
 """
@@ -17,11 +17,39 @@ _RAW = argparse.RawDescriptionHelpFormatter
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands."""
+    _register_demo(subparsers)
     _register_build(subparsers)
     _register_evaluate(subparsers)
     _register_benchmark(subparsers)
     _register_pretrain_encoder(subparsers)
     _register_publish(subparsers)
+
+
+def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = subparsers.add_parser(
+        "demo",
+        help="build a bundle of MovieLens-100K and serve it",
+        description="Build a bundle of MovieLens-100K and serve it on 127.0.0.1. The reranker's\n"
+        "language model is exported in the background, and joins the running service when it is\n"
+        "ready. The admin token is made and printed, unless LONGTAIL_ADMIN_TOKEN is set.",
+        epilog="examples:\n  longtail demo\n  longtail demo --port 8080 --no-reranker",
+        formatter_class=_RAW,
+    )
+    demo.add_argument("--port", type=int, default=8000, help="to listen on (8000)")
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("builds/demo"),
+        metavar="FOLDER",
+        help="folder of the stages (builds/demo)",
+    )
+    demo.add_argument(
+        "--reranker",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="have a language model rerank for tail users (yes)",
+    )
+    demo.set_defaults(run=_run_demo)
 
 
 def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -81,6 +109,18 @@ def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         "--regenerate",
         action="store_true",
         help="as --generate, and ignore the bundled texts",
+    )
+    build.add_argument(
+        "--reranker",
+        choices=("now", "later", "never"),
+        default="now",
+        help="whether the bundle gets the recipe's reranker; later: only if its language model has "
+        "been exported by an earlier build (now)",
+    )
+    build.add_argument(
+        "--activate",
+        action="store_true",
+        help="publish the bundle afterwards, and make it the active version",
     )
     build.set_defaults(run=_run_build)
 
@@ -223,6 +263,12 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     publish.set_defaults(run=_run_publish)
 
 
+def _run_demo(arguments: argparse.Namespace) -> int:
+    from offline.demo import demo
+
+    return demo(arguments.out, port=arguments.port, reranker=arguments.reranker, log=_print_line)
+
+
 def _run_build(arguments: argparse.Namespace) -> int:
     from offline.build import Build
     from offline.inputs import find_source
@@ -251,8 +297,13 @@ def _run_build(arguments: argparse.Namespace) -> int:
         regenerate=arguments.regenerate,
         log=_print_line,
         suit=None if arguments.recipe else suit,
+        reranker=arguments.reranker,
     )
-    build.run()
+    bundle = build.run()
+    if arguments.activate:
+        from offline.publish import publish_bundle
+
+        publish_bundle(bundle, activate=True, log=_print_line)
     return 0
 
 

@@ -89,8 +89,28 @@ def expected_costs(
     if "recommender" in pending:
         costs.append(training_cost(data.split(), data.n_items, recipe))
         yield costs[-1]
+    yield from reranking_costs(pending, recipe)
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     yield Cost("together", "with what else there is to do somewhat more", seconds)
+
+
+def reranking_costs(pending: Collection[str], recipe: Recipe) -> Iterator[Cost]:
+    """The work of those pending stages that a reranker needs; their time is not estimated."""
+    choices = recipe.reranking
+    model, examples = choices.tuning.model, choices.instruction
+    if "instruction" in pending:
+        yield Cost("instruction", f"{examples.folds} trainings of the recommender for candidates")
+    if "tuning" in pending:
+        n_examples = examples.max_rankings + examples.max_ratings
+        yield Cost(
+            "tuning",
+            f"{model}, up to {n_examples:,} examples, {choices.tuning.epochs} epochs; hours on a "
+            "CPU, and its progress tells how many",
+        )
+    if "label_graph" in pending:
+        yield Cost("label_graph", f"{model} is exported in {choices.precision}; some minutes")
+    if "reranker" in pending:
+        yield Cost("reranker", f"{model} is asked about validation cases; some minutes")
 
 
 def knowledge_cost(known: Known, config: KnowledgeConfig, cache: Path, *, writes: bool) -> Cost:

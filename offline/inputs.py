@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from offline.cache import cache_folder
 from offline.fingerprint import hash_inputs
+from offline.instruction.reranking_config import RerankingConfig, bundled_adapter
 
 if TYPE_CHECKING:
     from offline.knowledge.config import KnowledgeConfig
@@ -18,11 +19,18 @@ DEFAULT_ITEM_KIND = "item"
 
 @dataclass(frozen=True)
 class Source:
-    """Files to read, and the kind of item for prompts."""
+    """Files to read, and the kind of item for prompts.
+
+    Attributes:
+        interactions, items: the files.
+        item_kind: such as film.
+        data_set: name of a data set that is known by name.
+    """
 
     interactions: Path
     items: Path | None
     item_kind: str
+    data_set: str | None = None
 
     def fingerprint(self) -> str:
         """sha256 over the files' bytes.
@@ -37,6 +45,12 @@ class Source:
         if config.item_kind != DEFAULT_ITEM_KIND:
             return config
         return config.model_copy(update={"item_kind": self.item_kind})
+
+    def adapt_reranking(self, config: RerankingConfig) -> RerankingConfig:
+        """The choices with the adapter that comes for the data set, where they have no model."""
+        if config.is_wanted:
+            return config
+        return config.model_copy(update={"adapter": bundled_adapter(self.data_set)})
 
 
 def _fetch_movielens_100k(cache: Path) -> Path:
@@ -60,7 +74,7 @@ def find_source(interactions: str, items: str | None, item_kind: str | None) -> 
     """
     if interactions in NAMED and items is None:
         fetch, kind = NAMED[interactions]
-        return Source(fetch(cache_folder()), None, item_kind or kind)
+        return Source(fetch(cache_folder()), None, item_kind or kind, interactions)
     return Source(
         Path(interactions), Path(items) if items else None, item_kind or DEFAULT_ITEM_KIND
     )

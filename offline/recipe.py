@@ -12,6 +12,7 @@ from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, read_config_file
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
+from offline.instruction.reranking_config import RerankingConfig
 from offline.knowledge.config import KnowledgeConfig
 from offline.recommender.config import RecommenderConfig, SasrecConfig, TrainingConfig
 
@@ -35,6 +36,7 @@ class Recipe(BaseModel):
     recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    reranking: RerankingConfig = RerankingConfig()
 
     @property
     def augments(self) -> bool:
