@@ -134,6 +134,7 @@ class Service:
                 self._is_preparing = False
             # The active version, fresh items, and events that an earlier process journaled.
             await watcher.look()
+            await self.reranker_loading.look()
             watcher.start()
         except LongtailError as error:
             self.failure = error

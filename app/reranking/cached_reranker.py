@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # A job without an answer after this time has failed.
 MAX_JOB_S = 15.0
+# Jobs wait this long for a version that is being loaded, before their own time begins.
+MAX_LOADING_S = 120.0
 # Jobs that would wait for longer than this are not asked.
 MAX_QUEUE_S = MAX_JOB_S / 2
 MAX_USER_ID_CHARACTERS = 512
@@ -162,10 +164,11 @@ class CachedReranker:
     def _ask(self, key: JobKey, job: Job) -> _Flight | None:
         """Begin a job, unless it can't be answered now."""
         n_jobs = len(self._in_flight) + 1
-        expected_s = self._pace.expect(n_jobs)
+        is_ready = self._reranker is not None and self._reranker.is_ready(job.version)
+        expected_s = self._pace.expect(n_jobs) if is_ready else None
         if (
             self._reranker is None
-            or not self._reranker.is_ready(job.version)
+            or not (is_ready or self._reranker.is_loading(job.version))
             or n_jobs > self._max_in_flight
             or (expected_s is not None and n_jobs > 1 and expected_s > MAX_QUEUE_S)
             or not self._breaker.permits()
@@ -191,7 +194,11 @@ class CachedReranker:
         """Ask, note what came of it, wake those who wait, and keep the answer."""
         answer: Answer | None = None
         try:
-            answer = await self._answer(reranker, job, flight)
+            if await _is_ready(reranker, job.version):
+                flight.asked_at_s = monotonic()
+                answer = await self._answer(reranker, job, flight)
+            else:
+                self._breaker.failed(f"version {job.version} is not ready")
         finally:
             del self._in_flight[key]
             self._metrics.in_flight.set(len(self._in_flight))
@@ -220,6 +227,17 @@ class CachedReranker:
             return answer
         self._metrics.failures.inc()
         return None
+
+
+async def _is_ready(reranker: Reranker, version: str) -> bool:
+    """Whether a version is ready, after the end of its first load if that is under way."""
+    if reranker.is_loading(version):
+        try:
+            async with asyncio.timeout(MAX_LOADING_S):
+                await reranker.loaded(version)
+        except (RerankError, TimeoutError):
+            return False  # the one who loads it logs the reason
+    return reranker.is_ready(version)
 
 
 def _outcome_of(flight: _Flight) -> Result:

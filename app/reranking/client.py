@@ -67,6 +67,18 @@ class RerankClient:
         """See `Reranker`."""
         return version in self._ready
 
+    def is_loading(self, version: str) -> bool:
+        """See `Reranker`."""
+        loaded = self._loaded.get(version)
+        return loaded is not None and not loaded.done()
+
+    async def loaded(self, version: str) -> None:
+        """See `Reranker`."""
+        loaded = self._loaded.get(version)
+        if loaded is None:
+            raise RerankError(f"version {version} is not to be loaded")
+        await asyncio.shield(loaded)
+
     async def ask(self, job: Job) -> Answer:
         """See `Reranker`."""
         connection = self._connection
@@ -93,7 +105,7 @@ class RerankClient:
 
     def _is_expected(self, version: str) -> bool:
         """Whether a known version is ready, or is going to be."""
-        return version in self._ready or not self._loaded[version].done()
+        return version in self._ready or self.is_loading(version)
 
     def _forget(self, version: str, reason: str) -> None:
         self._folders.pop(version, None)

@@ -71,6 +71,16 @@ class Reranker(Protocol):
     def is_ready(self, version: str) -> bool:
         """Whether `ask` can be answered for this version."""
 
+    def is_loading(self, version: str) -> bool:
+        """Whether a version is being loaded for the first time."""
+
+    async def loaded(self, version: str) -> None:
+        """Wait until a version that `is_loading` is ready.
+
+        Raises:
+            RerankError: it has no usable reranker, or is not to be loaded any more.
+        """
+
     async def ask(self, job: Job) -> Answer:
         """Scores of a job's candidates.
 

@@ -38,17 +38,27 @@ class FakeReranker:
         self.fault: Fault | None = None
         self.hangs = False
         self.ready = True
+        self.loads = False  # loading goes on for as long as this is true
         self.load_error: str | None = None
-        self.loaded: dict[str, Path] = {}
+        self.folders: dict[str, Path] = {}
         self.jobs: list[Job] = []
 
     async def load(self, version: str, folder: Path) -> None:
+        self.folders[version] = folder
+        await self.loaded(version)
+
+    def is_loading(self, version: str) -> bool:
+        return version in self.folders and self.loads
+
+    async def loaded(self, version: str) -> None:
+        while self.loads:
+            await asyncio.sleep(0.01)
         if self.load_error is not None:
+            self.folders.pop(version, None)
             raise RerankError(self.load_error)
-        self.loaded[version] = folder
 
     def is_ready(self, version: str) -> bool:
-        return self.ready and version in self.loaded
+        return self.ready and version in self.folders and not self.is_loading(version)
 
     async def ask(self, job: Job) -> Answer:
         self.jobs.append(job)
@@ -77,4 +87,4 @@ class FakeReranker:
                 return Answer(scores, "\ud800")
 
     async def close(self) -> None:
-        self.loaded.clear()
+        self.folders.clear()

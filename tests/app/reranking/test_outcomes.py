@@ -13,14 +13,22 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
+from app.main import create_app
 from app.reranking import breaker, cached_reranker
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.publication import FreshItem, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
-from tests.app.conftest import AS_ADMIN, publish_and_activate, service_of, wait_for
-from tests.app.reranking.conftest import ask, ids_of, measure, metric, serving
+from tests.app.conftest import (
+    AS_ADMIN,
+    publish_and_activate,
+    service_of,
+    settings_for,
+    wait_for,
+    wait_until_started,
+)
+from tests.app.reranking.conftest import ask, ids_of, measure, metric, reranker_state, serving
 from tests.app.reranking.fake_reranker import FAULTS, FakeReranker, Fault, scores_of
 from tests.app.store.conftest import stopped
 from tests.synthetic_bundle import GENRES, Catalogue, make_bundle, make_catalogue
@@ -67,6 +75,35 @@ def test_auto_asks_for_tail_users_only(
         assert (answer["rerank"] != "skipped") == is_asked
         assert len(reranker.jobs) == is_asked
     assert ask(http, user_id=tail)["rerank"] == "cached"
+
+
+def test_a_job_waits_for_a_reranker_that_is_being_loaded(
+    reranker: FakeReranker, url: str, folder: Path
+) -> None:
+    reranker.loads = True
+    app = create_app(settings_for(url, folder, rerank_wait_ms=10_000), reranker=reranker)
+    with TestClient(app) as http:
+        wait_until_started(app)
+        started_s = time.monotonic()
+        # From the first answer on, and without waiting for that.
+        assert ask(http, history=["i1"], rerank="always")["rerank"] == "pending"
+        assert time.monotonic() - started_s < 1
+        assert not reranker.jobs
+        reranker.loads = False
+        wait_for(lambda: ask(http, history=["i1"], rerank="always")["rerank"] == "cached")
+
+
+def test_a_job_ends_with_a_load_that_fails(reranker: FakeReranker, url: str, folder: Path) -> None:
+    reranker.loads = True
+    app = create_app(settings_for(url, folder), reranker=reranker)
+    with TestClient(app) as http:
+        wait_until_started(app)
+        assert ask(http, history=["i1"], rerank="always")["rerank"] == "pending"
+        reranker.load_error, reranker.loads = "it is damaged", False
+        wait_for(lambda: reranker_state(http) == "failed")
+        wait_for(lambda: metric(http, "longtail_rerank_in_flight") == 0)
+        answer = ask(http, history=["i1"], rerank="always")
+        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
 
 
 @pytest.mark.parametrize(
@@ -304,8 +341,8 @@ def test_another_version_has_answers_of_its_own_which_go_with_it(
         )
         publish_and_activate(other, folder, url)
         wait_for(lambda: http.get("/health/ready").json()["version"] == "rerank-2")
-        wait_for(lambda: "rerank-2" in reranker.loaded)
-        assert reranker.loaded["rerank-2"] == folder / "bundles" / "rerank-2"
+        wait_for(lambda: "rerank-2" in reranker.folders)
+        assert reranker.folders["rerank-2"] == folder / "bundles" / "rerank-2"
         n_before = len(reranker.jobs)
         ask(http, history=["i1", "i2"], rerank="always")
         assert [job.version for job in reranker.jobs[n_before:]] == ["rerank-2"]
@@ -403,7 +440,7 @@ def test_a_bundle_without_a_reranker_says_so(
 ) -> None:
     publish_and_activate(synthetic_bundle, folder, store.url)
     reranker = FakeReranker()
-    reranker.loaded["another"] = folder
+    reranker.folders["another"] = folder
     with serving(reranker, store.url, folder) as http:
         answer = ask(http, history=["i1"], rerank="always")
         assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
