@@ -122,7 +122,7 @@ class Build:
         self, data: DataArtifact, learned: Learned, served: RecommenderArtifact, make: Make
     ) -> tuple[LabelGraphArtifact | None, RerankerArtifact | None]:
         """instruction → tuning, where the recipe asks for it → label graph → reranker."""
-        choices = self.source.adapt_reranking(self.recipe.reranking)
+        choices = self.recipe.reranking.for_data_set(self.source.data_set)
         if self.reranker == "never" or not choices.is_wanted:
             return None, None
         tuned = None

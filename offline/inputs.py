@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from offline.cache import cache_folder
 from offline.fingerprint import hash_inputs
-from offline.instruction.reranking_config import RerankingConfig, bundled_adapter
 
 if TYPE_CHECKING:
     from offline.knowledge.config import KnowledgeConfig
@@ -45,12 +44,6 @@ class Source:
         if config.item_kind != DEFAULT_ITEM_KIND:
             return config
         return config.model_copy(update={"item_kind": self.item_kind})
-
-    def adapt_reranking(self, config: RerankingConfig) -> RerankingConfig:
-        """The choices with the adapter that comes for the data set, where they have no model."""
-        if config.is_wanted:
-            return config
-        return config.model_copy(update={"adapter": bundled_adapter(self.data_set)})
 
 
 def _fetch_movielens_100k(cache: Path) -> Path:

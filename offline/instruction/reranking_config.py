@@ -45,6 +45,16 @@ class RerankingConfig(BaseModel):
         """Whether a bundle gets a reranker."""
         return self.tune or bool(self.adapter)
 
+    def for_data_set(self, name: str | None) -> RerankingConfig:
+        """The choices with the adapter that comes for a data set, where they have no model.
+
+        Args:
+            name: of a data set that is known by name; None for other data.
+        """
+        if self.is_wanted or not name or not (BUNDLED / name / _ADAPTER).is_file():
+            return self
+        return self.model_copy(update={"adapter": name})
+
     def adapter_folder(self) -> Path:
         """Folder of the named adapter.
 
@@ -72,8 +82,3 @@ class RerankingConfig(BaseModel):
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"reranking.adapter: {path} is no layout ({reason})") from error
-
-
-def bundled_adapter(data_set: str | None) -> str:
-    """Name of the adapter that comes with Longtail for a data set; empty where there is none."""
-    return data_set if data_set and (BUNDLED / data_set / _ADAPTER).is_file() else ""
