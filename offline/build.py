@@ -16,6 +16,7 @@ from model_store.errors import ConfigError
 from offline.artifact import locked
 from offline.assembly import BundleParts, write_bundle
 from offline.inputs import Source
+from offline.instruction.reranking_config import RerankingConfig
 from offline.knowledge.config import KnowledgeConfig
 from offline.learning import Learned, Make, learn
 from offline.recipe import Recipe
@@ -121,24 +122,30 @@ class Build:
     def _rerank(
         self, data: DataArtifact, learned: Learned, served: RecommenderArtifact, make: Make
     ) -> tuple[LabelGraphArtifact | None, RerankerArtifact | None]:
-        """instruction → tuning, where the recipe asks for it → label graph → reranker."""
+        """label graph → reranker, where the recipe asks for them."""
         choices = self.recipe.reranking.for_data_set(self.source.data_set)
         if self.reranker == "never" or not choices.is_wanted:
             return None, None
-        tuned = None
-        if choices.tune:
-            examples = make(
-                InstructionStage(data, learned.encoding, learned.recommender, choices.instruction)
-            )
-            tuned = make(TuningStage(data, examples, choices.tuning))
-        graph = LabelGraphStage(choices, (data,), tuned)
-        if self.reranker == "later" and not graph.is_current(self.root):
+        planned = self._label_graph(data, learned, choices, self._planned)
+        if self.reranker == "later" and not planned.is_current(self.root):
             self.log("reranker: left for later")
             return None, None
-        exported, layout = make(graph), choices.layout()
-        name = choices.tuning.model
+        exported = make(self._label_graph(data, learned, choices, make))
+        layout, name = choices.layout(), choices.tuning.model
         stage = RerankerStage(data, learned.recommender, served, exported, layout, name)
         return exported, make(stage)
+
+    def _label_graph(
+        self, data: DataArtifact, learned: Learned, choices: RerankingConfig, make: Make
+    ) -> LabelGraphStage:
+        """instruction → tuning, where the recipe asks for them, and the stage that follows."""
+        if not choices.tune:
+            return LabelGraphStage(choices, (data,), None)
+        examples = make(
+            InstructionStage(data, learned.encoding, learned.recommender, choices.instruction)
+        )
+        tuned = make(TuningStage(data, examples, choices.tuning))
+        return LabelGraphStage(choices, (data,), tuned)
 
     def announce_cost(self, data: DataArtifact) -> None:
         """Log the expected time of the stages that will be run."""
@@ -166,6 +173,9 @@ class Build:
 
     def _learn(self, data: DataArtifact, make: Make) -> Learned:
         return learn(data, self.recipe, self._asked, make, regenerate=self.regenerate)
+
+    def _planned(self, stage: Stage[ArtifactT]) -> ArtifactT:
+        return stage.planned(self.root)
 
     def _made(self, stage: Stage[ArtifactT]) -> ArtifactT:
         return run_stage(stage, self.root, self.log)
