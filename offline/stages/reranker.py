@@ -70,7 +70,7 @@ class RerankerStage(Stage[RerankerArtifact]):
         Raises:
             InputError: a score is NaN.
         """
-        from offline.instruction.calibration import calibrate, judge
+        from offline.instruction.weight_choice import calibrate, judge
         from offline.instruction.onnx_scorer import OnnxLabelScorer
         from offline.instruction.questions import Questioner
         from offline.metrics import rank_cases
