@@ -21,6 +21,7 @@ from offline.knowledge.config import KnowledgeConfig
 from offline.learning import Learned, Make, learn
 from offline.recipe import Recipe
 from offline.revision import code_revision
+from offline.stages.candidates import CandidatesStage
 from offline.stages.data import DataArtifact, DataStage, SplitName
 from offline.stages.evaluation import EvaluationStage
 from offline.stages.export import ExportStage
@@ -122,7 +123,7 @@ class Build:
     def _rerank(
         self, data: DataArtifact, learned: Learned, served: RecommenderArtifact, make: Make
     ) -> tuple[LabelGraphArtifact | None, RerankerArtifact | None]:
-        """label graph → reranker, where the recipe asks for them."""
+        """label graph → candidates → reranker, where the recipe asks for them."""
         choices = self.recipe.reranking.for_data_set(self.source.data_set)
         if self.reranker == "never" or not choices.is_wanted:
             return None, None
@@ -132,7 +133,9 @@ class Build:
             return None, None
         exported = make(self._label_graph(data, learned, choices, make))
         layout, name = choices.layout(), choices.tuning.model
-        stage = RerankerStage(data, learned.recommender, served, exported, layout, name)
+        chosen = learned.recommender
+        candidates = make(CandidatesStage(data, chosen, layout))
+        stage = RerankerStage(data, chosen, candidates, served, exported, layout, name)
         return exported, make(stage)
 
     def _label_graph(

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from model_store.rerank_prompt import PromptLayout
 from offline.benchmark.cells import Folders
 from offline.benchmark.rerank_grid import RerankGrid
-from offline.benchmark.shortlists import Scores, Shortlists
 from offline.data.histories import Histories
 from offline.instruction.label_scorer import LabelScorer
+from offline.instruction.shortlists import Scores, Shortlists
 from offline.learning import Learned
 from offline.metrics import Score
 from offline.stages.candidates import PARTS, AskedCases, CandidatesArtifact, CandidatesStage

@@ -16,13 +16,6 @@ from offline.benchmark.cells import Folders, log_nothing
 from offline.benchmark.first_stage import FirstStage, OfParts, folder_of
 from offline.benchmark.grid import DataChoice
 from offline.benchmark.rerank_grid import RerankGrid
-from offline.benchmark.shortlists import (
-    Weigh,
-    choose_weighting,
-    weigh_all,
-    weigh_tail,
-    weigh_uniformly,
-)
 from offline.cache import cache_folder
 from offline.cost import duration
 from offline.data.split import Split
@@ -30,6 +23,13 @@ from offline.inputs import Source
 from offline.instruction.label_scorer import LabelScorer
 from offline.instruction.prompt_scores import measure_prompt_s
 from offline.instruction.scorer_choice import open_scorer
+from offline.instruction.shortlists import (
+    Weigh,
+    choose_weighting,
+    weigh_all,
+    weigh_tail,
+    weigh_uniformly,
+)
 from offline.metrics import Ranks
 from offline.recipe import Recipe
 from offline.stages.candidates import PARTS

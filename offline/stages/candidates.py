@@ -43,11 +43,6 @@ class AskedCases:
 class CandidatesArtifact(Artifact):
     """Cases that reranking can change, by part."""
 
-    @property
-    def max_length(self) -> int:
-        """Last history items that the recommender reads."""
-        return int(self.facts["max_length"])
-
     def asked(self, part: str) -> AskedCases:
         """Those of `validation` or `test`."""
         from offline.instruction.questions import Question
@@ -101,7 +96,7 @@ class CandidatesStage(Stage[CandidatesArtifact]):
         split, model = self.data.split(), self.recommender.model()
         sequences = TrainingData.of_split(split, self.data.n_items).sequences
         questioner = Questioner(model, sequences, self.layout)
-        facts = {"max_length": model.max_length}
+        facts = {}
         for part in PARTS:
             cases: Cases = getattr(split, part)
             found = _cases_within(model, cases, self.layout.n_candidates)

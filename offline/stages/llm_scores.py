@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.files import save_array
-from model_store.rerank_prompt import PromptLayout, item_titles, presentation_order
+from model_store.rerank_prompt import PromptLayout, item_titles
 from offline.artifact import Artifact, Facts
+from offline.instruction.asked_prompts import AskedPrompts, measure_label_bias
 from offline.instruction.scorer_choice import ScorerChoice
-from offline.stages.candidates import PARTS, AskedCases, CandidatesArtifact
+from offline.stages.candidates import PARTS, CandidatesArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.stage import Stage
 
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
     from offline.instruction.label_scorer import LabelScorer
 
 Float32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts of cases: their texts and, of each, the candidates' positions as they are shown."""
-
-    texts: Sequence[str]
-    shown: Sequence[Sequence[int]]
-
-    @property
-    def n_labels(self) -> list[int]:
-        """Number of candidates of each."""
-        return [len(order) for order in self.shown]
 
 
 class LlmScoresArtifact(Artifact):
@@ -101,40 +89,19 @@ class LlmScoresStage(Stage[LlmScoresArtifact]):
             part: score_prompts(scorer, asked.texts, asked.n_labels, files[part])
             for part, asked in prompts.items()
         }
-        bias = np.zeros(self.layout.n_candidates, np.float32)
-        if self.calibrated:
-            bias = _label_bias(scores["validation"], len(bias))
+        n_labels = self.layout.n_candidates
+        bias = measure_label_bias(scores["validation"], n_labels) if self.calibrated else None
         for part, of_part in scores.items():
-            rows = np.full((len(of_part), len(bias)), np.nan, np.float32)
-            for row, shown, of_case in zip(rows, prompts[part].shown, of_part, strict=True):
-                row[np.array(shown, dtype=np.intp)] = of_case - bias[: len(of_case)]
+            rows = np.full((len(of_part), n_labels), np.nan, np.float32)
+            of_candidates = prompts[part].in_recommenders_order(of_part, bias)
+            for row, of_case in zip(rows, of_candidates, strict=True):
+                row[: len(of_case)] = of_case
             save_array(folder / f"{part}.npy", rows)
             files[part].unlink()
-        n_prompts = sum(map(len, scores.values()))
-        return {"prompts": n_prompts, "label_bias": [round(float(value), 3) for value in bias]}
+        shown = [] if bias is None else [round(float(value), 3) for value in bias]
+        return {"prompts": sum(map(len, scores.values())), "label_bias": shown}
 
-    def prompts(self, part: str) -> Prompts:
-        """The prompts of a part's cases, as the service writes them."""
+    def prompts(self, part: str) -> AskedPrompts:
+        """The prompts of a part's cases."""
         titles = item_titles(self.data.attributes(), self.data.item_ids().ids)
-        cases = getattr(self.data.split(), part)
-        asked: AskedCases = self.candidates.asked(part)
-        # The service sends the reranker's process as many items as the recommender reads.
-        longest = max(self.candidates.max_length, self.layout.n_history)
-        shown = [
-            presentation_order(cases.history(case)[-longest:].tolist(), question.candidates)
-            for case, question in zip(asked.cases, asked.questions, strict=True)
-        ]
-        texts = [
-            question.listwise(self.layout, titles, order)
-            for question, order in zip(asked.questions, shown, strict=True)
-        ]
-        return Prompts(texts, shown)
-
-
-def _label_bias(scores: Sequence[Float32], n_labels: int) -> Float32:
-    """Mean log-probability of each label over prompts that have all of them, float32 [k']."""
-    whole = [of_case for of_case in scores if len(of_case) == n_labels]
-    if not whole:
-        return np.zeros(n_labels, np.float32)
-    bias: Float32 = np.stack(whole).mean(axis=0, dtype=np.float64).astype(np.float32)
-    return bias
+        return AskedPrompts.of(self.candidates.asked(part).questions, self.layout, titles)

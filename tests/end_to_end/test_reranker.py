@@ -57,9 +57,10 @@ def test_a_language_model_is_tuned_exported_and_weighed(tuning: Workshop) -> Non
     assert info.layout.n_candidates == len(info.label_bias) == 4
     assert bundle.user_vectors is not None
     assert len(bundle.user_vectors) == bundle.manifest.n_users
-    calibration = json.loads((bundle.folder.parent / "reranker" / "calibration.json").read_bytes())
-    assert calibration["reranked"] >= calibration["base"]
-    assert info.weighting.alpha_1 == calibration["alpha_1"]
+    facts = json.loads((bundle.folder.parent / "reranker" / "stage.json").read_bytes())["facts"]
+    assert facts["asked"] > 0
+    assert facts["validation_ndcg_at_10"] >= facts["without"]
+    assert info.weighting.alpha_1 == facts["alpha_1"]
 
     later = built_bundle(tuning, "--reranker", "later")
     assert later.manifest.inputs == bundle.manifest.inputs

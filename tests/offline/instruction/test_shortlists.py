@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model_store.aggregation import Weighting
-from offline.benchmark.shortlists import (
+from offline.instruction.shortlists import (
     Shortlists,
     choose_weighting,
     weigh_all,
