@@ -130,8 +130,9 @@ class Settings(BaseSettings):
         default=25,
         ge=0,
         le=10_000,
-        description="Longest wait of a request for the reranker, the cache included; the request's "
-        "deadline can shorten it. An answer that comes later goes into the cache.",
+        description="Longest wait of a request for the reranker; the request's deadline can "
+        "shorten it. An answer that comes later goes into the cache. With 0 the cache alone is "
+        "waited for, 5 ms at most.",
     )
     rerank_cache_entries: int = Field(
         default=100_000,

@@ -18,7 +18,7 @@ from app.recommend.scoring import Ranking
 from app.reranking.cached_reranker import CachedReranker
 from app.reranking.job import Job
 from app.reranking.outcome import SKIPPED, Result
-from app.reranking.policy import due_by
+from app.reranking.policy import limits_of
 from model_store.aggregation import aggregate
 
 log = logging.getLogger(__name__)
@@ -64,12 +64,12 @@ async def _ask(
     reranker: CachedReranker,
 ) -> Sequence[Result]:
     n_explained = sum(ranking.plan.query.explain for ranking in rankings)
-    deadlines = [
-        due_by(ranking.plan.deadline, reranker.max_wait_s, len(rankings), n_explained)
+    limits = [
+        limits_of(ranking.plan.deadline, reranker.max_wait_s, len(rankings), n_explained)
         for ranking, _, _ in jobs
     ]
     try:
-        return await reranker.rerank([job for _, _, job in jobs], deadlines)
+        return await reranker.rerank([job for _, _, job in jobs], limits)
     except Exception:
         # The base ranking is complete: no fault in here is worth a failed request.
         log.exception("reranking failed")

@@ -18,6 +18,7 @@ from app.reranking.cache import AnswerCache, JobKey
 from app.reranking.job import Answer, Job, Reranker, RerankError
 from app.reranking.outcome import PENDING, SKIPPED, TIMED_OUT, Result
 from app.reranking.pace import Pace
+from app.reranking.policy import Limits
 from app.store.deadline import Deadline
 from app.telemetry.rerank_metrics import RerankMetrics
 
@@ -95,28 +96,28 @@ class CachedReranker:
         """Why it is left alone for a while; None if it isn't."""
         return self._breaker.reason
 
-    async def rerank(self, jobs: Sequence[Job], deadlines: Sequence[Deadline]) -> list[Result]:
-        """The outcome for each job; all are there by the latest of the deadlines.
+    async def rerank(self, jobs: Sequence[Job], limits: Sequence[Limits]) -> list[Result]:
+        """The outcome for each job; all are there by the latest of the limits.
 
         Args:
             jobs: of one version, each with at least two candidates.
-            deadlines: one for each job.
+            limits: of each job.
         """
         keys = [JobKey.of(job) for job in jobs]
-        results = await self._find(keys, deadlines)
+        results = await self._find(keys, [limit.cache for limit in limits])
         waiting: dict[int, _Flight] = {}
-        for place, (key, job, deadline) in enumerate(zip(keys, jobs, deadlines, strict=True)):
+        for place, (key, job, limit) in enumerate(zip(keys, jobs, limits, strict=True)):
             if results[place] is not None:
                 continue
             flight = self._in_flight.get(key) or self._ask(key, job)
             if flight is None:
                 results[place] = SKIPPED
-            elif flight.ends_by(deadline):
+            elif flight.ends_by(limit.reranker):
                 waiting[place] = flight
             else:
                 results[place] = PENDING
         if waiting:
-            limit_s = max(deadlines[place].remaining_s for place in waiting)
+            limit_s = max(limits[place].reranker.remaining_s for place in waiting)
             self._on_wait(1)
             try:
                 # Others may wait for the same answer, so it goes on where this request doesn't.

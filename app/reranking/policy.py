@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from app.reranking.outcome import Rerank
 from app.store.deadline import Deadline
 from app.store.history import History
@@ -12,6 +14,8 @@ from model_store.reranker import RerankerInfo
 REST_S = 0.003
 REST_OF_ANSWER_S = 0.0002
 EXPLAINING_S = 0.015
+# The look-up in the store's cache may take this long where a request waits for less.
+LOOK_UP_S = 0.005
 
 
 def wants_rerank(rerank: Rerank, history: History, reranker: RerankerInfo) -> bool:
@@ -24,18 +28,28 @@ def wants_rerank(rerank: Rerank, history: History, reranker: RerankerInfo) -> bo
     return rerank == "always"
 
 
-def due_by(
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a request waits: for the cache, and for the reranker."""
+
+    cache: Deadline
+    reranker: Deadline
+
+
+def limits_of(
     deadline: Deadline | None, max_wait_s: float, n_answers: int, n_explained: int
-) -> Deadline:
-    """When a request goes on without the reranker.
+) -> Limits:
+    """When a request goes on without the cache, and without the reranker.
 
     Args:
         deadline: the request's own.
-        max_wait_s: longest wait from now on.
+        max_wait_s: longest wait for the reranker from now on.
         n_answers, n_explained: what the request needs afterwards.
     """
-    limit = Deadline.after_ms(max_wait_s * 1e3)
-    if deadline is None:
-        return limit
     rest_s = REST_S + REST_OF_ANSWER_S * n_answers + EXPLAINING_S * n_explained
-    return Deadline(min(limit.at_s, deadline.at_s - rest_s))
+
+    def within(limit_s: float) -> Deadline:
+        limit = Deadline.after_ms(limit_s * 1e3)
+        return limit if deadline is None else Deadline(min(limit.at_s, deadline.at_s - rest_s))
+
+    return Limits(within(max(max_wait_s, LOOK_UP_S)), within(max_wait_s))

@@ -243,6 +243,9 @@ def test_no_wait_at_all_still_fills_the_cache(
         for history in (["i1"], ["i2"], ["i3"]):
             assert ask(http, history=history, rerank="always")["rerank"] == "pending"
             wait_for(lambda h=history: ask(http, history=h, rerank="always")["rerank"] == "cached")
+    # A worker that remembers nothing finds them in the store.
+    with serving(FakeReranker(), url, folder, rerank_wait_ms=0) as http:
+        assert ask(http, history=["i1"], rerank="always")["rerank"] == "cached"
 
 
 def test_equal_jobs_are_asked_once(http: TestClient, reranker: FakeReranker) -> None:
