@@ -132,7 +132,9 @@ def put_damaged(sound: Bundle, damage: Damage, folder: Path, client: redis.Redis
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("sound") / "sound"
-    return make_bundle(folder, version="damaged", catalogue=make_catalogue(seed=9))
+    return make_bundle(
+        folder, version="damaged", catalogue=make_catalogue(seed=9), with_reranker=True
+    )
 
 
 @pytest.mark.parametrize("damage", SOME, ids=lambda damage: damage.name)
