@@ -30,10 +30,11 @@ class AugmentationConfig(ScorerChoice):
 
     @property
     def layout(self) -> PromptLayout:
-        """Of the prompts, which have neither similar user nor prediction."""
-        return PromptLayout(
-            n_candidates=self.n_candidates,
-            n_history=self.n_history,
-            n_similar=0,
-            shows_prediction=False,
-        )
+        """Of the prompts: the adapter's wording, neither similar user nor prediction.
+
+        Raises:
+            ConfigError: the adapter's layout can't be read.
+        """
+        numbers = {"n_candidates": self.n_candidates, "n_history": self.n_history}
+        parts = {"n_similar": 0, "shows_prediction": False}
+        return (self.tuned_layout or PromptLayout()).model_copy(update=numbers | parts)

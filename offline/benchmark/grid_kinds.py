@@ -17,7 +17,7 @@ def open_grid(name: str) -> Grid | RerankGrid:
         ConfigError: there is no such grid, or something in it is wrong.
     """
     if _kind_of(name) == KIND:
-        return read_config_file("grid", RerankGrid, name, GRIDS)
+        return read_config_file("grid", RerankGrid, name, GRIDS).with_tuned_layout()
     return read_grid(name)
 
 

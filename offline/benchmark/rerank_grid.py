@@ -33,7 +33,8 @@ class RerankGrid(BaseModel):
     Attributes:
         recipe: of the base recommender.
         language_model: reranks, and picks items for augmentation.
-        layout: of the prompts, with all their parts; rows leave some out.
+        layout: of the prompts, with all their parts; rows leave some out. A grid from a file that
+            doesn't state it has that of the adapter.
         calibrated: whether each label's mean log-probability is subtracted.
         augmentation: keys of the recipe's table [augmentation], for the rows with augmented data.
     """
@@ -59,6 +60,17 @@ class RerankGrid(BaseModel):
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise ValueError(f"{kind} {twice!r} is given twice")
         return self
+
+    def with_tuned_layout(self) -> Self:
+        """The grid with the adapter's layout, where it states none itself.
+
+        Raises:
+            ConfigError: the adapter's layout can't be read.
+        """
+        layout = self.language_model.tuned_layout
+        if layout is None or "layout" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"layout": layout})
 
     def check(self) -> None:
         """Check recipe, model and changes before any work.

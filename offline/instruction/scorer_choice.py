@@ -13,6 +13,7 @@ from model_store.errors import ConfigError
 from model_store.rerank_prompt import PromptLayout
 from offline.fingerprint import hash_inputs
 from offline.instruction.label_scorer import LabelScorer
+from offline.instruction.reranking_config import BUNDLED, LAYOUT
 from offline.knowledge.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -29,12 +30,40 @@ class ScorerChoice(BaseModel):
         min_length=1,
         description="language model: short name, Hugging Face id, folder or .gguf file",
     )
-    adapter: str = Field("", description="folder of a LoRA adapter for it; empty: none")
+    adapter: str = Field(
+        "",
+        description="folder of a LoRA adapter for it, or the name of one that comes with Longtail; "
+        "empty: none",
+    )
     precision: Literal["float32", "int8"] = Field(
         "float32",
         description="int8: the graph that a service runs on a CPU, which is faster and answers "
         "nearly the same; float32: the model as it was tuned",
     )
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """The adapter's folder, whether it is there or not; None without an adapter."""
+        if not self.adapter:
+            return None
+        bundled = BUNDLED / self.adapter
+        return bundled if bundled.is_dir() else Path(self.adapter).expanduser()
+
+    @property
+    def tuned_layout(self) -> PromptLayout | None:
+        """The layout of the prompts that the adapter was tuned with; None where it isn't known.
+
+        Raises:
+            ConfigError: the file that states it can't be read.
+        """
+        folder = self.adapter_folder
+        if folder is None or not (folder / LAYOUT).is_file():
+            return None
+        try:
+            return PromptLayout.model_validate_json((folder / LAYOUT).read_bytes())
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"adapter {self.adapter!r}: {LAYOUT}: {reason}") from error
 
     def check(self) -> None:
         """Check that folders are there, before any work.
@@ -42,7 +71,8 @@ class ScorerChoice(BaseModel):
         Raises:
             ConfigError: the adapter's folder isn't there.
         """
-        if self.adapter and not Path(self.adapter).is_dir():
+        folder = self.adapter_folder
+        if folder is not None and not folder.is_dir():
             raise ConfigError(f"adapter {self.adapter!r}: there is no such folder in {Path.cwd()}")
 
     def fingerprints(self) -> Mapping[str, str]:
@@ -51,11 +81,11 @@ class ScorerChoice(BaseModel):
         Raises:
             InputError: one isn't there.
         """
-        places = {"language model": self.model, "adapter": self.adapter}
+        places = {"language model": Path(self.model), "adapter": self.adapter_folder}
         return {
-            name: hash_inputs([Path(place)])
+            name: hash_inputs([place])
             for name, place in places.items()
-            if place and Path(place).exists()
+            if place is not None and place.exists()
         }
 
 
@@ -77,8 +107,8 @@ def open_scorer(choice: ScorerChoice, cache: Path) -> LabelScorer:
     choice.check()
     is_graph = choice.precision == "int8"
     model, tokenizer = load_causal_model(choice.model, cache, "cpu" if is_graph else "auto")
-    if choice.adapter:
-        model = merge_adapter(model, Path(choice.adapter))
+    if choice.adapter_folder is not None:
+        model = merge_adapter(model, choice.adapter_folder)
     label_model = LabelModel(choice.model, model, tokenizer)
     return _as_served(label_model) if is_graph else label_model
 

@@ -8,12 +8,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from model_store.errors import ConfigError, InputError
-from offline.instruction import label_graph
+from model_store.rerank_prompt import PromptLayout
+from offline.benchmark.rerank_grid import RerankGrid
+from offline.instruction import label_graph, scorer_choice
 from offline.instruction.label_model import LabelModel
 from offline.instruction.onnx_scorer import OnnxLabelScorer
 from offline.instruction.scorer_choice import ScorerChoice, open_scorer
 from tests.offline.instruction.tiny_models import LAYOUT, make_llama, save_family
 
+GRID = {"kind": "reranking", "description": "small", "data": [{"name": "made"}]}
 PROMPT = LAYOUT.listwise(["alien"], ["heat", "war", "toy"], [2, 0, 1])
 
 
@@ -60,6 +63,25 @@ def test_in_8_bits_the_graph_of_the_adapted_model_answers(
     ((model, precision),) = exported
     assert precision == "int8"
     np.testing.assert_allclose(model.scores([PROMPT], [3])[0], scores_of(adapted, tmp_path))
+
+
+def test_an_adapter_may_state_the_layout_that_it_was_tuned_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer_choice, "BUNDLED", tmp_path)
+    (tmp_path / "films").mkdir()
+    choice = ScorerChoice(adapter="films")
+    assert choice.adapter_folder == tmp_path / "films"
+    assert choice.tuned_layout is None
+    (tmp_path / "films" / "layout.json").write_text('{"n_candidates": 7}')
+    assert choice.tuned_layout == PromptLayout(n_candidates=7)
+    grid = RerankGrid.model_validate(GRID | {"language_model": choice.model_dump()})
+    assert grid.with_tuned_layout().layout.n_candidates == 7
+    stated = RerankGrid.model_validate(grid.model_dump(exclude_unset=True) | {"layout": {}})
+    assert stated.with_tuned_layout().layout.n_candidates == 10
+    (tmp_path / "films" / "layout.json").write_text('{"n_candidates": 99}')
+    with pytest.raises(ConfigError, match=r"adapter 'films': layout\.json: "):
+        _ = choice.tuned_layout
 
 
 def test_a_missing_or_damaged_adapter_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
