@@ -205,6 +205,11 @@ class Manifest(_Frozen):
                 raise ValueError(f"a retriever can't search so widely: {probe!r}")
         return self
 
+    def answers_as(self, other: Manifest) -> bool:
+        """Whether another bundle gives the same answers: only names, times and notes may differ."""
+        notes = {"version", "created_at", "metrics", "inputs", "configuration", "code_revision"}
+        return self.model_dump(exclude=notes) == other.model_dump(exclude=notes)
+
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
         write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())

@@ -82,13 +82,13 @@ def publish(
 
 
 def find_published(source: Bundle, registry: Registry) -> ModelRecord | None:
-    """The newest version under which exactly these files are published, None if they aren't."""
+    """The newest version that is published and gives these answers, None if there is none."""
     for record in reversed(registry.records()):
         try:
             published = Bundle.open(Path(record.bundle), verify=False)
         except BundleError:
             continue
-        if published.manifest.files == source.manifest.files:
+        if published.manifest.answers_as(source.manifest):
             return record
     return None
 
@@ -104,7 +104,7 @@ def _place(source: Bundle, folder: Path) -> Bundle:
         return source
     for manifest in sorted(folder.glob(f"*/{files.MANIFEST}")):
         try:
-            if Manifest.load(manifest).files == source.manifest.files:
+            if Manifest.load(manifest).answers_as(source.manifest):
                 return Bundle.open(manifest.parent)
         except BundleError as error:
             log.warning("ignoring a broken bundle: %s", error)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -49,6 +50,21 @@ def test_publishing_the_same_bundle_again_changes_nothing(
     publish(source, bundles, client)
     assert publish(source, bundles, client).version == "made-1"
     assert len(Registry(client).records()) == 1
+
+
+def test_other_weights_of_a_reranker_are_another_version(
+    tmp_path: Path, bundles: Path, client: redis.Redis
+) -> None:
+    first = make_bundle(tmp_path / "first", with_reranker=True)
+    publish(first, bundles, client)
+    assert first.manifest.reranker is not None
+    path = first.folder / "manifest.json"
+    document = json.loads(path.read_bytes())
+    document["reranker"]["weighting"]["alpha_1"] = 0.2
+    path.write_text(json.dumps(document))
+    record = publish(Bundle.open(first.folder), bundles, client)
+    assert record.version != first.version
+    assert len(Registry(client).records()) == 2
 
 
 @pytest.mark.parametrize("broken", ["no manifest", "another schema", "a damaged copy"])
