@@ -92,18 +92,25 @@ class CompletionsBackend:
         """The most probable tokens, without blanks, with their log-probabilities; the least."""
         match document:
             case {"choices": [{"logprobs": {"top_logprobs": [dict(top), *_]}}, *_]}:
-                pass
+                pairs = list(top.items())
+            # The form of chat completions, which llama.cpp's own server has here too.
+            case {"choices": [{"logprobs": {"content": [{"top_logprobs": list(top)}, *_]}}, *_]}:
+                pairs = [_token_of(one) for one in top]
             case {"error": error}:
                 raise self._http.malformed(f"is an error: {error!r:.100}")
             case _:
-                raise self._http.malformed("has no choices[0].logprobs.top_logprobs")
+                pairs = []
+        if not pairs:
+            raise self._http.malformed("has no choices[0].logprobs.top_logprobs")
         found: dict[str, float] = {}
-        for token, value in top.items():
-            if not is_score(value):
-                raise self._http.malformed(f"has a log-probability {value!r:.40}")
+        for token, value in pairs:
+            if not isinstance(token, str) or not is_score(value):
+                raise self._http.malformed(f"has a token {token!r:.40} with {value!r:.40}")
             # " A" and "A" are tokens of their own; the prompt is answered by either.
             name = token.strip()
             found[name] = max(float(value), found.get(name, -math.inf))
-        if not found:
-            raise self._http.malformed("has no choices[0].logprobs.top_logprobs")
-        return found, min(top.values())
+        return found, min(value for _, value in pairs)
+
+
+def _token_of(one: object) -> tuple[object, object]:
+    return (one.get("token"), one.get("logprob")) if isinstance(one, dict) else (None, None)

@@ -64,6 +64,12 @@ def top(**logprobs: float) -> dict[str, Any]:
     return {"choices": [{"text": " A", "logprobs": {"top_logprobs": [logprobs]}}]}
 
 
+def chat_top(**logprobs: Any) -> dict[str, Any]:
+    """The same in the form of chat completions."""
+    tokens = [{"token": token, "logprob": value} for token, value in logprobs.items()]
+    return {"choices": [{"text": " A", "logprobs": {"content": [{"top_logprobs": tokens}]}}]}
+
+
 def listed(found: Scores | RerankError) -> list[float]:
     assert not isinstance(found, RerankError), found
     assert found.dtype == np.float32
@@ -85,6 +91,12 @@ def test_a_completion_is_asked_for_one_token_with_its_alternatives() -> None:
         "temperature": 0,
         "logprobs": 20,
     }
+
+
+def test_logprobs_may_have_the_form_of_chat_completions() -> None:
+    with serving(lambda _: response(chat_top(**{" A": -1.0, " B": -2, "C": -3.0}))) as server:
+        [found] = score(completions(server))
+    assert listed(found) == [-2.0, -3.0, -1.0]
 
 
 def test_a_label_that_is_not_among_the_most_probable_tokens_gets_the_least_of_them() -> None:
@@ -185,6 +197,14 @@ COMPLETIONS_GARBAGE: dict[str, Any] = {
     "a text": top(**{" A": "x"}),  # type: ignore[arg-type]
     "nothing": top(**{" A": None}),  # type: ignore[arg-type]
     "truth": top(**{" A": True}),
+    "no chat tokens": chat_top(),
+    "a chat token of nothing": chat_top(**{" A": None}),
+    "chat tokens that are none": {
+        "choices": [{"logprobs": {"content": [{"top_logprobs": ["A", 1, None]}]}}]
+    },
+    "a chat token without a text": {
+        "choices": [{"logprobs": {"content": [{"top_logprobs": [{"logprob": -1}]}]}}]
+    },
     "an error inside a 200": {"error": {"message": f"wrong key {KEY}"}},
 }
 RERANK_GARBAGE: dict[str, Any] = {

@@ -1,10 +1,9 @@
 """The back ends behind HTTP against llama.cpp's servers with real models.
 
-completions: `pip install 'llama-cpp-python[server]'` compiles the server, in this environment or in
-another one, whose interpreter is given as LLAMA_CPP_PYTHON. The model is SmolLM2.
-
-rerank: LLAMA_SERVER is llama.cpp's own server (`cmake --build . --target llama-server`),
-RERANKER_GGUF a cross-encoder, as `convert_hf_to_gguf.py` makes them.
+The one for Python: `pip install 'llama-cpp-python[server]'` compiles it, in this environment or in
+another one, whose interpreter is given as LLAMA_CPP_PYTHON. llama.cpp's own server
+(`cmake --build . --target llama-server`) is given as LLAMA_SERVER, and for `/v1/rerank` a
+cross-encoder as RERANKER_GGUF, which `convert_hf_to_gguf.py` makes. The language model is SmolLM2.
 """
 
 from __future__ import annotations
@@ -42,10 +41,7 @@ from tests.app.running import free_port
 PYTHON = os.environ.get("LLAMA_CPP_PYTHON", sys.executable)
 SERVER, CROSS_ENCODER = os.environ.get("LLAMA_SERVER"), os.environ.get("RERANKER_GGUF")
 pytestmark = pytest.mark.slow
-needs_python_server = pytest.mark.skipif(
-    "LLAMA_CPP_PYTHON" not in os.environ and find_spec("llama_cpp") is None,
-    reason="needs pip install 'llama-cpp-python[server]'",
-)
+HAS_PYTHON_SERVER = "LLAMA_CPP_PYTHON" in os.environ or find_spec("llama_cpp") is not None
 
 LAYOUT = PromptLayout(n_candidates=5, n_history=5, n_similar=0)
 INFO = RerankerInfo(
@@ -104,19 +100,26 @@ def serving(*command: str) -> Iterator[str]:
             server.kill()
 
 
-@pytest.fixture(scope="module")
-def url(gguf: Path) -> Iterator[str]:
-    options = ("--logits_all", "true", "--n_ctx", "2048", "--n_threads", "1")
-    with serving(PYTHON, "-m", "llama_cpp.server", "--model", str(gguf), *options) as url:
+@pytest.fixture(scope="module", params=["python", "own"])
+def url(request: pytest.FixtureRequest, gguf: Path) -> Iterator[str]:
+    if request.param == "python":
+        if not HAS_PYTHON_SERVER:
+            pytest.skip("needs pip install 'llama-cpp-python[server]'")
+        options = ["--logits_all", "true", "--n_ctx", "2048", "--n_threads", "1"]
+        command = [PYTHON, "-m", "llama_cpp.server", *options]
+    else:
+        if SERVER is None:
+            pytest.skip("needs LLAMA_SERVER")
+        command = [SERVER, "--ctx-size", "2048", "--threads", "1"]
+    with serving(*command, "--model", str(gguf)) as url:
         yield url
 
 
-@needs_python_server
 def test_its_scores_are_the_models_own(url: str, gguf: Path) -> None:
     """The same weights through transformers rank the candidates the same way."""
     from offline.instruction.label_model import open_label_model
 
-    prompts = make_prompts(6)
+    prompts = make_prompts(4)
 
     async def ask() -> list[object]:
         backend = CompletionsBackend(Endpoint(url, timeout_s=60), INFO)
@@ -137,7 +140,6 @@ def test_its_scores_are_the_models_own(url: str, gguf: Path) -> None:
     assert np.mean(agreements) > 0.8, agreements
 
 
-@needs_python_server
 def test_the_process_ranks_with_it(url: str, rerank_bundle: Bundle, tmp_path: Path) -> None:
     folder = write_without_graph(rerank_bundle, tmp_path / "b")
 
