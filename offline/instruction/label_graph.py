@@ -7,6 +7,7 @@ reranker_tokenizer.json   of the library tokenizers; puts nothing in front of a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,9 @@ from tokenizers import Tokenizer
 from model_store.errors import LongtailError
 from model_store.files import write_atomically
 from model_store.reranker import MAX_TOKENS, LabelGraph
+from offline.instruction.calibration import observe_inputs
+from offline.instruction.fused_operators import fused_operators
+from offline.instruction.int8_layers import int8_layers
 from offline.instruction.label_model import LabelModel
 from offline.instruction.label_network import LabelNetwork
 from offline.instruction.label_scorer import Float32
@@ -25,9 +29,10 @@ from offline.instruction.onnx_scorer import GRAPH_FILE, TOKENIZER_FILE, OnnxLabe
 from offline.quiet_exporter import quiet_exporter
 
 Precision = Literal["float32", "int8"]
-OPSET = 18
+OPSET = 23
 # Of any log-probability to torch's.
 TOLERANCE = 5e-3
+CALIBRATION_PROMPTS = 16
 
 
 class ParityError(LongtailError):
@@ -65,7 +70,7 @@ def export_label_graph(
         begins_with=encoder.begins_with,
         rank_agreement=1.0,
     )
-    content = _to_onnx(LabelNetwork(model.model, encoder.answer_tokens), graph.max_tokens)
+    content = _to_onnx(model, precision, graph.max_tokens, prompts[:CALIBRATION_PROMPTS])
     tokenizer = _service_tokenizer(encoder.tokenizer)
     expected = model.scores(prompts, n_labels)
     found = OnnxLabelScorer(content, tokenizer, graph).scores(prompts, n_labels)
@@ -84,8 +89,22 @@ def rank_agreement(found: Sequence[Float32], expected: Sequence[Float32]) -> flo
     return float(np.mean(correlations))
 
 
-def _to_onnx(network: LabelNetwork, max_tokens: int) -> bytes:
-    """The graph with its weights, as the bytes of a single file."""
+def _to_onnx(
+    model: LabelModel, precision: Precision, max_tokens: int, prompts: Sequence[str]
+) -> bytes:
+    """The graph with its weights, as the bytes of a single file; `prompts` are typical ones."""
+    network = LabelNetwork(model.model, model.encoder.answer_tokens)
+    with observe_inputs(network.body) as observed:
+        if precision == "int8":
+            model.scores(prompts, [1] * len(prompts))
+    with fused_operators(model.model), ExitStack() as stack:
+        if precision == "int8":
+            stack.enter_context(int8_layers(network.body, observed))
+        stack.enter_context(network.reading())
+        return _trace(network, max_tokens)
+
+
+def _trace(network: LabelNetwork, max_tokens: int) -> bytes:
     # Sizes 0 and 1 would be taken for constants.
     n_prompts, n_tokens, n_read = 2, 7, 3
     example = torch.arange(n_prompts * n_tokens).reshape(n_prompts, n_tokens) % n_tokens
@@ -93,7 +112,7 @@ def _to_onnx(network: LabelNetwork, max_tokens: int) -> bytes:
     batch = torch.export.Dim("batch", min=1)
     tokens = torch.export.Dim("tokens", min=1, max=max_tokens)
     read = torch.export.Dim("read", min=1)
-    with quiet_exporter(), torch.inference_mode(), network.reading():
+    with quiet_exporter(), torch.inference_mode():
         program = torch.onnx.export(
             network,
             (),
