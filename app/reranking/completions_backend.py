@@ -6,6 +6,7 @@ are the scores.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -56,8 +57,11 @@ class CompletionsBackend:
             found = await self._logprobs(prompt.listwise(layout), labels)
             return prompt.in_recommenders_order(label_scores(found, self._info.label_bias))
         beginning, ends = prompt.pointwise(layout)
-        ratings = [await self._logprobs(beginning + end, RATINGS) for end in ends]
-        return expected_ratings(np.stack(ratings))
+        asked = (self._logprobs(beginning + end, RATINGS) for end in ends)
+        ratings = await asyncio.gather(*asked, return_exceptions=True)
+        if failures := [one for one in ratings if isinstance(one, BaseException)]:
+            raise failures[0]
+        return expected_ratings(np.array(ratings))
 
     async def _logprobs(self, text: str, labels: str) -> Scores:
         """Log-probabilities of the labels as the next token, float32 [number of labels]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 64
 # Requests to an endpoint that are under way at once.
 CONCURRENT_REQUESTS = 8
+# Longest time for jobs that are ranked together: long after all who asked have given up.
+MAX_RANK_S = 300.0
 # Answers that a worker hasn't read; one that was stopped must not fill the memory here.
 MAX_UNREAD_BYTES = 4 * 1024 * 1024
 
@@ -61,6 +64,7 @@ class RankServer:
         self._arrived = asyncio.Condition()
         # A graph has all threads of the budget; an endpoint is waited for, not computed.
         self._n_rankers = CONCURRENT_REQUESTS if config.endpoint else 1
+        self._max_rank_s = None if config.endpoint else MAX_RANK_S
         self._loads: set[asyncio.Task[None]] = set()
 
     async def run(self, path: Path) -> None:
@@ -129,7 +133,13 @@ class RankServer:
             try:
                 if version is None:
                     raise RerankError("its version was dropped for newer ones")
-                answers = await version.rank([one.request.job for one in batch])
+                async with asyncio.timeout(self._max_rank_s):
+                    answers = await version.rank([one.request.job for one in batch])
+            except TimeoutError:
+                # A computation can't be ended, and the next one would wait for it.
+                log.error("%d jobs took more than %.0f s; the process ends", len(batch), MAX_RANK_S)
+                signal.raise_signal(signal.SIGTERM)
+                return
             except RerankError as error:
                 answers = [error] * len(batch)
             except Exception as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.reranking import rank_server
 from app.reranking.backend import BackendConfig, Endpoint
 from app.reranking.client import RerankClient
 from app.reranking.job import Answer, Job, RerankError, Scores
@@ -160,3 +162,21 @@ def test_a_call_that_fails_is_the_answer_to_its_jobs_alone(
 
     with_server(backend, tmp_path, monkeypatch, use)
     assert len(caplog.records) == isinstance(fault, ValueError)
+
+
+def test_a_computation_that_never_ends_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    signals: list[int] = []
+    monkeypatch.setattr(rank_server, "MAX_RANK_S", 0.1)
+    monkeypatch.setattr(rank_server.signal, "raise_signal", signals.append)
+
+    async def use(client: RerankClient) -> None:
+        asking = asyncio.create_task(client.ask(Job("a", None, (1,), (1,))))
+        while not signals:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+
+    with_server(NotingBackend(seconds=60), tmp_path, monkeypatch, use)
+    assert signals == [signal.SIGTERM]
+    assert caplog.messages[-1] == "1 jobs took more than 0 s; the process ends"
