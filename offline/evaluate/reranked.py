@@ -17,7 +17,8 @@ from offline.evaluate.served import ServedFigures, evaluate_service
 from offline.intervals import uncertainty_of
 from offline.metrics import gains
 
-UNFINISHED = ("pending", "timed_out")
+UNFINISHED = ("pending", "timed_out", "skipped")
+"""Outcomes of answers that may be reranked next time; `skipped` where too many jobs wait."""
 _PAUSE_S = 5.0
 # Passes without a newly finished answer, after which no more are waited for.
 _MAX_IDLE_PASSES = 3
@@ -32,7 +33,7 @@ class Pass:
 
     @property
     def n_unfinished(self) -> int:
-        """Answers that came before the language model's."""
+        """Answers that are not reranked."""
         return sum(self.figures.outcomes.get(outcome, 0) for outcome in UNFINISHED)
 
     def gain_over(self, base: Pass) -> tuple[float, float]:
