@@ -28,8 +28,8 @@ from app.rerank_supervisor import reranker_process
 from app.reranking.cache import AnswerCache
 from app.reranking.client import RerankClient
 from app.reranking.job import RerankError
+from app.reranking.lowest_priority import LOWEST_NICENESS
 from app.reranking.outcome import Rerank
-from app.reranking.process import LOWEST_NICENESS
 from app.reranking.rank_server import MAX_WAITING
 from app.settings import Settings, read_settings
 from app.store.journal import Journal

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.folders import SOCKET, socket_folder
+from app.reranking import lowest_priority
 from app.reranking.messages import Ping, request_line
 from app.reranking.process import KEY_VARIABLE, URL_VARIABLE
 from app.settings import Settings
@@ -34,6 +35,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 SOON_S = 10.0
 END_S = 3.0
 MAX_THREADS = 4
+AT_LOWEST_PRIORITY = (sys.executable, "-I", "-S", str(Path(lowest_priority.__file__)))
 
 
 @contextlib.contextmanager
@@ -108,13 +110,12 @@ class RerankSupervisor:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            rerank_command(self._settings, self._path),
+            [*AT_LOWEST_PRIORITY, *rerank_command(self._settings, self._path)],
             env=rerank_environment(self._settings),
             stdin=subprocess.PIPE,  # its end tells the process that this one has ended
             stdout=subprocess.DEVNULL,  # the service's own may be waited for
-            # A Ctrl-C ends the service first. Not a session of its own: where Linux groups
-            # processes by session, its low priority would mean nothing to those of others.
-            process_group=0,
+            # A Ctrl-C ends the service first. The session gets a low priority of its own.
+            start_new_session=True,
         )
 
     def _watch(self, process: subprocess.Popen[bytes]) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from app.reranking.lowest_priority import lower_priority
 from app.telemetry.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 URL_VARIABLE, KEY_VARIABLE = "LONGTAIL_RERANK_URL", "LONGTAIL_RERANK_API_KEY"
-LOWEST_NICENESS = 19
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -71,15 +71,6 @@ def _config(options: argparse.Namespace) -> BackendConfig:
             timeout_s=options.timeout_ms / 1e3,
         )
     return BackendConfig(endpoint, options.provider, options.threads)
-
-
-def lower_priority() -> None:
-    """Run only when nothing else wants the CPU (Linux), or after everything else."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):  # not Linux, or a sandbox
-        with contextlib.suppress(OSError):
-            os.nice(LOWEST_NICENESS)
 
 
 def _end_with_parent(socket: Path, folder: Path) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ import pytest
 from app import rerank_supervisor
 from app.folders import SOCKET, socket_folder
 from app.rerank_supervisor import (
+    AT_LOWEST_PRIORITY,
     RerankSupervisor,
     rerank_command,
     rerank_environment,
@@ -21,6 +24,7 @@ from app.rerank_supervisor import (
 )
 from app.reranking.client import RerankClient
 from app.reranking.job import Job
+from app.reranking.lowest_priority import GROUP
 from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError
@@ -88,6 +92,29 @@ def test_it_answers_while_the_context_lasts_and_leaves_nothing(
     assert list(settings.store_dir.iterdir()) == []
 
 
+@pytest.mark.skipif(not GROUP.exists(), reason="Linux groups processes by session there")
+def test_it_has_the_lowest_priority_from_its_start_in_a_session_of_its_own(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own main function would lower the priority, too; here it isn't run."""
+    program = [sys.executable, "-c", "import sys; sys.stdin.read()", str(tmp_path)]
+    monkeypatch.setattr(rerank_supervisor, "rerank_command", lambda *_: program)
+    ours = GROUP.read_text()
+    with reranker_process(settings):
+        wait_for(lambda: children(tmp_path) != [], PATIENCE_S)
+        [process] = children(tmp_path)
+        wait_for(lambda: os.sched_getscheduler(process.pid) == os.SCHED_IDLE, PATIENCE_S)
+        assert os.getsid(process.pid) == process.pid
+        assert Path(f"/proc/{process.pid}/autogroup").read_text().endswith(" nice 19\n")
+    assert GROUP.read_text() == ours
+
+
+@pytest.mark.skipif(not GROUP.exists(), reason="Linux groups processes by session there")
+def test_a_session_that_others_share_keeps_its_priority() -> None:
+    command = [*AT_LOWEST_PRIORITY, "/bin/cat", str(GROUP)]
+    assert subprocess.check_output(command, text=True) == GROUP.read_text()
+
+
 def test_one_that_dies_is_replaced_with_growing_pauses(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,7 +166,7 @@ def test_one_that_cannot_be_started_is_tried_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket_folder(settings.store_dir) as folder, monkeypatch.context() as patch:
-        patch.setattr(rerank_supervisor, "rerank_command", lambda *_: ["/nowhere/python"])
+        patch.setattr(rerank_supervisor, "AT_LOWEST_PRIORITY", ("/nowhere/python",))
         supervisor = RerankSupervisor(settings, folder / SOCKET)
         supervisor.start()
         wait_for(lambda: len(caplog.messages) == 2)

@@ -1,0 +1,39 @@
+"""Runs a program at the lowest priority from its first instruction on.
+
+    python -I -S lowest_priority.py PROGRAM ARGUMENT...
+
+Python takes a quarter of a second to start a process like the reranker's. Priority that the process
+lowers itself comes after that, and requests would wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+LOWEST_NICENESS = 19
+# Where Linux groups processes by session, a group is as heavy as any other unless this says so.
+GROUP = Path("/proc/self/autogroup")
+
+
+def lower_priority() -> None:
+    """Run only when nothing else wants the CPU (Linux), or after everything else.
+
+    A session of its own gets the lowest weight among all sessions. In the service's it would use up
+    that session's share: beside other busy sessions, requests would wait for theirs.
+    """
+    if hasattr(os, "getsid") and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # not Linux, or without groups
+            GROUP.write_text(str(LOWEST_NICENESS))
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # not Linux, or a sandbox
+        with contextlib.suppress(OSError):
+            os.nice(LOWEST_NICENESS)
+
+
+if __name__ == "__main__":
+    lower_priority()
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - the caller's own command
