@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -93,6 +94,16 @@ class Child:
                 continue
         return found
 
+    def processes_of(self, module: str) -> list[int]:
+        """Process ids of the server's children that run a module of Python; Linux only."""
+        found = []
+        for pid in _tree(self._process.pid):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if module.encode() in words:
+                    found.append(pid)
+        return found
+
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
         while time.monotonic() < deadline:
@@ -157,8 +168,14 @@ def _tree(pid: int) -> list[int]:
     """A process and all its descendants."""
     found = [pid]
     for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
+        try:
+            tasks = list(Path(f"/proc/{parent}/task").iterdir())
+            children = [(task / "children").read_text() for task in tasks]
+        except OSError:  # ended meanwhile, unless it is the process itself
+            if parent == pid:
+                raise
+            continue
+        found += [int(child) for text in children for child in text.split()]
     return found
 
 

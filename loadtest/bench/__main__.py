@@ -2,7 +2,8 @@
 
 Starts the service and a bare FastAPI echo on one core, drives them from another, and measures in
 sections: against the echo, the demo's bundle, history lengths, k, batches, knowledge, overload,
-version swaps, workers, catalogues. Prints tables, and one JSON document as the last line.
+version swaps, workers, reranking, catalogues. Prints tables, and one JSON document as the last
+line.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick",
         action="store_true",
         default=_is_set("QUICK"),
-        help="under a minute, fewer sections, wider intervals; also QUICK=1",
+        help="two minutes, fewer sections, wider intervals; also QUICK=1",
     )
     return parser
 

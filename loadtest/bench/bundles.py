@@ -35,6 +35,8 @@ MEMORY_BYTES_FREE = 2 * 1024**3
 MAKER = "offline.synthetic"
 # The code that a synthetic bundle depends on: when it changes, the bundle is created again.
 MAKERS = ("offline/synthetic*.py", "offline/synthetic/*.py", "offline/export/*.py")
+HASH_CHARACTERS = 10
+RERANKER_MAKERS = ("offline/instruction/*.py", "model_store/rerank*.py")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ class BundleFiles:
     def version(self) -> str:
         """The version in the manifest."""
         return str(self._json("manifest.json")["version"])
+
+    @property
+    def n_users(self) -> int:
+        """The number of stored users."""
+        return int(self._json("manifest.json")["n_users"])
+
+    @property
+    def tail_interactions(self) -> int:
+        """The largest number of interactions of a tail user.
+
+        Raises:
+            WorkloadError: the bundle has no reranker.
+        """
+        reranker = self._json("manifest.json").get("reranker")
+        if reranker is None:
+            raise WorkloadError(f"{self.folder}: has no reranker")
+        return int(reranker["weighting"]["tail_interactions"])
 
     def find_filter(self, share: float) -> tuple[str, str, npt.NDArray[np.int64]]:
         """Attribute, value and item_indices of the text that comes closest to a share of items.
@@ -113,25 +132,43 @@ class SyntheticBundles:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder() / "bench"
 
-    def get(self, n_items: int, *, knowledge: bool = True, trained: bool = False) -> Path:
+    def get(
+        self,
+        n_items: int,
+        *,
+        knowledge: bool = True,
+        trained: bool = False,
+        reranker_layers: int | None = None,
+    ) -> Path:
         """The folder of a synthetic bundle; created unless the same code created it before.
 
-        `trained`: with the vectors of a trained model, which takes minutes. Recall depends on
-        them; the other costs of a request don't.
+        Args:
+            n_items: size of the catalogue.
+            knowledge: with knowledge vectors.
+            trained: with the vectors of a trained model, which takes minutes. Recall depends on
+                them; the other costs of a request don't.
+            reranker_layers: with a reranker whose language model has so many layers; 0: with one
+                for an endpoint.
 
         Raises:
             WorkloadError: it can't be created.
         """
         kind = ("knowledge" if knowledge else "id-only") + ("-trained" if trained else "")
-        folder = self.folder / f"{n_items}-{kind}-{_hash_of_makers()}"
+        makers: tuple[str, ...] = MAKERS
+        if reranker_layers is not None:
+            kind += f"-reranker{reranker_layers}"
+            makers += RERANKER_MAKERS
+        folder = self.folder / f"{n_items}-{kind}-{_hash_of(makers)}"
         if (folder / "manifest.json").exists():
             return folder
-        self._forget_older(f"{n_items}-{kind}-")
+        self._forget_older(f"{n_items}-{kind}-{'?' * HASH_CHARACTERS}")
         self.folder.mkdir(parents=True, exist_ok=True)
         print(f"creating a bundle of {n_items:,} items in {folder}", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", MAKER, "--items", str(n_items)]
         command += ["--knowledge" if knowledge else "--no-knowledge"]
         command += ["--trained" if trained else "--no-trained", "--out", str(folder)]
+        if reranker_layers is not None:
+            command += ["--reranker", str(reranker_layers)]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             command, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": path}, check=False
@@ -161,8 +198,8 @@ class SyntheticBundles:
                 )
         return None
 
-    def _forget_older(self, prefix: str) -> None:
-        for folder in self.folder.glob(f"{prefix}*"):
+    def _forget_older(self, pattern: str) -> None:
+        for folder in self.folder.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -171,12 +208,12 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("LONGTAIL_CACHE_DIR") or "~/.cache/longtail").expanduser()
 
 
-def _hash_of_makers() -> str:
+def _hash_of(patterns: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for pattern in MAKERS:
+    for pattern in patterns:
         for path in sorted(ROOT.glob(pattern)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:10]
+    return digest.hexdigest()[:HASH_CHARACTERS]
 
 
 def _texts_of(value: str | Sequence[str] | None) -> Sequence[str]:

@@ -30,10 +30,15 @@ class Plan:
     n_memory_swaps: int
     catalogue_sizes: tuple[int, ...]
     largest_items: int  # of the catalogue in the workers section
+    rerank_rounds: int  # each with reranking and without
+    rerank_fault_rounds: int  # the same for each way to fail
+    rerank_s: float
     n_recall_histories: int = 200
     warm_up_s: float = 1.0
     n_connections: int = 32
     n_users: int = 400
+    rerank_layers: int = 30  # of the language model: SmolLM2-135M's
+    rerank_rps: float = 200.0
     rates_rps: tuple[int, ...] = (100, 500, 1_000, 2_000)
 
     def with_sizes(self, sizes: Sequence[int]) -> Self:
@@ -54,6 +59,9 @@ FULL = Plan(
     n_memory_swaps=100,
     catalogue_sizes=(3_700, 100_000, 1_000_000, 10_000_000),
     largest_items=1_000_000,
+    rerank_rounds=8,
+    rerank_fault_rounds=3,
+    rerank_s=8.0,
 )
 QUICK = Plan(
     name="quick",
@@ -68,6 +76,9 @@ QUICK = Plan(
     n_memory_swaps=6,
     catalogue_sizes=(3_700,),
     largest_items=3_700,
+    rerank_rounds=2,
+    rerank_fault_rounds=1,
+    rerank_s=2.0,
     n_recall_histories=50,
     warm_up_s=0.5,
 )

@@ -15,6 +15,7 @@ from loadtest.bench import (
     demo,
     knowledge,
     overload,
+    reranking,
     shapes,
     swap,
     swap_memory,
@@ -37,9 +38,10 @@ NAMES = (
     "swap",
     "swap_memory",
     "workers",
+    "reranking",
     "catalogue",
 )
-QUICK_NAMES = ("comparison", "overload", "swap")
+QUICK_NAMES = ("comparison", "overload", "swap", "reranking")
 DONE = "done"
 
 
@@ -70,6 +72,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
         "swap": Section("swap", swap.run, swap.describe),
         "swap_memory": Section("swap_memory", swap_memory.run, swap_memory.describe),
         "workers": Section("workers", workers.run, workers.describe),
+        "reranking": Section("reranking", reranking.run, reranking.describe),
     }
     chosen = [section for name, section in known.items() if name in wanted]
     if "catalogue" in wanted:

@@ -11,6 +11,7 @@ from model_store.errors import BundleError, ConfigError, LongtailError
 from offline.export.config import RetrievalConfig
 
 FEWEST_ITEMS = 100
+SMOLLM2_LAYERS = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.items < FEWEST_ITEMS:
             raise ConfigError(f"--items {chosen.items}: at least {FEWEST_ITEMS}")
+        if chosen.reranker is not None and not 0 <= chosen.reranker <= SMOLLM2_LAYERS:
+            raise ConfigError(f"--reranker {chosen.reranker}: 0 to {SMOLLM2_LAYERS} layers")
         folder = make(
             chosen.items,
             chosen.seed,
@@ -26,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trained=chosen.trained,
             knowledge=chosen.knowledge,
             exact_up_to=chosen.exact_up_to,
+            reranker_layers=chosen.reranker,
         )
     except LongtailError as error:
         print(f"offline.synthetic: {error}", file=sys.stderr)
@@ -35,7 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make(
-    n_items: int, seed: int, folder: Path, *, trained: bool, knowledge: bool, exact_up_to: int
+    n_items: int,
+    seed: int,
+    folder: Path,
+    *,
+    trained: bool,
+    knowledge: bool,
+    exact_up_to: int,
+    reranker_layers: int | None = None,
 ) -> Path:
     """Create the bundle; returns its folder.
 
@@ -56,7 +67,8 @@ def make(
         model = trained_model(world)
     else:
         model = trained_model(World.of_size(MAX_DISTINCT, seed)).repeated(world)
-    return MadeBundle(world, model, knowledge, exact_up_to).write(folder).folder
+    made = MadeBundle(world, model, knowledge, exact_up_to, reranker_layers)
+    return made.write(folder).folder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +99,15 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="train the model; without, a random one over clustered vectors (yes)",
+    )
+    parser.add_argument(
+        "--reranker",
+        type=int,
+        nargs="?",
+        const=SMOLLM2_LAYERS,
+        metavar="LAYERS",
+        help="with a reranker: a random language model of SmolLM2-135M's shape, which has "
+        f"{SMOLLM2_LAYERS} layers; 0: for an endpoint, without a model of its own (no reranker)",
     )
     usual = RetrievalConfig().exact_up_to
     parser.add_argument(

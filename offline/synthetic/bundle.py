@@ -23,6 +23,7 @@ from offline.recommender.graph import export_graph
 from offline.revision import code_revision
 from offline.synthetic.catalogue import make_attributes, make_ids
 from offline.synthetic.model import MadeModel
+from offline.synthetic.reranker import write_reranker
 from offline.synthetic.world import Items, World, histories_of_lengths
 
 HISTORY_LENGTHS = (5, 20, 50, 200)
@@ -45,17 +46,22 @@ class MadeBundle:
         model: backbone and item table.
         knowledge: add knowledge vectors and a fresh projection.
         exact_up_to: items up to which there is no retriever.
+        reranker_layers: of the reranker's language model; 0: it is behind an endpoint; None: the
+            bundle has no reranker.
     """
 
     world: World
     model: MadeModel
     knowledge: bool
     exact_up_to: int
+    reranker_layers: int | None = None
 
     @property
     def version(self) -> str:
         """The version, named by size and kind, so that several can be published together."""
         suffix = "-knowledge" if self.knowledge else ""
+        if self.reranker_layers is not None:
+            suffix += f"-reranker{self.reranker_layers}"
         return f"synthetic-{self.world.n_items}{suffix}-{self.model.name}-{self.world.seed}"
 
     @property
@@ -73,7 +79,7 @@ class MadeBundle:
         lengths = np.array(HISTORY_LENGTHS * USERS_PER_LENGTH)
         # Users have seen at most half of a tiny catalogue.
         lengths = np.minimum(lengths, max(1, self.world.n_items // 2))
-        with BundleWriter(folder) as writer, Progress("bundle", 7, "step") as progress:
+        with BundleWriter(folder) as writer, Progress("bundle", 8, "step") as progress:
             histories = histories_of_lengths(self.world, lengths, rng)
             _write_users(writer, histories)
             progress.advance(note="item table")
@@ -89,9 +95,19 @@ class MadeBundle:
             progress.advance(note="knowledge" if self.knowledge else "")
             if self.knowledge:
                 self._write_knowledge(writer)
+            progress.advance(note="" if self.reranker_layers is None else "reranker")
+            reranker = None
+            if self.reranker_layers is not None:
+                users = self.model.user_vectors(histories)
+                reranker = write_reranker(
+                    writer, self.world, histories, users, self.reranker_layers
+                )
             progress.advance(note="checksums")
             bundle = writer.finish(
-                version=self.version, retriever=retriever, **self._described(len(histories))
+                version=self.version,
+                retriever=retriever,
+                reranker=reranker,
+                **self._described(len(histories)),
             )
             progress.advance()
         return bundle

@@ -30,6 +30,9 @@ PLAN = replace(
     catalogue_sizes=(N_ITEMS,),
     largest_items=N_ITEMS,
     n_recall_histories=5,
+    rerank_s=0.5,
+    rerank_rounds=1,
+    rerank_rps=60.0,
 )
 
 
@@ -95,6 +98,22 @@ def test_metrics_of_two_workers_count_every_request(document: dict[str, Any]) ->
     for n in ("1", "2"):
         part = document["workers"][n]
         assert part["requests_in_metrics"] == part["requests_sent"] > 0
+
+
+def test_answers_are_complete_and_truthful_whatever_the_reranker_does(
+    document: dict[str, Any],
+) -> None:
+    cases = document["reranking"]["cases"]
+    assert set(cases) == {"busy", "hung", "killed", "endpoint: late", "endpoint: garbage"}
+    for name, case in cases.items():
+        assert case["faults"] == {}, name
+        assert sum(case["outcomes"].values()) > 0
+        for part in ("head_auto", "head_never", "tail_auto", "tail_never"):
+            assert case[part]["p99_ms"] > 0
+    assert set(cases["busy"]["outcomes"]) & {"cached", "fresh", "pending"}
+    assert set(cases["hung"]["outcomes"]) <= {"pending", "timed_out", "skipped"}
+    assert cases["killed"]["killed"] > 0
+    assert set(cases["endpoint: garbage"]["outcomes"]) <= {"pending", "timed_out", "skipped"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

@@ -13,9 +13,25 @@ N_ITEMS = 300
 class TinyBundles(SyntheticBundles):
     """Real bundles, created without torch."""
 
-    def get(self, n_items: int, *, knowledge: bool = True, trained: bool = False) -> Path:
-        folder = self.folder / f"tiny-{knowledge}-{trained}"
+    def get(
+        self,
+        n_items: int,
+        *,
+        knowledge: bool = True,
+        trained: bool = False,
+        reranker_layers: int | None = None,
+    ) -> Path:
+        reranks = reranker_layers is not None
+        folder = self.folder / f"tiny-{knowledge}-{trained}-{reranks}"
         if not folder.exists():
-            catalogue = make_catalogue(n_items=min(n_items, N_ITEMS), n_users=60, history_length=50)
-            make_bundle(folder, version=folder.name, catalogue=catalogue, with_encoder=knowledge)
+            # Histories of many lengths, so that there are tail users.
+            length = 0 if reranks else 50
+            catalogue = make_catalogue(min(n_items, N_ITEMS), n_users=60, history_length=length)
+            make_bundle(
+                folder,
+                version=folder.name,
+                catalogue=catalogue,
+                with_encoder=knowledge,
+                with_reranker=reranks,
+            )
         return folder

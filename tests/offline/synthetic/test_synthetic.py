@@ -73,6 +73,33 @@ def test_sizes_that_cannot_be_created_are_rejected(
     ]
 
 
+def test_a_bundle_has_a_reranker_of_so_many_layers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for layers in ("0", "1"):
+        folder = tmp_path / layers
+        assert (
+            main(["--items", "200", "--no-trained", "--reranker", layers, "--out", str(folder)])
+            == 0
+        )
+        found[layers] = Bundle.open(folder)
+    endpoint, own = found["0"].manifest.reranker, found["1"].manifest.reranker
+    assert endpoint is not None
+    assert endpoint.graph is None
+    assert own is not None
+    assert own.graph is not None
+    # Users have histories of 5, 20, 50 and 100 items here; 200 items are too few for longer ones.
+    assert own.weighting.tail_interactions == 5
+    vectors = found["1"].user_vectors
+    assert vectors is not None
+    sequence = load_model(found["1"]).sequence
+    [expected] = sequence.user_vectors([next(found["1"].users())[1].items])
+    np.testing.assert_allclose(vectors[0], expected / np.linalg.norm(expected), atol=1e-5)
+    assert main(["--items", "200", "--reranker", "31", "--out", str(tmp_path / "x")]) == 1
+    assert "offline.synthetic: --reranker 31: 0 to 30 layers" in capsys.readouterr().err
+
+
 def test_people_stay_near_home() -> None:
     world = World.of_size(5_000, seed=1)
     clusters = world.clusters()
