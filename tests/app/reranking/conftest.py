@@ -16,7 +16,7 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, settings_for, wait_for, wait_until_started
-from tests.app.reranking.processes import rerank_process
+from tests.app.reranking.processes import PATIENCE_S, rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 
 PATIENT_MS = 10_000
@@ -31,7 +31,7 @@ def serving(
     app = create_app(settings, reranker=reranker)
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until_started(app)
-        wait_for(lambda: reranker_state(http) != "loading")
+        wait_for(lambda: reranker_state(http) != "loading", PATIENCE_S)
         yield http
 
 
@@ -53,7 +53,8 @@ def ids_of(answer: dict[str, Any]) -> list[str]:
 def measure(http: TestClient) -> None:
     """Have the time of an answer measured: before that, none is waited for."""
     wait_for(
-        lambda: ask(http, history=["i60", "i59"], rerank="always")["rerank"] in ("fresh", "cached")
+        lambda: ask(http, history=["i60", "i59"], rerank="always")["rerank"] in ("fresh", "cached"),
+        PATIENCE_S,
     )
 
 

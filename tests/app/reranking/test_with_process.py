@@ -22,7 +22,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, wait_for
 from tests.app.reranking.conftest import ask, ids_of, measure, metric, reranker_state, serving
-from tests.app.reranking.processes import rerank_process
+from tests.app.reranking.processes import PATIENCE_S, rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 from tests.synthetic_reranker import LAYOUT, expected_label_scores
 
@@ -33,6 +33,16 @@ OUTCOMES_WITHOUT_ANSWER = {"skipped", "pending", "timed_out"}
 def http(socket: Path, url: str, folder: Path) -> Iterator[TestClient]:
     with serving(RerankClient(socket), url, folder) as http:
         yield http
+
+
+def outcome_of(http: TestClient, history: list[str]) -> str:
+    outcome: str = ask(http, history=history, rerank="always")["rerank"]
+    return outcome
+
+
+def outcome_of(http: TestClient, history: list[str]) -> str:
+    outcome: str = ask(http, history=history, rerank="always")["rerank"]
+    return outcome
 
 
 def titles_of(catalogue: Catalogue, item_ids: list[str]) -> list[str]:
@@ -69,7 +79,7 @@ def test_a_tail_user_sees_pending_then_cached(
     tail = min(catalogue.histories, key=lambda user: len(catalogue.histories[user]))
     with serving(RerankClient(socket), url, folder, rerank_wait_ms=25) as http:
         assert ask(http, user_id=tail)["rerank"] == "pending"
-        wait_for(lambda: ask(http, user_id=tail)["rerank"] == "cached")
+        wait_for(lambda: ask(http, user_id=tail)["rerank"] == "cached", PATIENCE_S)
         # An event changes the history, and with it the answer.
         http.post("/events", json={"user_id": tail, "item_id": "i33"})
         assert ask(http, user_id=tail, rerank="always")["rerank"] != "cached"
@@ -96,10 +106,8 @@ def test_a_killed_process_costs_the_reranking_until_the_next_one(
             assert reranker_state(http) == "loading"
             assert ask(http, history=["i60", "i59"], rerank="always")["rerank"] == "cached"
             with rerank_process(path):
-                wait_for(lambda: reranker_state(http) == "ready")
-                wait_for(
-                    lambda: ask(http, history=["i8", "i9"], rerank="always")["rerank"] == "cached"
-                )
+                wait_for(lambda: reranker_state(http) == "ready", PATIENCE_S)
+                wait_for(lambda: outcome_of(http, ["i8", "i9"]) == "cached", PATIENCE_S)
 
 
 def test_a_stopped_process_makes_no_answer_late(
@@ -125,7 +133,7 @@ def test_a_stopped_process_makes_no_answer_late(
             assert "no answer" in http.get("/health/ready").json()["reranker_reason"]
         finally:
             os.kill(process.pid, signal.SIGCONT)
-        wait_for(lambda: ask(http, history=["i8", "i9"], rerank="always")["rerank"] == "cached")
+        wait_for(lambda: outcome_of(http, ["i8", "i9"]) == "cached", PATIENCE_S)
         assert metric(http, "longtail_rerank_breaker_open") == 0
 
 
