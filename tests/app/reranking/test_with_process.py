@@ -40,11 +40,6 @@ def outcome_of(http: TestClient, history: list[str]) -> str:
     return outcome
 
 
-def outcome_of(http: TestClient, history: list[str]) -> str:
-    outcome: str = ask(http, history=history, rerank="always")["rerank"]
-    return outcome
-
-
 def titles_of(catalogue: Catalogue, item_ids: list[str]) -> list[str]:
     titles = catalogue.attributes.get("title")
     assert titles is not None
