@@ -75,6 +75,26 @@ def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
         ) from error
 
 
+def start_from(adapted: Any, folder: Path) -> None:
+    """Give an adapter the weights of one that `save_adapter` wrote.
+
+    Args:
+        adapted: from `add_adapter`.
+        folder: of the other adapter.
+
+    Raises:
+        InputError: the folder holds no adapter of the same rank in the same layers.
+    """
+    own = peft.get_peft_model_state_dict(adapted)
+    try:
+        tensors = load_file(folder / ADAPTER)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder / ADAPTER}: not a readable adapter ({error})") from error
+    if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in own.items()}:
+        raise InputError(f"{folder}: its adapter is of another rank, or in other layers")
+    peft.set_peft_model_state_dict(adapted, {k: t.to(own[k].dtype) for k, t in tensors.items()})
+
+
 def save_adapter(adapted: Any, name: str, folder: Path) -> None:
     """Write an adapter as peft reads it, in half precision: float16 safetensors and a JSON file.
 

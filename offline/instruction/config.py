@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model_store.rerank_prompt import PromptLayout
 from offline.knowledge.config import DEFAULT_MODEL
@@ -63,6 +63,10 @@ class InstructionTuningConfig(BaseModel):
         description="the adapter is in so many of the last layers; those below cost no backward "
         "pass. 0: in all",
     )
+    start: str = Field(
+        "",
+        description="folder of an adapter to go on from, of the same rank and layers; empty: none",
+    )
     loss: Literal["labels", "vocabulary"] = Field(
         "labels",
         description="labels: cross-entropy over the candidates' labels, or the ratings, at the "
@@ -83,3 +87,9 @@ class InstructionTuningConfig(BaseModel):
     save_every_s: float = Field(60.0, gt=0.0, description="seconds between checkpoints")
     seed: int = Field(0, ge=0, le=2**31 - 1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _only_an_adapter_goes_on_from_one(self) -> Self:
+        if self.start and self.method == "full":
+            raise ValueError('start is of method "lora"; with "full", name the folder as model')
+        return self

@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-from offline.instruction.adapters import TunedWeights, add_adapter, merge_adapter, save_adapter
+from offline.instruction.adapters import (
+    TunedWeights,
+    add_adapter,
+    merge_adapter,
+    save_adapter,
+    start_from,
+)
 from offline.instruction.config import InstructionTuningConfig
 from offline.instruction.label_model import LabelModel
 from offline.knowledge.causal_model import load_causal_model
@@ -43,6 +49,7 @@ def open_tunable(config: InstructionTuningConfig, cache: Path) -> Tunable:
 
     Raises:
         ConfigError: it can't be read or ranked with, or has no layers of the adapter's names.
+        InputError: the adapter to go on from can't be read, or is of another shape.
     """
     # Small steps are lost in the rounding of bfloat16; an adapter's weights are float32 anyway.
     dtype = torch.float32 if config.method == "full" else None
@@ -51,6 +58,8 @@ def open_tunable(config: InstructionTuningConfig, cache: Path) -> Tunable:
     if config.method == "lora":
         with seeded(config.seed):
             adapted = add_adapter(model, config)
+        if config.start:
+            start_from(adapted, Path(config.start))
         model = adapted.get_base_model()
     return Tunable(LabelModel(config.model, model, tokenizer), TunedWeights(model), adapted)
 

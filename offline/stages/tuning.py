@@ -63,9 +63,9 @@ class TuningStage(Stage[TuningArtifact]):
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """Data and examples, and a local language model by its files."""
-        model = Path(self.tuning.model)
-        local = {"language model": hash_inputs([model])} if model.exists() else {}
+        """Data and examples; a local language model and a starting adapter by their files."""
+        places = {"language model": self.tuning.model, "start": self.tuning.start}
+        local = {n: hash_inputs([Path(p)]) for n, p in places.items() if p and Path(p).exists()}
         return {**super().inputs, **local}
 
     def run(self, folder: Path) -> Facts:

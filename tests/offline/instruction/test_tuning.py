@@ -150,6 +150,20 @@ def test_a_saved_model_scores_as_the_tuned_one(llama: Path, tmp_path: Path, meth
     assert np.abs(untuned - wanted).max() > 0.05
 
 
+def test_tuning_goes_on_from_another_adapter(llama: Path, tmp_path: Path) -> None:
+    first, _ = run(settings(llama))
+    first.save(tmp_path)
+    found = open_tunable(settings(llama, start=str(tmp_path)), llama)
+    for one, other in zip(first.weights.parameters(), found.weights.parameters(), strict=True):
+        np.testing.assert_allclose(other.detach(), one.detach(), rtol=1e-3, atol=1e-6)
+    with pytest.raises(InputError, match="of another rank, or in other layers"):
+        open_tunable(settings(llama, start=str(tmp_path), rank=4), llama)
+    with pytest.raises(InputError, match="not a readable adapter"):
+        open_tunable(settings(llama, start=str(tmp_path / "none")), llama)
+    with pytest.raises(ValueError, match="name the folder as model"):
+        settings(llama, start=str(tmp_path), method="full")
+
+
 def test_an_adapters_files_are_small_and_name_no_folder(llama: Path, tmp_path: Path) -> None:
     tunable, result = run(settings(llama))
     tunable.save(tmp_path)
