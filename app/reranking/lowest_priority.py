@@ -16,17 +16,19 @@ from pathlib import Path
 LOWEST_NICENESS = 19
 # Where Linux groups processes by session, a group is as heavy as any other unless this says so.
 GROUP = Path("/proc/self/autogroup")
+# A tenth of the usual weight. With less, other work on the machine would keep it from loading.
+GROUP_NICENESS = 10
 
 
 def lower_priority() -> None:
     """Run only when nothing else wants the CPU (Linux), or after everything else.
 
-    A session of its own gets the lowest weight among all sessions. In the service's it would use up
-    that session's share: beside other busy sessions, requests would wait for theirs.
+    A session of its own gets a low weight among all sessions. In the service's it would use up that
+    session's share: next to other busy sessions, requests would wait for theirs.
     """
     if hasattr(os, "getsid") and os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):  # not Linux, or without groups
-            GROUP.write_text(str(LOWEST_NICENESS))
+            GROUP.write_text(str(GROUP_NICENESS))
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):  # not Linux, or a sandbox

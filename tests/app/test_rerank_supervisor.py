@@ -105,7 +105,7 @@ def test_it_has_the_lowest_priority_from_its_start_in_a_session_of_its_own(
         [process] = children(tmp_path)
         wait_for(lambda: os.sched_getscheduler(process.pid) == os.SCHED_IDLE, PATIENCE_S)
         assert os.getsid(process.pid) == process.pid
-        assert Path(f"/proc/{process.pid}/autogroup").read_text().endswith(" nice 19\n")
+        assert Path(f"/proc/{process.pid}/autogroup").read_text().endswith(" nice 10\n")
     assert GROUP.read_text() == ours
 
 
