@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -29,7 +28,7 @@ from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError
 from tests.app.conftest import settings_for, wait_for
-from tests.app.reranking.processes import PATIENCE_S
+from tests.app.reranking.processes import PATIENCE_S, with_client
 from tests.app.running import serving
 from tests.synthetic_bundle import make_bundle
 
@@ -67,6 +66,9 @@ def settings(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rerank_supervisor, "LOOK_S", 0.02)
+    # As patient as it is otherwise: on a busy machine the process gets next to nothing.
+    monkeypatch.setattr(rerank_supervisor, "HANG_LOOKS", 3_000)
+    monkeypatch.setattr(rerank_supervisor, "START_LOOKS", 15_000)
     monkeypatch.setattr(rerank_supervisor, "FIRST_PAUSE_S", 0.05)
 
 
@@ -75,18 +77,16 @@ def test_it_answers_while_the_context_lasts_and_leaves_nothing(
 ) -> None:
     bundle = make_bundle(tmp_path / "v1", version="v1", with_reranker=True)
 
-    async def ask(path: Path) -> None:
-        client = RerankClient(path)
+    async def ask(client: RerankClient) -> None:
         await client.load("v1", bundle.folder)
         assert len((await client.ask(Job("v1", None, (1, 2), (3, 4)))).scores) == 2
-        await client.close()
 
     with reranker_process(settings) as given:
         path = given.rerank_socket
         assert path is not None
         assert path.parent.parent == settings.store_dir
         assert path.parent.stat().st_mode & 0o777 == 0o700
-        asyncio.run(ask(path))
+        with_client(path, ask)
         [process] = children(path)
     assert not process.is_running()
     assert list(settings.store_dir.iterdir()) == []
@@ -133,7 +133,6 @@ def test_one_that_dies_is_replaced_with_growing_pauses(
 def test_one_that_hangs_is_killed_and_replaced(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert rerank_supervisor.HANG_LOOKS >= 60 / 0.5
     with reranker_process(settings) as given:
         path = given.rerank_socket
         assert path is not None
@@ -143,7 +142,7 @@ def test_one_that_hangs_is_killed_and_replaced(
         monkeypatch.setattr(rerank_supervisor, "START_LOOKS", 20)
         os.kill(process.pid, signal.SIGSTOP)
         wait_for(lambda: not process.is_running(), PATIENCE_S)
-        monkeypatch.setattr(rerank_supervisor, "START_LOOKS", 600)
+        monkeypatch.setattr(rerank_supervisor, "START_LOOKS", 15_000)
         replaced(path, process)
     assert [m for m in caplog.messages if f"{process.pid} did not answer for" in m]
 
