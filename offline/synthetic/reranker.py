@@ -23,7 +23,7 @@ from model_store.bundle_writer import BundleWriter
 from model_store.files import save_array
 from model_store.rerank_prompt import LABELS, PromptLayout
 from model_store.reranker import LabelGraph, RerankerInfo
-from offline.instruction.label_graph import export_label_graph
+from offline.instruction.label_graph import Precision, export_label_graph
 from offline.instruction.label_model import LabelModel
 from offline.instruction.similar_users import unit_rows
 from offline.synthetic.model import Vectors
@@ -33,6 +33,8 @@ from offline.training.seeds import seeded
 LAYOUT = PromptLayout(n_candidates=20, n_history=20, n_similar=5)
 # Both rankings count alike for users with the shortest histories.
 _ALPHA_1, _ALPHA_2 = 0.5, 0.1
+# As a build's default.
+PRECISION: Precision = "int8"
 _UNKNOWN = "[UNK]"
 _WORDS = "History Similar user Candidates Candidate Prediction Answer Rating Item . : ; '"
 _N_PROMPTS = 4
@@ -59,7 +61,7 @@ def write_reranker(
 
         def write(path: Path) -> None:
             nonlocal graph
-            graph = export_label_graph(model, path.parent, "float32", prompts, n_labels)
+            graph = export_label_graph(model, path.parent, PRECISION, prompts, n_labels)
 
         writer.write(files.RERANKER, write)
     return RerankerInfo(
