@@ -101,7 +101,7 @@ def measure(
         folders = {precision: Path(name, precision) for precision in PRECISIONS}
         graphs = {
             precision: _export(model, folder, precision, prompts[max(SIZES)])
-            for precision, folder in folders.items()
+            for precision, folder in track([*folders.items()], "exporting graphs")
         }
         timings = []
         for n_threads in threads:

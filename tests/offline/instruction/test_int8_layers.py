@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -80,6 +81,7 @@ def test_a_context_leaves_the_layers_as_they_were() -> None:
     assert len(observed[model.first].tokens) == 1
 
 
+@pytest.mark.slow
 def test_an_exported_model_ranks_in_8_bits(tmp_path: Path) -> None:
     make_model, make_tokenizer = FAMILIES["gemma"]
     model = LabelModel("gemma", make_model(), make_tokenizer())

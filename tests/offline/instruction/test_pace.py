@@ -43,6 +43,7 @@ def test_sample_prompts_have_full_histories_and_other_candidates(folder: Path) -
         assert len(similar.split("; ")) == LAYOUT.n_similar
 
 
+@pytest.mark.slow
 def test_each_method_is_timed_and_the_last_line_is_a_document(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
