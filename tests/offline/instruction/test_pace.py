@@ -55,7 +55,7 @@ def test_each_method_is_timed_and_the_last_line_is_a_document(
     figures = json.loads(last)
     timed = [(timing["method"], timing["size"], timing["threads"]) for timing in figures["timings"]]
     assert timed == [
-        *((precision, size, 1) for size in (3, 2) for precision in ("float32", "int8")),
+        *((method, size, 1) for size in (3, 2) for method in ("float32", "int8", "int8 decoding")),
         ("generation", 3, 1),
         ("generation", 2, 1),
     ]
