@@ -20,6 +20,8 @@ MIN_FREE_BYTES = 64 * 1024
 # The kernel's limit is 108 with the end mark, 104 on macOS.
 LONGEST_SOCKET_PATH = 100
 SOCKET = "socket"
+# Where TMPDIR is too long as well.
+SHORT_FOLDERS = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108 - a name is made for each use
 _METRICS_PREFIX, _SOCKET_PREFIX = "metrics-", "longtail-rerank-"
 
 
@@ -53,17 +55,29 @@ def socket_folder(parent: Path) -> Iterator[Path]:
     Raises:
         ConfigError: there is no such folder.
     """
-    longest = parent.absolute() / f"{_SOCKET_PREFIX}{'x' * 8}" / SOCKET
-    if len(os.fsencode(longest)) > LONGEST_SOCKET_PATH:
-        try:
-            parent = Path(tempfile.gettempdir())
-        except FileNotFoundError:
-            raise ConfigError(
-                f"LONGTAIL_STORE_DIR={str(parent)!r}: the path is too long for a socket, and there "
-                "is no temporary folder for one (TMPDIR)"
-            ) from None
-    with _own_folder(parent.absolute(), _SOCKET_PREFIX) as folder:
+    with _own_folder(_short_enough(parent.absolute()), _SOCKET_PREFIX) as folder:
         yield folder
+
+
+def _short_enough(parent: Path) -> Path:
+    """The folder, or one for temporary files, where a socket's path is not too long.
+
+    Raises:
+        ConfigError: none of them can hold one.
+    """
+    folders = [parent]
+    with contextlib.suppress(FileNotFoundError):
+        folders.append(Path(tempfile.gettempdir()).absolute())
+    folders += SHORT_FOLDERS
+    for folder in folders:
+        longest = folder / f"{_SOCKET_PREFIX}{'x' * 8}" / SOCKET
+        is_short = len(os.fsencode(longest)) <= LONGEST_SOCKET_PATH
+        if is_short and (folder == parent or os.access(folder, os.W_OK)):
+            return folder
+    raise ConfigError(
+        f"LONGTAIL_STORE_DIR={str(parent)!r}: the path is too long for a socket, and there is no "
+        "temporary folder for one (TMPDIR)"
+    )
 
 
 @contextlib.contextmanager

@@ -109,8 +109,12 @@ class RerankSupervisor:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _launch(self) -> subprocess.Popen[bytes]:
+        is_lowest = self._settings.rerank_priority == "lowest"
         return subprocess.Popen(
-            [*AT_LOWEST_PRIORITY, *rerank_command(self._settings, self._path)],
+            [
+                *(AT_LOWEST_PRIORITY if is_lowest else ()),
+                *rerank_command(self._settings, self._path),
+            ],
             env=rerank_environment(self._settings),
             stdin=subprocess.PIPE,  # its end tells the process that this one has ended
             stdout=subprocess.DEVNULL,  # the service's own may be waited for
@@ -190,6 +194,7 @@ def rerank_command(settings: Settings, path: Path) -> list[str]:
         *(sys.executable, "-P", "-m", "app.reranking.process"),
         *("--socket", str(path), "--as-child", str(path.parent)),
         *("--threads", str(settings.rerank_threads or min(_usable_cores(), MAX_THREADS))),
+        *("--priority", settings.rerank_priority),
         *("--provider", settings.execution_provider),
         *("--api", settings.rerank_api),
         *("--timeout-ms", str(settings.rerank_timeout_ms)),

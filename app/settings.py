@@ -169,8 +169,13 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=256,
-        description="Threads that compute in the reranker's process, at the lowest priority; "
-        "0 means one a core, at most four.",
+        description="Threads that compute in the reranker's process; 0 means one a core, at most "
+        "four.",
+    )
+    rerank_priority: Literal["lowest", "normal"] = Field(
+        default="lowest",
+        description="Priority of the reranker's process for the CPU: lowest computes when nothing "
+        "else wants to; normal is for cores or a device of its own.",
     )
     rerank_url: SecretStr | None = Field(
         default=None,

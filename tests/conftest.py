@@ -17,6 +17,8 @@ from tests.machine_lock import MachineLock
 # Before anything loads torch, and for child processes too: the order of sums depends on the number
 # of threads, and tiny models lose more by waiting for threads than they gain.
 os.environ["OMP_NUM_THREADS"] = "1"
+# At the lowest priority the reranker's process would wait until all other tests are over.
+os.environ["LONGTAIL_RERANK_PRIORITY"] = "normal"
 
 # The time of an example depends on the machine's other work more than on the code.
 hypothesis.settings.register_profile("busy machine", deadline=None)

@@ -34,7 +34,8 @@ URL_VARIABLE, KEY_VARIABLE = "LONGTAIL_RERANK_URL", "LONGTAIL_RERANK_API_KEY"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until SIGTERM comes, or the parent ends."""
     options = _parser().parse_args(arguments)
-    lower_priority()
+    if options.priority == "lowest":
+        lower_priority()
     socket: Path = options.socket
     # A Ctrl-C ends the service, which then ends this process.
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="app.reranking.process", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
     parser.add_argument("--threads", type=int, default=1, help="that compute on the CPU")
+    parser.add_argument("--priority", choices=["lowest", "normal"], default="lowest")
     parser.add_argument("--provider", choices=["auto", "cpu", "cuda"], default="cpu")
     parser.add_argument("--api", choices=["completions", "rerank"], default="completions")
     parser.add_argument("--model", help="name of the model at the endpoint")

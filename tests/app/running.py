@@ -113,6 +113,8 @@ def started(
         "LONGTAIL_BUNDLES_DIR": str(folder / "bundles"),
         "LONGTAIL_ADMIN_TOKEN": TOKEN,
         "LONGTAIL_STORE_TIMEOUT_MS": "2000",
+        # Other tests keep the cores busy, and at the lowest priority it would wait for their end.
+        "LONGTAIL_RERANK_PRIORITY": "normal",
         "TMPDIR": str(folder / "temporary"),
         **variables,
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app import rerank_supervisor
+from app import folders, rerank_supervisor
 from app.folders import SOCKET, socket_folder
 from app.rerank_supervisor import (
     AT_LOWEST_PRIORITY,
@@ -100,7 +100,7 @@ def test_it_has_the_lowest_priority_from_its_start_in_a_session_of_its_own(
     program = [sys.executable, "-c", "import sys; sys.stdin.read()", str(tmp_path)]
     monkeypatch.setattr(rerank_supervisor, "rerank_command", lambda *_: program)
     ours = GROUP.read_text()
-    with reranker_process(settings):
+    with reranker_process(settings.model_copy(update={"rerank_priority": "lowest"})):
         wait_for(lambda: children(tmp_path) != [], PATIENCE_S)
         [process] = children(tmp_path)
         wait_for(lambda: os.sched_getscheduler(process.pid) == os.SCHED_IDLE, PATIENCE_S)
@@ -166,7 +166,8 @@ def test_one_that_cannot_be_started_is_tried_again(
 ) -> None:
     with socket_folder(settings.store_dir) as folder, monkeypatch.context() as patch:
         patch.setattr(rerank_supervisor, "AT_LOWEST_PRIORITY", ("/nowhere/python",))
-        supervisor = RerankSupervisor(settings, folder / SOCKET)
+        lowest = settings.model_copy(update={"rerank_priority": "lowest"})
+        supervisor = RerankSupervisor(lowest, folder / SOCKET)
         supervisor.start()
         wait_for(lambda: len(caplog.messages) == 2)
         patch.undo()
@@ -213,11 +214,11 @@ def test_secrets_are_not_in_the_command_line(
 
 
 def test_a_long_path_is_replaced_by_a_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long, temporary = tmp_path / ("x" * 100), tmp_path / "t"
-    long.mkdir()
-    temporary.mkdir()
+    temporary, last = tmp_path_factory.mktemp("t"), tmp_path_factory.mktemp("s")
+    long = tmp_path_factory.mktemp("x" * 100)
+    monkeypatch.setattr(folders, "SHORT_FOLDERS", (last,))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     with socket_folder(long) as folder:
         assert folder.parent == temporary
@@ -227,16 +228,22 @@ def test_a_long_path_is_replaced_by_a_temporary_folder(
         raise FileNotFoundError
 
     monkeypatch.setattr("tempfile.gettempdir", find_nothing)
-    with pytest.raises(ConfigError, match=r"^LONGTAIL_STORE_DIR='.*x': the path is too long"):
+    with socket_folder(long) as folder:
+        assert folder.parent == last
+    monkeypatch.setattr(folders, "SHORT_FOLDERS", (long,))
+    with pytest.raises(ConfigError, match=r"^LONGTAIL_STORE_DIR='.*x0': the path is too long"):
         socket_folder(long).__enter__()
 
 
-def test_folders_of_killed_services_are_removed_and_others_stay(tmp_path: Path) -> None:
-    left, other = tmp_path / "longtail-rerank-left", tmp_path / "longtail-rerank-other"
+def test_folders_of_killed_services_are_removed_and_others_stay(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    parent = tmp_path_factory.mktemp("s")  # the path of a socket is short
+    left, other = parent / "longtail-rerank-left", parent / "longtail-rerank-other"
     for folder in (left, other):
         folder.mkdir()
     (left / "lock").touch()  # nobody holds it
-    with socket_folder(tmp_path) as held, socket_folder(tmp_path):
+    with socket_folder(parent) as held, socket_folder(parent):
         assert held.exists()
         assert not left.exists()
         assert other.exists()

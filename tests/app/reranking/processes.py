@@ -14,7 +14,9 @@ from typing import TypeVar
 from app.reranking.client import RerankClient
 
 ROOT = Path(__file__).parents[3]
-# The process has the lowest priority: where all cores are busy, it takes its time.
+# Other tests keep the cores busy, and at the lowest priority it would wait for their end.
+PROGRAM = (sys.executable, "-m", "app.reranking.process")
+NORMALLY = ("--priority", "normal")
 PATIENCE_S = 60
 T = TypeVar("T")
 
@@ -25,7 +27,15 @@ def rerank_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The process, which ends with the context."""
     with subprocess.Popen(
-        [sys.executable, "-m", "app.reranking.process", "--socket", str(socket), *options],
+        [
+            sys.executable,
+            "-m",
+            "app.reranking.process",
+            "--socket",
+            str(socket),
+            *NORMALLY,
+            *options,
+        ],
         cwd=ROOT,
         env=os.environ | variables,
         stdin=subprocess.PIPE,

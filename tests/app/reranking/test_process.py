@@ -308,18 +308,16 @@ def test_a_stopped_process_neither_holds_the_loop_nor_memory(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the scheduling class of Linux")
 def test_it_has_the_lowest_priority_and_holds_nothing_heavy(
-    socket: Path, rerank_bundle: Bundle
+    tmp_path: Path, rerank_bundle: Bundle
 ) -> None:
-    [process] = [
-        one
-        for one in psutil.process_iter(["cmdline"])
-        if str(socket) in (one.info["cmdline"] or ())
-    ]
-    with_client(socket, lambda c: c.load(rerank_bundle.version, rerank_bundle.folder))
-    assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE
-    for thread in process.threads():
-        assert os.sched_getscheduler(thread.id) == os.SCHED_IDLE
-    assert not [one.path for one in process.memory_maps() if "torch" in one.path]
+    path = tmp_path / "socket"
+    with rerank_process(path, "--priority", "lowest") as started:
+        with_client(path, lambda c: c.load(rerank_bundle.version, rerank_bundle.folder))
+        process = psutil.Process(started.pid)
+        assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE
+        for thread in process.threads():
+            assert os.sched_getscheduler(thread.id) == os.SCHED_IDLE
+        assert not [one.path for one in process.memory_maps() if "torch" in one.path]
 
 
 def test_its_socket_is_for_its_user_alone(socket: Path) -> None:
