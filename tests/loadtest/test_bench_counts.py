@@ -1,0 +1,82 @@
+"""The benchmark's sections that count answers and memory, against the real service.
+
+Together they run all sections with those of `test_bench_real`, but for two that are as `ks`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from loadtest.bench.plan import K
+from loadtest.bench.sections import NAMES
+from tests.loadtest import test_bench_real
+from tests.loadtest.real_sections import run_real
+from tests.loadtest.tiny_bundles import N_ITEMS
+
+pytestmark = pytest.mark.slow
+
+SECTIONS = ("ks", "swap_memory", "workers", "reranking", "catalogue")
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run_real(SECTIONS, tmp_path_factory.mktemp("bench"))
+
+
+def test_no_section_is_forgotten() -> None:
+    assert {*SECTIONS, *test_bench_real.SECTIONS} == {*NAMES} - {"lengths", "batches"}
+
+
+def test_memory_after_swaps_is_measured(document: dict[str, Any]) -> None:
+    assert set(document["ks"]) == {"10", "100"}
+    memory = document["swap_memory"]
+    assert memory["n_swaps"] == 6
+    assert 1e7 < memory["rss_bytes"]["before"] <= memory["rss_bytes"]["max"] < 1e9
+    assert document["sections"]["swap_memory"]["failed"] == 0
+
+
+def test_an_exact_service_has_full_recall_in_every_kind_of_request(
+    document: dict[str, Any],
+) -> None:
+    found = document["catalogue"][str(N_ITEMS)]
+    assert found["recall_at_10"] == 1.0
+    assert found["filtered"]["recall_at_10"] == 1.0
+    for kind in ("excluded", "excluded_random"):
+        assert found[kind]["recall_at_10"] == 1.0
+        assert found[kind]["n_excluded"] > K
+        assert found[kind]["p50_ms"] > 0
+    assert found["agrees_with_golden"]
+    assert found["filtered"]["filter_leaves"] > K
+
+
+def test_metrics_of_two_workers_count_every_request(document: dict[str, Any]) -> None:
+    for n in ("1", "2"):
+        part = document["workers"][n]
+        assert part["requests_in_metrics"] == part["requests_sent"] > 0
+
+
+def test_answers_are_complete_and_truthful_whatever_the_reranker_does(
+    document: dict[str, Any],
+) -> None:
+    cases = document["reranking"]["cases"]
+    assert set(cases) == {"busy", "hung", "killed", "endpoint: late", "endpoint: garbage"}
+    for name, case in cases.items():
+        assert case["faults"] == {}, name
+        assert sum(case["outcomes"].values()) > 0
+        for part in ("head_auto", "head_never", "tail_auto", "tail_never"):
+            assert case[part]["p99_ms"] > 0
+    assert set(cases["busy"]["outcomes"]) & {"cached", "fresh", "pending"}
+    assert set(cases["hung"]["outcomes"]) <= {"pending", "timed_out", "skipped"}
+    assert cases["killed"]["killed"] > 0
+    assert set(cases["endpoint: garbage"]["outcomes"]) <= {"pending", "timed_out", "skipped"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_memory_is_reported(document: dict[str, Any]) -> None:
+    workers, catalogue = document["workers"], document["catalogue"][str(N_ITEMS)]
+    assert workers["2"]["processes"] > workers["1"]["processes"]
+    assert workers["2"]["pss_bytes"] < workers["2"]["rss_bytes"]
+    assert catalogue["rss_bytes"] > 20e6
