@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from model_store.rerank_prompt import item_titles
 from offline.artifact import Artifact, Facts, write_json
@@ -16,9 +15,6 @@ from offline.instruction.config import InstructionTuningConfig
 from offline.stages.data import DataArtifact
 from offline.stages.instruction import InstructionArtifact
 from offline.stages.stage import Stage
-
-if TYPE_CHECKING:
-    pass
 
 CHECKPOINT = "checkpoint"
 """In the partial folder, to resume from."""
