@@ -90,7 +90,7 @@ class Batcher:
             return
         step, _, context, _ = batch[0]
         try:
-            results = step([one for call in batch for one in call.given], context)
+            results = _run_step(step, [one for call in batch for one in call.given], context)
         except Exception:
             log.exception("a batch of %d calls failed; each is run alone", len(batch))
             _run_one_by_one(batch)
@@ -130,6 +130,16 @@ def _run_one_by_one(batch: Sequence[_Call]) -> None:
     """A call that fails fails alone."""
     for call in batch:
         try:
-            call.future.set_result(call.step(call.given, call.context))
+            call.future.set_result(_run_step(call.step, call.given, call.context))
         except Exception as error:
             call.future.set_exception(error)
+
+
+def _run_step(
+    step: Callable[[Sequence[Any], Any], Sequence[Any]], given: Sequence[Any], context: Any
+) -> Sequence[Any]:
+    """The step's results; with another number of them, callers would get each other's."""
+    results = step(given, context)
+    if len(results) != len(given):
+        raise ValueError(f"a step gave {len(results)} results for {len(given)} items")
+    return results

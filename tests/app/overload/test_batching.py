@@ -222,3 +222,14 @@ def test_a_heavy_step_runs_beyond_the_loop_and_alone() -> None:
     assert asyncio.run(ask(heavy=True)) == asyncio.run(ask(heavy=False)) == [2, 4, 6]
     here = threading.get_ident()
     assert [thread == here for thread in threads] == [False, False, True, True]
+
+
+def test_a_step_with_too_few_results_gives_nobody_anothers() -> None:
+    def forget_the_last(asked: Sequence[int], _: str) -> list[int]:
+        return list(asked[:-1]) if len(asked) > 1 else list(asked)
+
+    async def ask_all() -> list[Sequence[int]]:
+        batcher = Batcher(lambda: 2)
+        return await asyncio.gather(*(batcher.run(forget_the_last, [n], "a") for n in (1, 2, 3)))
+
+    assert asyncio.run(ask_all()) == [[1], [2], [3]]
