@@ -88,7 +88,7 @@ def run(*, bundle: Path | None, users: Users, limit: int | None, max_in_flight: 
         # It speaks of requests and their histories; here a store that fails ends the command.
         logging.getLogger("app.store.state").setLevel(logging.CRITICAL)
         os.nice(LOWEST_NICENESS)
-        settings = stack.enter_context(reranker_process(settings))
+        settings = stack.enter_context(reranker_process(settings, own_session=True))
         task = _Task(users, limit, min(max_in_flight, MAX_WAITING), settings, url, opened)
         tally = asyncio.run(_fill(task))
     if tally.failed and not tally.asked:

@@ -39,10 +39,15 @@ AT_LOWEST_PRIORITY = (sys.executable, "-I", "-S", str(Path(lowest_priority.__fil
 
 
 @contextlib.contextmanager
-def reranker_process(settings: Settings) -> Iterator[Settings]:
+def reranker_process(settings: Settings, *, own_session: bool = False) -> Iterator[Settings]:
     """Run the reranker's process within the context, where the settings ask for one.
 
     Nothing waits for it: it may come up while the service answers already.
+
+    Args:
+        settings: of the service.
+        own_session: the requests that it must not delay are answered by another session's service;
+            see `app.reranking.lowest_priority`.
 
     Yields:
         the settings, with the socket of the process.
@@ -58,7 +63,7 @@ def reranker_process(settings: Settings) -> Iterator[Settings]:
         return
     with socket_folder(settings.store_dir) as folder:
         path = folder / SOCKET
-        supervisor = RerankSupervisor(settings, path)
+        supervisor = RerankSupervisor(settings, path, own_session=own_session)
         supervisor.start()
         try:
             yield settings.model_copy(update={"rerank_socket": path})
@@ -72,10 +77,12 @@ class RerankSupervisor:
     Args:
         settings: of the service.
         path: of the socket that the process listens on.
+        own_session: the process gets a session of its own.
     """
 
-    def __init__(self, settings: Settings, path: Path) -> None:
+    def __init__(self, settings: Settings, path: Path, *, own_session: bool = False) -> None:
         self._settings, self._path = settings, path
+        self._own_session = own_session
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="reranker")
 
@@ -118,8 +125,9 @@ class RerankSupervisor:
             env=rerank_environment(self._settings),
             stdin=subprocess.PIPE,  # its end tells the process that this one has ended
             stdout=subprocess.DEVNULL,  # the service's own may be waited for
-            # A Ctrl-C ends the service first. The session gets a low priority of its own.
-            start_new_session=True,
+            # A Ctrl-C ends the caller first.
+            start_new_session=self._own_session,
+            process_group=None if self._own_session else 0,
         )
 
     def _watch(self, process: subprocess.Popen[bytes]) -> str:

@@ -162,8 +162,10 @@ class EmbeddedStore:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                # Its own session: a Ctrl-C ends the service first, which then ends the store.
-                start_new_session=True,
+                # A Ctrl-C ends the service first, which then ends the store. A session of its own
+                # would do that, too, but Linux shares a core between sessions: see
+                # app.reranking.lowest_priority.
+                process_group=0,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 

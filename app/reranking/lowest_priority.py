@@ -23,8 +23,10 @@ GROUP_NICENESS = 10
 def lower_priority() -> None:
     """Run only when nothing else wants the CPU (Linux), or after everything else.
 
-    A session of its own gets a low weight among all sessions. In the service's it would use up that
-    session's share: next to other busy sessions, requests would wait for theirs.
+    The scheduling class counts among the processes of one group, and Linux makes each session a
+    group, unless control groups divide the processes already. So next to a service, the process
+    belongs into the service's session: a core passes to a request at once. A session of its own
+    gets a low weight among the others; requests of other sessions then wait for the end of a slice.
     """
     if hasattr(os, "getsid") and os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):  # not Linux, or without groups

@@ -92,15 +92,30 @@ def test_it_answers_while_the_context_lasts_and_leaves_nothing(
     assert list(settings.store_dir.iterdir()) == []
 
 
-@pytest.mark.skipif(not GROUP.exists(), reason="Linux groups processes by session there")
-def test_it_has_the_lowest_priority_from_its_start_in_a_session_of_its_own(
+@pytest.mark.skipif(sys.platform != "linux", reason="SCHED_IDLE is Linux's")
+def test_it_has_the_lowest_priority_from_its_start_among_the_service_s_processes(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own main function would lower the priority, too; here it isn't run."""
     program = [sys.executable, "-c", "import sys; sys.stdin.read()", str(tmp_path)]
     monkeypatch.setattr(rerank_supervisor, "rerank_command", lambda *_: program)
-    ours = GROUP.read_text()
     with reranker_process(settings.model_copy(update={"rerank_priority": "lowest"})):
+        wait_for(lambda: children(tmp_path) != [], PATIENCE_S)
+        [process] = children(tmp_path)
+        wait_for(lambda: os.sched_getscheduler(process.pid) == os.SCHED_IDLE, PATIENCE_S)
+        assert os.getsid(process.pid) == os.getsid(0)
+        assert os.getpgid(process.pid) == process.pid
+
+
+@pytest.mark.skipif(not GROUP.exists(), reason="Linux groups processes by session there")
+def test_in_a_session_of_its_own_the_session_has_a_low_weight(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = [sys.executable, "-c", "import sys; sys.stdin.read()", str(tmp_path)]
+    monkeypatch.setattr(rerank_supervisor, "rerank_command", lambda *_: program)
+    ours = GROUP.read_text()
+    lowest = settings.model_copy(update={"rerank_priority": "lowest"})
+    with reranker_process(lowest, own_session=True):
         wait_for(lambda: children(tmp_path) != [], PATIENCE_S)
         [process] = children(tmp_path)
         wait_for(lambda: os.sched_getscheduler(process.pid) == os.SCHED_IDLE, PATIENCE_S)

@@ -59,6 +59,13 @@ def test_a_killed_store_comes_back_with_every_acknowledged_write(tmp_path: Path)
         assert connect(store.url).llen("events") == 100
 
 
+def test_a_ctrl_c_does_not_reach_the_store_though_it_shares_the_session(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store:
+        assert store.pid is not None
+        assert os.getsid(store.pid) == os.getsid(0)
+        assert os.getpgid(store.pid) == store.pid
+
+
 def test_a_second_process_uses_the_first_ones_store(tmp_path: Path) -> None:
     with EmbeddedStore(tmp_path) as first:
         with EmbeddedStore(tmp_path) as second:
