@@ -3,7 +3,7 @@
 user blob    b"U1\\0\\0" | uint32 n | float64 timestamps [n] | int32 items [n]
 event        b"E1" | float64 timestamp | float32 rating (NaN where there is none) | item_id, UTF-8
 arrived      uint64 big-endian, microseconds of arrival | event: sorts events of one time by arrival
-vector       float32 [K]
+vector       float16 [K]; float32 [K] in stores that an earlier release filled
 """
 
 from __future__ import annotations
@@ -134,19 +134,29 @@ def decode_arrived(member: bytes) -> Event:
 
 
 def encode_vector(vector: npt.NDArray[np.float32]) -> bytes:
-    """A knowledge vector, float32 [K]."""
-    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+    """A knowledge vector [K] as float16: 2 K bytes.
+
+    Rounding changes each number by at most 2**-11 of it (below 6e-5: by 3e-8). A number beyond
+    65,504 becomes infinity, which `decode_vector` rejects.
+    """
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vector, dtype="<f2").tobytes()
 
 
 def decode_vector(blob: bytes, size: int) -> npt.NDArray[np.float32]:
-    """Read what `encode_vector` wrote; float32 [K], a view into the blob.
+    """Read what `encode_vector` wrote, or the float32 of earlier releases: float32 [K].
+
+    Args:
+        blob: 2 K or 4 K bytes.
+        size: K.
 
     Raises:
         StoreError: it isn't `size` numbers long, or holds NaN or infinity.
     """
-    if len(blob) != 4 * size:
-        raise StoreError(f"vector of {len(blob)} bytes, expected {4 * size}")
-    vector = np.frombuffer(blob, dtype="<f4")
+    dtype = {2 * size: "<f2", 4 * size: "<f4"}.get(len(blob))
+    if dtype is None:
+        raise StoreError(f"vector of {len(blob)} bytes, expected {2 * size}")
+    vector = np.frombuffer(blob, dtype=dtype).astype(np.float32)
     if not np.isfinite(vector).all():
         raise StoreError("vector holds NaN or infinity")
     return vector

@@ -7,7 +7,8 @@ lt:probe                   none     never set: writes are tried on it without ef
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
                                     a list in stores of version 0.1, converted when it is touched
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
-lt:v:<version>:vectors     hash     item_id → knowledge vector
+lt:v:<version>:vectors     hash     item_id → knowledge vector (codecs.encode_vector): of fresh
+                                    items, and of all after `longtail publish --vectors`
 lt:v:<version>:fresh       list     item_ids whose vectors arrived after training, in order
 lt:v:<version>:attributes  hash     item_id → attributes (JSON), of fresh items only
 lt:v:<version>:rerank      hash     digest of a job → the reranker's answer (rerank_codec)
@@ -36,7 +37,7 @@ def user_key(version: str, user_id: str) -> str:
 
 
 def vectors_key(version: str) -> str:
-    """Hash of knowledge vectors."""
+    """Hash of knowledge vectors, of fresh items or of all."""
     return f"lt:v:{version}:vectors"
 
 

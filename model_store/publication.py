@@ -6,18 +6,14 @@ there, and publishing again finishes what was begun.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import redis
 
 from model_store import bundle as files
@@ -25,7 +21,7 @@ from model_store import keys
 from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import encode_user, encode_vector
-from model_store.errors import BundleError, InputError
+from model_store.errors import BundleError
 from model_store.manifest import Manifest
 from model_store.registry import ModelRecord, Registry
 from model_store.store import store_errors
@@ -51,11 +47,24 @@ def next_version(folder: Path, day: date) -> str:
 
 
 def publish(
-    source: Bundle, folder: Path, client: redis.Redis, report: Report | None = None
+    source: Bundle,
+    folder: Path,
+    client: redis.Redis,
+    report: Report | None = None,
+    *,
+    vectors: bool = False,
 ) -> ModelRecord:
     """Publish a bundle; it becomes known, not active. Publishing the same one again is harmless.
 
     A bundle whose version another bundle holds already is published under the next free one.
+
+    Args:
+        source: the bundle.
+        folder: of published bundles.
+        client: of the store.
+        report: called during long work.
+        vectors: write the knowledge vectors of the whole catalogue into the store too, for other
+            services: this one reads those of fresh items alone.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -64,7 +73,8 @@ def publish(
     bundle = _place(source, folder)
     with store_errors():
         _write_users(bundle, client, report or _stay_silent)
-        _write_vectors(bundle, client, report or _stay_silent)
+        if vectors:
+            _write_vectors(bundle, client, report or _stay_silent)
     record = ModelRecord(
         version=bundle.version,
         model=bundle.manifest.model.name,
@@ -144,56 +154,3 @@ def _write_vectors(bundle: Bundle, client: redis.Redis, tell: Report) -> None:
         client.hset(keys.vectors_key(bundle.version), mapping=mapping)
         done += len(batch)
         tell("vectors", done, total)
-
-
-@dataclass(frozen=True)
-class FreshItem:
-    """An item that came after training: its id, knowledge vector float32 [K], attributes."""
-
-    item_id: str
-    vector: npt.NDArray[np.float32]
-    attributes: Mapping[str, object]
-
-
-def publish_fresh(
-    items: Sequence[FreshItem], client: redis.Redis, *, encoder: str
-) -> dict[str, int]:
-    """Give items to every published version that shares the text encoder.
-
-    Running services pick them up within a second; nothing is retrained or restarted.
-
-    Returns:
-        For each such version, the number of items that were new to it.
-
-    Raises:
-        InputError: no published version uses this encoder, or a vector isn't finite.
-    """
-    records = [record for record in Registry(client).records() if record.encoder == encoder]
-    if not records:
-        raise InputError(f"no published version uses the text encoder {encoder!r}")
-    for item in items:
-        if not np.isfinite(item.vector).all():
-            raise InputError(f"item {item.item_id!r}: its vector holds NaN or infinity")
-    blobs = [encode_vector(item.vector) for item in items]
-    with store_errors():
-        return {
-            record.version: _add_fresh(record.version, items, blobs, client) for record in records
-        }
-
-
-def _add_fresh(
-    version: str, items: Sequence[FreshItem], blobs: Sequence[bytes], client: redis.Redis
-) -> int:
-    added = 0
-    for item, blob in zip(items, blobs, strict=True):
-        if client.hexists(keys.vectors_key(version), item.item_id):
-            continue
-        # One transaction an item: the list names an item only when its vector is there.
-        with client.pipeline(transaction=True) as pipe:
-            pipe.hset(keys.vectors_key(version), item.item_id, blob)
-            attributes = json.dumps(dict(item.attributes), ensure_ascii=False)
-            pipe.hset(keys.attributes_key(version), item.item_id, attributes)
-            pipe.rpush(keys.fresh_key(version), item.item_id)
-            pipe.execute()
-        added += 1
-    return added

@@ -240,9 +240,9 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     publish = subparsers.add_parser(
         "publish",
         help="publish a bundle, or fresh items, for services",
-        description="Publish a bundle: its files into the bundles folder, its user features and\n"
-        "vectors into the store, its record into the registry. Or give items that came after\n"
-        "training to the versions that are published: no retraining, no restart.",
+        description="Publish a bundle: its files into the bundles folder, its user features into\n"
+        "the store, its record into the registry. Or give items that came after training to the\n"
+        "versions that are published: no retraining, no restart.",
         epilog="examples:\n"
         "  longtail publish --bundle builds/mine/bundle\n"
         "  longtail publish --bundle builds/mine/bundle --activate\n"
@@ -254,6 +254,12 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     what.add_argument("--fresh-items", type=Path, metavar="FILE", help="catalogue of new items")
     publish.add_argument(
         "--activate", action="store_true", help="make the published bundle the active version"
+    )
+    publish.add_argument(
+        "--vectors",
+        action="store_true",
+        help="with --bundle: write the knowledge vectors of the whole catalogue into the store, "
+        "for other services (this one reads those of fresh items alone)",
     )
     publish.add_argument(
         "--generate",
@@ -365,8 +371,16 @@ def _run_publish(arguments: argparse.Namespace) -> int:
     if arguments.bundle:
         if arguments.generate:
             raise ConfigError("--generate goes with --fresh-items, not with --bundle")
-        publish_bundle(arguments.bundle, activate=arguments.activate, log=_print_line)
+        publish_bundle(
+            arguments.bundle,
+            activate=arguments.activate,
+            vectors=arguments.vectors,
+            log=_print_line,
+        )
     else:
+        for flag in ("activate", "vectors"):
+            if getattr(arguments, flag):
+                raise ConfigError(f"--{flag} goes with --bundle, not with --fresh-items")
         publish_fresh_items(arguments.fresh_items, generate=arguments.generate, log=_print_line)
     return 0
 

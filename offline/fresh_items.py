@@ -10,8 +10,9 @@ import redis
 from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
+from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.id_map import IdMap
-from model_store.publication import FreshItem, bundles_folder, publish_fresh
+from model_store.publication import bundles_folder
 from model_store.registry import Registry
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue

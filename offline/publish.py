@@ -33,8 +33,14 @@ class _ProgressLines:
         self._done[what] = done
 
 
-def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
+def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: Log = print) -> str:
     """Publish a bundle and, if asked, make it the active version; returns its version.
+
+    Args:
+        folder: the bundle's.
+        activate: make it the active version.
+        vectors: write the whole catalogue's knowledge vectors into the store.
+        log: called with lines of progress.
 
     Raises:
         BundleError: it is damaged.
@@ -44,7 +50,8 @@ def publish_bundle(folder: Path, *, activate: bool, log: Log = print) -> str:
     with running_store(store_url_from()) as url:
         client = connect(url)
         with ExitStack() as stack:
-            record = publish(source, bundles_folder(), client, _ProgressLines(stack))
+            lines = _ProgressLines(stack)
+            record = publish(source, bundles_folder(), client, lines, vectors=vectors)
         log(f"published {record.version}: {record.n_items} items, {record.n_users} users")
         if activate:
             before = Registry(client, "longtail publish --activate").activate(record.version)

@@ -17,7 +17,7 @@ from model_store.array_checks import MAX_WEIGHT
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.codecs import decode_vector
 from model_store.errors import StoreError
-from model_store.publication import FreshItem
+from model_store.fresh_items import FreshItem
 
 log = logging.getLogger(__name__)
 

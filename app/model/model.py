@@ -31,9 +31,9 @@ from model_store import bundle as files
 from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
+from model_store.fresh_items import FreshItem
 from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
-from model_store.publication import FreshItem
 from model_store.reading import bundle_errors
 from model_store.reranker import RerankerInfo
 

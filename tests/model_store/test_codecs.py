@@ -55,10 +55,24 @@ def test_a_damaged_event_is_rejected(entry: bytes) -> None:
         decode_event(entry)
 
 
-def test_a_vector_comes_back_and_must_be_finite() -> None:
-    vector = np.array([0.5, -1.0, 2.0], dtype=np.float32)
-    np.testing.assert_array_equal(decode_vector(encode_vector(vector), 3), vector)
-    with pytest.raises(StoreError, match="expected 16"):
-        decode_vector(encode_vector(vector), 4)
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=40))
+def test_a_vector_comes_back_within_the_rounding_of_float16(numbers: list[float]) -> None:
+    vector = np.array(numbers, dtype=np.float32)
+    blob = encode_vector(vector)
+    assert len(blob) == 2 * len(vector)
+    decoded = decode_vector(blob, len(vector))
+    assert decoded.dtype == np.float32
+    assert (np.abs(decoded - vector) <= np.maximum(2.0**-11 * np.abs(vector), 3e-8)).all()
+
+
+def test_a_vector_of_an_earlier_release_is_read_as_it_was_written() -> None:
+    vector = np.array([0.1, -1.0, 2.0], dtype=np.float32)
+    np.testing.assert_array_equal(decode_vector(vector.astype("<f4").tobytes(), 3), vector)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 70_000])
+def test_a_vector_must_be_finite_and_of_the_expected_size(value: float) -> None:
     with pytest.raises(StoreError, match="NaN"):
-        decode_vector(encode_vector(np.array([np.nan], dtype=np.float32)), 1)
+        decode_vector(encode_vector(np.array([value], dtype=np.float32)), 1)
+    with pytest.raises(StoreError, match="6 bytes, expected 8"):
+        decode_vector(encode_vector(np.zeros(3, dtype=np.float32)), 4)

@@ -13,8 +13,8 @@ from model_store import keys
 from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import decode_user, decode_vector
-from model_store.errors import BundleError, InputError, StoreAway
-from model_store.publication import FreshItem, next_version, publish, publish_fresh
+from model_store.errors import BundleError, StoreAway
+from model_store.publication import next_version, publish
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.damage import restate
@@ -36,11 +36,23 @@ def test_publishing_fills_folder_store_and_registry(
     for user_id, items in made.histories.items():
         blob = client.get(keys.user_key("made-1", user_id))
         np.testing.assert_array_equal(decode_user(blob).items, items)  # type: ignore[arg-type]
-    vector = client.hget(keys.vectors_key("made-1"), "i5")
-    np.testing.assert_array_equal(decode_vector(vector, 6), made.knowledge[5])  # type: ignore[arg-type]
-    assert client.hlen(keys.vectors_key("made-1")) == 60
+    assert client.exists(keys.vectors_key("made-1")) == 0
     assert Registry(client).get("made-1") == record
     assert Registry(client).active() is None
+    assert told[-1] == ("users", 12, 12)
+
+
+def test_the_vectors_of_the_whole_catalogue_are_written_where_somebody_asks_for_them(
+    source: Bundle, bundles: Path, client: redis.Redis
+) -> None:
+    made = make_catalogue()
+    told: list[tuple[str, int, int]] = []
+    publish(source, bundles, client, lambda *progress: told.append(progress), vectors=True)
+    blobs = client.hgetall(keys.vectors_key("made-1"))
+    assert {len(blob) for blob in blobs.values()} == {2 * 6}
+    for index, item_id in enumerate(made.ids.ids, start=1):
+        vector = decode_vector(blobs[item_id.encode()], 6)
+        np.testing.assert_allclose(vector, made.knowledge[index], rtol=2**-11)
     assert told[-1] == ("vectors", 60, 60)
 
 
@@ -141,33 +153,6 @@ def test_a_publication_that_broke_off_is_finished_by_the_next(
         publish(source, bundles, connect("redis://127.0.0.1:1/0", timeout_s=0.2))
     assert Registry(client).records() == []
     assert publish(source, bundles, client).version == "made-1"
-
-
-def test_fresh_items_go_to_every_version_with_their_encoder(
-    source: Bundle, bundles: Path, tmp_path: Path, client: redis.Redis
-) -> None:
-    publish(source, bundles, client)
-    plain = make_bundle(tmp_path / "plain", version="plain-1", with_encoder=False)
-    publish(plain, bundles, client)
-    vector = np.full(6, 0.4, np.float32)
-    items = [FreshItem("new 1", vector, {"title": "New"}), FreshItem("i1", vector, {})]
-    assert publish_fresh(items, client, encoder="made") == {"made-1": 1}
-    assert publish_fresh(items, client, encoder="made") == {"made-1": 0}
-    assert client.lrange(keys.fresh_key("made-1"), 0, -1) == [b"new 1"]
-    assert client.exists(keys.fresh_key("plain-1")) == 0
-
-
-def test_fresh_items_need_a_version_and_finite_vectors(
-    source: Bundle, bundles: Path, client: redis.Redis
-) -> None:
-    item = FreshItem("new", np.zeros(6, np.float32), {})
-    with pytest.raises(InputError, match="'made'"):
-        publish_fresh([item], client, encoder="made")
-    publish(source, bundles, client)
-    broken = FreshItem("new", np.full(6, np.nan, np.float32), {})
-    with pytest.raises(InputError, match=r"'new'.*NaN"):
-        publish_fresh([item, broken], client, encoder="made")
-    assert client.exists(keys.fresh_key("made-1")) == 0
 
 
 def test_versions_count_up_within_a_day(tmp_path: Path) -> None:

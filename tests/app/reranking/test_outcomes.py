@@ -17,7 +17,7 @@ from app.main import create_app
 from app.reranking import breaker, cached_reranker
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.publication import FreshItem, publish_fresh
+from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import (

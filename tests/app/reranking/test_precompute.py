@@ -19,7 +19,8 @@ from app.reranking.client import RerankClient
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.publication import FreshItem, publish, publish_fresh
+from model_store.fresh_items import FreshItem, publish_fresh
+from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import wait_for

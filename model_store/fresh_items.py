@@ -1,0 +1,135 @@
+"""Fresh items: they came after training, and are given to published versions through the store."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import redis
+
+from model_store import keys
+from model_store.bundle import Bundle
+from model_store.codecs import encode_vector
+from model_store.errors import BundleError, InputError
+from model_store.id_map import IdMap
+from model_store.publication import Report, bundles_folder
+from model_store.registry import ModelRecord, Registry
+from model_store.store import store_errors
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class FreshItem:
+    """An item that came after training: its id, knowledge vector float32 [K], attributes."""
+
+    item_id: str
+    vector: npt.NDArray[np.float32]
+    attributes: Mapping[str, object]
+
+
+def find_new(item_ids: Sequence[str], client: redis.Redis, *, encoder: str) -> dict[str, set[str]]:
+    """The items that each published version with this text encoder doesn't know yet.
+
+    An item is known if it is in the version's bundle, or is one of its fresh items.
+
+    Raises:
+        InputError: no published version uses this encoder.
+        StoreAway: the store can't be reached.
+    """
+    records = [record for record in Registry(client).records() if record.encoder == encoder]
+    if not records:
+        raise InputError(f"no published version uses the text encoder {encoder!r}")
+    with store_errors():
+        return {record.version: _find_unknown(record, item_ids, client) for record in records}
+
+
+def publish_fresh(
+    items: Sequence[FreshItem], client: redis.Redis, *, encoder: str, report: Report | None = None
+) -> dict[str, int]:
+    """Give items to every published version that shares the text encoder.
+
+    Running services pick them up within a second; nothing is retrained or restarted. An
+    interrupted call is finished by the next: an item is there wholly, or not at all.
+
+    Args:
+        items: those that a version knows already are left as they are.
+        client: of the store.
+        encoder: name of the text encoder.
+        report: called after each item of a version.
+
+    Returns:
+        For each such version, the number of items that were new to it.
+
+    Raises:
+        InputError: no published version uses this encoder, or a vector can't be stored.
+        StoreAway: the store can't be reached.
+    """
+    blobs = {item.item_id: _encode(item) for item in items}
+    new = find_new([item.item_id for item in items], client, encoder=encoder)
+    total = sum(map(len, new.values()))
+    done = 0
+    with store_errors():
+        for version, ids in new.items():
+            for item in items:
+                if item.item_id in ids:
+                    _add(version, item, blobs[item.item_id], client)
+                    done += 1
+                    if report:
+                        report("fresh items", done, total)
+    return {version: len(ids) for version, ids in new.items()}
+
+
+def _encode(item: FreshItem) -> bytes:
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.asarray(item.vector, dtype=np.float16)).all():
+            raise InputError(
+                f"item {item.item_id!r}: its vector holds NaN, infinity or a number beyond 65,504"
+            )
+    return encode_vector(item.vector)
+
+
+def _find_unknown(record: ModelRecord, item_ids: Sequence[str], client: redis.Redis) -> set[str]:
+    trained = _trained_items(record)
+    others = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in trained]
+    unknown: set[str] = set()
+    for batch in _batches(others):
+        with client.pipeline(transaction=False) as pipe:
+            for item_id in batch:
+                pipe.hexists(keys.vectors_key(record.version), item_id)
+            found = pipe.execute()
+        unknown.update(one for one, is_there in zip(batch, found, strict=True) if not is_there)
+    return unknown
+
+
+def _trained_items(record: ModelRecord) -> IdMap:
+    """The items of a version's bundle; no items where the bundle can't be read on this machine.
+
+    A service ignores fresh items that its bundle has.
+    """
+    try:
+        return Bundle.open(record.folder_in(bundles_folder()), verify=False).item_ids
+    except BundleError as error:
+        log.warning("version %s: its items can't be looked up: %s", record.version, error)
+        return IdMap(())
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]
+
+
+def _add(version: str, item: FreshItem, blob: bytes, client: redis.Redis) -> None:
+    # One transaction an item: the list names an item only when its vector is there.
+    with client.pipeline(transaction=True) as pipe:
+        pipe.hset(keys.vectors_key(version), item.item_id, blob)
+        attributes = json.dumps(dict(item.attributes), ensure_ascii=False)
+        pipe.hset(keys.attributes_key(version), item.item_id, attributes)
+        pipe.rpush(keys.fresh_key(version), item.item_id)
+        pipe.execute()
