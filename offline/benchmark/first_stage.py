@@ -55,7 +55,9 @@ class FirstStage:
     @cached_property
     def candidates(self) -> CandidatesArtifact:
         """The cases that can change."""
-        stage = CandidatesStage(self.data, self.learned.recommender, self.grid.layout)
+        stage = CandidatesStage(
+            self.data, self.learned.recommender, self.grid.layout, self.grid.users
+        )
         return self.folders.make(stage)
 
     @cached_property

@@ -18,7 +18,7 @@ from offline.benchmark.grid import DataChoice
 from offline.benchmark.rerank_grid import RerankGrid
 from offline.cache import cache_folder
 from offline.cost import duration
-from offline.data.split import Split
+from offline.data.split import Bool, Split, draw_users
 from offline.inputs import Source
 from offline.instruction.label_scorer import LabelScorer
 from offline.instruction.prompt_scores import measure_prompt_s
@@ -99,6 +99,11 @@ class RerankRun:
         return self.data.split()
 
     @cached_property
+    def measured_users(self) -> Bool:
+        """The users whose cases are measured, bool [U]."""
+        return draw_users(len(self.split.train_offsets) - 1, self.grid.users)
+
+    @cached_property
     def scorer(self) -> LabelScorer:
         """The language model: opened when the first stage needs it, once for all."""
         return open_scorer(self.grid.language_model, cache_folder())
@@ -109,7 +114,7 @@ class RerankRun:
 
     def announce_bound(self) -> None:
         """Log the largest number of forward passes, before anything is trained."""
-        n_cases = sum(len(getattr(self.split, part)) for part in PARTS)
+        n_cases = sum(int(self.measured_users[getattr(self.split, p).users].sum()) for p in PARTS)
         n_prompts = len(self.grid.layouts) + 1  # and once behind the augmented recommender
         n_seeds = len(self.grid.seeds)
         self.log(

@@ -37,6 +37,10 @@ class RerankGrid(BaseModel):
             doesn't state it has that of the adapter.
         calibrated: whether each label's mean log-probability is subtracted.
         augmentation: keys of the recipe's table [augmentation], for the rows with augmented data.
+        users: validation and test cases of so many users, drawn at random, are measured; None: all.
+        tuned_with_part_dropout: whether the adapter was tuned on prompts of which parts were left
+            out at random, so that those of the rows "without …" are not new to it; the page says
+            so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +54,8 @@ class RerankGrid(BaseModel):
     layout: PromptLayout = PromptLayout()
     calibrated: bool = True
     augmentation: dict[str, Any] = {"share": 0.2}
+    users: Annotated[int, Field(ge=1)] | None = None
+    tuned_with_part_dropout: bool = False
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:

@@ -22,7 +22,7 @@ The language model is {model}. It ranks by the logits of the candidates' labels 
 each prompt with the user's history, a similar user's and the base's prediction, where the row
 doesn't say otherwise. It is asked only where the target is among the first k': elsewhere no order
 of them changes the target's rank, so the figures are those of asking always. One model, tuned with
-whole prompts, answers all rows and seeds.
+{tuned_with}, answers all rows and seeds.
 
 *Adaptive* rows weigh the two rankings by how far in the tail a user is (Llama4Rec 4.4); α₁ and α₂
 are chosen from 0 and {{.1, .3, .5, .7, .9}}² by NDCG@10 on validation, for each row and seed; the
@@ -37,7 +37,13 @@ too is not the language model's."""
 def render_reranking(document: Mapping[str, Any], plots: Sequence[str]) -> str:
     """Markdown of a grid's document; `plots` are names of files in its folder."""
     grid = document["grid"]
-    protocol = PROTOCOL.format(k=grid["layout"]["n_candidates"], model=_model(grid))
+    protocol = PROTOCOL.format(
+        k=grid["layout"]["n_candidates"],
+        model=_model(grid),
+        tuned_with="prompts of which parts were left out at random"
+        if grid["tuned_with_part_dropout"]
+        else "whole prompts",
+    )
     parts = [f"# {document['description']}", protocol, f"```\n{document['command']}\n```"]
     seeds = ", ".join(map(str, grid["seeds"]))
     hardware = describe_hardware(document["hardware"])
@@ -45,7 +51,7 @@ def render_reranking(document: Mapping[str, Any], plots: Sequence[str]) -> str:
     for name, data in document["data"].items():
         parts.append(
             f"## {name}\n\n{data['users']:,} users, {data['items']:,} items, "
-            f"{data['training_interactions']:,} training interactions."
+            f"{data['training_interactions']:,} training interactions.{_measured(data)}"
         )
         for part in ("test", "validation"):
             parts.append(f"### {part.capitalize()}, all users\n\n{_table(data, part, 'all')}")
@@ -63,6 +69,15 @@ def _model(grid: Mapping[str, Any]) -> str:
     chosen = grid["language_model"]
     adapter = f" with the adapter `{chosen['adapter']}`" if chosen["adapter"] else ", not tuned"
     return f"`{chosen['model']}`{adapter}"
+
+
+def _measured(data: Mapping[str, Any]) -> str:
+    if data["measured_users"] == data["users"]:
+        return ""
+    return (
+        f" Figures are of {data['measured_users']:,} users drawn at random, the same for all rows "
+        "and seeds; the tail is that of all users."
+    )
 
 
 def _table(data: Mapping[str, Any], part: str, group: str) -> str:

@@ -16,6 +16,7 @@ from offline.benchmark.rerank_cells import (
     RerankCell,
     RerankRun,
 )
+from offline.data.split import Cases
 from offline.intervals import Float64, uncertainty_of
 from offline.metrics import Ranks, gains, hits
 from offline.recommender.recommender import TrainingData
@@ -45,16 +46,19 @@ def describe_reranking(run: RerankRun, cells: Sequence[RerankCell]) -> Figures:
         "users": len(split.train_offsets) - 1,
         "items": data.n_items,
         "training_interactions": len(split.train_items),
+        "measured_users": int(run.measured_users.sum()),
         "entries": {name: {} for name in rows},
         "against_controls": {part: {} for part in PARTS},
         "choices": [_describe_choices(cell) for cell in cells],
         "curves": {},
     }
     for part in PARTS:
+        cases: Cases = getattr(split, part)
+        is_measured = run.measured_users[cases.users]
         groups = {
-            name: chosen
-            for name, chosen in Groups.of_cases(getattr(split, part), counts).of.items()
-            if name in GROUPS and chosen.any()
+            name: chosen & is_measured
+            for name, chosen in Groups.of_cases(cases, counts).of.items()
+            if name in GROUPS and (chosen & is_measured).any()
         }
         by_row = {name: [ranks[part] for ranks in found] for name, found in rows.items()}
         for name, ranks in by_row.items():

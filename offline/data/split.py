@@ -125,6 +125,17 @@ class Split:
         )
 
 
+def draw_users(n_users: int, n_drawn: int | None) -> Bool:
+    """Users drawn at random, bool [U]: the same ones each time, and a larger draw holds a smaller.
+
+    Args:
+        n_users: U.
+        n_drawn: how many; None: all.
+    """
+    places = np.random.default_rng(0).permutation(n_users)
+    return places < (n_users if n_drawn is None else n_drawn)
+
+
 def leave_one_out(interactions: Interactions) -> Split:
     """Split off each user's last interaction for test and the one before for validation.
 

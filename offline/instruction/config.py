@@ -72,6 +72,13 @@ class InstructionTuningConfig(BaseModel):
         description="labels: cross-entropy over the candidates' labels, or the ratings, at the "
         "answer's place; vocabulary: over the whole vocabulary on the answer's text (equation 8)",
     )
+    part_dropout: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the prompts that are trained on without the similar user, and, drawn "
+        "apart, of those without the prediction, so that one model knows prompts without a part",
+    )
     epochs: int = Field(1, ge=1, le=1_000)
     batch_size: int = Field(8, ge=1, le=65_536, description="examples in a step")
     learning_rate: float = Field(2e-4, gt=0.0, le=1.0, description="falls to 0 by a cosine")
@@ -87,6 +94,11 @@ class InstructionTuningConfig(BaseModel):
     save_every_s: float = Field(60.0, gt=0.0, description="seconds between checkpoints")
     seed: int = Field(0, ge=0, le=2**31 - 1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "bfloat16"] = Field(
+        "auto",
+        description="of products in training; auto: bfloat16 on CUDA, float32 on a CPU; bfloat16: "
+        "there too, which is faster where the CPU has instructions for it",
+    )
 
     @model_validator(mode="after")
     def _only_an_adapter_goes_on_from_one(self) -> Self:

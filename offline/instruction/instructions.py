@@ -45,10 +45,19 @@ class Instructor:
         encoder: prompts to tokens.
         layout: of the prompts.
         titles: of all items, row i that of item_index i + 1.
+        part_dropout: share of the prompts with a drawn order that lack the similar user, and of
+            those that lack the prediction.
     """
 
-    def __init__(self, encoder: PromptEncoder, layout: PromptLayout, titles: Sequence[str]) -> None:
+    def __init__(
+        self,
+        encoder: PromptEncoder,
+        layout: PromptLayout,
+        titles: Sequence[str],
+        part_dropout: float = 0.0,
+    ) -> None:
         self._encoder, self._layout, self._titles = encoder, layout, titles
+        self._part_dropout = part_dropout
 
     def write(
         self, examples: Sequence[Example], rng: np.random.Generator | None
@@ -57,18 +66,20 @@ class Instructor:
 
         Args:
             examples: of both kinds.
-            rng: draws the order in which candidates are shown; None: the order of serving.
+            rng: draws the order in which candidates are shown, and the parts that are left out;
+                None: the order of serving, and whole prompts.
         """
         prompts, answers, choices, rows = [], [], [], []
         for example in examples:
+            layout = self._layout_with(rng)
             if isinstance(example, Ranking):
                 shown = self._order(example, rng)
-                prompts.append(example.question.listwise(self._layout, self._titles, shown))
+                prompts.append(example.question.listwise(layout, self._titles, shown))
                 answers.append(_ranking_text(example, shown))
                 choices.append((0, len(shown)))
                 rows.append(shown.index(example.target))
             else:
-                beginning, ends = example.question.pointwise(self._layout, self._titles)
+                beginning, ends = example.question.pointwise(layout, self._titles)
                 prompts.append(beginning + ends[0])
                 answers.append(RATING_ANSWERS[example.rating - 1])
                 choices.append((len(LABELS), len(LABELS) + len(RATINGS)))
@@ -85,6 +96,15 @@ class Instructor:
         if rng is None:
             return presentation_order(example.question.history, candidates)
         return [int(place) for place in rng.permutation(len(candidates))]
+
+    def _layout_with(self, rng: np.random.Generator | None) -> PromptLayout:
+        """The layout, with the parts that a draw leaves in."""
+        if rng is None or not self._part_dropout:
+            return self._layout
+        lacks_similar, lacks_prediction = rng.random(2) < self._part_dropout
+        changes = {"n_similar": 0} if lacks_similar else {}
+        changes |= {"shows_prediction": False} if lacks_prediction else {}
+        return self._layout.model_copy(update=changes)
 
     @property
     def _end(self) -> list[int]:

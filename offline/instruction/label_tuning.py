@@ -140,8 +140,9 @@ class LabelTuning:
         return F.cross_entropy(logits, torch.tensor(answers, device=logits.device))
 
     def _precision(self) -> Any:
-        """On CUDA, float32 weights are multiplied in bfloat16."""
-        model = self._model.model
-        if model.device.type != "cuda" or model.dtype != torch.float32:
+        """Float32 weights are multiplied in bfloat16 on CUDA, and where it is asked for."""
+        model, device = self._model.model, self._model.model.device.type
+        is_wanted = device == "cuda" or self._config.precision == "bfloat16"
+        if not is_wanted or model.dtype != torch.float32:
             return nullcontext()
-        return torch.autocast("cuda", torch.bfloat16)
+        return torch.autocast(device, torch.bfloat16)

@@ -78,7 +78,7 @@ def tune(
         raise InputError(
             "there are no examples to tune a language model with; see the examples' report"
         )
-    instructor = Instructor(model.encoder, layout, titles)
+    instructor = Instructor(model.encoder, layout, titles, config.part_dropout)
     task = LabelTuning(model, tuned, instructor, trained, held_out, config)
     before = task.measure() if held_out else None
     record = Trainer(

@@ -69,11 +69,13 @@ class CandidatesStage(Stage[CandidatesArtifact]):
         data: its held-out cases; similar users' histories are those of the training part.
         recommender: gives candidates and user vectors.
         layout: numbers of items.
+        n_users: cases of so many users, drawn at random; None: of all.
     """
 
     data: DataArtifact
     recommender: RecommenderArtifact
     layout: PromptLayout
+    n_users: int | None = None
 
     name = "candidates"
 
@@ -84,22 +86,25 @@ class CandidatesStage(Stage[CandidatesArtifact]):
 
     @property
     def config(self) -> Facts:
-        """Numbers of items; wording is no part of a question."""
+        """Numbers of items and users; wording is no part of a question."""
         numbers = ("n_candidates", "n_history", "n_similar")
-        return {name: getattr(self.layout, name) for name in numbers}
+        return {name: getattr(self.layout, name) for name in numbers} | {"n_users": self.n_users}
 
     def run(self, folder: Path) -> Facts:
         """Write the questions of both parts."""
+        from offline.data.split import draw_users
         from offline.instruction.questions import Questioner
         from offline.recommender.recommender import TrainingData
 
         split, model = self.data.split(), self.recommender.model()
         sequences = TrainingData.of_split(split, self.data.n_items).sequences
         questioner = Questioner(model, sequences, self.layout)
+        is_drawn = draw_users(len(sequences), self.n_users)
         facts = {}
         for part in PARTS:
             cases: Cases = getattr(split, part)
-            found = _cases_within(model, cases, self.layout.n_candidates)
+            drawn = np.flatnonzero(is_drawn[cases.users])
+            found = _cases_within(model, cases, drawn, self.layout.n_candidates)
             questions = questioner.ask(cases.users[found], [cases.history(case) for case in found])
             document = {
                 "cases": found,
@@ -114,14 +119,16 @@ class CandidatesStage(Stage[CandidatesArtifact]):
         return facts
 
 
-def _cases_within(model: Recommender, cases: Cases, k: int) -> list[int]:
-    """Numbers of the cases whose target is among the first k unseen items."""
+def _cases_within(
+    model: Recommender, cases: Cases, drawn: npt.NDArray[np.int64], k: int
+) -> list[int]:
+    """Numbers of those of the drawn cases whose target is among the first k unseen items."""
     from offline.recommender.recommender import rank_unseen
 
     found = []
-    with Progress("finding candidates", len(cases), "case") as progress:
-        for start in range(0, len(cases), _BATCH):
-            batch = range(start, min(start + _BATCH, len(cases)))
+    with Progress("finding candidates", len(drawn), "case") as progress:
+        for start in range(0, len(drawn), _BATCH):
+            batch = drawn[start : start + _BATCH].tolist()
             best, _ = rank_unseen(model.score, [cases.history(case) for case in batch], k)
             within = (best == cases.targets[batch, None]).any(axis=1)
             found += [case for case, is_within in zip(batch, within, strict=True) if is_within]

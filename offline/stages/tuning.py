@@ -12,6 +12,7 @@ from offline.artifact import Artifact, Facts, write_json
 from offline.cache import cache_folder
 from offline.fingerprint import hash_inputs
 from offline.instruction.config import InstructionTuningConfig
+from offline.instruction.reranking_config import LAYOUT
 from offline.stages.data import DataArtifact
 from offline.stages.instruction import InstructionArtifact
 from offline.stages.stage import Stage
@@ -27,7 +28,7 @@ class TuningArtifact(Artifact):
 
     @property
     def weights(self) -> Path:
-        """Folder of the adapter, or of the whole model with its tokenizer."""
+        """Folder of the adapter, or of the whole model with its tokenizer, and the layout."""
         return self.path(self.WEIGHTS)
 
 
@@ -74,17 +75,18 @@ class TuningStage(Stage[TuningArtifact]):
         from offline.instruction.tunable import open_tunable
         from offline.instruction.tuning import tune
 
-        tunable = open_tunable(self.tuning, cache_folder())
+        tunable, layout = open_tunable(self.tuning, cache_folder()), self.instruction.layout()
         tuned = tune(
             tunable.model,
             tunable.weights,
             self.instruction.examples(),
-            self.instruction.layout(),
+            layout,
             item_titles(self.data.attributes(), self.data.item_ids().ids),
             self.tuning,
             folder / CHECKPOINT,
         )
         tunable.save(folder / TuningArtifact.WEIGHTS)
+        write_json(folder / TuningArtifact.WEIGHTS / LAYOUT, layout.model_dump())
         write_json(folder / TuningArtifact.REPORT, tuned.to_dict())
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
         facts = {"examples": tuned.n_examples, "parameters": tuned.n_parameters}

@@ -23,7 +23,7 @@ from offline.benchmark.rerank_cells import (
     CONTROLS,
     UNIFORM,
 )
-from offline.data.split import Split
+from offline.data.split import Split, draw_users
 from offline.instruction.label_scorer import Float32
 from tests.end_to_end.conftest import Workshop
 from tests.end_to_end.test_benchmark import RECIPE, write_interactions
@@ -144,13 +144,20 @@ def test_a_random_model_is_weighed_by_validation_and_opened_from_its_folder(
     model = str(save_family("llama", tmp_path / "llama"))
     command = command_for(workshop, tmp_path, model)
     grid = tmp_path / "small.toml"
-    grid.write_text(grid.read_text().replace("seeds = [0, 1]", "seeds = [0]"))
+    grid.write_text(grid.read_text().replace("seeds = [0, 1]", "seeds = [0]\nusers = 30"))
     assert longtail.main(command) == 0
     data = results_of(tmp_path)
     for row, weighting in data["choices"][0]["weightings"].items():
         gain = data["entries"][row]["validation"]["all"]["ndcg_at_10"]
         base = data["entries"][AUGMENTED if row == ALL else BASE]["validation"]["all"]
         assert gain >= base["ndcg_at_10"] - 1e-6, (row, weighting)
+    split = Split.load(tmp_path / "out/made/data/split")
+    is_drawn = draw_users(40, 30)
+    for path in (tmp_path / "out").glob("**/candidates/test.json"):
+        asked = json.loads(path.read_text())["cases"]
+        assert asked
+        assert is_drawn[split.test.users[asked]].all()
+    assert data["measured_users"] == data["entries"][BASE]["test"]["all"]["cases"] == 30
     facts = json.loads(
         next((tmp_path / "out").glob("**/whole-prompt/llm_scores/stage.json")).read_text()
     )["facts"]

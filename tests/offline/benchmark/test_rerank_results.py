@@ -13,7 +13,7 @@ from offline.benchmark.figures import Groups, paired_gain
 from offline.benchmark.rerank_cells import ADAPTIVE, BASE, CONTROLS, RerankCell, RerankRun
 from offline.benchmark.rerank_grid import WITHOUT_BOTH, RerankGrid
 from offline.benchmark.rerank_results import describe_reranking
-from offline.data.split import Split
+from offline.data.split import Split, draw_users
 from offline.metrics import hit_rate_at_k, ndcg_at_k
 from tests.offline.recommender.planted import cases_of
 
@@ -46,8 +46,15 @@ def cells_of(n_cases: int) -> list[RerankCell]:
     ]
 
 
-def described(n_cases: int, cells: list[RerankCell]) -> dict[str, Any]:
-    run = SimpleNamespace(data=SimpleNamespace(n_items=20), split=split_of(n_cases), baselines=dict)
+def described(
+    n_cases: int, cells: list[RerankCell], n_measured: int | None = None
+) -> dict[str, Any]:
+    run = SimpleNamespace(
+        data=SimpleNamespace(n_items=20),
+        split=split_of(n_cases),
+        baselines=dict,
+        measured_users=draw_users(n_cases, n_measured),
+    )
     return describe_reranking(cast(RerankRun, run), cells)
 
 
@@ -73,6 +80,19 @@ def test_figures_are_means_and_gains_are_paired() -> None:
     assert set(data["against_controls"]["test"]) == set(CONTROLS)
 
 
+def test_figures_are_those_of_the_drawn_users() -> None:
+    cells = cells_of(N_CASES)
+    data = described(N_CASES, cells, 20)
+    is_drawn = draw_users(N_CASES, 20)
+    tail = Groups.of_cases(split_of(N_CASES).test, np.ones(21, np.int64)).of["tail"]
+    figures = data["entries"][ADAPTIVE]["test"]
+    assert data["measured_users"] == figures["all"]["cases"] == 20
+    assert figures["tail"]["cases"] == (tail & is_drawn).sum() > 0
+    for group, chosen in (("all", is_drawn), ("tail", tail & is_drawn)):
+        of_group = [hit_rate_at_k(cell.ranks[ADAPTIVE]["test"][chosen], 10) for cell in cells]
+        assert figures[group]["hit_rate_at_10"] == pytest.approx(np.mean(of_group))
+
+
 @pytest.mark.parametrize("n_cases", [N_CASES, 5])
 def test_the_page_says_what_was_compared(n_cases: int, tmp_path: Path) -> None:
     grid = RerankGrid.model_validate(GRID)
@@ -86,6 +106,14 @@ def test_the_page_says_what_was_compared(n_cases: int, tmp_path: Path) -> None:
     }
     write_document(document, tmp_path, "small")
     page = (tmp_path / "small.md").read_text()
+    assert "tuned with\nwhole prompts, answers" in page
+    assert "drawn at random" not in page
+    document["grid"] = grid.model_copy(update={"tuned_with_part_dropout": True}).model_dump()
+    document["data"]["made"] |= {"measured_users": 4}
+    write_document(document, tmp_path, "small")
+    page = (tmp_path / "small.md").read_text()
+    assert "tuned with\nprompts of which parts were left out at random, answers" in page
+    assert "Figures are of 4 users drawn at random" in page
     assert "### Test, tail users" in page
     assert f"| 0 | {ADAPTIVE} | 0.7 | 0.3 |" in page
     assert "nan" not in page.casefold()

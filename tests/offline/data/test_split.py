@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model_store.errors import ConfigError, InputError
 from model_store.id_map import IdMap
 from offline.data.interactions import Interactions
-from offline.data.split import Cases, Split, global_time, leave_one_out
+from offline.data.split import Cases, Split, draw_users, global_time, leave_one_out
 
 N_USERS, N_ITEMS = 6, 9
 
@@ -143,3 +143,12 @@ def test_saved_interactions_are_the_same(tmp_path_factory, data):
 def test_a_missing_split_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r"train_offsets\.npy"):
         Split.load(tmp_path)
+
+
+def test_a_larger_draw_of_users_holds_a_smaller_one():
+    few, more = draw_users(50, 10), draw_users(50, 20)
+    assert (few.sum(), more.sum()) == (10, 20)
+    assert not (few & ~more).any()
+    assert not np.array_equal(np.flatnonzero(few), np.arange(10))
+    assert draw_users(50, None).all()
+    assert draw_users(50, 60).all()

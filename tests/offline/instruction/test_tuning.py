@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +75,17 @@ def test_every_way_of_tuning_lowers_the_loss(llama: Path, method: str, loss: str
     _, result = run(settings(llama, method=method, loss=loss, epochs=6, adapter_dropout=0.1))
     losses = [epoch.loss for epoch in result.record.epochs]
     assert losses[-1] < losses[0]
+
+
+def test_training_in_bfloat16_on_a_cpu_comes_near_that_in_float32(llama: Path) -> None:
+    losses = []
+    for precision in ("auto", "bfloat16"):
+        tunable, result = run(settings(llama, precision=precision))
+        losses.append([epoch.loss for epoch in result.record.epochs])
+        assert {weight.dtype for weight in tunable.weights.parameters()} == {torch.float32}
+    assert losses[1][0] != losses[0][0]
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=0.05)
+    assert losses[1][-1] < losses[1][0]
 
 
 def test_an_adapter_leaves_the_models_own_weights_alone(llama: Path) -> None:
@@ -223,6 +237,33 @@ def test_candidates_are_shown_in_an_order_of_their_own_each_epoch(llama: Path) -
         prediction = text.split("Prediction: ")[1].split("\n")[0].split()
         others = [name for name in prediction if name != label]
         assert text.split("Answer: ")[1].removesuffix("<eos>").split() == [label, *others]
+
+
+def test_parts_of_prompts_are_left_out_at_random_in_training_alone(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = Question(0, (1, 2), (3, 4), (5, 6))
+    examples = replace(
+        EXAMPLES, rankings=[Ranking(replace(question, user=user), 0) for user in range(80)]
+    )
+    parts = ("Similar user: film 5; film 6\n", "\nPrediction: ")
+    decode = open_tunable(settings(llama), llama).model.encoder.tokenizer.decode
+    loss = LabelTuning.loss
+    trained = Counter[tuple[bool, ...]]()
+
+    def watched(
+        task: LabelTuning, batch: list[Instruction], rng: np.random.Generator
+    ) -> torch.Tensor:
+        trained.update(tuple(part in decode(one.prompt) for part in parts) for one in batch)
+        return loss(task, batch, rng)
+
+    monkeypatch.setattr(LabelTuning, "loss", watched)
+    config = settings(llama, part_dropout=0.5, epochs=1)
+    tunable = open_tunable(config, llama)
+    tune(tunable.model, tunable.weights, examples, LAYOUT, TITLES, config)
+    assert min(trained[form] for form in itertools.product((True, False), repeat=2)) > 5
+    whole = Instructor(tunable.model.encoder, LAYOUT, TITLES, 0.5).write(examples.rankings, None)
+    assert all(part in decode(one.prompt) for one in whole for part in parts)
 
 
 def test_tied_weights_are_tuned_once(llama: Path) -> None:

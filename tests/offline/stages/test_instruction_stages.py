@@ -14,6 +14,7 @@ from offline.instruction.adapters import ADAPTER, ADAPTER_CONFIG
 from offline.instruction.config import InstructionConfig, InstructionTuningConfig
 from offline.instruction.instructions import Instruction
 from offline.instruction.label_tuning import LabelTuning
+from offline.instruction.scorer_choice import ScorerChoice
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.stages.data import DataArtifact, DataStage
 from offline.stages.encoding import EncodingArtifact
@@ -100,7 +101,12 @@ def test_a_killed_tuning_goes_on_at_its_step_and_is_not_repeated(
     tuned = run_stage(stage, root)
     n_examples = tuned.facts["examples"]
     assert sum(steps) - steps[3] == n_examples  # no step was run twice
-    assert {path.name for path in tuned.weights.iterdir()} == {ADAPTER, ADAPTER_CONFIG}
+    assert {path.name for path in tuned.weights.iterdir()} == {
+        ADAPTER,
+        ADAPTER_CONFIG,
+        "layout.json",
+    }
+    assert ScorerChoice(adapter=str(tuned.weights)).tuned_layout == LAYOUT
     report = json.loads(tuned.path(tuned.REPORT).read_text())
     assert report["after"]["loss"] == pytest.approx(tuned.facts["loss"], abs=1e-4)
     assert not tuned.path("checkpoint").exists()
