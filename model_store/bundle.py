@@ -27,6 +27,7 @@ from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import hash_file
 from model_store.golden import GoldenRequest, read_golden
 from model_store.id_map import IdMap, read_ids
+from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
 from model_store.manifest import FileEntry, Manifest
 from model_store.onnx_file import check_graph_file
 from model_store.reading import bundle_errors, map_array, read_json
@@ -127,6 +128,7 @@ class Bundle:
         expected = {
             **dict.fromkeys(REQUIRED, True),
             **dict.fromkeys(KNOWLEDGE, manifest.encoder is not None),
+            **dict.fromkeys(TEXT_FILES, manifest.knowledge is not None),
             **dict.fromkeys(ENCODER, has_graph),
             **dict.fromkeys(RETRIEVER_FILES, has_retriever),
             **dict.fromkeys(USERS, has_users),
@@ -179,6 +181,8 @@ class Bundle:
             expected[USER_VECTORS] = ("<f4", (self.manifest.n_users, size))
         for name, (dtype, shape) in expected.items():
             check_layout(self.folder / name, self._array(name), dtype, shape)
+        if self.knowledge_texts.arrays is not None:
+            self.knowledge_texts.arrays.check_layouts(self.folder, self.manifest.n_items)
 
     def check_contents(self, pause: Pause = no_pause) -> None:
         """Check everything that a request or a golden request depends on.
@@ -202,6 +206,9 @@ class Bundle:
             check_range(vectors, self.knowledge_vectors, -MAX_WEIGHT, MAX_WEIGHT, pause)
             check_unit_rows(vectors, self.knowledge_vectors, pause)
             check_padding(vectors, self.knowledge_vectors)
+        if self.manifest.knowledge and self.knowledge_texts.arrays is not None:
+            n_texts = self.manifest.knowledge.n_texts
+            self.knowledge_texts.arrays.check(self.folder, n_texts, pause)
         if self.user_vectors is not None and len(self.user_vectors):
             vectors = self.folder / USER_VECTORS
             check_range(vectors, self.user_vectors, -1.01, 1.01, pause)
@@ -257,6 +264,14 @@ class Bundle:
     def knowledge_vectors(self) -> npt.NDArray[np.float32] | None:
         """float32 [N+1, K], rows of unit length, row 0 zeros; None without an encoder."""
         return self._array(KNOWLEDGE_VECTORS) if self.has(KNOWLEDGE_VECTORS) else None
+
+    @cached_property
+    def knowledge_texts(self) -> KnowledgeTexts:
+        """The texts that a language model wrote about the items; mapped, with none of them read."""
+        n_items, info = self.manifest.n_items, self.manifest.knowledge
+        if info is None:
+            return KnowledgeTexts(n_items)
+        return KnowledgeTexts(n_items, info.source, TextArrays.open(self.folder))
 
     @cached_property
     def fresh_projection(self) -> npt.NDArray[np.float32] | None:

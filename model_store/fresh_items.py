@@ -16,6 +16,7 @@ from model_store.bundle import Bundle
 from model_store.codecs import encode_vector
 from model_store.errors import BundleError, InputError
 from model_store.id_map import IdMap
+from model_store.knowledge_texts import KnowledgeText
 from model_store.publication import Report, bundles_folder
 from model_store.registry import ModelRecord, Registry
 from model_store.store import store_errors
@@ -27,11 +28,12 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class FreshItem:
-    """An item that came after training: its id, knowledge vector float32 [K], attributes."""
+    """An item that came after training: its id, knowledge vector float32 [K], attributes, text."""
 
     item_id: str
     vector: npt.NDArray[np.float32]
     attributes: Mapping[str, object]
+    knowledge: KnowledgeText | None = None
 
 
 def find_new(item_ids: Sequence[str], client: redis.Redis, *, encoder: str) -> dict[str, set[str]]:
@@ -131,5 +133,8 @@ def _add(version: str, item: FreshItem, blob: bytes, client: redis.Redis) -> Non
         pipe.hset(keys.vectors_key(version), item.item_id, blob)
         attributes = json.dumps(dict(item.attributes), ensure_ascii=False)
         pipe.hset(keys.attributes_key(version), item.item_id, attributes)
+        if item.knowledge is not None:
+            text = item.knowledge.model_dump_json()
+            pipe.hset(keys.knowledge_key(version), item.item_id, text)
         pipe.rpush(keys.fresh_key(version), item.item_id)
         pipe.execute()

@@ -11,6 +11,8 @@ lt:v:<version>:vectors     hash     item_id → knowledge vector (codecs.encode_
                                     items, and of all after `longtail publish --vectors`
 lt:v:<version>:fresh       list     item_ids whose vectors arrived after training, in order
 lt:v:<version>:attributes  hash     item_id → attributes (JSON), of fresh items only
+lt:v:<version>:knowledge   hash     item_id → text with provenance (JSON of
+                                    knowledge_texts.KnowledgeText), of fresh items only
 lt:v:<version>:rerank      hash     digest of a job → the reranker's answer (rerank_codec)
 lt:v:<version>:rerank-times sorted set  the same digests by unix seconds; bounds the hash
 """
@@ -49,6 +51,11 @@ def fresh_key(version: str) -> str:
 def attributes_key(version: str) -> str:
     """Hash of fresh items' attributes."""
     return f"lt:v:{version}:attributes"
+
+
+def knowledge_key(version: str) -> str:
+    """Hash of the texts that a language model wrote about fresh items."""
+    return f"lt:v:{version}:knowledge"
 
 
 def rerank_key(version: str) -> str:

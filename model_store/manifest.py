@@ -20,6 +20,7 @@ from pydantic import (
 
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import write_atomically
+from model_store.knowledge_texts import KnowledgeSource, Name
 from model_store.reading import bundle_errors, read_json
 from model_store.reranker import RerankerInfo
 from model_store.texts import shorten
@@ -30,7 +31,6 @@ MAX_ITEMS = 2**31 - 2
 MAX_LENGTH = 10_000
 """Longest history of a request, in items."""
 MAX_SIZE = 65_536
-Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -129,6 +129,13 @@ class EncoderInfo(_Frozen):
     has_graph: bool = Field(description="text_encoder.onnx is in the bundle")
 
 
+class KnowledgeInfo(_Frozen):
+    """The texts that a language model wrote about items: `knowledge_text*.npy`."""
+
+    source: KnowledgeSource
+    n_texts: int = Field(gt=0, le=MAX_ITEMS, description="items that have one")
+
+
 class Probe(_Frozen):
     """How wide a retriever has to look, as measured when it was built."""
 
@@ -174,6 +181,7 @@ class Manifest(_Frozen):
     created_at: Name
     model: ModelInfo
     encoder: EncoderInfo | None
+    knowledge: KnowledgeInfo | None = Field(None, description="none: no texts of items are in it")
     retriever: RetrieverInfo | None = Field(None, description="none: every item is scored")
     reranker: RerankerInfo | None = Field(None, description="none: no language model reranks")
     n_items: int = Field(gt=0, le=MAX_ITEMS)

@@ -15,6 +15,7 @@ from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
 from model_store.errors import BundleError
+from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
 from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
@@ -23,6 +24,7 @@ from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.evaluation import EvaluationArtifact
 from offline.stages.export import ExportArtifact
+from offline.stages.knowledge import KnowledgeArtifact
 from offline.stages.label_graph import LabelGraphArtifact
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.reranker import RerankerArtifact
@@ -37,6 +39,7 @@ class BundleParts:
     """
 
     data: DataArtifact
+    knowledge: KnowledgeArtifact
     encoding: EncodingArtifact
     text_encoder: TextEncoderArtifact
     recommender: RecommenderArtifact
@@ -96,8 +99,10 @@ def gather_files(parts: BundleParts) -> dict[str, Path]:
             files.RERANKER_TOKENIZER: parts.language_model.path(parts.language_model.TOKENIZER),
             files.USER_VECTORS: parts.reranker.path(parts.reranker.USER_VECTORS),
         }
+    texts = TEXT_FILES if parts.knowledge.info() else ()
     return {
         **reranker,
+        **{name: parts.knowledge.path(name) for name in texts},
         **{name: exported.path(name) for name in retriever},
         files.MODEL: exported.path(exported.MODEL),
         files.ITEM_TABLE: exported.path(exported.ITEM_TABLE),
@@ -136,6 +141,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "encoder": EncoderInfo(
             name=encoder_name, vector_size=parts.encoding.vectors().shape[1], has_graph=True
         ),
+        "knowledge": parts.knowledge.info(),
         "retriever": exported.retriever(),
         "reranker": parts.reranker.info() if parts.reranker else None,
         "n_items": len(table) - 1,

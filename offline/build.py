@@ -107,7 +107,15 @@ class Build:
         return write_bundle(
             self.root / "bundle",
             BundleParts(
-                *(data, learned.encoding, text_encoder, served, evaluation, exported),
+                *(
+                    data,
+                    learned.knowledge,
+                    learned.encoding,
+                    text_encoder,
+                    served,
+                    evaluation,
+                    exported,
+                ),
                 language_model=language_model,
                 reranker=reranker,
             ),

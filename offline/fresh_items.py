@@ -10,9 +10,9 @@ import redis
 from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
-from model_store.fresh_items import FreshItem, publish_fresh
+from model_store.fresh_items import FreshItem, find_new, publish_fresh
 from model_store.id_map import IdMap
-from model_store.publication import bundles_folder
+from model_store.publication import Report, bundles_folder
 from model_store.registry import Registry
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue
@@ -21,11 +21,14 @@ from offline.data.sources import open_items
 from offline.encoding.item_vectors import encode_items
 from offline.encoding.onnx_export import OnnxTextEncoder
 from offline.item_text import item_texts
-from offline.knowledge.config import NO_MODEL
+from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.generation import generate_knowledge
+from offline.knowledge.provenance import texts_of
+from offline.knowledge.report import describe_counts
 from offline.recipe import Recipe
 
 LIST_MARK = "|"
+Log = Callable[[str], None]
 
 
 def add_fresh_items(
@@ -33,12 +36,15 @@ def add_fresh_items(
     client: redis.Redis,
     *,
     generate: bool = False,
-    log: Callable[[str], None] = print,
+    log: Log = print,
+    report: Report | None = None,
 ) -> dict[str, int]:
-    """Read a catalogue file and publish its items to the active version and similar ones.
+    """Read a catalogue file, and publish the items that published versions don't know yet.
 
     The encoder in the active version's bundle encodes the texts, so that a tuned one is needed
     nowhere else; every published version with the same text encoder gets its unknown items.
+    Items that all of them know cost nothing. A killed run is finished by the next: answers of the
+    language model are kept as they come, and an item is in the store wholly or not at all.
 
     Args:
         items: the catalogue file.
@@ -46,13 +52,14 @@ def add_fresh_items(
         generate: have the language model of the active version's recipe describe each item; else
             only where the recipe has `generate`.
         log: called with lines of progress.
+        report: called while items are written into the store.
 
     Returns:
         For each such version, the number of items that were new to it.
 
     Raises:
         InputError: the file can't be used, an attribute doesn't fit the catalogue's, no version
-            is active, or the active one has no text encoder.
+            is active, or the active one has no text encoder or no recipe.
         ConfigError: `generate` with a recipe that has no language model.
     """
     version = Registry(client).active()
@@ -62,28 +69,45 @@ def add_fresh_items(
     described = bundle.manifest.encoder
     if described is None or not described.has_graph:
         raise InputError(f"version {version!r} has no text encoder, so it can't take fresh items")
-    recipe = Recipe.model_validate(bundle.manifest.configuration["recipe"])
+    recipe, config = _choices_of(bundle, generate=generate)
     ids, attributes = _read_items(items, bundle.attributes, log)
-    texts = item_texts(attributes, ids)
-    kind = bundle.manifest.configuration["item_kind"]
-    config = recipe.knowledge.model_copy(update={"item_kind": kind})
-    if generate and config.model == NO_MODEL:
-        raise ConfigError(f"--generate: the recipe of version {version!r} has no language model")
-    if generate:
-        config = config.model_copy(update={"generate": True})
-    knowledge, _ = generate_knowledge(texts, config, cache_folder())
+    new = find_new(ids.ids, client, encoder=described.name)
+    unknown = set().union(*new.values())
+    log(f"{items}: {len(ids):,} items, {len(unknown):,} of them new")
+    if not unknown:
+        return dict.fromkeys(new, 0)
+    kept = [row for row, item_id in enumerate(ids.ids) if item_id in unknown]
+    all_texts = item_texts(attributes, ids)
+    texts = [all_texts[row] for row in kept]
+    knowledge, counts = generate_knowledge(texts, config, cache_folder())
+    log(f"described: {describe_counts(counts)}")
     encoder = OnnxTextEncoder.open(bundle.folder)
-    vectors = encode_items(texts, knowledge, recipe.encoding, encoder)
+    vectors = encode_items(texts, knowledge.texts, recipe.encoding, encoder)
+    written = texts_of(knowledge, config)
     fresh = [
-        FreshItem(item_id, vector, attributes.row(index))
-        for index, (item_id, vector) in enumerate(zip(ids.ids, vectors, strict=True), start=1)
+        FreshItem(ids.ids[row], vector, attributes.row(row + 1), text)
+        for row, vector, text in zip(kept, vectors, written, strict=True)
     ]
-    return publish_fresh(fresh, client, encoder=described.name)
+    return publish_fresh(fresh, client, encoder=described.name, report=report)
 
 
-def _read_items(
-    path: Path, known: ItemAttributes, log: Callable[[str], None]
-) -> tuple[IdMap, ItemAttributes]:
+def _choices_of(bundle: Bundle, *, generate: bool) -> tuple[Recipe, KnowledgeConfig]:
+    """The recipe that a version was built with, and how its items are described."""
+    configuration = bundle.manifest.configuration
+    if "recipe" not in configuration:
+        raise InputError(
+            f"version {bundle.version!r} was built without a recipe, so it can't take fresh items"
+        )
+    recipe = Recipe.model_validate(configuration["recipe"])
+    config = recipe.knowledge.model_copy(update={"item_kind": configuration["item_kind"]})
+    if generate and config.model == NO_MODEL:
+        raise ConfigError(
+            f"the recipe of version {bundle.version!r} has no language model to describe items"
+        )
+    return recipe, config.model_copy(update={"generate": True}) if generate else config
+
+
+def _read_items(path: Path, known: ItemAttributes, log: Log) -> tuple[IdMap, ItemAttributes]:
     source, issues = open_items(path), Issues()
     catalogue = read_catalogue(source.table, source.columns, issues)
     for line in issues.lines():

@@ -74,8 +74,9 @@ def publish_fresh_items(items: Path, *, generate: bool = False, log: Log = print
     """
     from offline.fresh_items import add_fresh_items
 
-    with running_store(store_url_from()) as url:
-        added = add_fresh_items(items, connect(url), generate=generate, log=log)
+    with running_store(store_url_from()) as url, ExitStack() as stack:
+        lines = _ProgressLines(stack)
+        added = add_fresh_items(items, connect(url), generate=generate, log=log, report=lines)
     for version, count in added.items():
         log(f"{version}: {count} fresh items")
     return added

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,15 @@ from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
 from model_store.files import save_array
 from model_store.id_map import IdMap
-from model_store.manifest import EncoderInfo, ModelInfo
+from model_store.knowledge_texts import TEXT_FILES, KnowledgeSource, TextArrays
+from model_store.manifest import EncoderInfo, KnowledgeInfo, ModelInfo
 from tests.synthetic_reranker import reranker_info, write_reranker
 
 GENRES = ("action", "comedy", "drama", "horror", "romance", "western")
 DECAY = 0.8
 MAX_LENGTH = 50
+SOURCE = KnowledgeSource(model="a language model", prompt="v1", aligned=False)
+MADE_ON = date(2026, 1, 2)
 Floats = npt.NDArray[np.float32]
 
 
@@ -43,6 +47,7 @@ class Catalogue:
     table: Floats
     knowledge: Floats
     projection: Floats
+    texts: list[str]
     popularity: Floats
     histories: dict[str, npt.NDArray[np.int32]]
 
@@ -75,12 +80,17 @@ def make_catalogue(
     table[0] = 0
     popularity = random.integers(0, 40, n_items + 1).astype(np.float32)
     popularity[0] = 0
+    # Every seventh item has none; not all of the others are ASCII.
+    texts = [
+        "" if n % 7 == 0 else f"This film appeals to people who enjoy {' and '.join(g)} — № {n}."
+        for n, g in enumerate(genres, start=1)
+    ]
     lengths = [history_length or int(random.integers(1, n_items // 3)) for _ in range(n_users)]
     histories = {
         f"u{n}": random.choice(np.arange(1, n_items + 1), length, replace=False).astype(np.int32)
         for n, length in enumerate(lengths, start=1)
     }
-    return Catalogue(ids, attributes, table, knowledge, projection, popularity, histories)
+    return Catalogue(ids, attributes, table, knowledge, projection, texts, popularity, histories)
 
 
 def user_vector(table: Floats, history: npt.NDArray[np.int32]) -> Floats:
@@ -101,12 +111,14 @@ def make_bundle(
     version: str = "made-1",
     catalogue: Catalogue | None = None,
     with_encoder: bool = True,
+    with_texts: bool = True,
     with_wrong_golden: bool = False,
     with_reranker: bool = False,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
-    `with_wrong_golden` makes golden answers that the model does not give: a bundle to be rejected.
+    `with_texts` adds what a language model wrote. `with_wrong_golden` makes golden answers that the
+    model does not give: a bundle to be rejected.
     """
     made = catalogue or make_catalogue()
     with BundleWriter(folder) as writer:
@@ -121,6 +133,9 @@ def make_bundle(
         _write_users(writer, made)
         if with_encoder:
             _write_encoder(writer, made)
+        if with_texts:
+            arrays = TextArrays.of(made.texts, [MADE_ON] * len(made.texts))
+            writer.write(TEXT_FILES[0], lambda path: arrays.save(path.parent))
         if with_reranker:
             write_reranker(writer)
             writer.write("user_vectors.npy", lambda path: save_array(path, _user_vectors(made)))
@@ -131,6 +146,9 @@ def make_bundle(
             model=ModelInfo.of_sequence_graph("made", size, MAX_LENGTH),
             encoder=EncoderInfo(name="made", vector_size=len(GENRES), has_graph=True)
             if with_encoder
+            else None,
+            knowledge=KnowledgeInfo(source=SOURCE, n_texts=sum(map(bool, made.texts)))
+            if with_texts
             else None,
             reranker=reranker_info([len(h) for h in made.histories.values()])
             if with_reranker

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from app.model.background import BackgroundThread
 from app.model.model import Model
@@ -18,6 +19,7 @@ from model_store.attributes import Attribute, ItemAttributes
 from model_store.codecs import decode_vector
 from model_store.errors import StoreError
 from model_store.fresh_items import FreshItem
+from model_store.knowledge_texts import KnowledgeText
 
 log = logging.getLogger(__name__)
 
@@ -56,27 +58,38 @@ def _extend(model: Model, found: Sequence[StoredItem]) -> Model:
         try:
             item_id = stored.item_id.decode()
             if item_id not in model.ids:
-                items[item_id] = _read_item(model, item_id, stored.vector, stored.attributes)
+                items[item_id] = _read_item(model, item_id, stored)
         except (StoreError, ValueError, RecursionError) as error:
             log.warning("fresh item %r can't be used: %s", stored.item_id, error)
     grown = model.extended(list(items.values())) if items else model
     return replace(grown, n_fresh_read=model.n_fresh_read + len(found))
 
 
-def _read_item(model: Model, item_id: str, vector: bytes | None, row: bytes | None) -> FreshItem:
+def _read_item(model: Model, item_id: str, stored: StoredItem) -> FreshItem:
     if model.fresh_projection is None:
         raise ValueError(f"version {model.version} has no knowledge to place it by")
-    if vector is None:
+    if stored.vector is None:
         raise ValueError("its vector is not in the store")
-    numbers = decode_vector(vector, model.fresh_projection.shape[0] - 1)
+    numbers = decode_vector(stored.vector, model.fresh_projection.shape[0] - 1)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = np.append(numbers, np.float32(1)) @ model.fresh_projection
     if not np.all(np.abs(weights) <= MAX_WEIGHT):
         raise ValueError("its vector is too long for scores")
-    values = json.loads(row) if row else {}
+    values = json.loads(stored.attributes) if stored.attributes else {}
     if not isinstance(values, dict):
         raise ValueError("its attributes are no JSON object")
-    return FreshItem(item_id, numbers, _fitting(values, model.attributes, item_id))
+    attributes = _fitting(values, model.attributes, item_id)
+    return FreshItem(item_id, numbers, attributes, _read_text(stored.knowledge, item_id))
+
+
+def _read_text(stored: bytes | None, item_id: str) -> KnowledgeText | None:
+    """The text about an item; an unusable one is logged and left out."""
+    try:
+        return None if stored is None else KnowledgeText.model_validate_json(stored)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]["msg"]
+        log.warning("fresh item %r: its knowledge can't be used: %s", item_id, fault)
+        return None
 
 
 def _fitting(values: Mapping[str, Any], attributes: ItemAttributes, item_id: str) -> dict[str, Any]:

@@ -102,7 +102,9 @@ class RecommendRequest(Body):
         description="Free text about a person; used where there is no usable history.",
     )
     fields: Annotated[list[Identifier], Field(max_length=64)] | None = Field(
-        default=None, description="Item attributes to return with each item."
+        default=None,
+        description="Item attributes to return with each item; `knowledge` is what a language "
+        "model wrote about it, unless the catalogue has an attribute of that name.",
     )
 
     @model_validator(mode="after")

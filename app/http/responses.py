@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from app.recommend.query import ServedBy
 from app.reranking.outcome import RerankOutcome
+from model_store.knowledge_texts import SHORT_CHARACTERS
 
 
 class Because(BaseModel):
@@ -51,6 +52,11 @@ class Explanation(BaseModel):
     )
     similarity: float | None = Field(default=None, description="cold_start: to the interests.")
     share: float | None = Field(default=None, description="popular: of all interactions.")
+    knowledge: str | None = Field(
+        default=None,
+        description="The beginning of what a language model wrote about the item, at most "
+        f"{SHORT_CHARACTERS} characters; absent where it wrote nothing.",
+    )
     rerank: Reranked | None = Field(
         default=None, description="Absent from answers that were not to be reranked."
     )

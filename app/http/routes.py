@@ -73,7 +73,7 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
         )
         items = [
             {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
-            | ({"fields": model.attributes.row(near, names)} if names else {})
+            | ({"fields": model.fields_of(near, names)} if names else {})
             for rank, (near, score) in enumerate(
                 zip(best.tolist(), scores.tolist(), strict=True), start=1
             )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from model_store.errors import BundleError
 from model_store.fresh_items import FreshItem
 from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
+from model_store.knowledge_texts import FIELD, KnowledgeTexts
 from model_store.reading import bundle_errors
 from model_store.reranker import RerankerInfo
 
@@ -55,6 +57,8 @@ class Model:
     knowledge: Knowledge | None
     fresh_projection: FloatArray | None
     knowledge_vectors: FloatArray | None
+    knowledge_texts: KnowledgeTexts
+    """What a language model wrote about the items; read when a request asks for it."""
     reranker: RerankerInfo | None = None
     """How a language model reranks its answers; None: none does."""
     n_fresh: int = 0
@@ -71,6 +75,21 @@ class Model:
         """Kind of each attribute, by name."""
         found = {name: self.attributes.get(name) for name in self.attributes.names}
         return {name: attribute.kind for name, attribute in found.items() if attribute}
+
+    @cached_property
+    def field_kinds(self) -> dict[str, str]:
+        """Kind of each field that an item of an answer can have, by name: attributes, knowledge.
+
+        An attribute named `knowledge` is the catalogue's own, and comes instead of the text.
+        """
+        return {**self.attribute_kinds, FIELD: self.attribute_kinds.get(FIELD, "text")}
+
+    def fields_of(self, item_index: int, names: Sequence[str]) -> dict[str, Any]:
+        """The values of an item's fields, None where it has none."""
+        values: dict[str, Any] = self.attributes.row(item_index, names)
+        if FIELD in names and FIELD not in values:
+            values[FIELD] = self.knowledge_texts.text_of(item_index)
+        return values
 
     @cached_property
     def lengths(self) -> FloatArray:
@@ -105,6 +124,7 @@ class Model:
             retriever=self.retriever.with_table(table) if self.retriever else None,
             knowledge=self.knowledge.with_vectors(vectors) if self.knowledge else None,
             knowledge_vectors=vectors,
+            knowledge_texts=self.knowledge_texts.extended([item.knowledge for item in items]),
             n_fresh=self.n_fresh + len(items),
         )
         return warmed_up(grown)
@@ -149,6 +169,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         knowledge=knowledge,
         fresh_projection=bundle.fresh_projection,
         knowledge_vectors=bundle.knowledge_vectors,
+        knowledge_texts=bundle.knowledge_texts,
         reranker=bundle.manifest.reranker,
     )
     _check_answers(model, graph)

@@ -94,8 +94,8 @@ def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:
 
 
 def check_fields(fields: Sequence[str], model: Model) -> None:
-    """Raise InvalidField for the first field that is no attribute."""
+    """Raise InvalidField for the first field that items of an answer can't have."""
     for position, name in enumerate(fields):
-        if model.attributes.get(name) is None:
-            message = f"unknown attribute; {describe_names(model.attribute_kinds)}"
+        if name not in model.field_kinds:
+            message = f"unknown field; {describe_names(model.field_kinds)}"
             raise InvalidField(f"fields[{position}]", name, message)

@@ -31,7 +31,7 @@ def _respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict
             item["explanation"] = explanation
     if fields:
         for item, index in zip(items, indices, strict=True):
-            item["fields"] = model.attributes.row(index, fields)
+            item["fields"] = model.fields_of(index, fields)
     return {
         "request_id": None,
         "user_id": plan.query.user_id,

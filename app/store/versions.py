@@ -19,11 +19,12 @@ ITEMS_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class StoredItem:
-    """A fresh item as stored: its id, vector and attributes (JSON), not decoded."""
+    """A fresh item as stored, not decoded: its id, vector, attributes (JSON) and text (JSON)."""
 
     item_id: bytes
     vector: bytes | None
     attributes: bytes | None
+    knowledge: bytes | None
 
 
 class VersionStore:
@@ -50,13 +51,14 @@ class VersionStore:
         return found
 
     async def fresh_items(self, version: str, ids: Sequence[bytes]) -> list[StoredItem]:
-        """Vectors and attributes of fresh items, in the order of their ids."""
+        """Vectors, attributes and texts of fresh items, in the order of their ids."""
         items: list[StoredItem] = []
         for start in range(0, len(ids), ITEMS_AT_ONCE):
             some = ids[start : start + ITEMS_AT_ONCE]
-            vectors, attributes = await self._client.ask(
+            found = await self._client.ask(
                 ("HMGET", keys.vectors_key(version), *some),
                 ("HMGET", keys.attributes_key(version), *some),
+                ("HMGET", keys.knowledge_key(version), *some),
             )
-            items += map(StoredItem, some, vectors, attributes)
+            items += map(StoredItem, some, *found)
         return items

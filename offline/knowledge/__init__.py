@@ -9,5 +9,6 @@ endpoint_model.py      … behind an OpenAI-compatible endpoint
 flaws.py               flaws of an answer, and the cut at its last full sentence
 answers.py             answers on disk: the resumable cache and the bundled, read-only layer
 generation.py          the loop over all items
+provenance.py          where texts come from
 report.py              counts of a run
 """

@@ -1,6 +1,7 @@
 """Answers on disk, one JSON object a line: the cache of this machine and the bundled layer.
 
-    {"key": "9f3c…", "knowledge": "This film appeals to …", "flaw": null, "attempts": 1}
+    {"key": "9f3c…", "knowledge": "This film appeals to …", "flaw": null, "attempts": 1,
+     "made_on": "2026-11-21"}
 
 `knowledge` is "" while `flaw` names the flaw of the latest attempt. Lines are only appended; of
 several with one key the last counts. Only the model's own words are kept.
@@ -14,6 +15,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -28,12 +30,16 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """The state of one item's answer after `attempts` tries; usable when `flaw` is None."""
+    """The state of one item's answer after `attempts` tries; usable when `flaw` is None.
+
+    `made_on` is the day of the latest attempt (UTC), None where it wasn't recorded.
+    """
 
     key: str
     knowledge: str
     flaw: Flaw | None
     attempts: int
+    made_on: date | None = None
 
 
 def answer_key(config: KnowledgeConfig, template: PromptTemplate, item_text: str) -> str:
@@ -50,7 +56,8 @@ def answer_key(config: KnowledgeConfig, template: PromptTemplate, item_text: str
 
 def answer_line(answer: StoredAnswer) -> str:
     """The answer as its line in a file."""
-    return json.dumps(asdict(answer), ensure_ascii=False) + "\n"
+    made_on = answer.made_on.isoformat() if answer.made_on else None
+    return json.dumps(asdict(answer) | {"made_on": made_on}, ensure_ascii=False) + "\n"
 
 
 def read_answers(path: Path) -> dict[str, StoredAnswer]:
@@ -110,7 +117,9 @@ def _parse(line: bytes) -> StoredAnswer | None:
     try:
         row = json.loads(line)
         flaw = None if row["flaw"] is None else Flaw(row["flaw"])
-        return StoredAnswer(row["key"], row["knowledge"], flaw, row["attempts"])
+        day = row.get("made_on")  # earlier releases wrote none
+        made_on = None if day is None else date.fromisoformat(day)
+        return StoredAnswer(row["key"], row["knowledge"], flaw, row["attempts"], made_on)
     except (ValueError, KeyError, TypeError):
         return None
 

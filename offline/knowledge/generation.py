@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from offline.knowledge.answers import (
@@ -36,6 +37,19 @@ RETRY_PENALTY_STEP = 0.1
 OpenModel = Callable[[KnowledgeConfig, Path], LanguageModel]
 
 
+@dataclass(frozen=True)
+class ItemKnowledge:
+    """What a language model wrote about items.
+
+    Attributes:
+        texts: aligned with the items, "" where there is none.
+        made_on: day of each, None where there is none or it wasn't recorded.
+    """
+
+    texts: list[str]
+    made_on: list[date | None]
+
+
 def generate_knowledge(
     item_texts: Sequence[str],
     config: KnowledgeConfig,
@@ -44,7 +58,7 @@ def generate_knowledge(
     regenerate: bool = False,
     bundled: Path = BUNDLED,
     open_model: OpenModel = open_language_model,
-) -> tuple[list[str], KnowledgeReport]:
+) -> tuple[ItemKnowledge, KnowledgeReport]:
     """Collect or generate the knowledge of each item; the result is aligned with `item_texts`.
 
     Equal texts are generated once. Answers that are bundled or in `cache` under the same model,
@@ -101,7 +115,7 @@ def find_known(
         ConfigError: the prompt can't be read.
     """
     run = _look_up(item_texts, config, cache, regenerate, bundled)
-    return Known(run.report, run.knowledge_of(item_texts), run.asked())
+    return Known(run.report, run.knowledge_of(item_texts).texts, run.asked())
 
 
 def _look_up(
@@ -152,15 +166,20 @@ class _Run:
         """Texts without a usable answer that have attempts left."""
         return [self._texts[key] for key in self._missing()]
 
-    def knowledge_of(self, item_texts: Sequence[str]) -> list[str]:
-        """Found and generated answers, aligned with the texts, "" where there is none."""
+    def knowledge_of(self, item_texts: Sequence[str]) -> ItemKnowledge:
+        """Found and generated answers, aligned with the texts."""
         answers = self._found.values()
         self.report.without_knowledge = dict(Counter(a.flaw for a in answers if a.flaw))
         self.report.not_asked = len(self._texts) - len(self._found)
         if not self._texts:
-            return [""] * len(item_texts)
+            return ItemKnowledge([""] * len(item_texts), [None] * len(item_texts))
+        nothing = StoredAnswer("", "", None, 0)
         keys = [answer_key(self._config, self._template, text) for text in item_texts]
-        return [self._found[key].knowledge if key in self._found else "" for key in keys]
+        found = [self._found.get(key, nothing) for key in keys]
+        return ItemKnowledge(
+            [answer.knowledge for answer in found],
+            [answer.made_on if answer.knowledge else None for answer in found],
+        )
 
     def complete(self, model: LanguageModel, log: AnswerLog) -> None:
         """Ask until nothing is missing: all first attempts, then all second ones, and so on."""
@@ -187,16 +206,16 @@ class _Run:
         ]
 
     def _judge(self, key: str, prompt: Prompt, answer: Answer, attempt: int) -> StoredAnswer:
-        report = self.report
+        report, today = self.report, datetime.now(UTC).date()
         report.tokens += answer.n_tokens
         flaw = find_flaw(answer.text, prompt.answer_begins, prompt.ask)
         if flaw is not None:
             report.degenerate_attempts[flaw] = report.degenerate_attempts.get(flaw, 0) + 1
-            return StoredAnswer(key, "", flaw, attempt)
+            return StoredAnswer(key, "", flaw, attempt, today)
         knowledge = trim_to_sentence(answer.text)
         report.generated += 1
         report.trimmed += knowledge != " ".join(answer.text.split())
-        return StoredAnswer(key, knowledge, None, attempt)
+        return StoredAnswer(key, knowledge, None, attempt, today)
 
     def _missing(self) -> list[str]:
         """Keys without a usable answer that have attempts left."""

@@ -29,3 +29,16 @@ class KnowledgeReport:
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON types."""
         return asdict(self)
+
+
+def describe_counts(report: KnowledgeReport) -> str:
+    """Where the descriptions come from, in one line."""
+    n_without = report.not_asked + sum(report.without_knowledge.values())
+    found = {
+        "written now": report.generated,
+        "written before": report.n_texts - n_without - report.generated,
+        "not asked about": report.not_asked,
+    }
+    shown = [f"{count:,} {how}" for how, count in found.items()]
+    shown += [f"{count:,} without ({flaw})" for flaw, count in report.without_knowledge.items()]
+    return ", ".join(shown)

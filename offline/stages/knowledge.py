@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_store.knowledge_texts import KnowledgeSource, TextArrays
+from model_store.manifest import KnowledgeInfo
 from offline.artifact import Artifact, Facts, write_json
 from offline.cache import cache_folder
 from offline.fingerprint import hash_inputs
@@ -13,7 +15,7 @@ from offline.knowledge.config import KnowledgeConfig
 from offline.stages.data import DataArtifact
 from offline.stages.stage import Stage
 
-_TEXTS, _KNOWLEDGE, _REPORT = "item_texts.json", "knowledge.json", "report.json"
+_TEXTS, _SOURCE, _REPORT = "item_texts.json", "source.json", "report.json"
 
 
 class KnowledgeArtifact(Artifact):
@@ -26,8 +28,16 @@ class KnowledgeArtifact(Artifact):
 
     def knowledge(self) -> list[str]:
         """The language model's descriptions, aligned with the texts; "" where there is none."""
-        knowledge: list[str] = self.read_json(_KNOWLEDGE)
-        return knowledge
+        arrays = TextArrays.open(self.folder)
+        return [arrays.text_of(row) for row in range(1, len(arrays.days))]
+
+    def info(self) -> KnowledgeInfo | None:
+        """The descriptions, for a manifest; None where there are none."""
+        n_texts = TextArrays.open(self.folder).n_texts
+        if not n_texts:
+            return None
+        source = KnowledgeSource.model_validate(self.read_json(_SOURCE))
+        return KnowledgeInfo(source=source, n_texts=n_texts)
 
 
 @dataclass(frozen=True)
@@ -71,13 +81,15 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
         """
         from offline.item_text import item_texts
         from offline.knowledge.generation import generate_knowledge
+        from offline.knowledge.provenance import source_of
 
         texts = item_texts(self.data.attributes(), self.data.item_ids())
         knowledge, report = generate_knowledge(
             texts, self.choices, cache_folder(), regenerate=self.regenerate
         )
         write_json(folder / _TEXTS, texts)
-        write_json(folder / _KNOWLEDGE, knowledge)
+        TextArrays.of(knowledge.texts, knowledge.made_on).save(folder)
+        write_json(folder / _SOURCE, source_of(self.choices).model_dump(mode="json"))
         write_json(folder / _REPORT, report.to_json())
         facts = {"texts": report.n_texts, "bundled": report.from_bundled}
         return facts | {"cached": report.from_cache, "generated": report.generated}

@@ -18,6 +18,7 @@ from tests.damage.documents import (
 )
 from tests.damage.graphs import damaged_sequence_graphs, damaged_text_encoders
 from tests.damage.kinds import Damage, restate
+from tests.damage.texts import damaged_knowledge_texts
 
 __all__ = ["Damage", "all_damages", "restate"]
 
@@ -33,6 +34,7 @@ def all_damages() -> list[Damage]:
         *damaged_manifests(),
         *damaged_sequence_graphs(),
         *damaged_text_encoders(),
+        *damaged_knowledge_texts(),
     ]
     names = Counter(damage.name for damage in damages)
     assert not [name for name, count in names.items() if count > 1], names.most_common(3)

@@ -15,7 +15,12 @@ from starlette.testclient import TestClient
 from tests.app.conftest import AS_ADMIN
 
 CASES: list[tuple[str, str, dict[str, Any] | None, int]] = [
-    ("POST", "/recommend", {"user_id": "u1", "explain": True, "fields": ["title"]}, 200),
+    (
+        "POST",
+        "/recommend",
+        {"user_id": "u1", "explain": True, "fields": ["title", "knowledge"]},
+        200,
+    ),
     ("POST", "/recommend", {"interests": "comedy", "explain": True}, 200),
     ("POST", "/recommend", {"user_id": "nobody", "explain": True}, 200),
     ("POST", "/recommend", {"k": 0}, 422),

@@ -10,6 +10,7 @@ import pytest
 from model_store.errors import InputError
 from model_store.files import hash_file
 from model_store.id_map import IdMap
+from model_store.knowledge_texts import TextArrays
 from model_store.lists import measure_list_stds
 from model_store.manifest import Probe, RetrieverInfo
 from offline.assembly import BundleParts, gather_files
@@ -28,6 +29,7 @@ from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.evaluation import EvaluationArtifact
 from offline.stages.export import ExportArtifact
+from offline.stages.knowledge import KnowledgeArtifact
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.text_encoder import TextEncoderArtifact
 from tests.app.model.retrieved import N_ITEMS, SIZE, make_vectors
@@ -199,8 +201,10 @@ def test_a_large_catalogue_is_exported_with_a_retriever(
 def test_the_retriever_goes_into_the_bundle(exported: tuple[Path, ExportReport]) -> None:
     folder, report = exported
     artifact = ExportArtifact(folder, "", {})
+    TextArrays.of([], []).save(folder)
     parts = BundleParts(
         DataArtifact(folder, "", {}),
+        KnowledgeArtifact(folder, "", {}),
         EncodingArtifact(folder, "", {}),
         TextEncoderArtifact(folder, "", {}),
         RecommenderArtifact(folder, "", {}),

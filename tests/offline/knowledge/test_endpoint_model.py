@@ -185,5 +185,5 @@ def test_an_address_without_a_scheme_is_rejected() -> None:
 def test_knowledge_comes_from_an_endpoint(endpoint: Endpoint, tmp_path: Path) -> None:
     config = KnowledgeConfig(model="big-llm", base_url=endpoint.url, item_kind="film")
     knowledge, report = generate_knowledge(texts_of("Heat", "Kim"), config, tmp_path)
-    assert [text.split(":")[1] for text in knowledge] == [" Heat", " Kim"]
+    assert [text.split(":")[1] for text in knowledge.texts] == [" Heat", " Kim"]
     assert (report.generated, report.tokens) == (2, 18)

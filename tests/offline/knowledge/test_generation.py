@@ -29,7 +29,7 @@ def generate(
     *,
     regenerate: bool = False,
 ) -> tuple[list[str], KnowledgeReport]:
-    return generate_knowledge(
+    knowledge, report = generate_knowledge(
         texts_of(*titles),
         config,
         cache,
@@ -37,6 +37,7 @@ def generate(
         bundled=cache / "bundled",
         open_model=model.open,
     )
+    return knowledge.texts, report
 
 
 def ship(cache: Path, title: str, knowledge: str) -> None:

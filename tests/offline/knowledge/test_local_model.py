@@ -73,7 +73,7 @@ def test_generation_with_a_real_model_fills_every_item(folder: Path, tmp_path: P
     )
     texts = texts_of("toy story", "war", "children of war", "toy story", "romance")
     knowledge, report = generate_knowledge(texts, config, tmp_path)
-    assert len(knowledge) == 5
+    assert len(knowledge.texts) == 5
     assert report.generated + sum(report.without_knowledge.values()) == report.n_texts == 4
     assert report.tokens > 0
     assert generate_knowledge(texts, config, tmp_path)[0] == knowledge
