@@ -99,6 +99,10 @@ class Source(Protocol):
         """Told after each update and its checkpoint; the time to leave a snapshot."""
         ...
 
+    def figures(self) -> Mapping[str, float]:
+        """Figures to watch of the steps so far, by name; may be empty."""
+        ...
+
     def close(self) -> None:
         """End what runs in the background; the loop calls it however it ends."""
         ...
