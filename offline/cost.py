@@ -196,7 +196,8 @@ def augmentation_cost(data: DataArtifact, config: AugmentationConfig, cache: Pat
     n_prompts = len(asked.prompts)
     if not n_prompts:
         return Cost("augmentation", "no user has so few interactions")
-    prompt_s = measure_prompt_s(open_scorer(config, cache), asked.prompts, asked.n_labels)
+    scorer = open_scorer(config, cache, asked.prompts, asked.n_labels)
+    prompt_s = measure_prompt_s(scorer, asked.prompts, asked.n_labels)
     return Cost(
         "augmentation",
         f"{n_prompts:,} prompts of {config.model}",

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from app.reranking.backend import Endpoint
 from app.reranking.calibration import expected_ratings, label_scores
-from app.reranking.http_endpoint import HttpEndpoint, RejectedRequest
-from app.reranking.job import RerankError, Scores, is_score
+from app.reranking.endpoint_backend import EndpointBackend
+from app.reranking.http_endpoint import RejectedRequest
+from app.reranking.job import Scores, is_score
 from app.reranking.prompts import Prompt
 from model_store.rerank_prompt import LABELS, RATINGS
 from model_store.reranker import RerankerInfo
@@ -25,30 +25,13 @@ from model_store.reranker import RerankerInfo
 TOP_TOKENS, FEWER_TOP_TOKENS = 20, 5
 
 
-class CompletionsBackend:
+class CompletionsBackend(EndpointBackend):
     """A `Backend` that sends one request a prompt, or one a candidate where it is pointwise."""
 
-    max_prompts = 1
-
     def __init__(self, endpoint: Endpoint, info: RerankerInfo) -> None:
-        self._http = HttpEndpoint(endpoint, "completions")
-        self._model = {"model": endpoint.model} if endpoint.model else {}
+        super().__init__(endpoint, "completions")
         self._info = info
         self._top_tokens = TOP_TOKENS
-
-    async def score(self, prompts: Sequence[Prompt]) -> list[Scores | RerankError]:
-        """See `Backend`."""
-        results: list[Scores | RerankError] = []
-        for prompt in prompts:
-            try:
-                results.append(await self._score(prompt))
-            except RerankError as error:
-                results.append(error)
-        return results
-
-    async def close(self) -> None:
-        """See `Backend`."""
-        await self._http.close()
 
     async def _score(self, prompt: Prompt) -> Scores:
         layout = self._info.layout

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from app.reranking.backend import Endpoint
-from app.reranking.http_endpoint import HttpEndpoint
-from app.reranking.job import RerankError, Scores, is_score
+from app.reranking.endpoint_backend import EndpointBackend
+from app.reranking.job import Scores, is_score
 from app.reranking.prompts import Prompt
 from model_store.rerank_prompt import PromptLayout
 
 
-class RerankBackend:
+class RerankBackend(EndpointBackend):
     """A `Backend`: the history's titles are the query, the candidates' titles the documents."""
 
-    max_prompts = 1
-
     def __init__(self, endpoint: Endpoint, layout: PromptLayout) -> None:
-        self._http = HttpEndpoint(endpoint, "rerank")
-        self._model = {"model": endpoint.model} if endpoint.model else {}
+        super().__init__(endpoint, "rerank")
         self._layout = layout
-
-    async def score(self, prompts: Sequence[Prompt]) -> list[Scores | RerankError]:
-        """See `Backend`."""
-        results: list[Scores | RerankError] = []
-        for prompt in prompts:
-            try:
-                results.append(await self._score(prompt))
-            except RerankError as error:
-                results.append(error)
-        return results
-
-    async def close(self) -> None:
-        """See `Backend`."""
-        await self._http.close()
 
     async def _score(self, prompt: Prompt) -> Scores:
         clean = self._layout.clean

@@ -18,10 +18,12 @@ from offline.benchmark.grid import DataChoice
 from offline.benchmark.rerank_grid import RerankGrid
 from offline.cache import cache_folder
 from offline.cost import duration
+from offline.data.dataset import Dataset
 from offline.data.split import Bool, Split, draw_users
 from offline.inputs import Source
 from offline.instruction.label_scorer import LabelScorer
 from offline.instruction.prompt_scores import measure_prompt_s
+from offline.instruction.sample_prompts import sample_prompts
 from offline.instruction.scorer_choice import open_scorer
 from offline.instruction.shortlists import (
     Weigh,
@@ -106,7 +108,17 @@ class RerankRun:
     @cached_property
     def scorer(self) -> LabelScorer:
         """The language model: opened when the first stage needs it, once for all."""
-        return open_scorer(self.grid.language_model, cache_folder())
+        from offline.instruction.label_graph import CALIBRATION_PROMPTS
+
+        samples = sample_prompts(
+            Dataset.load(self.data.folder), self.grid.layout, CALIBRATION_PROMPTS
+        )
+        return open_scorer(
+            self.grid.language_model,
+            cache_folder(),
+            [sample.text for sample in samples],
+            [len(sample.candidates) for sample in samples],
+        )
 
     def baselines(self) -> dict[str, dict[str, Ranks]]:
         """Ranks by popularity and last-item Markov counts, by model and part."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_store.errors import ConfigError, LongtailError
+from model_store.errors import ConfigError, InputError, LongtailError
 from model_store.rerank_prompt import PromptLayout
 from model_store.reranker import LabelGraph
 from offline.cache import cache_folder
@@ -95,6 +95,8 @@ def measure(
     Raises:
         LongtailError: the model can't be exported, or the data set has too short histories.
     """
+    if np.diff(dataset.interactions.offsets).max() < max(SIZES):
+        raise InputError(f"no user of the data set has {max(SIZES)} interactions")
     load = os.getloadavg()[0]
     layouts = {n: PromptLayout(n_history=n, n_candidates=n, n_similar=0) for n in SIZES}
     prompts = {n: sample_prompts(dataset, layouts[n], n_prompts) for n in SIZES}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.errors import ConfigError
@@ -89,18 +90,24 @@ class ScorerChoice(BaseModel):
         }
 
 
-def open_scorer(choice: ScorerChoice, cache: Path) -> LabelScorer:
+def open_scorer(
+    choice: ScorerChoice, cache: Path, prompts: Sequence[str], n_labels: Sequence[int]
+) -> LabelScorer:
     """The model with its adapter, in this process.
 
     Args:
         choice: names both.
         cache: folder of downloads.
+        prompts: at least one, like those that it will be asked; the scales of a graph in 8 bits
+            are set by some of them.
+        n_labels: of each prompt.
 
     Raises:
         ConfigError: the model can't be found or read, or the adapter's folder isn't there.
         InputError: the folder holds no adapter of this model.
     """
     from offline.instruction.adapters import merge_adapter
+    from offline.instruction.label_graph import CALIBRATION_PROMPTS
     from offline.instruction.label_model import LabelModel
     from offline.knowledge.causal_model import load_causal_model
 
@@ -110,17 +117,19 @@ def open_scorer(choice: ScorerChoice, cache: Path) -> LabelScorer:
     if choice.adapter_folder is not None:
         model = merge_adapter(model, choice.adapter_folder)
     label_model = LabelModel(choice.model, model, tokenizer)
-    return _as_served(label_model) if is_graph else label_model
+    if not is_graph:
+        return label_model
+    chosen = np.linspace(0, len(prompts) - 1, min(CALIBRATION_PROMPTS, len(prompts))).astype(int)
+    return _as_served(label_model, [prompts[n] for n in chosen], [n_labels[n] for n in chosen])
 
 
-def _as_served(model: LabelModel) -> LabelScorer:
+def _as_served(model: LabelModel, prompts: Sequence[str], n_labels: Sequence[int]) -> LabelScorer:
     """The model's graph with weights of 8 bits."""
     import torch
 
     from offline.instruction.label_graph import export_label_graph
     from offline.instruction.onnx_scorer import OnnxLabelScorer
 
-    probe = PromptLayout().listwise(["one"], ["two", "three", "four"], [2, 0, 1])
     with TemporaryDirectory() as folder:
-        graph = export_label_graph(model, Path(folder), "int8", [probe], [3])
+        graph = export_label_graph(model, Path(folder), "int8", prompts, n_labels)
         return OnnxLabelScorer.open(Path(folder), graph, torch.get_num_threads())

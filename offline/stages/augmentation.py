@@ -72,11 +72,13 @@ class AugmentationStage(Stage[AugmentationArtifact]):
 
         asked = draws_of(self.data, self.choices)
         path = folder / _SCORES
-        scorer = open_scorer(self.choices, cache_folder())
-        scores = score_prompts(scorer, asked.prompts, asked.n_labels, path)
+        scores = []
+        if asked.prompts:
+            scorer = open_scorer(self.choices, cache_folder(), asked.prompts, asked.n_labels)
+            scores = score_prompts(scorer, asked.prompts, asked.n_labels, path)
         insertions = picked_insertions(asked.draws, scores)
         insertions.save(folder)
-        path.unlink()
+        path.unlink(missing_ok=True)
         return {"users": len(set(insertions.users.tolist())), "items": len(insertions)}
 
 

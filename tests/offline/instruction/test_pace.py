@@ -43,6 +43,16 @@ def test_sample_prompts_have_full_histories_and_other_candidates(folder: Path) -
         assert len(similar.split("; ")) == LAYOUT.n_similar
 
 
+def test_sample_prompts_of_few_items_and_short_histories_without_titles(folder: Path) -> None:
+    (folder / "items.csv").unlink()
+    layout = LAYOUT.model_copy(update={"n_history": 20, "n_candidates": 20})
+    for prompt in sample_prompts(read_dataset(folder), layout, n_prompts=3):
+        assert len(prompt.history) == 9
+        assert sorted([*prompt.history, *prompt.candidates]) == sorted(
+            f"i{item}" for item in range(ITEMS)
+        )
+
+
 @pytest.mark.slow
 def test_each_method_is_timed_and_the_last_line_is_a_document(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scores_of(choice: ScorerChoice, cache: Path) -> np.ndarray:
-    return open_scorer(choice, cache).scores([PROMPT], [3])[0]
+    return open_scorer(choice, cache, [PROMPT], [3]).scores([PROMPT], [3])[0]
 
 
 def test_a_model_answers_otherwise_with_its_adapter(folder: Path, tmp_path: Path) -> None:
@@ -49,19 +50,24 @@ def test_a_model_answers_otherwise_with_its_adapter(folder: Path, tmp_path: Path
 def test_in_8_bits_the_graph_of_the_adapted_model_answers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exported: list[tuple[LabelModel, str]] = []
+    exported: list[tuple[LabelModel, str, list[str], list[int]]] = []
 
-    def export(model: LabelModel, _folder: Path, precision: str, *_: object) -> str:
-        exported.append((model, precision))
+    def export(model: LabelModel, _folder: Path, precision: str, *given: list[Any]) -> str:
+        exported.append((model, precision, *given))
         return "graph"
 
     monkeypatch.setattr(label_graph, "export_label_graph", export)
     monkeypatch.setattr(OnnxLabelScorer, "open", lambda _folder, graph, _threads: graph)
     adapted = ScorerChoice(model=str(folder / "model"), adapter=str(folder / "adapter"))
     served = adapted.model_copy(update={"precision": "int8"})
-    assert open_scorer(served, tmp_path) == "graph"
-    ((model, precision),) = exported
+    prompts = [LAYOUT.listwise([f"film {n}"], ["heat", "war"], [0, 1]) for n in range(100)]
+    n_labels = list(range(100))
+    assert open_scorer(served, tmp_path, prompts, n_labels) == "graph"
+    ((model, precision, shown, of_shown),) = exported
     assert precision == "int8"
+    assert len(shown) == 16
+    assert (shown[0], shown[-1]) == (prompts[0], prompts[-1])
+    assert [prompts[n] for n in of_shown] == shown
     np.testing.assert_allclose(model.scores([PROMPT], [3])[0], scores_of(adapted, tmp_path))
 
 
@@ -87,7 +93,7 @@ def test_an_adapter_may_state_the_layout_that_it_was_tuned_with(
 def test_a_missing_or_damaged_adapter_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
     choice = ScorerChoice(model=str(folder / "model"), adapter=str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match=r"nothing.*no such folder"):
-        open_scorer(choice, tmp_path)
+        open_scorer(choice, tmp_path, [PROMPT], [3])
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match=r"nothing: holds no adapter"):
-        open_scorer(choice, tmp_path)
+        open_scorer(choice, tmp_path, [PROMPT], [3])
