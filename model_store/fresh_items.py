@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +14,19 @@ import redis
 
 from model_store import keys
 from model_store.bundle import Bundle
-from model_store.codecs import encode_vector
-from model_store.errors import BundleError, InputError
+from model_store.codecs import decode_vector, encode_vector
+from model_store.errors import BundleError, InputError, StoreError
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import KnowledgeText
 from model_store.publication import Report, bundles_folder
 from model_store.registry import ModelRecord, Registry
 from model_store.store import store_errors
+from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
 
 _BATCH = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,38 @@ def find_new(item_ids: Sequence[str], client: redis.Redis, *, encoder: str) -> d
         raise InputError(f"no published version uses the text encoder {encoder!r}")
     with store_errors():
         return {record.version: _find_unknown(record, item_ids, client) for record in records}
+
+
+def read_fresh(version: str, vector_size: int, client: redis.Redis) -> list[FreshItem]:
+    """A version's fresh items, in order of arrival; those that can't be read are left out.
+
+    Args:
+        version: of the bundle.
+        vector_size: K, of its text encoder.
+        client: of the store.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    sources = (keys.vectors_key, keys.attributes_key, keys.knowledge_key)
+    items: dict[str, FreshItem] = {}
+    with store_errors():
+        ids = client.lrange(keys.fresh_key(version), 0, -1)
+        for batch in _batches(ids):
+            columns = [client.hmget(key(version), batch) for key in sources]
+            for name, blob, attributes, text in zip(batch, *columns, strict=True):
+                try:
+                    item = FreshItem(
+                        name.decode(),
+                        decode_vector(blob or b"", vector_size),
+                        json.loads(attributes or b"{}"),
+                        KnowledgeText.model_validate_json(text) if text else None,
+                    )
+                except (StoreError, ValueError, RecursionError) as error:
+                    log.warning("fresh item %r can't be read: %s", name, first_line(error))
+                else:
+                    items.setdefault(item.item_id, item)
+    return list(items.values())
 
 
 def publish_fresh(
@@ -122,7 +157,7 @@ def _trained_items(record: ModelRecord) -> IdMap:
         return IdMap(())
 
 
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(ids), _BATCH):
         yield ids[start : start + _BATCH]
 

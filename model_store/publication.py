@@ -91,6 +91,20 @@ def publish(
     return record
 
 
+def open_active(client: redis.Redis) -> Bundle | None:
+    """The bundle of the active version, its content not checked; None if no version is active.
+
+    Raises:
+        BundleError: it isn't there, or is damaged.
+        StoreAway: the store can't be reached.
+    """
+    registry = Registry(client)
+    version = registry.active()
+    if version is None:
+        return None
+    return Bundle.open(registry.get(version).folder_in(bundles_folder()), verify=False)
+
+
 def find_published(source: Bundle, registry: Registry) -> ModelRecord | None:
     """The newest version that is published and gives these answers, None if there is none."""
     for record in reversed(registry.records()):

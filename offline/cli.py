@@ -1,4 +1,4 @@
-"""`longtail demo`, `build`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`.
+"""`longtail demo`, `build`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`, `knowledge`.
 
 Heavy imports wait for a command.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from offline import knowledge_command
 
 if TYPE_CHECKING:
     from offline.recipe import Recipe
@@ -23,6 +25,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _register_benchmark(subparsers)
     _register_pretrain_encoder(subparsers)
     _register_publish(subparsers)
+    knowledge_command.register(subparsers)
 
 
 def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,8 +12,7 @@ from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
 from model_store.fresh_items import FreshItem, find_new, publish_fresh
 from model_store.id_map import IdMap
-from model_store.publication import Report, bundles_folder
-from model_store.registry import Registry
+from model_store.publication import Report, open_active
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue
 from offline.data.issues import Issues
@@ -62,13 +61,14 @@ def add_fresh_items(
             is active, or the active one has no text encoder or no recipe.
         ConfigError: `generate` with a recipe that has no language model.
     """
-    version = Registry(client).active()
-    if version is None:
+    bundle = open_active(client)
+    if bundle is None:
         raise InputError("no version is active, so there is none to give fresh items to")
-    bundle = Bundle.open(bundles_folder() / version, verify=False)
     described = bundle.manifest.encoder
     if described is None or not described.has_graph:
-        raise InputError(f"version {version!r} has no text encoder, so it can't take fresh items")
+        raise InputError(
+            f"version {bundle.version!r} has no text encoder, so it can't take fresh items"
+        )
     recipe, config = _choices_of(bundle, generate=generate)
     ids, attributes = _read_items(items, bundle.attributes, log)
     new = find_new(ids.ids, client, encoder=described.name)

@@ -114,6 +114,7 @@ def make_bundle(
     with_texts: bool = True,
     with_wrong_golden: bool = False,
     with_reranker: bool = False,
+    configuration: dict[str, object] | None = None,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
@@ -157,7 +158,7 @@ def make_bundle(
             n_users=len(made.histories),
             metrics={"ndcg_at_10": 0.1},
             inputs={},
-            configuration={},
+            configuration=configuration or {},
             code_revision="made",
         )
 

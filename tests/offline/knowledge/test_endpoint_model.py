@@ -1,12 +1,7 @@
-import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,71 +11,17 @@ from offline.knowledge.endpoint_model import EndpointError, EndpointModel
 from offline.knowledge.generation import generate_knowledge
 from offline.knowledge.language_model import Sampling
 from offline.knowledge.prompt import Prompt
+from tests.offline.knowledge.chat_endpoint import Endpoint, serving_endpoint
 from tests.offline.knowledge.stand_ins import texts_of
 
 SAMPLING = Sampling(max_new_tokens=32, temperature=0.2, repetition_penalty=1.1, seed=5)
 QUICKLY_S = 0.01
 
 
-@dataclass
-class Endpoint:
-    """The requests to the server, and the faults it has still to show (a status, or "hang up")."""
-
-    url: str
-    troubles: list[int | str] = field(default_factory=list)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    body: bytes | None = None
-    retry_after: str | None = None
-
-
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.requests.append({**request, "path": self.path})
-            state.headers.append(dict(self.headers))
-            try:
-                trouble = state.troubles.pop(0)
-            except IndexError:
-                question = request["messages"][0]["content"]
-                text = f"About {question.split(chr(10))[0]}: people who enjoy it are kind and calm."
-                answer = {
-                    "choices": [{"message": {"role": "assistant", "content": text}}],
-                    "usage": {"completion_tokens": 9},
-                }
-                self.reply(200, state.body or json.dumps(answer).encode())
-                return
-            if trouble == "hang up":
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            if trouble == "dawdle":
-                time.sleep(0.5)
-                return
-            assert isinstance(trouble, int)
-            self.reply(trouble, b'{"error": {"message": "not\\nnow"}}')
-
-        def reply(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            if state.retry_after:
-                self.send_header("Retry-After", state.retry_after)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state = Endpoint(f"http://127.0.0.1:{server.server_port}/v1")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_endpoint() as endpoint:
+        yield endpoint
 
 
 def open_endpoint(endpoint: Endpoint, timeout_s: float = 5.0) -> EndpointModel:
