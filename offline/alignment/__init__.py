@@ -19,6 +19,7 @@ recommender_update.py  one step of θ_r
 learner.py             one step of both, snapshots and checkpoints
 samplers.py            experiences of the LLM as it is, or of a pool
 sources.py             where the loop takes experiences from
+pool.py                several texts of each item, sampled once, in files that resume
 alignment.py           the loop
 watch.py, report.py    figures, texts of some items, the stop where texts collapse
 run.py                 all of it, in a folder that resumes
