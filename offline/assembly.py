@@ -132,7 +132,7 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     encoder_name = name_encoder(
         recipe["encoding"]["encoder"],
         parts.text_encoder,
-        is_tuned=bool(recipe["behaviour"]["stages"]),
+        is_tuned=bool(recipe["behaviour"]["stages"]) or _encoder_was_aligned(recipe["alignment"]),
     )
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -162,8 +162,13 @@ def name_encoder(name: str, encoder: Artifact, *, is_tuned: bool) -> str:
     Args:
         name: the recipe's.
         encoder: as it was exported.
-        is_tuned: on the build's own behaviour.
+        is_tuned: on the build's own behaviour, or in an alignment.
     """
     if is_tuned:
         return f"{name}, tuned {encoder.fingerprint[:12]}"
     return f"{name}, {encoder.fingerprint[:12]}" if Path(name).is_dir() else name
+
+
+def _encoder_was_aligned(alignment: Mapping[str, Any]) -> bool:
+    """Whether a recipe's alignment trains the text encoder with the recommender."""
+    return alignment["steps"] > 0 and not alignment["freeze_encoder"]

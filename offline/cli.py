@@ -1,4 +1,5 @@
-"""`longtail demo`, `build`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`, `knowledge`.
+"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`,
+`knowledge`.
 
 Heavy imports wait for a command.
 """
@@ -9,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offline import knowledge_command
+from offline import align_command, knowledge_command
 
 if TYPE_CHECKING:
     from offline.recipe import Recipe
@@ -21,6 +22,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this package's commands."""
     _register_demo(subparsers)
     _register_build(subparsers)
+    align_command.register(subparsers)
     _register_evaluate(subparsers)
     _register_benchmark(subparsers)
     _register_pretrain_encoder(subparsers)

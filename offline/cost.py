@@ -80,6 +80,7 @@ def expected_costs(
         yield costs[-1]
     if "behaviour" in pending:
         yield Cost("behaviour", "the text encoder is tuned; the time that takes is not estimated")
+    yield from alignment_costs(pending, recipe, len(texts))
     if "encoding" in pending:
         costs.append(encoding_cost(texts, known, recipe, cache, writes=writes))
         yield costs[-1]
@@ -92,6 +93,20 @@ def expected_costs(
     yield from reranking_costs(pending, recipe)
     seconds = sum(cost.seconds or 0.0 for cost in costs)
     yield Cost("together", "with what else there is to do somewhat more", seconds)
+
+
+def alignment_costs(pending: Collection[str], recipe: Recipe, n_items: int) -> Iterator[Cost]:
+    """The work of an alignment and of what follows; their time is not estimated."""
+    config, model = recipe.alignment, recipe.knowledge.model
+    if "alignment" in pending:
+        yield Cost(
+            "alignment",
+            f"{model}, {config.steps:,} steps, after two trainings of the recommender; hours on a "
+            "CPU, and its progress tells how many",
+        )
+    if "aligned_knowledge" in pending:
+        n_tokens = recipe.knowledge.max_new_tokens
+        yield Cost("aligned_knowledge", f"{n_items:,} texts of up to {n_tokens} tokens, by {model}")
 
 
 def reranking_costs(pending: Collection[str], recipe: Recipe) -> Iterator[Cost]:

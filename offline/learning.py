@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from offline.alignment.settings import Settings
 from offline.knowledge.config import KnowledgeConfig
 from offline.recipe import Recipe
+from offline.stages.aligned_knowledge import AlignedKnowledgeStage
+from offline.stages.alignment import AlignmentArtifact, AlignmentStage
 from offline.stages.augmentation import AugmentationArtifact, AugmentationStage
 from offline.stages.behaviour import BehaviourStage
 from offline.stages.data import DataArtifact
@@ -36,17 +39,24 @@ class Learned:
     augmentation: AugmentationArtifact | None = None
 
 
-def learn(
+@dataclass(frozen=True)
+class Described:
+    """What items are known by, and the text encoder; `alignment` is None where there is none."""
+
+    knowledge: KnowledgeArtifact
+    encoder: EncoderChoice
+    alignment: AlignmentArtifact | None
+
+
+def describe(
     data: DataArtifact,
     recipe: Recipe,
     asked: KnowledgeConfig,
     make: Make,
     *,
     regenerate: bool = False,
-) -> Learned:
-    """knowledge → behaviour → encoding → augmentation → recommender.
-
-    Behaviour and augmentation are left out where the recipe doesn't ask for them.
+) -> Described:
+    """knowledge → behaviour → alignment → aligned knowledge, the first alone in most recipes.
 
     Args:
         data: the data set.
@@ -61,7 +71,49 @@ def learn(
     if tuning.stages:
         tuned = make(BehaviourStage(data, knowledge, tuning, encoding.encoder, encoding.text))
         encoder = tuned.encoder(tuning.items_by)
-    encoded = make(EncodingStage(knowledge, encoding, encoder))
+    if not recipe.aligns:
+        return Described(knowledge, encoder, None)
+    settings = _alignment_settings(recipe, asked, encoder)
+    alignment = make(AlignmentStage(data, knowledge, encoder, settings))
+    knowledge = make(AlignedKnowledgeStage(knowledge, alignment, settings))
+    if not recipe.alignment.freeze_encoder:
+        encoder = alignment.encoder()
+    return Described(knowledge, encoder, alignment)
+
+
+def learn(
+    data: DataArtifact,
+    recipe: Recipe,
+    asked: KnowledgeConfig,
+    make: Make,
+    *,
+    regenerate: bool = False,
+) -> Learned:
+    """`describe` → encoding → augmentation → recommender.
+
+    Augmentation is left out where the recipe doesn't ask for it. Arguments are as for `describe`.
+    """
+    described = describe(data, recipe, asked, make, regenerate=regenerate)
+    knowledge, encoder = described.knowledge, described.encoder
+    encoded = make(EncodingStage(knowledge, recipe.encoding, encoder))
     augmented = make(AugmentationStage(data, recipe.augmentation)) if recipe.augments else None
     fitted = make(RecommenderStage(data, encoded, recipe.recommender, recipe.training, augmented))
     return Learned(knowledge, encoder, encoded, fitted, augmented)
+
+
+def _alignment_settings(recipe: Recipe, asked: KnowledgeConfig, encoder: EncoderChoice) -> Settings:
+    """The tables of a recipe that alignment reads.
+
+    Args:
+        recipe: the choices.
+        asked: settings of knowledge for the data set's items.
+        encoder: as it is before alignment.
+    """
+    return Settings(
+        alignment=recipe.alignment,
+        knowledge=asked,
+        encoding=recipe.encoding,
+        encoder=encoder.name,
+        recommender=recipe.recommender,
+        training=recipe.training,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from offline.alignment.config import AlignmentConfig
 from offline.augmentation.config import AugmentationConfig
 from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, read_config_file
@@ -32,11 +33,17 @@ class Recipe(BaseModel):
     knowledge: KnowledgeConfig = KnowledgeConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     reranking: RerankingConfig = RerankingConfig()
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the LLM that describes the items is aligned with the recommender first."""
+        return self.alignment.steps > 0
 
     @property
     def augments(self) -> bool:

@@ -2,7 +2,7 @@
 
 SeRALM 4.4, Algorithm 1. docs/alignment.md says what a step is.
 
-config.py              settings; loads no torch
+config.py, settings.py settings; load no torch
 experience.py          what a sampler hands to a learner, and the protocols of both
 inputs.py, models.py   what an alignment starts from, and the models opened from it
 examples.py            D: histories and next items
@@ -22,5 +22,6 @@ sources.py             where the loop takes experiences from
 pool.py                several texts of each item, sampled once, in files that resume
 alignment.py           the loop
 watch.py, report.py    figures, texts of some items, the stop where texts collapse
-run.py                 all of it, in a folder that resumes
+run.py, modes.py       all of it, in a folder that resumes
+aligned_model.py       the aligned LLM as a writer of knowledge
 """

@@ -7,57 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from model_store.errors import ConfigError, InputError
+from model_store.errors import InputError
 from model_store.files import save_array, write_atomically
-from offline.alignment.config import AlignmentConfig
+from offline.alignment.settings import Settings
 from offline.data.histories import Histories
 from offline.data.interactions import load_array
 from offline.data.split import Cases
-from offline.encoding.config import EncodingConfig
-from offline.knowledge.config import NO_MODEL, KnowledgeConfig
-from offline.recommender.config import RecommenderConfig, TrainingConfig
 from offline.recommender.recommender import TrainingData, Vectors
 
 _SETTINGS, _TEXTS = "settings.json", "texts.json"
-
-
-class Settings(BaseModel):
-    """The tables of a recipe that alignment reads.
-
-    Attributes:
-        encoder: of the texts: short name, Hugging Face id or folder.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    alignment: AlignmentConfig
-    knowledge: KnowledgeConfig
-    encoding: EncodingConfig
-    encoder: str
-    recommender: RecommenderConfig
-    training: TrainingConfig
-
-    def check(self) -> None:
-        """Find what can't be aligned before anything takes long.
-
-        Raises:
-            ConfigError: names the setting.
-        """
-        if self.knowledge.model == NO_MODEL:
-            raise ConfigError(f'knowledge.model = "{NO_MODEL}": alignment needs an LLM to align')
-        if self.knowledge.base_url is not None:
-            raise ConfigError(
-                f'knowledge.base_url = "{self.knowledge.base_url}": an LLM behind an endpoint '
-                "can't be aligned; name its files as knowledge.model"
-            )
-        if self.encoding.text == "item":
-            raise ConfigError(
-                'encoding.text = "item": the recommender would not read what the LLM writes'
-            )
-        if self.encoding.shuffled:
-            raise ConfigError("encoding.shuffled = true: texts of other items teach an LLM nothing")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from model_store.errors import ConfigError
 from offline.metrics import ndcg_at_k, rank_cases
 from offline.recommender.config import RecommenderConfig, TrainingConfig
 from offline.recommender.fresh import FreshRegression
@@ -47,14 +46,8 @@ def fit_with_knowledge(
     """Rec as it is before alignment; a killed training resumes from the folder.
 
     Raises:
-        ConfigError: its network reads no knowledge, so that no text could be rewarded.
         InputError: there is nothing to learn from, or the loss diverged.
     """
-    if not config.knowledge_beside_ids:
-        raise ConfigError(
-            "recommender.knowledge_beside_ids = false: alignment rewards texts by what the "
-            "recommender makes of them, and this one would not read them"
-        )
     return TunableRecommender(config, training).fit(data, folder)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_store.knowledge_texts import KnowledgeSource, TextArrays
 from model_store.manifest import KnowledgeInfo
@@ -14,6 +15,10 @@ from offline.fingerprint import hash_inputs
 from offline.knowledge.config import KnowledgeConfig
 from offline.stages.data import DataArtifact
 from offline.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from offline.knowledge.generation import ItemKnowledge
+    from offline.knowledge.report import KnowledgeReport
 
 _TEXTS, _SOURCE, _REPORT = "item_texts.json", "source.json", "report.json"
 
@@ -38,6 +43,20 @@ class KnowledgeArtifact(Artifact):
             return None
         source = KnowledgeSource.model_validate(self.read_json(_SOURCE))
         return KnowledgeInfo(source=source, n_texts=n_texts)
+
+    @staticmethod
+    def write(
+        folder: Path,
+        item_texts: Sequence[str],
+        knowledge: ItemKnowledge,
+        source: KnowledgeSource,
+        report: KnowledgeReport,
+    ) -> None:
+        """Write the items' texts, what was written about them, its origin and the counts."""
+        write_json(folder / _TEXTS, [*item_texts])
+        TextArrays.of(knowledge.texts, knowledge.made_on).save(folder)
+        write_json(folder / _SOURCE, source.model_dump(mode="json"))
+        write_json(folder / _REPORT, report.to_json())
 
 
 @dataclass(frozen=True)
@@ -87,9 +106,6 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
         knowledge, report = generate_knowledge(
             texts, self.choices, cache_folder(), regenerate=self.regenerate
         )
-        write_json(folder / _TEXTS, texts)
-        TextArrays.of(knowledge.texts, knowledge.made_on).save(folder)
-        write_json(folder / _SOURCE, source_of(self.choices).model_dump(mode="json"))
-        write_json(folder / _REPORT, report.to_json())
+        KnowledgeArtifact.write(folder, texts, knowledge, source_of(self.choices), report)
         facts = {"texts": report.n_texts, "bundled": report.from_bundled}
         return facts | {"cached": report.from_cache, "generated": report.generated}

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from offline.alignment.config import AlignmentConfig
-from offline.alignment.inputs import AlignmentInputs, Settings
+from offline.alignment.inputs import AlignmentInputs
+from offline.alignment.settings import Settings
 from offline.data.split import Cases
 from offline.encoding.config import EncodingConfig
 from offline.knowledge.config import KnowledgeConfig

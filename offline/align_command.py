@@ -1,0 +1,143 @@
+"""`longtail align`: the part of a build that ends with what an aligned LLM wrote."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from offline.recipe import Recipe
+    from offline.stages.alignment import AlignmentArtifact
+
+DEFAULT_RECIPE = "aligned"
+_SHOWN_TEXTS = 3
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    align = subparsers.add_parser(
+        "align",
+        help="have the recommender teach the language model what to write about items",
+        description="Align a language model with the recommender (SeRALM 4.4): texts that make\n"
+        "the true next item likelier than a recommender over ids finds it become likelier. Then\n"
+        "the aligned model describes every item anew. `longtail build` with the same recipe and\n"
+        "folder goes on from there: texts are encoded, the recommender is trained, the bundle is\n"
+        "built. An interrupted run resumes at the step it was in. docs/alignment.md says more.",
+        epilog="examples:\n"
+        "  longtail align --interactions movielens-100k --out builds/aligned\n"
+        "  longtail align --interactions clicks.csv --items items.csv --recipe mine.toml "
+        "--out builds/mine\n"
+        "  longtail align --interactions ml-1m/ --mode synchronous --steps 1000 --out builds/ml-1m",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    align.add_argument(
+        "--interactions",
+        required=True,
+        metavar="FILE",
+        help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
+    )
+    align.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
+    align.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help="folder of the stages"
+    )
+    align.add_argument(
+        "--recipe",
+        metavar="NAME",
+        default=DEFAULT_RECIPE,
+        help=f"name of a recipe, or a .toml file, with a table [alignment] ({DEFAULT_RECIPE})",
+    )
+    align.add_argument("--steps", type=int, help="number of updates, instead of the recipe's")
+    align.add_argument(
+        "--mode",
+        choices=("pool", "synchronous", "asynchronous"),
+        help="how texts are sampled, instead of the recipe's: once beforehand, at every step, or "
+        "by a process of its own",
+    )
+    align.add_argument("--seed", type=int, help="of the alignment, instead of the recipe's")
+    align.add_argument(
+        "--split",
+        choices=("leave_one_out", "global_time"),
+        default="leave_one_out",
+        help="how interactions are held out; the held-out ones teach nothing (leave_one_out)",
+    )
+    align.add_argument(
+        "--item-kind",
+        metavar="WORD",
+        help="kind of item, for the language model: film, product (item)",
+    )
+    align.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from offline.artifact import locked
+    from offline.inputs import find_source
+    from offline.learning import describe
+    from offline.stages.data import DataStage
+    from offline.stages.stage import ArtifactT, Stage, run_stage
+
+    recipe = _recipe(arguments)
+    source = find_source(arguments.interactions, arguments.items, arguments.item_kind)
+
+    def make(stage: Stage[ArtifactT]) -> ArtifactT:
+        return run_stage(stage, arguments.out, _print_line)
+
+    with locked(arguments.out):
+        data = make(DataStage(source, arguments.split, _print_line))
+        described = describe(data, recipe, source.adapt(recipe.knowledge), make)
+    if described.alignment is not None:
+        _print_report(described.alignment, _print_line)
+    return 0
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    """The recipe with the flags' changes.
+
+    Raises:
+        ConfigError: it has no alignment, or a flag doesn't fit it.
+    """
+    from pydantic import ValidationError
+
+    from model_store.errors import ConfigError
+    from offline.config_file import describe_first
+    from offline.recipe import read_recipe
+
+    given = {name: getattr(arguments, name) for name in ("steps", "mode", "seed")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        recipe = read_recipe(arguments.recipe).with_changes(alignment=changes)
+    except ValidationError as error:
+        flags = " ".join(f"--{name} {value}" for name, value in changes.items())
+        raise ConfigError(f"{flags}: {describe_first(error)}") from None
+    if not recipe.aligns:
+        raise ConfigError(
+            f"recipe {arguments.recipe!r}: alignment.steps = 0; name the number of steps with "
+            "--steps"
+        )
+    return recipe
+
+
+def _print_report(alignment: AlignmentArtifact, log: Callable[[str], None]) -> None:
+    """Figures before and after, and the first of the watched texts."""
+    path = alignment.path(alignment.REPORT)
+    report: dict[str, Any] = alignment.read_json(alignment.REPORT)
+    first, last = report["looks"][0], report["looks"][-1]
+    if report["stopped"] is not None:
+        log(f"stopped after {report['steps']} steps: {report['stopped']}")
+    for name, key in (
+        ("validation NDCG@10", "ndcg"),
+        ("share of degenerate texts", "degenerate"),
+        ("words in a text", "words"),
+        ("share of different word pairs", "distinct_pairs"),
+    ):
+        if first[key] is not None:
+            log(f"{name}: {first[key]:.4g} before, {last[key]:.4g} after")
+    for item_id, texts in [*report["texts"].items()][:_SHOWN_TEXTS]:
+        log(f"item {item_id} before: {texts['before']}")
+        log(f"item {item_id} after:  {texts['after']}")
+    log(f"report: {path}")
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
