@@ -53,7 +53,7 @@ class Policy:
     def __init__(self, model: Any, adapted: Any | None, ends: Sequence[int]) -> None:
         self.model, self.adapted = model.eval(), adapted
         self.weights = TunedWeights(model)
-        self._ends = torch.tensor(sorted(set(ends)), device=model.device)
+        self._ends = frozenset(ends)
         self._before = copy.deepcopy(model).requires_grad_(False) if adapted is None else None
 
     @contextmanager
@@ -82,18 +82,31 @@ class Policy:
             generator: on the model's device.
         """
         cache, logits, present = self._read(prompts)
-        tokens, log_ps, is_open = [], [], torch.ones(len(prompts), dtype=torch.bool)
-        for _ in range(max_new_tokens):
+        answers: list[list[tuple[int, float]]] = [[] for _ in prompts]
+        rows = [*range(len(prompts))]
+        while True:
             log_p = _precise(logits).log_softmax(dim=-1)
             drawn = torch.multinomial(log_p.exp(), 1, generator=generator)
-            tokens.append(drawn.cpu())
-            log_ps.append(log_p.gather(1, drawn).cpu())
-            is_open &= ~torch.isin(drawn, self._ends).squeeze(1).cpu()
-            if not is_open.any() or len(tokens) == max_new_tokens:
+            of_drawn = log_p.gather(1, drawn).squeeze(1).tolist()
+            for row, token, value in zip(rows, drawn.squeeze(1).tolist(), of_drawn, strict=True):
+                answers[row].append((token, value))
+            going = [i for i, row in enumerate(rows) if answers[row][-1][0] not in self._ends]
+            if not going or len(answers[rows[0]]) == max_new_tokens:
                 break
+            if len(going) < len(rows):  # an answer that ended leaves the batch
+                kept = torch.tensor(going, device=drawn.device)
+                cache.batch_select_indices(kept)
+                drawn, present = drawn[kept], present[kept]
+                rows = [rows[i] for i in going]
             present = F.pad(present, (0, 1), value=1)
             logits = self._forward(drawn, cache, present)[:, -1]
-        return self._until_end(torch.cat(tokens, dim=1), torch.cat(log_ps, dim=1))
+        return [
+            Written(
+                np.array([token for token, _ in answer], dtype=np.int32),
+                np.array([value for _, value in answer], dtype=np.float32),
+            )
+            for answer in answers
+        ]
 
     def log_p(self, prompts: Sequence[Prompt], answers: Sequence[Int32]) -> list[Tensor]:
         """log p of each token of each answer to its prompt, float32 [T], with gradients."""
@@ -150,16 +163,6 @@ class Policy:
             use_cache=True,
         ).logits
         return logits
-
-    def _until_end(self, tokens: Tensor, log_ps: Tensor) -> list[Written]:
-        is_end = torch.isin(tokens, self._ends.cpu())
-        lengths = torch.where(is_end.any(1), is_end.int().argmax(1) + 1, tokens.shape[1])
-        return [
-            Written(
-                row[:length].numpy().astype(np.int32), log_p[:length].numpy().astype(np.float32)
-            )
-            for row, log_p, length in zip(tokens, log_ps, lengths.tolist(), strict=True)
-        ]
 
 
 def open_policy(name: str, config: AlignmentConfig, cache: Path) -> tuple[Policy, Any]:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from offline.alignment.config import AlignmentConfig
-from offline.alignment.estimator import Draw, Float64, importance_ratio, kl_to_go
+from offline.alignment.estimator import Draw, importance_ratio, kl_to_go
 from offline.alignment.experience import Float32, SampledText
 from offline.alignment.item_prompts import ItemPrompts
 from offline.alignment.policy import Policy
-
-
-@dataclass(frozen=True)
-class _Weighted:
-    """One text, its draw, and log p_now/p_sampled of the texts that were read with it."""
-
-    text: SampledText
-    draw: Draw
-    log_ratio_of_others: float
 
 
 class PolicyUpdate:
@@ -60,15 +50,20 @@ class PolicyUpdate:
     def accumulate(self, draws: Sequence[Draw], *, stale: bool) -> Mapping[str, float]:
         """Add the gradient of minus the objective to that of the weights."""
         corrects = stale and self._config.importance_correction
+        others = self._log_ratios_of_others(draws) if corrects else {}
+        weight_of = {id(text): draw.weight for draw in draws for text in draw.texts}
         kl, n_tokens = 0.0, 0
-        for batch in self._batches(self._weighted(draws, corrects)):
-            log_ps = self._log_p([each.text for each in batch])
+        for batch in self._batches([text for draw in draws for text in draw.texts]):
+            log_ps = self._log_p(batch)
             loss = log_ps[0].new_zeros(())
-            for each, log_p in zip(batch, log_ps, strict=True):
+            for text, log_p in zip(batch, log_ps, strict=True):
                 now = log_p.detach().cpu().numpy()
-                weights = self._weights(each, now, corrects)
-                loss = loss - (log_p * torch.from_numpy(weights).to(log_p)).sum()
-                kl += float((now - each.text.log_original).sum())
+                ratio = self._ratio(text, now, others.get(id(text), 0.0)) if corrects else 1.0
+                self.ratios[id(text)] = ratio
+                penalty = self._config.kl_coefficient * kl_to_go(text.log_original, now)
+                weights = torch.from_numpy(ratio * (weight_of[id(text)] + penalty))
+                loss = loss - (log_p * weights.to(log_p)).sum()
+                kl += float((now - text.log_original).sum())
                 n_tokens += len(now)
             (loss / len(draws)).backward()  # type: ignore[no-untyped-call]
         return {
@@ -76,63 +71,46 @@ class PolicyUpdate:
             "llm/importance_ratio": float(np.mean([*self.ratios.values()])),
         }
 
-    def _weights(self, each: _Weighted, log_now: Float32, corrects: bool) -> Float64:
-        """Of the gradient of each token's log p, float64 [T]."""
-        ratio = 1.0
-        if corrects:
-            total = float(log_now.sum()) + each.log_ratio_of_others
-            sampled = float(each.text.log_sampled.sum())
-            ratio = importance_ratio(total, sampled, self._config.importance_clip)
-        self.ratios[id(each.text)] = ratio
-        penalty = self._config.kl_coefficient * kl_to_go(each.text.log_original, log_now)
-        return ratio * (each.draw.weight + penalty)
+    def _ratio(self, text: SampledText, log_now: Float32, of_others: float) -> float:
+        """p_now(s) / p_sampled(s), clipped, of the whole s that a text belongs to."""
+        log_sampled = float(text.log_sampled.sum())
+        return importance_ratio(
+            float(log_now.sum()) + of_others, log_sampled, self._config.importance_clip
+        )
 
-    def _weighted(self, draws: Sequence[Draw], corrects: bool) -> list[_Weighted]:
-        """Texts with their draw; where several were read together, with the others' ratio."""
-        log_ratios: dict[int, float] = {}
-        together = [text for draw in draws if len(draw.texts) > 1 for text in draw.texts]
-        if corrects and together:
-            with torch.no_grad():
-                for batch in self._batches([_Weighted(text, draws[0], 0.0) for text in together]):
-                    for each, log_p in zip(
-                        batch, self._log_p([e.text for e in batch]), strict=True
-                    ):
-                        change = float(log_p.sum()) - float(each.text.log_sampled.sum())
-                        log_ratios[id(each.text)] = change
-        return [
-            _Weighted(
-                text,
-                draw,
-                sum(log_ratios.get(id(o), 0.0) for o in draw.texts if o is not text),
-            )
-            for draw in draws
+    @torch.no_grad()
+    def _log_ratios_of_others(self, draws: Sequence[Draw]) -> dict[int, float]:
+        """log p_now/p_sampled of the texts that were read with each text, by its id()."""
+        together = [draw for draw in draws if len(draw.texts) > 1]
+        own: dict[int, float] = {}
+        for batch in self._batches([text for draw in together for text in draw.texts]):
+            for text, log_p in zip(batch, self._log_p(batch), strict=True):
+                own[id(text)] = float(log_p.sum()) - float(text.log_sampled.sum())
+        return {
+            id(text): sum(own[id(other)] for other in draw.texts) - own[id(text)]
+            for draw in together
             for text in draw.texts
-        ]
+        }
 
     def _log_p(self, texts: Sequence[SampledText]) -> list[Tensor]:
         prompts = [self._prompts.tokens(text.item) for text in texts]
         return self._policy.log_p(prompts, [text.tokens for text in texts])
 
-    def _batches(self, texts: Sequence[_Weighted]) -> Iterator[list[_Weighted]]:
+    def _batches(self, texts: Sequence[SampledText]) -> Iterator[list[SampledText]]:
         """Texts of one item and of nearly one length together, up to the limit of tokens."""
         longest: dict[int, int] = {}
-        for each in texts:
-            item, length = each.text.item, len(each.text.tokens)
-            longest[item] = max(length, longest.get(item, 0))
-        ordered = sorted(
-            texts, key=lambda e: (-longest[e.text.item], e.text.item, -len(e.text.tokens))
-        )
-        batch: list[_Weighted] = []
+        for text in texts:
+            longest[text.item] = max(len(text.tokens), longest.get(text.item, 0))
+        batch: list[SampledText] = []
         n_tokens = 0
-        for each in ordered:
-            size = len(each.text.tokens)
-            if not batch or batch[-1].text.item != each.text.item:
-                size += len(self._prompts.tokens(each.text.item))
+        for text in sorted(texts, key=lambda t: (-longest[t.item], t.item, -len(t.tokens))):
+            n_prompt = len(self._prompts.tokens(text.item))
+            shares_prompt = bool(batch) and batch[-1].item == text.item
+            size = len(text.tokens) + (0 if shares_prompt else n_prompt)
             if batch and n_tokens + size > self._config.batch_tokens:
                 yield batch
-                batch, n_tokens = [], 0
-                size = len(each.text.tokens) + len(self._prompts.tokens(each.text.item))
-            batch.append(each)
+                batch, n_tokens, size = [], 0, len(text.tokens) + n_prompt
+            batch.append(text)
             n_tokens += size
         if batch:
             yield batch

@@ -190,3 +190,21 @@ def test_texts_that_were_read_together_share_one_weight(policy: Policy) -> None:
 def again(text: SampledText) -> SampledText:
     """An equal text that is another draw."""
     return replace(text)
+
+
+def test_old_texts_that_were_read_together_share_one_ratio(policy: Policy) -> None:
+    choices = {"importance_correction": True, "importance_clip": 1e9, "texts_per_example": 2}
+    config = AlignmentConfig.model_validate(PAPER | choices)
+    update = PolicyUpdate(policy, ToyPrompts(), config)
+    with policy.original():
+        old = [row.numpy() for row in policy.log_p([PROMPT] * 2, ANSWERS[3:5])]
+    first, second = (
+        SampledText(1, "", answer, log_sampled, log_sampled)
+        for answer, log_sampled in zip(ANSWERS[3:5], old, strict=True)
+    )
+    both = replace(experience(first, np.log(0.5), np.log(0.25)), texts=(first, second))
+    update.accumulate(weigh([both], config), stale=True)
+    now = [row.sum().item() for row in policy.log_p([PROMPT] * 2, ANSWERS[3:5])]
+    expected = float(np.exp(sum(now) - sum(float(row.sum()) for row in old)))
+    assert [*update.ratios.values()] == pytest.approx([expected] * 2, rel=1e-5)
+    assert abs(expected - 1) > 0.01
