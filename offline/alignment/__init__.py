@@ -20,6 +20,10 @@ learner.py             one step of both, snapshots and checkpoints
 samplers.py            experiences of the LLM as it is, or of a pool
 sources.py             where the loop takes experiences from
 pool.py                several texts of each item, sampled once, in files that resume
+asynchronous.py        experiences that another process makes with weights of some steps ago:
+                       queue.py, batch_file.py and snapshots.py lie between both processes,
+                       generation.py and generator.py run in the other one, generator_process.py
+                       starts and replaces it, processes.py divides threads and GPUs
 alignment.py           the loop
 watch.py, report.py    figures, texts of some items, the stop where texts collapse
 run.py, modes.py       all of it, in a folder that resumes

@@ -84,8 +84,8 @@ class AsynchronousSource:
         """Of this process's steps so far, by name.
 
         Staleness is in updates between the weights that made an experience and those that it
-        updates: 0 if they are the same. Shares are of the time in which the trainer, or the
-        generator, waited for the other one.
+        updates: 0 if they are the same. `trainer_waits` and `generator_waits` are shares of the
+        time since the first batch in which one waited for the other.
         """
         return self._times.figures() | {"asynchronous/waiting_batches": self._queue.n_waiting}
 
@@ -95,31 +95,40 @@ class AsynchronousSource:
 
 
 class _Times:
-    """Sums over the batches that were taken."""
+    """Sums over the batches that were taken; of times, from the first batch on.
+
+    Until then the generator loads its models.
+    """
 
     def __init__(self) -> None:
-        self._began_s = time.monotonic()
+        self._began_s: float | None = None
         self._trainer_waited_s = 0.0
         self._generator_waited_s = self._generator_worked_s = 0.0
         self._staleness_sum = self._n_experiences = self._staleness_max = 0
 
     def add(self, batch: Batch, asked_s: float) -> None:
-        self._trainer_waited_s += time.monotonic() - asked_s
-        self._generator_waited_s += batch.waited_s
-        self._generator_worked_s += batch.worked_s
+        now_s = time.monotonic()
+        if self._began_s is None:
+            self._began_s = now_s
+        else:
+            self._trainer_waited_s += now_s - asked_s
+            self._generator_waited_s += batch.waited_s
+            self._generator_worked_s += batch.worked_s
         staleness = [batch.number - 1 - each.snapshot for each in batch.experiences]
         self._staleness_sum += sum(staleness)
         self._n_experiences += len(staleness)
         self._staleness_max = max([self._staleness_max, *staleness])
 
     def figures(self) -> dict[str, float]:
-        of_generator = self._generator_waited_s + self._generator_worked_s
+        trainer_s = 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        generator_s = self._generator_waited_s + self._generator_worked_s
         return {
-            "asynchronous/staleness_mean": self._staleness_sum / max(self._n_experiences, 1),
+            "asynchronous/staleness_mean": _share(self._staleness_sum, self._n_experiences),
             "asynchronous/staleness_max": self._staleness_max,
-            "asynchronous/trainer_waits": self._trainer_waited_s
-            / (time.monotonic() - self._began_s),
-            "asynchronous/generator_waits": self._generator_waited_s / of_generator
-            if of_generator
-            else 0.0,
+            "asynchronous/trainer_waits": _share(self._trainer_waited_s, trainer_s),
+            "asynchronous/generator_waits": _share(self._generator_waited_s, generator_s),
         }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

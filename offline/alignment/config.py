@@ -112,6 +112,18 @@ class AlignmentConfig(BaseModel):
     queue_size: int = Field(
         8, ge=1, description="asynchronous: batches that wait; the generator pauses when it is full"
     )
+    generator_device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="asynchronous: of the generator; auto: a second GPU if the trainer is on one "
+        "and there are two, else the trainer's own",
+    )
+    generator_threads: int = Field(
+        0,
+        ge=0,
+        le=1_024,
+        description="asynchronous: of the threads that compute on the CPU, the generator's; the "
+        "trainer has the others. 0: half of them",
+    )
 
     watch_every: int = Field(
         50, ge=1, description="steps between validations and looks at the texts of some items"

@@ -77,9 +77,30 @@ def run_generator(flags: argparse.Namespace, open_sampler: Callable[[], Sampler]
         sys.exit(1)
 
 
+def main() -> NoReturn:
+    """Generate with the models of an alignment."""
+    parser = argparse.ArgumentParser(prog="offline.alignment.generator", description=__doc__)
+    add_flags(parser)
+    parser.add_argument("--work", type=Path, required=True, help="the alignment's working folder")
+    parser.add_argument("--cache", type=Path, required=True, help="of downloads")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], required=True)
+    flags = parser.parse_args()
+
+    def open_sampler() -> Sampler:
+        from offline.alignment.processes import open_sampler
+
+        return open_sampler(flags.work, flags.cache, flags.device)
+
+    run_generator(flags, open_sampler)
+
+
 def _end_with_parent() -> NoReturn:
     """End at once when the trainer has ended: standard input is a pipe from it."""
     with contextlib.suppress(OSError):
         while os.read(sys.stdin.fileno(), 4096):
             pass
     os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,9 @@ from offline.fingerprint import fingerprint_of
 from offline.instruction.adapters import save_adapter
 
 WEIGHTS, ENCODER, REPORT = "weights", "encoder", "report.json"
-WORK = "work"
-"""Folder of what only a run that goes on needs: checkpoint, recommenders, pool, queue."""
+WORK, INPUTS = "work", "inputs"
+"""Folder of what only a run that goes on needs: checkpoint, recommenders, pool, queue; and in it
+that of what another process starts from."""
 
 OpenSource = Callable[[Models, AlignmentLearner], Source]
 
@@ -49,7 +50,7 @@ def align(
     config = inputs.settings.alignment
     inputs.settings.check()
     items = watched_items(inputs.item_ids, config)
-    inputs.save(folder / WORK / "inputs")
+    inputs.save(folder / WORK / INPUTS)
     models = open_models(inputs, folder / WORK, cache)
     learner = AlignmentLearner(models.policy, models.prompts, models.judge, config)
     watch = Watch(models, items, folder, config)
@@ -100,6 +101,7 @@ def _save_weights(models: Models, folder: Path) -> None:
 
 def _fingerprint(inputs: AlignmentInputs) -> str:
     settings = inputs.settings.model_dump(mode="json")
-    settings["alignment"].pop("save_every_s")
+    for name in ("save_every_s", "generator_device", "generator_threads"):
+        settings["alignment"].pop(name)
     parts = [json.dumps(settings, sort_keys=True), inputs.item_texts, inputs.knowledge]
     return fingerprint_of(*parts, *inputs.sequences)
