@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Mode = Literal["pool", "synchronous", "asynchronous"]
+WITHOUT_INFLUENCE = {"save_every_s", "generator_device", "generator_threads"}
+"""Keys that don't decide the result: how often it is saved, and where texts are sampled."""
 
 
 class AlignmentConfig(BaseModel):

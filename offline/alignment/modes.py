@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model_store.errors import ConfigError
-from offline.alignment.inputs import AlignmentInputs
+from offline.alignment.config import AlignmentConfig
+from offline.alignment.pool import pool_source
+from offline.alignment.processes import asynchronous
 from offline.alignment.run import OpenSource, synchronous
 
 
-def source_of(inputs: AlignmentInputs, folder: Path) -> OpenSource:  # noqa: ARG001
+def source_of(config: AlignmentConfig, work: Path, cache: Path) -> OpenSource:
     """The source of a mode.
 
     Args:
-        inputs: of the alignment.
-        folder: for what lies between processes.
-
-    Raises:
-        ConfigError: the mode isn't there.
+        config: names the mode.
+        work: the alignment's working folder.
+        cache: folder of downloads, and of a pool's texts.
     """
-    mode = inputs.settings.alignment.mode
-    if mode != "synchronous":
-        raise ConfigError(f'alignment.mode = "{mode}": only "synchronous" is there yet')
-    return synchronous
+    if config.mode == "asynchronous":
+        return asynchronous(work, cache)
+    if config.mode == "synchronous":
+        return synchronous
+    return lambda models, _: pool_source(models, cache)

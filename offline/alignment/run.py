@@ -9,12 +9,13 @@ from typing import Any
 
 from model_store.files import write_atomically
 from offline.alignment.alignment import Alignment
-from offline.alignment.experience import Source, TextPool
+from offline.alignment.config import WITHOUT_INFLUENCE
+from offline.alignment.experience import Source
 from offline.alignment.inputs import AlignmentInputs
 from offline.alignment.learner import AlignmentLearner
 from offline.alignment.models import Models, open_models
 from offline.alignment.report import write_report
-from offline.alignment.samplers import OnlineSampler, PoolSampler
+from offline.alignment.samplers import OnlineSampler
 from offline.alignment.sources import SamplerSource
 from offline.alignment.watch import Watch, read_figures, watched_items
 from offline.fingerprint import fingerprint_of
@@ -76,17 +77,6 @@ def synchronous(models: Models, learner: AlignmentLearner) -> Source:  # noqa: A
     return SamplerSource(sampler, config.seed)
 
 
-def pooled(pool: TextPool) -> OpenSource:
-    """The texts of a pool, rewarded at every step with the recommender as it is."""
-
-    def open_source(models: Models, learner: AlignmentLearner) -> Source:  # noqa: ARG001
-        config, n_items = models.inputs.settings.alignment, len(models.inputs.item_ids)
-        sampler = PoolSampler(pool, models.judge, models.examples, n_items, config)
-        return SamplerSource(sampler, config.seed)
-
-    return open_source
-
-
 def _save_weights(models: Models, folder: Path) -> None:
     settings = models.inputs.settings
     weights = folder / WEIGHTS
@@ -100,8 +90,6 @@ def _save_weights(models: Models, folder: Path) -> None:
 
 
 def _fingerprint(inputs: AlignmentInputs) -> str:
-    settings = inputs.settings.model_dump(mode="json")
-    for name in ("save_every_s", "generator_device", "generator_threads"):
-        settings["alignment"].pop(name)
+    settings = inputs.settings.model_dump(mode="json", exclude={"alignment": WITHOUT_INFLUENCE})
     parts = [json.dumps(settings, sort_keys=True), inputs.item_texts, inputs.knowledge]
     return fingerprint_of(*parts, *inputs.sequences)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from offline.alignment.config import WITHOUT_INFLUENCE
 from offline.alignment.settings import Settings
 from offline.artifact import Artifact, Facts
 from offline.cache import cache_folder
@@ -61,8 +62,8 @@ class AlignmentStage(Stage[AlignmentArtifact]):
 
     @property
     def config(self) -> Facts:
-        """All choices that decide the result: how often it is saved does not."""
-        return self.settings.model_dump(exclude={"alignment": {"save_every_s"}, "encoder": True})
+        """All choices that decide the result."""
+        return self.settings.model_dump(exclude={"alignment": WITHOUT_INFLUENCE, "encoder": True})
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -80,8 +81,9 @@ class AlignmentStage(Stage[AlignmentArtifact]):
         from offline.alignment.modes import source_of
         from offline.alignment.run import WORK, align
 
-        inputs = self._read()
-        report = align(inputs, folder, cache_folder(), source_of(inputs, folder / WORK))
+        cache = cache_folder()
+        source = source_of(self.settings.alignment, folder / WORK, cache)
+        report = align(self._read(), folder, cache, source)
         shutil.rmtree(folder / WORK)
         return _facts(report)
 

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from model_store.errors import ConfigError
-from offline.alignment.experience import SampledText
+from offline.alignment.experience import Experience, Source
 from offline.alignment.learner import AlignmentLearner
-from offline.alignment.models import open_models
-from offline.alignment.run import align, pooled, synchronous
-from offline.alignment.samplers import PoolSampler
+from offline.alignment.models import Models
+from offline.alignment.pool import pool_source
+from offline.alignment.run import align, synchronous
 from offline.alignment.watch import read_figures
-from offline.alignment.writing import write_texts
 from tests.offline.alignment.world import make_inputs, make_models
 
 
@@ -83,37 +82,21 @@ def test_a_killed_run_comes_to_the_same_weights(
     assert reports[0]["looks"] == reports[1]["looks"]
 
 
-class ListedTexts:
-    """A pool in memory."""
-
-    def __init__(self, texts: list[SampledText]) -> None:
-        self._texts = texts
-
-    @property
-    def items(self) -> np.ndarray:
-        return np.unique([text.item for text in self._texts]).astype(np.int32)
-
-    def texts(self, item: int) -> list[SampledText]:
-        return [text for text in self._texts if text.item == item]
-
-
 def test_texts_of_a_pool_are_rewarded_again_and_again(tiny: Path) -> None:
     choices = {"mode": "pool", "items_per_step": 2, "examples_per_item": 3, "freeze_encoder": True}
     inputs = make_inputs(tiny, steps=3, kl_coefficient=0.0, **choices)
-    models = open_models(inputs, tiny / "pool" / "work", tiny / "cache")
-    config = inputs.settings.alignment
-    asked = [item for item in range(1, 8) for _ in range(4)]
-    generator = torch.Generator().manual_seed(0)
-    texts = write_texts(
-        models.policy, models.prompts, asked, config, generator, before_alignment=True
-    )
-    pool = ListedTexts(texts)
-    sampler = PoolSampler(pool, models.judge, models.examples, 12, config)
-    drawn = sampler.draw(np.random.default_rng(0))
-    assert len({each.group for each in drawn}) == 2
-    assert len(drawn) == 2 * 4 * 3
-    assert all(each.history[-1] == each.texts[0].item == each.group for each in drawn)
-    report = align(inputs, tiny / "pool", tiny / "cache", pooled(pool))
+    drawn: list[Sequence[Experience]] = []
+
+    def open_source(models: Models, learner: AlignmentLearner) -> Source:
+        source = pool_source(models, tiny / "cache")
+        drawn.append(source.take(1))
+        return source
+
+    report = align(inputs, tiny / "pool", tiny / "cache", open_source)
+    (first,) = drawn
+    assert len({each.group for each in first}) == 2
+    assert len(first) == 2 * 4 * 3
+    assert all(each.history[-1] == each.texts[0].item == each.group for each in first)
     figures = read_figures(tiny / "pool")
     assert figures[0]["llm/importance_ratio"] == 1.0
     assert figures[0]["llm/kl_per_token"] == pytest.approx(0.0, abs=1e-6)
