@@ -1,5 +1,4 @@
-"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `pretrain-encoder`, `publish`,
-`knowledge`.
+"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `publish` and `knowledge`.
 
 Heavy imports wait for a command.
 """
