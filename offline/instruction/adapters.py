@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,7 +70,8 @@ def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return peft.get_peft_model(model, described)
+        with _peft_as_it_is():
+            return peft.get_peft_model(model, described)
     except ValueError as error:
         raise ConfigError(
             f"modules {', '.join(config.modules)}: {config.model!r} has no linear layers of these "
@@ -119,7 +123,16 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     if not all((folder / name).is_file() for name in (ADAPTER, ADAPTER_CONFIG)):
         raise InputError(f"{folder}: holds no adapter ({ADAPTER}, {ADAPTER_CONFIG})")
     try:
-        return peft.PeftModel.from_pretrained(model, folder).merge_and_unload()
+        with _peft_as_it_is():
+            return peft.PeftModel.from_pretrained(model, folder).merge_and_unload()
     except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{folder}: not an adapter of this model ({reason})") from error
+
+
+@contextlib.contextmanager
+def _peft_as_it_is() -> Iterator[None]:
+    """Without its warning about transformers 6, which is no concern of a person who builds."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        yield

@@ -1,0 +1,19 @@
+"""Children that end with their parent, even where it is killed outright."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent ends; Linux, else nothing.
+
+    To be called in a child before its program starts. It counts as the parent's end when the thread
+    that started the child ends.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
