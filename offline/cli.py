@@ -140,7 +140,7 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         epilog="examples:\n"
         "  longtail evaluate --bundle builds/demo/bundle\n"
         "  longtail evaluate --url http://127.0.0.1:8000\n"
-        "  longtail evaluate --url http://127.0.0.1:8000 --rerank",
+        "  longtail evaluate --url http://127.0.0.1:8000 --rerank --rps 5",
         formatter_class=_RAW,
     )
     evaluate.add_argument(
@@ -155,6 +155,12 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         "--rerank",
         action="store_true",
         help="with --url: ask for tail users without and with reranking, until all are reranked",
+    )
+    evaluate.add_argument(
+        "--rps",
+        type=float,
+        metavar="N",
+        help="with --url: requests a second, at most; default: one as soon as the last is answered",
     )
     evaluate.set_defaults(run=_run_evaluate)
 
@@ -338,7 +344,11 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from offline.evaluate.command import evaluate
 
     return evaluate(
-        arguments.bundle, url=arguments.url, as_json=arguments.json, rerank=arguments.rerank
+        arguments.bundle,
+        url=arguments.url,
+        as_json=arguments.json,
+        rerank=arguments.rerank,
+        rps=arguments.rps,
     )
 
 

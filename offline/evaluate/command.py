@@ -23,7 +23,12 @@ SHOWN = ("hit_rate_at_10", "ndcg_at_10", "mrr_at_10", "coverage_at_10")
 
 
 def evaluate(
-    bundle_folder: Path | None, *, url: str | None, as_json: bool, rerank: bool = False
+    bundle_folder: Path | None,
+    *,
+    url: str | None,
+    as_json: bool,
+    rerank: bool = False,
+    rps: float | None = None,
 ) -> int:
     """Print the figures; returns 1 if a service's differ from the report's, else 0.
 
@@ -33,22 +38,26 @@ def evaluate(
         url: of a running service.
         as_json: for machines.
         rerank: ask the service for tail users with reranking; nothing is compared then.
+        rps: requests a second to the service, at most; None: one after another.
 
     Raises:
         BundleError: there is no such bundle.
-        ConfigError: `rerank` without a service.
+        ConfigError: `rerank` or `rps` without a service, or `rps` is not above 0.
         InputError: the bundle was refit on the held-out interactions, or the service doesn't
             answer, or no version is active.
     """
+    if rps is not None and (url is None or rps <= 0):
+        wrong = "needs --url" if url is None else "expected a number above 0"
+        raise ConfigError(f"--rps {rps:g}: {wrong}")
     bundle = Bundle.open(bundle_folder or _served_bundle(url), verify=False)
     report = bundle.report()
     model, figures = next(iter(report["models"].items()))
     if rerank:
-        return _print_reranked(bundle, url, as_json=as_json)
+        return _print_reranked(bundle, url, rps, as_json=as_json)
     if url is None:
         print(json.dumps(report["models"]) if as_json else _table(report))
         return 0
-    served = _ask_service(bundle, url)
+    served = _ask_service(bundle, url, rps)
     offline = figures["test"]["all"]
     rows = {
         "hit_rate_at_10": (offline["hit_rate_at_10"], served.hit_rate),
@@ -66,11 +75,11 @@ def evaluate(
     return 0 if equal else 1
 
 
-def _print_reranked(bundle: Bundle, url: str | None, *, as_json: bool) -> int:
+def _print_reranked(bundle: Bundle, url: str | None, rps: float | None, *, as_json: bool) -> int:
     if url is None:
         raise ConfigError("--rerank needs --url: reranking is measured through a service")
     interactions, test = _test_cases(bundle)
-    passes = evaluate_reranked(url, test, interactions.user_ids, interactions.item_ids)
+    passes = evaluate_reranked(url, test, interactions.user_ids, interactions.item_ids, rps=rps)
     print(json.dumps(as_rows(passes)) if as_json else describe(passes))
     return 0
 
@@ -85,9 +94,9 @@ def _served_bundle(url: str | None) -> Path:
     return bundles_folder() / version
 
 
-def _ask_service(bundle: Bundle, url: str) -> ServedFigures:
+def _ask_service(bundle: Bundle, url: str, rps: float | None) -> ServedFigures:
     interactions, test = _test_cases(bundle)
-    return evaluate_service(url, test, interactions.user_ids, interactions.item_ids)
+    return evaluate_service(url, test, interactions.user_ids, interactions.item_ids, rps=rps)
 
 
 def _test_cases(bundle: Bundle) -> tuple[Interactions, Cases]:

@@ -49,6 +49,7 @@ def evaluate_reranked(
     user_ids: list[str],
     item_ids: IdMap,
     *,
+    rps: float | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> list[Pass]:
     """Passes over the tail users' cases: without reranking, the first, the second, and the last.
@@ -56,7 +57,7 @@ def evaluate_reranked(
     Args:
         url: of the service.
         cases: of all users.
-        user_ids, item_ids: see `evaluate_service`.
+        user_ids, item_ids, rps: see `evaluate_service`.
         wait: pauses for seconds between passes.
 
     Raises:
@@ -65,7 +66,7 @@ def evaluate_reranked(
     tail = cases.chosen(tail_cases(cases))
 
     def ask(name: str, rerank: str) -> Pass:
-        return Pass(name, evaluate_service(url, tail, user_ids, item_ids, rerank=rerank))
+        return Pass(name, evaluate_service(url, tail, user_ids, item_ids, rerank=rerank, rps=rps))
 
     passes = [ask("never", "never"), ask("first", "auto"), ask("second", "auto")]
     last, n_idle = passes[-1], 0

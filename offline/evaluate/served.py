@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def evaluate_service(
     item_ids: IdMap,
     k: int = 10,
     rerank: str = "never",
+    rps: float | None = None,
 ) -> ServedFigures:
     """HR@k and NDCG@k of a service.
 
@@ -72,6 +74,7 @@ def evaluate_service(
         item_ids: of the catalogue.
         k: number of items of an answer.
         rerank: never, auto or always; the recommender alone answers to `never`.
+        rps: requests a second, at most; None: one as soon as the one before is answered.
 
     Raises:
         InputError: the service can't be reached, or answers a request with an error.
@@ -80,7 +83,10 @@ def evaluate_service(
     versions: set[str] = set()
     outcomes: Counter[str] = Counter()
     with _connect(url) as client:
+        started_s = time.monotonic()
         for row in track(range(len(ranks)), f"asking {redacted(url)}", unit="users"):
+            if rps is not None:
+                time.sleep(max(0.0, started_s + row / rps - time.monotonic()))
             history = cases.history(row)
             request = _request(user_ids[cases.users[row]], history, cases.targets[row], item_ids, k)
             answer = _ask(client, request | {"rerank": rerank})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import longtail
 from model_store.id_map import IdMap
 from offline.data.split import Cases
 from offline.evaluate.reranked import as_rows, describe, evaluate_reranked
@@ -116,3 +118,22 @@ def test_the_table_shows_gains_and_outcomes(service: Service) -> None:
     assert "2 tail users" in table
     assert "cached 2" in table
     assert as_rows(passes)[-1]["outcomes"] == {"cached": 2}
+
+
+def test_no_more_requests_a_second_than_asked_for(service: Service) -> None:
+    started_s = time.monotonic()
+    evaluate_reranked(url_of(service), CASES, USERS, ITEMS, rps=20)
+    assert len(service.requests) == 6
+    # The first of each pass is sent at once.
+    assert time.monotonic() - started_s >= 3 / 20
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [(["--rps", "5"], "--rps 5: needs --url"), (["--url", "x", "--rps", "0"], "--rps 0: expected")],
+)
+def test_a_rate_that_cannot_be_is_one_clear_line(
+    given: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert longtail.main(["evaluate", *given]) == 1
+    assert reason in capsys.readouterr().err
