@@ -8,8 +8,9 @@ WORKERS ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PACKAGES := app model_store offline loadtest tests longtail.py
-# Files of tests side by side, so that what a file's tests share is made once.
-SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
+# Files of tests side by side, so that what a file's tests share is made once; tests/schedule.py has
+# their order.
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format bench clean

@@ -13,6 +13,7 @@ import redis
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.machine_lock import MachineLock
+from tests.schedule import schedule
 
 # Before anything loads torch, and for child processes too: the order of sums depends on the number
 # of threads, and tiny models lose more by waiting for threads than they gain.
@@ -32,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker := getattr(config, "workerinput", None):
         config.stash[MACHINE_LOCK] = lock = MachineLock(worker["testrunuid"])
         config.add_cleanup(lock.close)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if MACHINE_LOCK in config.stash:
+        items[:] = schedule(items)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
