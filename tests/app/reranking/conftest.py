@@ -16,6 +16,7 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, settings_for, wait_for, wait_until_started
+from tests.app.reranking.fake_reranker import FakeReranker
 from tests.app.reranking.processes import PATIENCE_S, rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 
@@ -83,6 +84,17 @@ def url(store: EmbeddedStore, rerank_bundle: Bundle, folder: Path) -> str:
         client.flushall()
     publish_and_activate(rerank_bundle, folder, store.url)
     return store.url
+
+
+@pytest.fixture
+def reranker() -> FakeReranker:
+    return FakeReranker()
+
+
+@pytest.fixture
+def http(reranker: FakeReranker, url: str, folder: Path) -> Iterator[TestClient]:
+    with serving(reranker, url, folder) as http:
+        yield http
 
 
 @pytest.fixture(scope="module")

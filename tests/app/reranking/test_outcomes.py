@@ -1,27 +1,23 @@
-"""Every outcome of reranking, over HTTP, with a reranker that is slow, dead or lying."""
+"""Every outcome of reranking, over HTTP, with a reranker that answers at once or late."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.reranking import breaker, cached_reranker
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import (
-    AS_ADMIN,
     publish_and_activate,
     service_of,
     settings_for,
@@ -29,21 +25,9 @@ from tests.app.conftest import (
     wait_until_started,
 )
 from tests.app.reranking.conftest import ask, ids_of, measure, metric, reranker_state, serving
-from tests.app.reranking.fake_reranker import FAULTS, FakeReranker, Fault, scores_of
-from tests.app.store.conftest import stopped
+from tests.app.reranking.fake_reranker import FakeReranker
 from tests.synthetic_bundle import GENRES, Catalogue, make_bundle, make_catalogue
 from tests.synthetic_reranker import LAYOUT
-
-
-@pytest.fixture
-def reranker() -> FakeReranker:
-    return FakeReranker()
-
-
-@pytest.fixture
-def http(reranker: FakeReranker, url: str, folder: Path) -> Iterator[TestClient]:
-    with serving(reranker, url, folder) as http:
-        yield http
 
 
 def tail_and_head(bundle: Bundle, catalogue: Catalogue) -> tuple[str, str]:
@@ -300,6 +284,20 @@ def test_a_batch_mixes_all_kinds(
     assert [answer["degraded"] for answer in answers] == [[], [], [], ["rerank"], []]
 
 
+def test_waiting_for_the_reranker_is_not_load(
+    url: str, folder: Path, reranker: FakeReranker
+) -> None:
+    with serving(reranker, url, folder) as http:
+        measure(http)
+        reranker.delay_s = 0.3
+        with ThreadPoolExecutor() as threads:
+            waiting = threads.submit(ask, http, history=["i1", "i2"], rerank="always")
+            wait_for(lambda: service_of(http).admission.n_idle == 1)
+            assert service_of(http).admission.count() == 0
+            assert waiting.result()["rerank"] == "fresh"
+        assert service_of(http).admission.n_idle == 0
+
+
 # --- the cache -----------------------------------------------------------------------------------
 
 
@@ -351,190 +349,3 @@ def test_another_version_has_answers_of_its_own_which_go_with_it(
         assert [job.version for job in reranker.jobs[n_before:]] == ["rerank-2"]
         Registry(client).retire("rerank-1")
         assert client.keys("lt:v:rerank-1:*") == []
-
-
-# --- when it fails -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_reranker_that_fails_costs_the_reranking_alone(
-    http: TestClient, reranker: FakeReranker, fault: Fault
-) -> None:
-    measure(http)
-    reranker.fault = fault
-    for n in range(2, 12):
-        request = {"history": ["i1", f"i{n}"], "k": 20}
-        answer = ask(http, **request, rerank="always")
-        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
-        assert answer["items"] == ask(http, **request, rerank="never")["items"]
-    # After some failures in a row it is left alone.
-    assert metric(http, "longtail_rerank_failures_total") == breaker.MAX_FAILURES
-    assert metric(http, "longtail_rerank_breaker_open") == 1
-    assert http.get("/health/ready").json()["reranker_reason"]
-    # Answers of before are still there.
-    assert ask(http, history=["i60", "i59"], rerank="always")["rerank"] == "cached"
-
-
-def test_a_reranker_that_recovers_is_asked_again(
-    http: TestClient, reranker: FakeReranker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(breaker, "FIRST_PAUSE_S", 0.1)
-    measure(http)
-    reranker.fault = "fails"
-    for n in range(2, 10):
-        ask(http, history=["i1", f"i{n}"], rerank="always")
-    reranker.fault = None
-    wait_for(lambda: ask(http, history=["i9"], rerank="always")["rerank"] in ("fresh", "cached"))
-    assert ask(http, history=["i8"], rerank="always")["rerank"] == "fresh"
-    assert metric(http, "longtail_rerank_breaker_open") == 0
-    assert http.get("/health/ready").json()["reranker_reason"] is None
-
-
-def test_a_hung_reranker_is_waited_for_once_and_then_left_alone(
-    url: str, folder: Path, reranker: FakeReranker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cached_reranker, "MAX_JOB_S", 0.5)
-    with serving(reranker, url, folder, rerank_wait_ms=50, rerank_max_in_flight=4) as http:
-        measure(http)
-        reranker.hangs = True
-        outcomes = []
-        for n in range(2, 12):
-            answer = ask(http, history=["i1", f"i{n}"], rerank="always")
-            assert len(answer["items"]) == 10
-            assert (answer["rerank"] == "skipped") == (answer["degraded"] == ["rerank"])
-            outcomes.append(answer["rerank"])
-        assert outcomes[0] == "timed_out"
-        assert outcomes[4:] == ["skipped"] * 6  # four are in flight
-        wait_for(lambda: metric(http, "longtail_rerank_failures_total") == 4)
-        assert metric(http, "longtail_rerank_breaker_open") == 1
-        assert metric(http, "longtail_rerank_in_flight") == 0
-        n_before = len(reranker.jobs)
-        assert ask(http, history=["i1", "i40"], rerank="always")["rerank"] == "skipped"
-        assert len(reranker.jobs) == n_before
-        reranker.hangs = False
-        wait_for(lambda: ask(http, history=["i8"], rerank="always")["rerank"] != "skipped")
-
-
-def test_a_reranker_that_is_not_ready_is_named(http: TestClient, reranker: FakeReranker) -> None:
-    reranker.ready = False
-    answer = ask(http, history=["i1"], rerank="always")
-    assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
-    assert http.get("/health/ready").json()["reranker"] == "loading"
-    reranker.ready = True
-    assert http.get("/health/ready").json()["reranker"] == "ready"
-    [model] = http.get("/admin/models", headers=AS_ADMIN).json()["models"]
-    assert model["reranker"] == "ready"
-    assert ask(http, history=["i1"], rerank="always")["rerank"] == "pending"
-
-
-def test_a_reranker_that_cannot_be_loaded_is_named(url: str, folder: Path) -> None:
-    reranker = FakeReranker()
-    reranker.load_error = "the graph is damaged"
-    with serving(reranker, url, folder) as http:
-        wait_for(lambda: http.get("/health/ready").json()["reranker"] == "failed")
-        ready = http.get("/health/ready").json()
-        assert ready["reranker_reason"] == "the graph is damaged"
-        answer = ask(http, history=["i1"], rerank="always")
-        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
-
-
-def test_a_bundle_without_a_reranker_says_so(
-    store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path
-) -> None:
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    reranker = FakeReranker()
-    reranker.folders["another"] = folder
-    with serving(reranker, store.url, folder) as http:
-        answer = ask(http, history=["i1"], rerank="always")
-        assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
-        assert http.get("/health/ready").json()["reranker"] == "none"
-        assert reranker.jobs == []
-
-
-def test_a_store_that_hangs_makes_no_answer_late(
-    rerank_bundle: Bundle, folder: Path, reranker: FakeReranker
-) -> None:
-    with EmbeddedStore(folder / "store", fsync="everysec") as store:
-        publish_and_activate(rerank_bundle, folder, store.url)
-        with serving(reranker, store.url, folder, rerank_wait_ms=50) as http:
-            measure(http)
-            with stopped(store):
-                for n in range(2, 8):
-                    request = {"history": ["i1", f"i{n}"], "rerank": "always"}
-                    started = time.perf_counter()
-                    answer = ask(http, **request, deadline_ms=40)
-                    assert time.perf_counter() - started < 0.3
-                    assert answer["timings_ms"]["total"] < 300
-                    assert answer["rerank"] in ("pending", "fresh")
-                wait_for(lambda: ask(http, **request)["rerank"] == "cached")  # from memory
-
-
-def test_waiting_for_the_reranker_is_not_load(
-    url: str, folder: Path, reranker: FakeReranker
-) -> None:
-    with serving(reranker, url, folder) as http:
-        measure(http)
-        reranker.delay_s = 0.3
-        with ThreadPoolExecutor() as threads:
-            waiting = threads.submit(ask, http, history=["i1", "i2"], rerank="always")
-            wait_for(lambda: service_of(http).admission.n_idle == 1)
-            assert service_of(http).admission.count() == 0
-            assert waiting.result()["rerank"] == "fresh"
-        assert service_of(http).admission.n_idle == 0
-
-
-# --- explanations --------------------------------------------------------------------------------
-
-
-def test_explanations_name_both_ranks(
-    http: TestClient, rerank_bundle: Bundle, catalogue: Catalogue
-) -> None:
-    measure(http)
-    request: dict[str, Any] = {"history": ["i1", "i2"], "k": 12, "rerank": "always"}
-    base = ids_of(ask(http, **{**request, "rerank": "never"}))
-    for outcome in ("fresh", "cached"):
-        answer = ask(http, **request, explain=True)
-        assert answer["rerank"] == outcome
-        candidates = base[: LAYOUT.n_candidates]
-        scores = scores_of(tuple(catalogue.ids.indices(candidates)[0].tolist()))
-        by_llm = [candidates[place] for place in np.argsort(-scores, kind="stable")]
-        assert rerank_info(rerank_bundle).weight(2) > 0
-        for item in answer["items"]:
-            item_id, explained = item["item_id"], item["explanation"]["rerank"]
-            assert explained == {
-                "outcome": outcome,
-                "base_rank": base.index(item_id) + 1,
-                "llm_rank": by_llm.index(item_id) + 1 if item_id in candidates else None,
-                "weight": pytest.approx(rerank_info(rerank_bundle).weight(2)),
-                "similar_user": "u3",
-            }
-        assert ids_of(answer) != base
-    never = ask(http, **{**request, "rerank": "never"}, explain=True)
-    assert all("rerank" not in item["explanation"] for item in never["items"])
-
-
-def rerank_info(bundle: Bundle) -> Any:
-    assert bundle.manifest.reranker is not None
-    return bundle.manifest.reranker.weighting
-
-
-def test_an_answer_that_is_not_there_yet_is_explained_by_the_base_ranks(http: TestClient) -> None:
-    answer = ask(http, history=["i1", "i2"], rerank="always", explain=True)
-    assert answer["rerank"] == "pending"
-    for item in answer["items"]:
-        explained = item["explanation"]["rerank"]
-        assert (explained["outcome"], explained["llm_rank"]) == ("pending", None)
-        assert explained["base_rank"] == item["rank"]
-
-
-def test_reranked_answers_fit_the_document(http: TestClient) -> None:
-    document = http.get("/openapi.json").json()
-    schema = {"$ref": "#/components/schemas/RecommendResponse"}
-    validator = Draft202012Validator({**schema, "components": document["components"]})
-    for rerank in ("never", "always", "always"):
-        answer = ask(http, history=["i1", "i2"], rerank=rerank, explain=True)
-        assert list(validator.iter_errors(answer)) == []
-        wait_for(lambda: metric(http, "longtail_rerank_in_flight") == 0)
-    assert answer["rerank"] == "cached"
-    described = document["components"]["schemas"]["Reranked"]["properties"]
-    assert answer["items"][0]["explanation"]["rerank"].keys() == described.keys()
