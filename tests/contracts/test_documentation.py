@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import re
+import runpy
 import subprocess
 import sys
 from functools import cache
@@ -157,6 +160,19 @@ def test_the_contracts_make_targets_are_there() -> None:
 
 @cache
 def help_of(module: str) -> str:
+    """What `python -m` of a module says with --help."""
+    if module.partition(".")[0] == "offline":
+        # In this process, where torch is loaded once for all tests.
+        said = io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(said),
+            pytest.raises(SystemExit) as ended,
+        ):
+            patch.setattr(sys, "argv", [module, "--help"])
+            runpy.run_module(module, run_name="__main__")
+        assert ended.value.code == 0
+        return said.getvalue()
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"],
         cwd=ROOT,

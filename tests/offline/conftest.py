@@ -1,0 +1,1 @@
+import tests.offline.translations  # noqa: F401
