@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import longtail
+import tests.offline.translations  # noqa: F401
 from tests.end_to_end.odd_data import write_odd_data
 from tests.offline.encoding.tiny_encoder import make_tiny_bert
 from tests.offline.knowledge.stand_ins import make_tiny_llama
@@ -34,15 +38,28 @@ epochs = 25
 learning_rate = 0.01
 """
 
+MakeFolder = Callable[[Path], None]
+
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where a build happens: its inputs, recipe and folder."""
+    """Where builds happen: their inputs, which all workers share, their recipe and a folder."""
 
     root: Path
-    interactions: Path
-    items: Path
+    inputs: Path
     recipe: Path
+
+    @property
+    def interactions(self) -> Path:
+        return self.inputs / "interactions.csv"
+
+    @property
+    def items(self) -> Path:
+        return self.inputs / "items.csv"
+
+    @property
+    def encoder(self) -> Path:
+        return self.inputs / "encoder"
 
     def build(self, out: str, *flags: str) -> int:
         """`longtail build`, its exit code."""
@@ -52,21 +69,50 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    root = tmp_path_factory.mktemp("workshop")
-    llm, encoder = make_tiny_llama(root / "llm"), make_tiny_bert(root / "encoder")
-    interactions, items = write_odd_data(root)
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, MakeFolder], Path]:
+    """A folder by its name, made by the worker that needs it first; the others only read it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, make_folder: MakeFolder) -> Path:
+        folder, partial = shared / name, shared / f"{name}-partial"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                make_folder(partial)
+                partial.rename(folder)
+        return folder
+
+    return make
+
+
+def make_inputs(folder: Path) -> None:
+    folder.mkdir()
+    make_tiny_llama(folder / "llm")
+    make_tiny_bert(folder / "encoder")
+    write_odd_data(folder)
+
+
+@pytest.fixture(scope="session")
+def workshop(
+    make_once: Callable[[str, MakeFolder], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workshop]:
+    root, inputs = tmp_path_factory.mktemp("workshop"), make_once("inputs", make_inputs)
     recipe = root / "tiny.toml"
-    recipe.write_text(RECIPE.format(llm=llm, encoder=encoder))
+    recipe.write_text(RECIPE.format(llm=inputs / "llm", encoder=inputs / "encoder"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGTAIL_CACHE_DIR", str(root / "cache"))
         patch.setenv("LONGTAIL_BUNDLES_DIR", str(root / "bundles"))
         patch.setenv("LONGTAIL_STORE_DIR", str(root / "store"))
-        yield Workshop(root, interactions, items, recipe)
+        yield Workshop(root, inputs, recipe)
 
 
 @pytest.fixture(scope="session")
-def built(workshop: Workshop) -> Path:
-    """The build's folder; its bundle is in `bundle/`."""
-    assert workshop.build("out") == 0
-    return workshop.root / "out"
+def built(make_once: Callable[[str, MakeFolder], Path], workshop: Workshop) -> Path:
+    """The build's folder; its bundle is in `bundle/`. A copy of it is a build that is done."""
+
+    def build(folder: Path) -> None:
+        assert workshop.build("first") == 0
+        shutil.move(workshop.root / "first", folder)
+
+    return shutil.copytree(make_once("built", build), workshop.root / "out")

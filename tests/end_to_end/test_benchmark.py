@@ -68,7 +68,7 @@ recipe = "{recipe}"
 def command_for(grid: str, workshop: Workshop, folder: Path) -> list[str]:
     """A benchmark of a grid's text on synthetic interactions, all in one folder."""
     recipe, path, data = folder / "tiny.toml", folder / "small.toml", folder / "made.csv"
-    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
+    recipe.write_text(RECIPE.format(encoder=workshop.encoder))
     path.write_text(grid.format(recipe=recipe))
     write_interactions(data)
     places = ["--data", f"made={data}", "--out", str(folder / "out")]

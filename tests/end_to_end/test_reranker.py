@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,13 +34,13 @@ batch_size = 16
 
 
 @pytest.fixture(scope="module")
-def tuning(workshop: Workshop) -> Workshop:
-    """A recipe that tunes a language model."""
+def tuning(built: Path, workshop: Workshop) -> Workshop:
+    """A recipe that tunes a language model, beside a build without one to go on from."""
     llm = save_family("llama", workshop.root / "rerank-llm")
     recipe = workshop.root / "reranked.toml"
-    plain = workshop.recipe.read_text().replace("epochs = 25", "epochs = 4")
-    recipe.write_text(plain + RERANKING.format(llm=llm))
-    return Workshop(workshop.root, workshop.interactions, workshop.items, recipe)
+    recipe.write_text(workshop.recipe.read_text() + RERANKING.format(llm=llm))
+    shutil.copytree(built, workshop.root / "reranked")
+    return replace(workshop, recipe=recipe)
 
 
 def built_bundle(workshop: Workshop, *flags: str) -> Bundle:
@@ -72,7 +75,6 @@ def test_an_adapter_that_is_not_there_is_one_line(
 ) -> None:
     recipe = tuning.root / "nowhere.toml"
     recipe.write_text(tuning.recipe.read_text().replace("tune = true", 'adapter = "nowhere"'))
-    missing = Workshop(tuning.root, tuning.interactions, tuning.items, recipe)
-    assert missing.build("missing") == 1
+    assert replace(tuning, recipe=recipe).build("missing") == 1
     [line] = capsys.readouterr().err.strip().splitlines()[-1:]
     assert line.startswith("longtail build: reranking.adapter = 'nowhere'")

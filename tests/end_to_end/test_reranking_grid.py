@@ -74,7 +74,7 @@ class KnowsTheCycle:
 
 def command_for(workshop: Workshop, folder: Path, model: str) -> list[str]:
     recipe, grid, data = folder / "tiny.toml", folder / "small.toml", folder / "made.csv"
-    recipe.write_text(RECIPE.format(encoder=workshop.root / "encoder"))
+    recipe.write_text(RECIPE.format(encoder=workshop.encoder))
     grid.write_text(GRID.format(recipe=recipe, model=model))
     write_interactions(data)
     places = ["--data", f"made={data}", "--out", str(folder / "out")]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -211,31 +214,40 @@ def test_an_address_of_another_service_is_named(
     assert "--url 'http://***': Invalid port" in capsys.readouterr().err
 
 
-def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
-    workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@dataclass(frozen=True)
+class Refit:
+    """A build that only has to train again, with another seed and on all data."""
+
+    bundle: Path
+    said: list[str]
+
+
+@pytest.fixture(scope="module")
+def refit(workshop: Workshop, built: Path) -> Refit:
     shutil.copytree(built, workshop.root / "refit")
-    assert workshop.build("refit", "--refit") == 0
-    refit = Bundle.open(workshop.root / "refit" / "bundle")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert workshop.build("refit", "--refit", "--seed", "5") == 0
+    return Refit(workshop.root / "refit" / "bundle", said.getvalue().splitlines())
+
+
+def test_a_refit_bundle_knows_the_held_out_and_is_not_evaluated(
+    refit: Refit, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = Bundle.open(built / "bundle")
-    assert refit.popularity.sum() == chosen.popularity.sum() + 2 * N_USERS
-    folder = str(workshop.root / "refit" / "bundle")
-    assert longtail.main(["evaluate", "--bundle", folder, "--url", "http://127.0.0.1:1"]) == 1
+    assert Bundle.open(refit.bundle).popularity.sum() == chosen.popularity.sum() + 2 * N_USERS
+    command = ["evaluate", "--bundle", str(refit.bundle), "--url", "http://127.0.0.1:1"]
+    assert longtail.main(command) == 1
     assert "refit" in capsys.readouterr().err
 
 
-def test_a_build_prints_its_cost_before_it_starts(
-    workshop: Workshop, built: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(built, workshop.root / "reseeded")
-    assert workshop.build("reseeded", "--seed", "5") == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[:2] == ["data: unchanged", "expected:"]
+def test_a_build_prints_its_cost_before_it_starts(refit: Refit) -> None:
+    assert refit.said[:2] == ["data: unchanged", "expected:"]
     # Texts and vectors are there already, so training is all that there is to do.
-    assert said[2].startswith("  recommender: ")
-    assert f"{N_ITEMS:,} items, at most 25 epochs of " in said[2]
-    assert "measured on" in said[2]
-    assert said.index("recommender: running") > 2
+    assert refit.said[2].startswith("  recommender: ")
+    assert f"{N_ITEMS:,} items, at most 25 epochs of " in refit.said[2]
+    assert "measured on" in refit.said[2]
+    assert refit.said.index("recommender: running") > 2
 
 
 def test_an_unusable_file_is_rejected_before_any_work(
