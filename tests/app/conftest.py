@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import LongtailApp, create_app
+from app.model import background
 from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
@@ -22,6 +23,18 @@ from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
 TOKEN = "a-token-for-tests"
 AS_ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loads_without_pauses() -> Iterator[None]:
+    """Versions load without pauses and at normal priority, as hundreds of tests wait for one.
+
+    `test_background` is about both.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "SHARE", 1.0)
+        patch.setattr(background, "_lower_priority", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.model.background import LONGEST_PAUSE_S, LOWEST_PRIORITY, BackgroundThread, yield_cpu
+from app.model import background
+from app.model.background import (
+    LONGEST_PAUSE_S,
+    LOWEST_PRIORITY,
+    SHARE,
+    BackgroundThread,
+    yield_cpu,
+)
 
 pytestmark = pytest.mark.alone
+
+
+LOWER_PRIORITY = background._lower_priority
+
+
+@pytest.fixture(autouse=True)
+def as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests of the service do without."""
+    monkeypatch.setattr(background, "SHARE", SHARE)
+    monkeypatch.setattr(background, "_lower_priority", LOWER_PRIORITY)
 
 
 @pytest.fixture
