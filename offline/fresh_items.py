@@ -12,7 +12,9 @@ from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
 from model_store.fresh_items import FreshItem, find_new, publish_fresh
 from model_store.id_map import IdMap
+from model_store.knowledge_texts import KnowledgeText
 from model_store.publication import Report, open_active
+from offline.alignment.opening import is_aligned, open_writer
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue
 from offline.data.issues import Issues
@@ -79,11 +81,13 @@ def add_fresh_items(
     kept = [row for row, item_id in enumerate(ids.ids) if item_id in unknown]
     all_texts = item_texts(attributes, ids)
     texts = [all_texts[row] for row in kept]
-    knowledge, counts = generate_knowledge(texts, config, cache_folder())
+    knowledge, counts = generate_knowledge(texts, config, cache_folder(), open_model=open_writer)
     log(f"described: {describe_counts(counts)}")
     encoder = OnnxTextEncoder.open(bundle.folder)
     vectors = encode_items(texts, knowledge.texts, recipe.encoding, encoder)
     written = texts_of(knowledge, config)
+    if is_aligned(config.model):
+        written = [text and _as_aligned(text) for text in written]
     fresh = [
         FreshItem(ids.ids[row], vector, attributes.row(row + 1), text)
         for row, vector, text in zip(kept, vectors, written, strict=True)
@@ -104,7 +108,16 @@ def _choices_of(bundle: Bundle, *, generate: bool) -> tuple[Recipe, KnowledgeCon
         raise ConfigError(
             f"the recipe of version {bundle.version!r} has no language model to describe items"
         )
-    return recipe, config.model_copy(update={"generate": True}) if generate else config
+    changes: dict[str, object] = {"generate": generate or config.generates}
+    info = bundle.manifest.knowledge
+    if info is not None and info.source.aligned:
+        # Its recommender has learnt to read what the aligned model writes.
+        changes["model"] = info.source.model
+    return recipe, config.model_copy(update=changes)
+
+
+def _as_aligned(text: KnowledgeText) -> KnowledgeText:
+    return text.model_copy(update={"source": text.source.model_copy(update={"aligned": True})})
 
 
 def _read_items(path: Path, known: ItemAttributes, log: Log) -> tuple[IdMap, ItemAttributes]:

@@ -115,6 +115,7 @@ def make_bundle(
     with_wrong_golden: bool = False,
     with_reranker: bool = False,
     configuration: dict[str, object] | None = None,
+    source: KnowledgeSource = SOURCE,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
@@ -148,7 +149,7 @@ def make_bundle(
             encoder=EncoderInfo(name="made", vector_size=len(GENRES), has_graph=True)
             if with_encoder
             else None,
-            knowledge=KnowledgeInfo(source=SOURCE, n_texts=sum(map(bool, made.texts)))
+            knowledge=KnowledgeInfo(source=source, n_texts=sum(map(bool, made.texts)))
             if with_texts
             else None,
             reranker=reranker_info([len(h) for h in made.histories.values()])

@@ -27,5 +27,5 @@ asynchronous.py        experiences that another process makes with weights of so
 alignment.py           the loop
 watch.py, report.py    figures, texts of some items, the stop where texts collapse
 run.py, modes.py       all of it, in a folder that resumes
-aligned_model.py       the aligned LLM as a writer of knowledge
+aligned_model.py       the aligned LLM as a writer of knowledge; opening.py opens it by name
 """

@@ -16,6 +16,7 @@ from model_store import keys
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, InputError
 from model_store.fresh_items import read_fresh
+from model_store.knowledge_texts import KnowledgeSource
 from model_store.publication import publish
 from model_store.registry import Registry
 from offline.fresh_items import add_fresh_items
@@ -137,6 +138,21 @@ def test_without_a_language_model_there_is_nothing_to_refresh_with(
         add_fresh_items(workplace / "items.csv", client, generate=True)
     assert add_fresh_items(workplace / "items.csv", client) == {"made-1": 3}
     assert [item.knowledge for item in read_fresh("made-1", 6, client)] == [None] * 3
+
+
+def test_an_aligned_version_has_the_aligned_model_describe_them(
+    workplace: Path, client: redis.Redis
+) -> None:
+    recipe = {"description": "x", "encoding": {"batch_size": 1}}
+    source = KnowledgeSource(model="llm, aligned 0123456789ab", prompt="v1", aligned=True)
+    bundle = make_bundle(
+        workplace / "made", configuration={"recipe": recipe, "item_kind": "film"}, source=source
+    )
+    publish(bundle, workplace / "bundles", client)
+    Registry(client).activate("made-1")
+    with pytest.raises(ConfigError, match="'llm, aligned 0123456789ab': its weights are not in"):
+        add_fresh_items(workplace / "items.csv", client, generate=True)
+    assert add_fresh_items(workplace / "items.csv", client) == {"made-1": 3}
 
 
 @pytest.mark.parametrize(

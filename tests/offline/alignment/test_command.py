@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 import longtail
+from model_store.errors import ConfigError
+from offline.alignment.opening import is_aligned, open_writer
 from offline.inputs import find_source
+from offline.knowledge.language_model import Sampling
+from offline.knowledge.prompt import read_template
 from offline.learning import learn
 from offline.recipe import read_recipe
 from offline.stages.data import DataArtifact
@@ -80,7 +85,9 @@ def test_align_describes_items_anew_and_a_build_goes_on_from_there(
     knowledge = KnowledgeArtifact.read(shop / "out" / "aligned_knowledge")
     assert knowledge is not None
     info = knowledge.info()
-    assert info is None or (info.source.aligned and ", aligned " in info.source.model)
+    assert info is not None
+    assert info.source.aligned
+    assert is_aligned(info.source.model)
     assert not (shop / "out" / "alignment" / "work").exists()
 
     assert run(shop) == 0
@@ -101,6 +108,16 @@ def test_align_describes_items_anew_and_a_build_goes_on_from_there(
     assert pending == ["encoding", "recommender"]
     assert Path(learned.encoder.name) == shop / "out" / "alignment" / "encoder"
     assert learned.knowledge.item_texts() == knowledge.item_texts()
+
+    config = recipe.knowledge.model_copy(update={"model": info.source.model})
+    writer = open_writer(config, shop / "cache")
+    prompt = read_template(config.prompt).fill(knowledge.item_texts()[2], config.item_kind)
+    sampling = Sampling(config.max_new_tokens, 0.0, config.repetition_penalty, config.seed)
+    report = json.loads((shop / "out" / "alignment" / "report.json").read_bytes())
+    assert writer.generate([prompt], sampling)[0].text == report["texts"]["i3"]["after"]
+    elsewhere = shop / "another-cache"
+    with pytest.raises(ConfigError, match=r"aligned .*: its weights are not in .*another-cache"):
+        open_writer(config, elsewhere)
 
 
 @pytest.mark.parametrize(
