@@ -71,13 +71,13 @@ def test_the_original_stays_as_it_was(lora: bool) -> None:
 @cache
 def aligned(*, kl_coefficient: float, baseline: str = "group") -> tuple[float, float, float]:
     """Share of texts with the helpful token before and after, and KL divergence after."""
-    choices = {"kl_coefficient": kl_coefficient, "baseline": baseline, "learning_rate": 0.03}
+    choices = {"kl_coefficient": kl_coefficient, "baseline": baseline, "learning_rate": 0.05}
     config = AlignmentConfig.model_validate(choices | {"texts_per_example": 8})
     policy = make_policy()
     update = PolicyUpdate(policy, ToyPrompts(), config)
     generator = torch.Generator().manual_seed(0)
     before = log_p(policy)
-    for _ in range(30):
+    for _ in range(20):
         written = policy.sample([PROMPT] * 8, LENGTH, generator)
         texts = texts_of(policy, [each.tokens for each in written])
         batch = [
