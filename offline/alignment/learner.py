@@ -13,7 +13,7 @@ from torch import Tensor
 from model_store.errors import InputError
 from offline.alignment.config import AlignmentConfig
 from offline.alignment.estimator import Draw, weigh
-from offline.alignment.experience import Experience
+from offline.alignment.experience import Experience, SampledText
 from offline.alignment.item_prompts import ItemPrompts
 from offline.alignment.judge import Judge
 from offline.alignment.policy import Policy
@@ -62,9 +62,11 @@ class AlignmentLearner:
             figures = {
                 **_figures_of_rewards(experiences, draws),
                 **self._of_policy.step(draws, stale=stale),
-                **self._of_recommender.step(experiences),
             }
-        self._adopt_texts(draws)
+            rng = np.random.default_rng([self._config.seed, self.n_steps, 1])
+            read = self._one_of_each_example(experiences, rng)
+            figures |= self._of_recommender.step(read)
+        self._adopt_texts(draws, rng)
         self.n_steps += 1
         if not all(np.isfinite(value) for value in figures.values()):
             wrong = next(name for name, value in figures.items() if not np.isfinite(value))
@@ -74,18 +76,34 @@ class AlignmentLearner:
             )
         return figures
 
-    def _adopt_texts(self, draws: Sequence[Draw]) -> None:
+    def _one_of_each_example(
+        self, experiences: Sequence[Experience], rng: np.random.Generator
+    ) -> list[Experience]:
+        """An example with one of its s, drawn as the LLM would write them now."""
+        of_example: dict[tuple[int, bytes, int], list[Experience]] = {}
+        for each in experiences:
+            key = each.group, each.history.tobytes(), each.target
+            of_example.setdefault(key, []).append(each)
+        return [
+            several[self._drawn([each.texts[0] for each in several], rng)]
+            for several in of_example.values()
+        ]
+
+    def _adopt_texts(self, draws: Sequence[Draw], rng: np.random.Generator) -> None:
         """Know each item of the step by one of its texts, drawn as the LLM would write them now."""
-        rng = np.random.default_rng([self._config.seed, self.n_steps, 1])
-        texts = {id(text): text for of_group in draws for text in of_group.texts}
-        ratios = self._of_policy.ratios
+        texts = {id(text): text for draw in draws for text in draw.texts}
         for item in sorted({text.item for text in texts.values()}):
             own = [text for text in texts.values() if text.item == item]
-            shares = np.array([ratios[id(text)] for text in own])
-            drawn = own[rng.choice(len(own), p=shares / shares.sum())]
+            drawn = own[self._drawn(own, rng)]
             self.current_texts[item] = drawn.text
             with torch.no_grad():
                 self._judge.with_text.set_vectors([item], self._judge.vectors.of([drawn.text]))
+
+    def _drawn(self, texts: Sequence[SampledText], rng: np.random.Generator) -> int:
+        """Which of some texts, by importance ratio; texts of one s have the same ratio."""
+        found = [self._of_policy.ratios[id(text)] for text in texts]
+        ratios = np.maximum(found, np.finfo(np.float64).tiny)
+        return int(rng.choice(len(texts), p=ratios / ratios.sum()))
 
     def save(self, snapshot: Path) -> None:
         """See `Learner.save`."""

@@ -13,6 +13,7 @@ from offline.alignment.experience import Experience, Source
 from offline.alignment.learner import AlignmentLearner
 from offline.alignment.models import Models
 from offline.alignment.pool import pool_source
+from offline.alignment.recommender_update import RecommenderUpdate
 from offline.alignment.run import align, synchronous
 from offline.alignment.watch import read_figures
 from tests.offline.alignment.world import make_inputs, make_models
@@ -82,10 +83,20 @@ def test_a_killed_run_comes_to_the_same_weights(
     assert reports[0]["looks"] == reports[1]["looks"]
 
 
-def test_texts_of_a_pool_are_rewarded_again_and_again(tiny: Path) -> None:
+def test_texts_of_a_pool_are_rewarded_again_and_again(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     choices = {"mode": "pool", "items_per_step": 2, "examples_per_item": 3, "freeze_encoder": True}
     inputs = make_inputs(tiny, steps=3, kl_coefficient=0.0, **choices)
     drawn: list[Sequence[Experience]] = []
+    read: list[Sequence[Experience]] = []
+    step = RecommenderUpdate.step
+
+    def noted(self: RecommenderUpdate, experiences: Sequence[Experience]) -> object:
+        read.append(experiences)
+        return step(self, experiences)
+
+    monkeypatch.setattr(RecommenderUpdate, "step", noted)
 
     def open_source(models: Models, learner: AlignmentLearner) -> Source:
         source = pool_source(models, tiny / "cache")
@@ -97,6 +108,9 @@ def test_texts_of_a_pool_are_rewarded_again_and_again(tiny: Path) -> None:
     assert len({each.group for each in first}) == 2
     assert len(first) == 2 * 4 * 3
     assert all(each.history[-1] == each.texts[0].item == each.group for each in first)
+    examples = {(each.history.tobytes(), each.target) for each in first}
+    assert {(each.history.tobytes(), each.target) for each in read[0]} == examples
+    assert len(read[0]) == len(examples)  # the recommender reads one text of each
     figures = read_figures(tiny / "pool")
     assert figures[0]["llm/importance_ratio"] == 1.0
     assert figures[0]["llm/kl_per_token"] == pytest.approx(0.0, abs=1e-6)
