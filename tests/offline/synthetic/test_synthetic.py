@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from app.model.model import load_model
 from app.model.retrieval import Retriever
-from model_store.bundle import Bundle
+from model_store.bundle import MODEL, Bundle
 from offline.synthetic import training, world
 from offline.synthetic.__main__ import main
 from offline.synthetic.model import CONFIG
@@ -74,8 +75,16 @@ def test_sizes_that_cannot_be_created_are_rejected(
 
 
 def test_a_bundle_has_a_reranker_of_so_many_layers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def copy_graph(_backbone: object, _size: int, path: Path) -> None:
+        """To export it takes seconds; the untrained network is the same for all catalogues."""
+        shutil.copy(bundle.folder / MODEL, path)
+
+    monkeypatch.setattr("offline.synthetic.bundle.export_graph", copy_graph)
     found = {}
     for layers in ("0", "1"):
         folder = tmp_path / layers
