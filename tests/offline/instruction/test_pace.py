@@ -11,7 +11,7 @@ import pytest
 from offline.data.dataset import read_dataset
 from offline.instruction import pace
 from offline.instruction.sample_prompts import sample_prompts
-from tests.offline.instruction.tiny_models import LAYOUT, save_family
+from tests.offline.instruction.tiny_models import LAYOUT, save_small_llama
 
 ITEMS = 12
 
@@ -58,7 +58,7 @@ def test_each_method_is_timed_and_the_last_line_is_a_document(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pace, "SIZES", (3, 2))
-    model = str(save_family("llama", folder / "llama"))
+    model = str(save_small_llama(folder / "llama"))
     arguments = ["--model", model, "--interactions", str(folder), "--prompts", "4"]
     assert pace.main([*arguments, "--threads", "1"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
@@ -83,6 +83,6 @@ def test_too_few_prompts_are_one_clear_line(capsys: pytest.CaptureFixture[str]) 
 def test_histories_that_are_too_short_are_one_clear_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = str(save_family("llama", folder / "llama"))
+    model = str(save_small_llama(folder / "llama"))
     assert pace.main(["--model", model, "--interactions", str(folder)]) == 1
     assert "no user of the data set has 20 interactions" in capsys.readouterr().err
