@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from offline.alignment.config import AlignmentConfig
-from offline.alignment.processes import asynchronous, divide_threads, place_generator
+from offline.alignment.modes import source_of
+from offline.alignment.processes import divide_threads, place_generator
 from offline.alignment.run import WORK, align
 from offline.alignment.watch import read_figures
 from tests.offline.alignment.world import make_inputs, make_models
@@ -20,7 +21,8 @@ def test_an_alignment_runs_in_two_processes(tmp_path: Path) -> None:
     tiny, folder, cache = make_models(tmp_path), tmp_path / "out", tmp_path / "cache"
     inputs = make_inputs(tiny, mode="asynchronous", steps=5, refresh_every=2, queue_size=2)
     n_threads = torch.get_num_threads()
-    report = align(inputs, folder, cache, asynchronous(folder / WORK, cache))
+    source = source_of(inputs.settings.alignment, folder / WORK, cache)
+    report = align(inputs, folder, cache, source)
     assert report["steps"] == 5
     figures = read_figures(folder)
     assert [line["step"] for line in figures] == [1, 2, 3, 4, 5]
