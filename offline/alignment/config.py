@@ -62,7 +62,8 @@ class AlignmentConfig(BaseModel):
         "the same example; none: nothing, as in the paper",
     )
     normalise: bool = Field(
-        False, description="divide by the standard deviation of the rewards in a group"
+        False,
+        description="divide by the standard deviation of the rewards in a group; with a baseline",
     )
     reward_clip: float = Field(
         0.0, ge=0.0, description="the largest reward p(y|x,s)/p(y|x); 0: no limit, as in the paper"
@@ -97,7 +98,7 @@ class AlignmentConfig(BaseModel):
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="of the LLM")
     gradient_clip: float = Field(1.0, gt=0.0, description="largest norm of the LLM's gradient")
     batch_tokens: int = Field(
-        4_096, ge=1, description="tokens that go through the LLM at a time in an update"
+        2_048, ge=1, description="tokens that go through the LLM at a time in an update"
     )
 
     recommender_learning_rate: float = Field(
@@ -157,6 +158,8 @@ class AlignmentConfig(BaseModel):
             raise ValueError(
                 'texts_per_example 1: baseline "group" and normalise compare two texts or more'
             )
+        if self.normalise and self.baseline == "none":
+            raise ValueError('normalise = true: goes with baseline "group", not "none"')
         if self.mode == "pool" and self.newest_items > 1:
             raise ValueError(f'newest_items {self.newest_items}: mode "pool" takes 1')
         return self

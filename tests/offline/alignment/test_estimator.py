@@ -65,3 +65,5 @@ def test_one_text_has_nothing_to_be_compared_with() -> None:
     with pytest.raises(ValidationError, match="texts_per_example 1"):
         config(texts_per_example=1)
     assert config(texts_per_example=1, baseline="none").texts_per_example == 1
+    with pytest.raises(ValidationError, match='goes with baseline "group"'):
+        config(baseline="none", normalise=True)
