@@ -7,16 +7,24 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 import longtail
 import tests.offline.translations  # noqa: F401
+from offline.data.dataset import Dataset, read_dataset
+from offline.item_text import item_texts
+from offline.knowledge.answers import AnswerLog, StoredAnswer, answer_key
+from offline.knowledge.config import KnowledgeConfig
+from offline.knowledge.generation import cache_file
+from offline.knowledge.prompt import read_template
 from tests.end_to_end.odd_data import write_odd_data
 from tests.offline.encoding.tiny_encoder import make_tiny_bert
 from tests.offline.knowledge.stand_ins import make_tiny_llama
 
+DESCRIBED, MADE_ON, N_DESCRIBED = "People who like it are kind and calm.", date(2026, 4, 5), 3
 RECIPE = """
 description = "tiny models, for tests"
 
@@ -100,11 +108,25 @@ def workshop(
     root, inputs = tmp_path_factory.mktemp("workshop"), make_once("inputs", make_inputs)
     recipe = root / "tiny.toml"
     recipe.write_text(RECIPE.format(llm=inputs / "llm", encoder=inputs / "encoder"))
+    config = KnowledgeConfig(model=str(inputs / "llm"), max_new_tokens=8, retries=0)
+    dataset = read_dataset(inputs / "interactions.csv", inputs / "items.csv")
+    _remember_answers(config, dataset, root / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGTAIL_CACHE_DIR", str(root / "cache"))
         patch.setenv("LONGTAIL_BUNDLES_DIR", str(root / "bundles"))
         patch.setenv("LONGTAIL_STORE_DIR", str(root / "store"))
         yield Workshop(root, inputs, recipe)
+
+
+def _remember_answers(config: KnowledgeConfig, dataset: Dataset, cache: Path) -> None:
+    """A better model's answers about the first items, in the cache: the tiny one talks nonsense."""
+    texts = item_texts(dataset.attributes, dataset.interactions.item_ids)[:N_DESCRIBED]
+    template = read_template(config.prompt)
+    with AnswerLog(cache_file(config, cache)) as log:
+        log.append(
+            StoredAnswer(answer_key(config, template, text), DESCRIBED, None, 1, MADE_ON)
+            for text in texts
+        )
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from offline.recommender.recommender import rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 from tests.app.conftest import wait_for
 from tests.app.running import Running, serving
-from tests.end_to_end.conftest import Workshop
+from tests.end_to_end.conftest import DESCRIBED, MADE_ON, N_DESCRIBED, Workshop
 from tests.end_to_end.odd_data import LONG_ID, N_ITEMS, N_USERS, item_name, user_name
 
 pytestmark = pytest.mark.slow
@@ -151,6 +151,22 @@ def test_free_text_is_answered_by_cold_start(service: Running) -> None:
     assert status == 200
     assert answer["served_by"] == "cold_start"
     assert len(answer["items"]) == 10
+
+
+def test_what_was_written_about_an_item_comes_with_the_version(
+    service: Running, built: Path, workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = Bundle.open(built / "bundle")
+    item_ids = bundle.item_ids.ids[:N_DESCRIBED]
+    request = {"user_id": user_name(0), "candidates": [*item_ids], "exclude_seen": False}
+    _, answer = service.ask("POST", "/recommend", {**request, "fields": ["knowledge"]})
+    assert len(answer["items"]) == N_DESCRIBED
+    assert {item["fields"]["knowledge"] for item in answer["items"]} == {DESCRIBED}
+    assert longtail.main(["knowledge", "show", item_ids[0]]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"text {DESCRIBED}" in said
+    assert f"written {MADE_ON} by {workshop.inputs / 'llm'}, prompt v1, not aligned" in said
+    assert said.count("near ") == 5
 
 
 def test_similar_items_of_an_id_of_200_characters(service: Running) -> None:
