@@ -77,7 +77,7 @@ class GridRun:
             InputError: the files can't be used, or nothing can be held out of them.
         """
         try:
-            data = self._read_data(self.log)
+            data = self.read_data(self.log)
         except InputError as error:
             raise InputError(f"data {self.choice.name!r}: {error}") from error
         return data.split(), data.n_items
@@ -108,18 +108,33 @@ class GridRun:
 
     def _train(self, entry: Entry, seed: int) -> Cell:
         recipe = self.grid.recipe_of(self.choice, entry, seed)
-        data = self._read_data()
+        data = self.read_data()
         folders = Folders(self.root, entry.slug, seed, self.log)
-        trained = folders.learn(data, recipe, self.source).recommender
+        trained = self.fit(entry, recipe, data, folders)
         (ranks,) = folders.make(RanksStage(data, self.grid.parts, trained)).by_model().values()
         return Cell(entry.name, seed, ranks, _training_facts(trained))
 
+    def fit(
+        self,
+        entry: Entry,  # noqa: ARG002 - a recipe says all, but not in a grid of texts
+        recipe: Recipe,
+        data: DataArtifact,
+        folders: Folders,
+    ) -> RecommenderArtifact:
+        """An entry's recommender, trained if it isn't current."""
+        return folders.learn(data, recipe, self.source).recommender
+
+    def describe(self, cells: Sequence[Cell]) -> Facts:  # noqa: ARG002 - as above
+        """What a page says of the data set besides the figures of the finished cells."""
+        return {}
+
     def _baselines(self) -> Iterator[Cell]:
-        stage = RanksStage(self._read_data(), self.grid.parts)
+        stage = RanksStage(self.read_data(), self.grid.parts)
         for name, ranks in run_stage(stage, self.root, log_nothing).by_model().items():
             yield Cell(name, None, ranks, {})
 
-    def _read_data(self, log: Log = log_nothing) -> DataArtifact:
+    def read_data(self, log: Log = log_nothing) -> DataArtifact:
+        """The data set."""
         return run_stage(DataStage(self.source, "leave_one_out", log), self.root, log)
 
 
@@ -146,7 +161,7 @@ class Folders:
             LongtailError: in one line, why an input or a choice can't be used.
         """
         asked = source.adapt(recipe.knowledge)
-        shared = _shared_folders(recipe, asked)
+        shared = shared_folders(recipe, asked)
 
         def make(stage: Stage[ArtifactT]) -> ArtifactT:
             if stage.name in shared:
@@ -164,7 +179,7 @@ class Folders:
         return self.root / self.name / f"seed-{self.seed}" / within
 
 
-def _shared_folders(recipe: Recipe, asked: KnowledgeConfig) -> dict[str, str]:
+def shared_folders(recipe: Recipe, asked: KnowledgeConfig) -> dict[str, str]:
     """The folder of stages that many cells share: one for each choice of theirs."""
     encoding, tuning = recipe.encoding, recipe.behaviour
     choices = [asked.model_dump(), encoding.model_dump()]

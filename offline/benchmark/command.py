@@ -9,10 +9,12 @@ from typing import Any
 
 from model_store.errors import ConfigError, InputError
 from offline.artifact import locked
+from offline.benchmark.alignment_cells import AlignmentRun
+from offline.benchmark.alignment_grid import AlignmentGrid
 from offline.benchmark.cells import Cell, GridRun
 from offline.benchmark.document import begin_document, write_document
-from offline.benchmark.grid import DataChoice, Grid
-from offline.benchmark.grid_kinds import open_grid
+from offline.benchmark.grid import DataChoice
+from offline.benchmark.grid_kinds import AnyGrid, open_grid
 from offline.benchmark.rerank_cells import RerankCell, RerankRun
 from offline.benchmark.rerank_grid import RerankGrid
 from offline.benchmark.rerank_results import describe_reranking
@@ -50,13 +52,14 @@ def benchmark(
             which is reported after all others.
     """
     grid = open_grid(name)
-    sources = find_sources(grid, places)
+    reference = _reference_of(grid, places)
+    sources = find_sources(grid, {n: p for n, p in places.items() if Path(p) != reference})
     _check_only(grid, only)
     grid.check()
     with locked(root):
         document, failures = begin_document(grid, name), list[str]()
         for choice in grid.data:
-            run = _run_on(grid, choice, sources[choice.name], root / choice.name, log)
+            run = _run_on(grid, choice, sources[choice.name], root / choice.name, log, reference)
             described = (
                 _figures_of(run, only) if isinstance(run, GridRun) else _figures_of_reranking(run)
             )
@@ -70,21 +73,37 @@ def benchmark(
         raise InputError(f"{len(failures)} could not be trained, the first: {failures[0]}")
 
 
-def _check_only(grid: Grid | RerankGrid, only: str | None) -> None:
+def _reference_of(grid: AnyGrid, places: Mapping[str, str]) -> Path | None:
+    """The folder of an alignment grid's reference texts, if it was given."""
+    if not isinstance(grid, AlignmentGrid) or grid.reference_texts not in places:
+        return None
+    return Path(places[grid.reference_texts])
+
+
+def _check_only(grid: AnyGrid, only: str | None) -> None:
     if only is None:
         return
     if isinstance(grid, RerankGrid):
         raise ConfigError(f"--only {only!r}: the rows of a reranking grid are computed together")
-    if only not in {entry.name for entry in grid.entries}:
-        known = ", ".join(entry.name for entry in grid.entries)
+    table = grid.table(with_reference=True) if isinstance(grid, AlignmentGrid) else grid
+    if only not in {entry.name for entry in table.entries}:
+        known = ", ".join(entry.name for entry in table.entries)
         raise ConfigError(f"--only {only!r}: the grid has no such entry (known: {known})")
 
 
 def _run_on(
-    grid: Grid | RerankGrid, choice: DataChoice, source: Source, root: Path, log: Log
+    grid: AnyGrid,
+    choice: DataChoice,
+    source: Source,
+    root: Path,
+    log: Log,
+    reference: Path | None,
 ) -> GridRun | RerankRun:
     if isinstance(grid, RerankGrid):
         return RerankRun(grid, choice, source, root, log)
+    if isinstance(grid, AlignmentGrid):
+        table = grid.table(with_reference=reference is not None)
+        return AlignmentRun(table, choice, source, root, log, alignment=grid, reference=reference)
     return GridRun(grid, choice, source, root, log)
 
 
@@ -105,7 +124,8 @@ def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
     cells: list[Cell] = []
 
     def describe() -> dict[str, Any]:
-        return describe_data(run.grid, run.choice, split, n_items, cells)
+        figures = describe_data(run.grid, run.choice, split, n_items, cells)
+        return {**figures, **run.describe(cells)}
 
     written_s = time.monotonic()
     for cell in run.cells(only):
@@ -119,7 +139,7 @@ def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
         yield describe()
 
 
-def find_sources(grid: Grid | RerankGrid, places: Mapping[str, str]) -> dict[str, Source]:
+def find_sources(grid: AnyGrid, places: Mapping[str, str]) -> dict[str, Source]:
     """The files of each data set of a grid.
 
     Raises:

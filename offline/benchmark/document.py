@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from model_store.files import write_atomically
-from offline.benchmark.grid import Grid
-from offline.benchmark.grid_kinds import name_of
+from offline.benchmark import alignment_grid, rerank_grid
+from offline.benchmark.alignment_grid import AlignmentGrid
+from offline.benchmark.alignment_page import render_alignment
+from offline.benchmark.grid_kinds import AnyGrid, name_of
 from offline.benchmark.page import render_page
 from offline.benchmark.plots import plot_curves, plot_entries
-from offline.benchmark.rerank_grid import KIND, RerankGrid
 from offline.benchmark.rerank_page import render_reranking
 from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED
 from offline.revision import code_revision
 
+_RENDERERS = {rerank_grid.KIND: render_reranking, alignment_grid.KIND: render_alignment}
+"""By the kind that a grid states."""
 
-def begin_document(grid: Grid | RerankGrid, name: str) -> dict[str, Any]:
+
+def begin_document(grid: AnyGrid, name: str) -> dict[str, Any]:
     """A document without results."""
-    data = [f"--data {choice.name}=FOLDER" for choice in grid.data if choice.name not in NAMED]
+    places = [choice.name for choice in grid.data if choice.name not in NAMED]
+    if isinstance(grid, AlignmentGrid) and grid.reference_texts:
+        places.append(grid.reference_texts)
+    data = [f"--data {place}=FOLDER" for place in places]
     return {
         "description": grid.description,
         "command": " ".join(["longtail benchmark", shlex.quote(name_of(grid, name)), *data]),
@@ -46,7 +53,7 @@ def write_document(document: Mapping[str, Any], results: Path, name: str) -> Non
     if any(data["curves"] for data in document["data"].values()):
         plots.append(f"{name}-curves.svg")
         plot_curves(document, results / plots[-1])
-    render = render_reranking if document["grid"].get("kind") == KIND else render_page
+    render = _RENDERERS.get(document["grid"].get("kind"), render_page)
     write_atomically(results / f"{name}.md", render(document, plots).encode())
 
 

@@ -1,27 +1,34 @@
-"""Reads grids of either kind, by their names or from files."""
+"""Reads grids of any kind, by their names or from files."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 
+from offline.benchmark import alignment_grid, rerank_grid
+from offline.benchmark.alignment_grid import AlignmentGrid
 from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
-from offline.benchmark.rerank_grid import KIND, RerankGrid
+from offline.benchmark.rerank_grid import RerankGrid
 from offline.config_file import read_config_file
 
+AnyGrid = Grid | RerankGrid | AlignmentGrid
 
-def open_grid(name: str) -> Grid | RerankGrid:
-    """A grid of either kind by its name, or from a `.toml` file.
+
+def open_grid(name: str) -> AnyGrid:
+    """A grid of any kind by its name, or from a `.toml` file.
 
     Raises:
         ConfigError: there is no such grid, or something in it is wrong.
     """
-    if _kind_of(name) == KIND:
+    kind = _kind_of(name)
+    if kind == alignment_grid.KIND:
+        return read_config_file("grid", AlignmentGrid, name, GRIDS)
+    if kind == rerank_grid.KIND:
         return read_config_file("grid", RerankGrid, name, GRIDS).with_tuned_layout()
     return read_grid(name)
 
 
-def name_of(grid: Grid | RerankGrid, given: str) -> str:
+def name_of(grid: AnyGrid, given: str) -> str:
     """The name of a grid in commands: its own if it is bundled, else its file's."""
     path = Path(given)
     own = path.stem not in grid_names() or open_grid(path.stem) != grid

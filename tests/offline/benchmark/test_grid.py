@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import ConfigError, InputError
+from offline.benchmark.alignment_grid import AlignmentGrid
 from offline.benchmark.cells import BASELINES, GridRun
 from offline.benchmark.command import benchmark, find_sources, parse_places
 from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
@@ -50,6 +51,11 @@ def test_every_grid_that_comes_along_fits_its_recipes(name: str) -> None:
         if isinstance(grid, Grid):
             for entry in grid.entries_on(choice.name):
                 assert grid.recipe_of(choice, entry, 5).training.seed == 5
+        elif isinstance(grid, AlignmentGrid):
+            table = grid.table(with_reference=True)
+            assert len(table.entries) == len(grid.backbones) * len(grid.rows)
+            for entry in table.entries:
+                assert table.recipe_of(choice, entry, 5).training.seed == 5
         else:
             assert grid.recipe_of(choice, 5).training.seed == 5
             assert grid.augmented_recipe(choice, 5).augments

@@ -1,0 +1,84 @@
+"""The results of an alignment grid as a page that a person reads (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from offline.benchmark.page import render_page
+
+ROWS = """\
+All rows train one recipe, with ids that start as random numbers; they differ in what stands beside
+the ids. *ids*: nothing. *titles only*: vectors of the items' own texts. *not aligned*: their own
+texts and what the LLM wrote about them as it is (greedy). *a random one of K texts*, *the best of K
+texts*: the same, but for items of the pool with one of K texts that the LLM sampled at temperature
+1; the best is the one that makes the training examples likeliest whose history ends with the item,
+by the first network of the same seed, trained with the texts of *not aligned*: the choice that
+alignment with this pool is after. *aligned*: what the LLM wrote (greedy) after alignment with the
+first network and seed; one alignment for all rows. *reference texts*: director, cast and plot from
+another data set, for items with the same title and year there{share}; the others have their own
+texts."""
+
+REWARDS = """\
+What alignment has to learn from: log p(y|x, s) of training examples, each text of an item read with
+the same examples. Its variance lies between the texts, between the examples, or in how one text
+suits one example (the rest, which is noise to alignment). *Signal* is the share of the text in the
+variance between the means over {examples} examples, as a step compares them. The gain of the best
+text over a random one is that on the half of the examples by which it was not chosen (in
+parentheses: on those by which it was). NDCG@10 is on validation, of the recommender as it was
+trained, only the texts exchanged."""
+
+_COLUMNS = (
+    *("seed", "items", "examples", "text", "example", "rest", "signal", "text's effect, nats"),
+    *("best over random, nats", "random over not aligned, nats"),
+    *("NDCG@10 not aligned", "random", "best"),
+)
+
+
+def render_alignment(document: Mapping[str, Any], plots: Sequence[str]) -> str:
+    """Markdown of a grid's document; `plots` are names of files in its folder."""
+    parts = [render_page(document, plots).rstrip("\n")]
+    for name, data in document["data"].items():
+        heading = f": {name}" if len(document["data"]) > 1 else ""
+        share = data["described_items"]
+        shown = "" if share is None else f" ({share:.1%})"
+        parts.append(f"## The rows{heading}\n\n{ROWS.format(share=shown)}")
+        if data["rewards"]:
+            examples = document["grid"]["alignment"]["examples_per_item"]
+            parts.append(
+                f"## Rewards of the pool's texts{heading}\n\n{REWARDS.format(examples=examples)}"
+                f"\n\n{_rewards(data['rewards'])}"
+            )
+        if data["shown"]:
+            parts.append(f"## Texts of items chosen beforehand{heading}\n\n{_texts(data['shown'])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _rewards(by_seed: Mapping[str, Mapping[str, float]]) -> str:
+    lines = [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
+    for seed, row in by_seed.items():
+        columns = [
+            seed,
+            f"{row['items']:,.0f}",
+            f"{row['examples']:,.0f}",
+            *(f"{row[name]:.2%}" for name in ("share_text", "share_example", "share_rest")),
+            f"{row['reliability']:.0%}",
+            f"{row['text_deviation']:.4f}",
+            f"{row['gain_best']:+.4f} ({row['gain_best_same']:+.4f})",
+            f"{row['gain_random_over_before']:+.4f}",
+            *(f"{row[name]:.4f}" for name in ("ndcg_before", "ndcg_random", "ndcg_best")),
+        ]
+        lines.append(f"| {' | '.join(columns)} |")
+    return "\n".join(lines)
+
+
+def _texts(shown: Mapping[str, Mapping[str, str]]) -> str:
+    blocks = []
+    for title, texts in shown.items():
+        lines = [f"**{title}**", ""]
+        lines += [
+            f"- *{row}*: {' '.join(text.split()) or '(none: its own text alone)'}"
+            for row, text in texts.items()
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
