@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model_store.errors import ConfigError
 from offline.alignment.config import AlignmentConfig
 from offline.alignment.experience import Float32, Int32
 from offline.instruction.adapters import TunedWeights, add_adapter
@@ -174,11 +175,18 @@ def open_policy(name: str, config: AlignmentConfig, cache: Path) -> tuple[Policy
         cache: folder of downloads.
 
     Raises:
-        ConfigError: it can't be read, or has no layers of the adapter's names.
+        ConfigError: it can't be read, has no layers of the adapter's names, or the device isn't
+            there.
     """
+    is_on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    if config.device == "cuda" and not is_on_gpu:
+        raise ConfigError("alignment.device = 'cuda': this machine has no CUDA device")
+    # Named by its number, the first GPU is the only one: a second is for the generator.
+    device = "cuda:0" if is_on_gpu else config.device
     # Small steps are lost in the rounding of bfloat16; an adapter's weights are float32 anyway.
-    dtype = torch.float32 if config.method == "full" else None
-    model, tokenizer = load_causal_model(name, cache, config.device, dtype)
+    precise = config.method == "full" or not is_on_gpu
+    dtype = torch.float32 if precise else torch.bfloat16
+    model, tokenizer = load_causal_model(name, cache, device, dtype)
     adapted = None
     if config.method == "lora":
         with seeded(config.seed):

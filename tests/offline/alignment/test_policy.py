@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from model_store.errors import ConfigError
 from offline.alignment.config import AlignmentConfig
 from offline.alignment.estimator import weigh
-from offline.alignment.policy import Policy
+from offline.alignment.policy import Policy, open_policy
 from offline.alignment.policy_update import PolicyUpdate
 from tests.offline.alignment.toy import (
     END,
@@ -22,6 +24,12 @@ from tests.offline.alignment.toy import (
 )
 
 HELPFUL = 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"alignment\.device = 'cuda'"):
+        open_policy("nothing", AlignmentConfig(device="cuda"), tmp_path)
 
 
 def log_p(policy: Policy) -> np.ndarray:
