@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from offline.knowledge.config import KnowledgeConfig
     from offline.recipe import Recipe
     from offline.stages.alignment import AlignmentArtifact
+    from offline.stages.data import DataArtifact
 
 DEFAULT_RECIPE = "aligned"
 _SHOWN_TEXTS = 3
@@ -83,12 +85,37 @@ def _run(arguments: argparse.Namespace) -> int:
     def make(stage: Stage[ArtifactT]) -> ArtifactT:
         return run_stage(stage, arguments.out, _print_line)
 
+    asked = source.adapt(recipe.knowledge)
     with locked(arguments.out):
         data = make(DataStage(source, arguments.split, _print_line))
-        described = describe(data, recipe, source.adapt(recipe.knowledge), make)
+        pending = _pending(data, recipe, asked, arguments.out)
+        if pending:
+            from offline.cost import expected_costs
+
+            _print_line("expected:")
+            asking = recipe.model_copy(update={"knowledge": asked})
+            for cost in expected_costs(pending, data, asking, regenerate=False):
+                _print_line(f"  {cost}")
+        described = describe(data, recipe, asked, make)
     if described.alignment is not None:
         _print_report(described.alignment, _print_line)
     return 0
+
+
+def _pending(data: DataArtifact, recipe: Recipe, asked: KnowledgeConfig, root: Path) -> list[str]:
+    """Names of the stages that will be run."""
+    from offline.learning import describe
+    from offline.stages.stage import ArtifactT, Stage
+
+    pending: list[str] = []
+
+    def plan(stage: Stage[ArtifactT]) -> ArtifactT:
+        if not stage.is_current(root):
+            pending.append(stage.name)
+        return stage.planned(root)
+
+    describe(data, recipe, asked, plan)
+    return pending
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:

@@ -64,10 +64,15 @@ def describe(
         asked: settings of knowledge for the data set's items.
         make: runs or plans each stage.
         regenerate: ignore the bundled knowledge.
+
+    Raises:
+        ConfigError: the recipe aligns what can't be aligned.
     """
     encoding, tuning = recipe.encoding, recipe.behaviour
-    knowledge = make(KnowledgeStage(data, asked, regenerate))
     encoder = EncoderChoice.as_it_is(encoding.encoder)
+    if recipe.aligns:  # before anything takes long
+        _alignment_settings(recipe, asked, encoder).check()
+    knowledge = make(KnowledgeStage(data, asked, regenerate))
     if tuning.stages:
         tuned = make(BehaviourStage(data, knowledge, tuning, encoding.encoder, encoding.text))
         encoder = tuned.encoder(tuning.items_by)

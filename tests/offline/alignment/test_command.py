@@ -80,6 +80,7 @@ def test_align_describes_items_anew_and_a_build_goes_on_from_there(
     monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(shop / "cache"))
     assert run(shop) == 0
     shown = capsys.readouterr().out
+    assert f"alignment: {shop}/llm, 2 steps" in shown
     assert "item i3 before: " in shown
     assert str(shop / "out" / "alignment" / "report.json") in shown
     knowledge = KnowledgeArtifact.read(shop / "out" / "aligned_knowledge")
@@ -134,3 +135,15 @@ def test_what_a_person_gets_wrong_is_one_line(
 ) -> None:
     assert run(shop, *flags) != 0
     assert message in capsys.readouterr().err
+
+
+def test_what_cannot_be_aligned_is_said_before_anything_takes_long(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = shop / "own-texts.toml"
+    recipe.write_text(
+        (shop / "tiny.toml").read_text().replace("[encoding]", '[encoding]\ntext = "item"')
+    )
+    assert run(shop, "--recipe", str(recipe), "--out", str(shop / "other")) == 1
+    assert "would not read what the LLM writes" in capsys.readouterr().err
+    assert not (shop / "other" / "knowledge").exists()
