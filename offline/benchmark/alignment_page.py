@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from offline.benchmark.alignment_grid import Texts
 from offline.benchmark.page import render_page
 
-ROWS = """\
+INTRODUCTION = """\
 All rows train one recipe, with ids that start as random numbers; they differ in what stands beside
-the ids. *ids*: nothing. *titles only*: vectors of the items' own texts. *not aligned*: their own
-texts and what the LLM wrote about them as it is (greedy). *a random one of K texts*, *the best of K
-texts*: the same, but for items of the pool with one of K texts that the LLM sampled at temperature
-1; the best is the one that makes the training examples likeliest whose history ends with the item,
-by the first network of the same seed, trained with the texts of *not aligned*: the choice that
-alignment with this pool is after. *aligned*: what the LLM wrote (greedy) after alignment with the
-first network and seed; one alignment for all rows. *reference texts*: director, cast and plot from
-another data set, for items with the same title and year there{share}; the others have their own
-texts."""
+the ids:"""
+
+ROWS = {
+    Texts.NONE: "nothing",
+    Texts.OWN: "vectors of the items' own texts",
+    Texts.BEFORE: "their own texts and what the LLM wrote about them as it is (greedy)",
+    Texts.RANDOM: "as *not aligned*, but items of the pool have one of the K texts that the LLM "
+    "sampled about them at temperature 1",
+    Texts.BEST: "the same with the text that makes the training examples likeliest whose history "
+    "ends with the item, by the first network of the same seed, trained with the texts of *not "
+    "aligned*: the choice that alignment with this pool is after",
+    Texts.ALIGNED: "what the LLM wrote (greedy) after alignment with the first network and seed; "
+    "one alignment for all rows",
+    Texts.REFERENCE: "director, cast and plot from another data set, for items with the same title "
+    "and year there{share}; the others have their own texts",
+}
 
 REWARDS = """\
 What alignment has to learn from: log p(y|x, s) of training examples, each text of an item read with
@@ -41,8 +49,13 @@ def render_alignment(document: Mapping[str, Any], plots: Sequence[str]) -> str:
     for name, data in document["data"].items():
         heading = f": {name}" if len(document["data"]) > 1 else ""
         share = data["described_items"]
-        shown = "" if share is None else f" ({share:.1%})"
-        parts.append(f"## The rows{heading}\n\n{ROWS.format(share=shown)}")
+        of_items = "" if share is None else f" ({share:.1%})"
+        rows = [
+            f"- *{row}*: {ROWS[Texts(row)].format(share=of_items)}"
+            for row in document["grid"]["rows"]
+            if row != Texts.REFERENCE or share is not None
+        ]
+        parts.append("\n".join([f"## The rows{heading}\n\n{INTRODUCTION}\n", *rows]))
         if data["rewards"]:
             examples = document["grid"]["alignment"]["examples_per_item"]
             parts.append(
