@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,8 @@ class RerankCell:
         seed: of the base recommender; the second one has the next.
         ranks: by row and part, int64 [C].
         weightings: by row, where one was chosen on validation.
-        facts: numbers of cases asked about, by part, and of inserted items and their users.
+        facts: numbers of cases asked about, by part, and of inserted items and their users, where
+            there are rows with augmented data.
     """
 
     seed: int
@@ -127,7 +129,8 @@ class RerankRun:
     def announce_bound(self) -> None:
         """Log the largest number of forward passes, before anything is trained."""
         n_cases = sum(int(self.measured_users[getattr(self.split, p).users].sum()) for p in PARTS)
-        n_prompts = len(self.grid.layouts) + 1  # and once behind the augmented recommender
+        # And once behind the augmented recommender.
+        n_prompts = len(self.grid.layouts) + self.grid.has_augmented_rows
         n_seeds = len(self.grid.seeds)
         self.log(
             f"{self.choice.name}: {n_prompts} prompts a case, {n_cases:,} cases, seeds {n_seeds}: "
@@ -161,12 +164,12 @@ class RerankRun:
                 rows.weighed(UNIFORM, base, scores, weigh_uniformly)
                 chosen = rows.adaptive(ADAPTIVE, base, scores)
                 rows.weighed(TAIL_ALONE, base, scores, weigh_tail(chosen))
-        augmented = self._add_augmented(rows, seed)
-        self._add_controls(rows, base, seed)
-        facts = {
-            "asked": {part: len(asked.cases) for part, asked in base.asked.items()},
-            "augmentation": augmented.inserted,
+        facts: dict[str, Any] = {
+            "asked": {part: len(asked.cases) for part, asked in base.asked.items()}
         }
+        if self.grid.has_augmented_rows:
+            facts["augmentation"] = self._add_augmented(rows, seed).inserted
+        self._add_controls(rows, base, seed)
         return RerankCell(seed, rows.ranks, rows.weightings, facts)
 
     def _add_augmented(self, rows: _Rows, seed: int) -> FirstStage:
@@ -206,10 +209,13 @@ class RerankRun:
         n_labels = [n for asked in prompts for n in asked.n_labels]
         prompt_s = measure_prompt_s(self.scorer, texts, n_labels)
         n_asked = sum(len(asked.cases) for asked in base.asked.values())
+        then = ""
+        if self.grid.has_augmented_rows:
+            of_augmented = duration(n_asked * prompt_s)
+            then = f"; then about {of_augmented} for the rows with augmented data"
         self.log(
             f"  {len(texts):,} prompts to ask for the base, {prompt_s:.2g} s each (measured on a "
-            f"few): about {duration(len(texts) * prompt_s)}; then about "
-            f"{duration(n_asked * prompt_s)} for the rows with augmented data"
+            f"few): about {duration(len(texts) * prompt_s)}{then}"
         )
 
     @cached_property

@@ -36,7 +36,8 @@ class RerankGrid(BaseModel):
         layout: of the prompts, with all their parts; rows leave some out. A grid from a file that
             doesn't state it has that of the adapter.
         calibrated: whether each label's mean log-probability is subtracted.
-        augmentation: keys of the recipe's table [augmentation], for the rows with augmented data.
+        augmentation: keys of the recipe's table [augmentation], for the rows with augmented data;
+            with share 0 there are none.
         users: validation and test cases of so many users, drawn at random, are measured; None: all.
         tuned_with_part_dropout: whether the adapter was tuned on prompts of which parts were left
             out at random, so that those of the rows "without …" are not new to it; the page says
@@ -88,6 +89,11 @@ class RerankGrid(BaseModel):
         for data in self.data:
             self.augmented_recipe(data, self.seeds[0])
 
+    @property
+    def has_augmented_rows(self) -> bool:
+        """Whether there are rows with augmented data."""
+        return self.augmented_recipe(self.data[0], self.seeds[0]).augments
+
     def recipe_of(self, data: DataChoice, seed: int) -> Recipe:
         """The base recommender's recipe on a data set.
 
@@ -103,10 +109,7 @@ class RerankGrid(BaseModel):
             ConfigError: there is no such recipe, or a change doesn't fit it.
         """
         augmentation = {**self.language_model.model_dump(), **self.augmentation}
-        recipe = _changed(self.recipe_of(data, seed), data, {"augmentation": augmentation})
-        if not recipe.augments:
-            raise ConfigError("augmentation.share = 0: the rows with augmented data need some")
-        return recipe
+        return _changed(self.recipe_of(data, seed), data, {"augmentation": augmentation})
 
     @property
     def layouts(self) -> dict[str, PromptLayout]:

@@ -27,11 +27,13 @@ of them changes the target's rank, so the figures are those of asking always. On
 *Adaptive* rows weigh the two rankings by how far in the tail a user is (Llama4Rec 4.4); α₁ and α₂
 are chosen from 0 and {{.1, .3, .5, .7, .9}}² by NDCG@10 on validation, for each row and seed; the
 validation figures of these rows are therefore too good. *Uniform* rows weigh both alike.
-*Augmented* rows have a base that was trained with items that the language model inserted into the
-training sequences of users with few interactions. *Controls* have another scorer in the language
+{augmented}*Controls* have another scorer in the language
 model's place: the cosine of the recipe's text encoder between the history's newest items and the
 candidate, or a second recommender, trained as the base with another seed. A gain that a control has
 too is not the language model's."""
+_AUGMENTED = """\
+*Augmented* rows have a base that was trained with items that the language model inserted into the
+training sequences of users with few interactions. """
 
 
 def render_reranking(document: Mapping[str, Any], plots: Sequence[str]) -> str:
@@ -43,6 +45,7 @@ def render_reranking(document: Mapping[str, Any], plots: Sequence[str]) -> str:
         tuned_with="prompts of which parts were left out at random"
         if grid["tuned_with_part_dropout"]
         else "whole prompts",
+        augmented=_AUGMENTED if _has_augmented_rows(document) else "",
     )
     parts = [f"# {document['description']}", protocol, f"```\n{document['command']}\n```"]
     seeds = ", ".join(map(str, grid["seeds"]))
@@ -69,6 +72,11 @@ def _model(grid: Mapping[str, Any]) -> str:
     chosen = grid["language_model"]
     adapter = f" with the adapter `{chosen['adapter']}`" if chosen["adapter"] else ", not tuned"
     return f"`{chosen['model']}`{adapter}"
+
+
+def _has_augmented_rows(document: Mapping[str, Any]) -> bool:
+    choices = [choice for data in document["data"].values() for choice in data["choices"]]
+    return any("augmentation" in choice for choice in choices)
 
 
 def _measured(data: Mapping[str, Any]) -> str:
@@ -130,12 +138,16 @@ def _choices(data: Mapping[str, Any]) -> str:
     asked = [
         f"Seed {choice['seed']}: "
         + ", ".join(f"{n:,} {part} cases" for part, n in choice["asked"].items())
-        + " have the target among the first k'; "
-        f"{choice['augmentation']['items']:,} items inserted for "
-        f"{choice['augmentation']['users']:,} users."
+        + f" have the target among the first k'{_inserted(choice.get('augmentation'))}."
         for choice in data["choices"]
     ]
     return "\n".join(lines) + "\n\n" + "\n".join(asked)
+
+
+def _inserted(augmentation: Mapping[str, int] | None) -> str:
+    if augmentation is None:
+        return ""
+    return f"; {augmentation['items']:,} items inserted for {augmentation['users']:,} users"
 
 
 def _gain(gain: Mapping[str, Any]) -> str:

@@ -144,13 +144,16 @@ def test_a_random_model_is_weighed_by_validation_and_opened_from_its_folder(
     model = str(save_family("llama", tmp_path / "llama"))
     command = command_for(workshop, tmp_path, model)
     grid = tmp_path / "small.toml"
-    grid.write_text(grid.read_text().replace("seeds = [0, 1]", "seeds = [0]\nusers = 30"))
+    changed = grid.read_text().replace("seeds = [0, 1]", "seeds = [0]\nusers = 30")
+    grid.write_text(changed.replace("share = 0.5", "share = 0.0"))
     assert longtail.main(command) == 0
     data = results_of(tmp_path)
     for row, weighting in data["choices"][0]["weightings"].items():
         gain = data["entries"][row]["validation"]["all"]["ndcg_at_10"]
-        base = data["entries"][AUGMENTED if row == ALL else BASE]["validation"]["all"]
+        base = data["entries"][BASE]["validation"]["all"]
         assert gain >= base["ndcg_at_10"] - 1e-6, (row, weighting)
+    assert not {AUGMENTED, ALL} & set(data["entries"])
+    assert not list((tmp_path / "out").glob("**/augment*"))
     split = Split.load(tmp_path / "out/made/data/split")
     is_drawn = draw_users(40, 30)
     for path in (tmp_path / "out").glob("**/candidates/test.json"):

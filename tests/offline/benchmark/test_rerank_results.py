@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -108,12 +109,17 @@ def test_the_page_says_what_was_compared(n_cases: int, tmp_path: Path) -> None:
     page = (tmp_path / "small.md").read_text()
     assert "tuned with\nwhole prompts, answers" in page
     assert "drawn at random" not in page
+    assert "*Augmented* rows" in page
+    assert "; 5 items inserted for 6 users." in page
     document["grid"] = grid.model_copy(update={"tuned_with_part_dropout": True}).model_dump()
+    for choice in document["data"]["made"]["choices"]:
+        del choice["augmentation"]
     document["data"]["made"] |= {"measured_users": 4}
     write_document(document, tmp_path, "small")
     page = (tmp_path / "small.md").read_text()
     assert "tuned with\nprompts of which parts were left out at random, answers" in page
     assert "Figures are of 4 users drawn at random" in page
+    assert not re.search(r"augment|inserted", page, re.IGNORECASE)
     assert "### Test, tail users" in page
     assert f"| 0 | {ADAPTIVE} | 0.7 | 0.3 |" in page
     assert "nan" not in page.casefold()
