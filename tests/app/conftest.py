@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,9 +86,15 @@ def wait_until_started(app: LongtailApp) -> None:
 def serving(settings: Settings) -> Iterator[TestClient]:
     """The service once its first load is over, whatever came of it."""
     app = create_app(settings)
-    with TestClient(app, raise_server_exceptions=False) as http:
-        wait_until_started(app)
-        yield http
+    try:
+        with TestClient(app, raise_server_exceptions=False) as http:
+            wait_until_started(app)
+            yield http
+    finally:
+        # FastAPI remembers the endpoints of every application, and with them its model, whose
+        # files stay open; the collector must see what is left.
+        app.state.service.models.current = None
+        gc.unfreeze()
 
 
 def service_of(http: TestClient) -> Any:
