@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from offline.source_flags import add_source_flags
+
 if TYPE_CHECKING:
     from offline.knowledge.config import KnowledgeConfig
     from offline.recipe import Recipe
@@ -34,16 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  longtail align --interactions ml-1m/ --mode synchronous --steps 1000 --out builds/ml-1m",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    align.add_argument(
-        "--interactions",
-        required=True,
-        metavar="FILE",
-        help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
-    )
-    align.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
-    align.add_argument(
-        "--out", required=True, type=Path, metavar="FOLDER", help="folder of the stages"
-    )
+    add_source_flags(align)
     align.add_argument(
         "--recipe",
         metavar="NAME",
@@ -63,11 +56,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         choices=("leave_one_out", "global_time"),
         default="leave_one_out",
         help="how interactions are held out; the held-out ones teach nothing (leave_one_out)",
-    )
-    align.add_argument(
-        "--item-kind",
-        metavar="WORD",
-        help="kind of item, for the language model: film, product (item)",
     )
     align.set_defaults(run=_run)
 
@@ -124,19 +112,13 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     Raises:
         ConfigError: it has no alignment, or a flag doesn't fit it.
     """
-    from pydantic import ValidationError
-
     from model_store.errors import ConfigError
-    from offline.config_file import describe_first
-    from offline.recipe import read_recipe
+    from offline.recipe import change_recipe, read_recipe
 
     given = {name: getattr(arguments, name) for name in ("steps", "mode", "seed")}
     changes = {name: value for name, value in given.items() if value is not None}
-    try:
-        recipe = read_recipe(arguments.recipe).with_changes(alignment=changes)
-    except ValidationError as error:
-        flags = " ".join(f"--{name} {value}" for name, value in changes.items())
-        raise ConfigError(f"{flags}: {describe_first(error)}") from None
+    flags = " ".join(f"--{name} {value}" for name, value in changes.items())
+    recipe = change_recipe(read_recipe(arguments.recipe), flags, alignment=changes)
     if not recipe.aligns:
         raise ConfigError(
             f"recipe {arguments.recipe!r}: alignment.steps = 0; name the number of steps with "

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from offline import align_command, knowledge_command
-
-if TYPE_CHECKING:
-    from offline.recipe import Recipe
+from offline import align_command, build_command, knowledge_command
 
 _RAW = argparse.RawDescriptionHelpFormatter
 
@@ -20,7 +16,7 @@ _RAW = argparse.RawDescriptionHelpFormatter
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands."""
     _register_demo(subparsers)
-    _register_build(subparsers)
+    build_command.register(subparsers)
     align_command.register(subparsers)
     _register_evaluate(subparsers)
     _register_benchmark(subparsers)
@@ -54,79 +50,6 @@ def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         help="have a language model rerank for tail users (yes)",
     )
     demo.set_defaults(run=_run_demo)
-
-
-def _register_build(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    build = subparsers.add_parser(
-        "build",
-        help="build a bundle from interactions and a catalogue",
-        description="Run the offline path: data, knowledge, encoding, recommender, evaluation,\n"
-        "export. Unchanged stages are not run again; an interrupted build continues\n"
-        "where it stopped.",
-        epilog="examples:\n"
-        "  longtail build --interactions movielens-100k --out builds/demo\n"
-        "  longtail build --interactions clicks.csv --items items.csv --out builds/mine --refit\n"
-        "  longtail build --interactions ml-1m/ --recipe titles --seed 1 --out builds/ml-1m",
-        formatter_class=_RAW,
-    )
-    build.add_argument(
-        "--interactions",
-        required=True,
-        metavar="FILE",
-        help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
-    )
-    build.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
-    build.add_argument(
-        "--out", required=True, type=Path, metavar="FOLDER", help="folder of the stages"
-    )
-    build.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help="name of a recipe, or a .toml file (default, or sparse where items have few "
-        "interactions)",
-    )
-    build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
-    build.add_argument(
-        "--split",
-        choices=("leave_one_out", "global_time"),
-        default="leave_one_out",
-        help="how interactions are held out for choices and figures (leave_one_out)",
-    )
-    build.add_argument(
-        "--refit",
-        action="store_true",
-        help="put the model trained on everything, held-out interactions too, into the bundle",
-    )
-    build.add_argument(
-        "--item-kind",
-        metavar="WORD",
-        help="kind of item, for the language model: film, product (item)",
-    )
-    writing = build.add_mutually_exclusive_group()
-    writing.add_argument(
-        "--generate",
-        action="store_true",
-        help="have the recipe's language model describe items whose description is "
-        "neither bundled nor cached (about a second each; without it, their own texts are used)",
-    )
-    writing.add_argument(
-        "--regenerate",
-        action="store_true",
-        help="as --generate, and ignore the bundled texts",
-    )
-    build.add_argument(
-        "--reranker",
-        choices=("now", "later", "never"),
-        default="now",
-        help="whether the bundle gets the recipe's reranker; later: only if its language model has "
-        "been exported by an earlier build (now)",
-    )
-    build.add_argument(
-        "--activate",
-        action="store_true",
-        help="publish the bundle afterwards, and make it the active version",
-    )
-    build.set_defaults(run=_run_build)
 
 
 def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -283,61 +206,6 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     from offline.demo import demo
 
     return demo(arguments.out, port=arguments.port, reranker=arguments.reranker, log=_print_line)
-
-
-def _run_build(arguments: argparse.Namespace) -> int:
-    from offline.build import Build
-    from offline.inputs import find_source
-    from offline.recipe import DEFAULT, read_recipe, suited_recipe
-
-    def read(name: str) -> Recipe:
-        recipe = read_recipe(name)
-        if arguments.seed is not None:
-            recipe = _changed(recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed})
-        if arguments.generate or arguments.regenerate:
-            flag = "--generate" if arguments.generate else "--regenerate"
-            recipe = _changed(recipe, flag, knowledge={"generate": True})
-        return recipe
-
-    def suit(n_interactions: int, n_items: int) -> Recipe:
-        name = suited_recipe(n_interactions, n_items)
-        _print_line(f"recipe: {name}, for {n_interactions / n_items:.0f} interactions an item")
-        return read(name)
-
-    build = Build(
-        find_source(arguments.interactions, arguments.items, arguments.item_kind),
-        read(arguments.recipe or DEFAULT),
-        arguments.out,
-        split=arguments.split,
-        refit=arguments.refit,
-        regenerate=arguments.regenerate,
-        log=_print_line,
-        suit=None if arguments.recipe else suit,
-        reranker=arguments.reranker,
-    )
-    bundle = build.run()
-    if arguments.activate:
-        from offline.publish import publish_bundle
-
-        publish_bundle(bundle, activate=True, log=_print_line)
-    return 0
-
-
-def _changed(recipe: Recipe, flag: str, **tables: dict[str, object]) -> Recipe:
-    """A recipe with the change of a flag.
-
-    Raises:
-        ConfigError: the change doesn't fit the recipe.
-    """
-    from pydantic import ValidationError
-
-    from model_store.errors import ConfigError
-    from offline.config_file import describe_first
-
-    try:
-        return recipe.with_changes(**tables)
-    except ValidationError as error:
-        raise ConfigError(f"{flag}: {describe_first(error)}") from None
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model_store.errors import ConfigError
 from offline.alignment.config import AlignmentConfig
 from offline.augmentation.config import AugmentationConfig
 from offline.behaviour.config import BehaviourConfig
-from offline.config_file import config_names, read_config_file
+from offline.config_file import config_names, describe_first, read_config_file
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.instruction.reranking_config import RerankingConfig
@@ -71,6 +72,18 @@ def read_recipe(name: str) -> Recipe:
         ConfigError: there is no such recipe, or a key or value in it is wrong.
     """
     return read_config_file("recipe", Recipe, name, RECIPES)
+
+
+def change_recipe(recipe: Recipe, flag: str, **tables: dict[str, Any]) -> Recipe:
+    """A recipe with the changes of a command's flag, as a person typed it.
+
+    Raises:
+        ConfigError: a change doesn't fit the recipe.
+    """
+    try:
+        return recipe.with_changes(**tables)
+    except ValidationError as error:
+        raise ConfigError(f"{flag}: {describe_first(error)}") from None
 
 
 def suited_recipe(n_interactions: int, n_items: int) -> str:

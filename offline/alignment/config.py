@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from offline.instruction.adapter_config import AdapterConfig
 
 Mode = Literal["pool", "synchronous", "asynchronous"]
 WITHOUT_INFLUENCE = {"save_every_s", "generator_device", "generator_threads"}
 """Keys that don't decide the result: how often it is saved, and where texts are sampled."""
 
 
-class AlignmentConfig(BaseModel):
+class AlignmentConfig(AdapterConfig):
     """How an LLM is aligned with a recommender (SeRALM 4.4); unknown names are rejected."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(0, ge=0, le=10_000_000, description="updates; 0: no alignment")
     mode: Mode = Field(
@@ -78,23 +78,6 @@ class AlignmentConfig(BaseModel):
         0.05, ge=0.0, description="alpha of equation 8: penalty for leaving the original LLM"
     )
 
-    method: Literal["lora", "full"] = Field(
-        "lora", description="lora: an adapter of low rank; full: all parameters, as in the paper"
-    )
-    rank: int = Field(8, ge=1, le=1_024, description="of the adapter")
-    alpha: int = Field(16, ge=1, description="scale of the adapter, divided by its rank")
-    modules: tuple[str, ...] = Field(
-        ("q_proj", "k_proj", "v_proj", "o_proj"),
-        min_length=1,
-        description="names of the adapted linear layers",
-    )
-    upper_layers: int = Field(
-        0,
-        ge=0,
-        le=10_000,
-        description="the adapter is in so many of the last layers; those below cost no backward "
-        "pass. 0: in all",
-    )
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="of the LLM")
     gradient_clip: float = Field(1.0, gt=0.0, description="largest norm of the LLM's gradient")
     batch_tokens: int = Field(

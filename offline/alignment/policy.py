@@ -21,7 +21,6 @@ from model_store.errors import ConfigError
 from offline.alignment.config import AlignmentConfig
 from offline.alignment.experience import Float32, Int32
 from offline.instruction.adapters import TunedWeights, add_adapter
-from offline.instruction.config import InstructionTuningConfig
 from offline.knowledge.causal_model import load_causal_model
 from offline.training.seeds import seeded
 
@@ -190,15 +189,9 @@ def open_policy(name: str, config: AlignmentConfig, cache: Path) -> tuple[Policy
     adapted = None
     if config.method == "lora":
         with seeded(config.seed):
-            adapted = add_adapter(model, adapter_settings(name, config))
+            adapted = add_adapter(model, name, config)
         model = adapted.get_base_model()
     return Policy(model, adapted, end_tokens(model, tokenizer)), tokenizer
-
-
-def adapter_settings(name: str, config: AlignmentConfig) -> InstructionTuningConfig:
-    """The adapter's part of the settings, as `offline.instruction.adapters` reads it."""
-    shape = config.model_dump(include={"rank", "alpha", "modules", "upper_layers", "seed"})
-    return InstructionTuningConfig(model=name, **shape)
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from model_store.errors import ConfigError, InputError
-from offline.instruction.config import InstructionTuningConfig
+from offline.instruction.adapter_config import AdapterConfig
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -44,10 +44,16 @@ class TunedWeights(torch.nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
+def add_adapter(model: Any, name: str, config: AdapterConfig, dropout: float = 0.0) -> Any:
     """Put an adapter that changes nothing yet into a model's layers; only it has gradients.
 
     Its random numbers come from torch's generator.
+
+    Args:
+        model: the language model.
+        name: of it, for messages.
+        config: rank and layers.
+        dropout: share of the adapter's inputs that is left out while it is tuned.
 
     Returns:
         peft's model around the same one.
@@ -57,14 +63,12 @@ def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
     """
     n_layers = model.config.get_text_config().num_hidden_layers
     if config.upper_layers > n_layers:
-        raise ConfigError(
-            f"upper_layers {config.upper_layers}: {config.model!r} has {n_layers} layers"
-        )
+        raise ConfigError(f"upper_layers {config.upper_layers}: {name!r} has {n_layers} layers")
     upper = range(n_layers - config.upper_layers, n_layers) if config.upper_layers else None
     described = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
-        lora_dropout=config.adapter_dropout,
+        lora_dropout=dropout,
         target_modules=[*config.modules],
         layers_to_transform=None if upper is None else [*upper],
         task_type="CAUSAL_LM",
@@ -74,8 +78,7 @@ def add_adapter(model: Any, config: InstructionTuningConfig) -> Any:
             return peft.get_peft_model(model, described)
     except ValueError as error:
         raise ConfigError(
-            f"modules {', '.join(config.modules)}: {config.model!r} has no linear layers of these "
-            "names"
+            f"modules {', '.join(config.modules)}: {name!r} has no linear layers of these names"
         ) from error
 
 

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model_store.rerank_prompt import PromptLayout
+from offline.instruction.adapter_config import AdapterConfig
 from offline.knowledge.config import DEFAULT_MODEL
 
 
@@ -35,34 +36,15 @@ class InstructionConfig(BaseModel):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of the folds")
 
 
-class InstructionTuningConfig(BaseModel):
+class InstructionTuningConfig(AdapterConfig):
     """How a language model is tuned on examples (Llama4Rec 4.5.2); unknown names are rejected."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
         default=DEFAULT_MODEL,
         min_length=1,
         description="short name, Hugging Face id, folder or .gguf file",
     )
-    method: Literal["lora", "full"] = Field(
-        "lora", description="lora: an adapter of low rank; full: all parameters, as in the paper"
-    )
-    rank: int = Field(8, ge=1, le=1_024, description="of the adapter")
-    alpha: int = Field(16, ge=1, description="scale of the adapter, divided by its rank")
     adapter_dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    modules: tuple[str, ...] = Field(
-        ("q_proj", "k_proj", "v_proj", "o_proj"),
-        min_length=1,
-        description="names of the adapted linear layers",
-    )
-    upper_layers: int = Field(
-        0,
-        ge=0,
-        le=10_000,
-        description="the adapter is in so many of the last layers; those below cost no backward "
-        "pass. 0: in all",
-    )
     start: str = Field(
         "",
         description="folder of an adapter to go on from, of the same rank and layers; empty: none",

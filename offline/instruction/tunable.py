@@ -57,7 +57,7 @@ def open_tunable(config: InstructionTuningConfig, cache: Path) -> Tunable:
     adapted = None
     if config.method == "lora":
         with seeded(config.seed):
-            adapted = add_adapter(model, config)
+            adapted = add_adapter(model, config.model, config, config.adapter_dropout)
         if config.start:
             start_from(adapted, Path(config.start))
         model = adapted.get_base_model()

@@ -1,0 +1,115 @@
+"""`longtail build`. Heavy imports wait for the command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from offline.source_flags import add_source_flags
+
+if TYPE_CHECKING:
+    from offline.recipe import Recipe
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    build = subparsers.add_parser(
+        "build",
+        help="build a bundle from interactions and a catalogue",
+        description="Run the offline path: data, knowledge, encoding, recommender, evaluation,\n"
+        "export. Unchanged stages are not run again; an interrupted build continues\n"
+        "where it stopped.",
+        epilog="examples:\n"
+        "  longtail build --interactions movielens-100k --out builds/demo\n"
+        "  longtail build --interactions clicks.csv --items items.csv --out builds/mine --refit\n"
+        "  longtail build --interactions ml-1m/ --recipe titles --seed 1 --out builds/ml-1m",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_source_flags(build)
+    build.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="name of a recipe, or a .toml file (default, or sparse where items have few "
+        "interactions)",
+    )
+    build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
+    build.add_argument(
+        "--split",
+        choices=("leave_one_out", "global_time"),
+        default="leave_one_out",
+        help="how interactions are held out for choices and figures (leave_one_out)",
+    )
+    build.add_argument(
+        "--refit",
+        action="store_true",
+        help="put the model trained on everything, held-out interactions too, into the bundle",
+    )
+    writing = build.add_mutually_exclusive_group()
+    writing.add_argument(
+        "--generate",
+        action="store_true",
+        help="have the recipe's language model describe items whose description is "
+        "neither bundled nor cached (about a second each; without it, their own texts are used)",
+    )
+    writing.add_argument(
+        "--regenerate",
+        action="store_true",
+        help="as --generate, and ignore the bundled texts",
+    )
+    build.add_argument(
+        "--reranker",
+        choices=("now", "later", "never"),
+        default="now",
+        help="whether the bundle gets the recipe's reranker; later: only if its language model has "
+        "been exported by an earlier build (now)",
+    )
+    build.add_argument(
+        "--activate",
+        action="store_true",
+        help="publish the bundle afterwards, and make it the active version",
+    )
+    build.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from offline.build import Build
+    from offline.inputs import find_source
+    from offline.recipe import DEFAULT, change_recipe, read_recipe, suited_recipe
+
+    def read(name: str) -> Recipe:
+        recipe = read_recipe(name)
+        if arguments.seed is not None:
+            recipe = change_recipe(
+                recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed}
+            )
+        if arguments.generate or arguments.regenerate:
+            flag = "--generate" if arguments.generate else "--regenerate"
+            recipe = change_recipe(recipe, flag, knowledge={"generate": True})
+        return recipe
+
+    def suit(n_interactions: int, n_items: int) -> Recipe:
+        name = suited_recipe(n_interactions, n_items)
+        _print_line(f"recipe: {name}, for {n_interactions / n_items:.0f} interactions an item")
+        return read(name)
+
+    build = Build(
+        find_source(arguments.interactions, arguments.items, arguments.item_kind),
+        read(arguments.recipe or DEFAULT),
+        arguments.out,
+        split=arguments.split,
+        refit=arguments.refit,
+        regenerate=arguments.regenerate,
+        log=_print_line,
+        suit=None if arguments.recipe else suit,
+        reranker=arguments.reranker,
+    )
+    bundle = build.run()
+    if arguments.activate:
+        from offline.publish import publish_bundle
+
+        publish_bundle(bundle, activate=True, log=_print_line)
+    return 0
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
