@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline.cache import cache_folder
-from offline.fingerprint import hash_inputs
+from offline.data.namings import AS_FOUND, Naming
+from offline.fingerprint import fingerprint_of, hash_inputs
 
 if TYPE_CHECKING:
     from offline.knowledge.config import KnowledgeConfig
@@ -24,20 +25,24 @@ class Source:
         interactions, items: the files.
         item_kind: such as film.
         data_set: name of a data set that is known by name.
+        naming: what was said about the files' columns.
     """
 
     interactions: Path
     items: Path | None
     item_kind: str
     data_set: str | None = None
+    naming: Naming = AS_FOUND
 
     def fingerprint(self) -> str:
-        """sha256 over the files' bytes.
+        """sha256 over the files' bytes, and what was said about their columns.
 
         Raises:
             InputError: one of them isn't there.
         """
-        return hash_inputs([path for path in (self.interactions, self.items) if path])
+        content = hash_inputs([path for path in (self.interactions, self.items) if path])
+        said = self.naming.describe()
+        return fingerprint_of(content, said) if said else content
 
     def adapt(self, config: KnowledgeConfig) -> KnowledgeConfig:
         """The choices with the source's kind of item, where they have none of their own."""
@@ -59,8 +64,12 @@ NAMED: dict[str, tuple[Callable[[Path], Path], str]] = {
 """Data sets that are fetched: a function of the cache folder, and the kind of item."""
 
 
-def find_source(interactions: str, items: str | None, item_kind: str | None) -> Source:
+def find_source(
+    interactions: str, items: str | None, item_kind: str | None, naming: Naming | None = None
+) -> Source:
     """The source of a name or path; a named data set is fetched if it isn't in the cache.
+
+    What is said about columns isn't about a named data set.
 
     Raises:
         FetchError: the data set can't be fetched.
@@ -69,5 +78,8 @@ def find_source(interactions: str, items: str | None, item_kind: str | None) -> 
         fetch, kind = NAMED[interactions]
         return Source(fetch(cache_folder()), None, item_kind or kind, interactions)
     return Source(
-        Path(interactions), Path(items) if items else None, item_kind or DEFAULT_ITEM_KIND
+        Path(interactions),
+        Path(items) if items else None,
+        item_kind or DEFAULT_ITEM_KIND,
+        naming=naming or AS_FOUND,
     )

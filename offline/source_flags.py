@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offline.data.namings import Naming
+    from offline.inputs import Source
 
 
-def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the data set's files, its kind of item, and the folder of the stages."""
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the data set's files, and what can be said about their columns."""
     parser.add_argument(
         "--interactions",
         required=True,
@@ -15,6 +20,12 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
     )
     parser.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
+    add_naming_flags(parser)
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the data set's files, its kind of item, and the folder of the stages."""
+    add_data_flags(parser)
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="folder of the stages"
     )
@@ -22,4 +33,78 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         "--item-kind",
         metavar="WORD",
         help="kind of item, for the language model: film, product (item)",
+    )
+
+
+def add_naming_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what a person can say about columns and headers."""
+    parser.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="the interactions' columns, by name or by number from 1, where they aren't found: "
+        "user_id=visitor,item_id=sku,timestamp=ts",
+    )
+    parser.add_argument(
+        "--no-header",
+        action="store_true",
+        help="the interactions' first line is a row: --columns user_id=1,item_id=2,timestamp=4",
+    )
+    add_item_naming_flags(parser)
+
+
+def add_item_naming_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what a person can say about the catalogue's columns and header."""
+    parser.add_argument(
+        "--item-columns",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="as --columns, the catalogue's: item_id=sku,title=name",
+    )
+    parser.add_argument(
+        "--no-item-header", action="store_true", help="the catalogue's first line is a row"
+    )
+    parser.add_argument(
+        "--kinds",
+        action="append",
+        default=[],
+        metavar="KINDS",
+        help="what columns of the catalogue are (text, list, number, boolean), where their content "
+        "doesn't tell; timestamp is the interactions': tags=list,zip=text,timestamp=day-first",
+    )
+
+
+def naming_of(arguments: argparse.Namespace) -> Naming:
+    """What the flags say about columns and headers.
+
+    Raises:
+        ConfigError: a flag's value has another form.
+    """
+    from offline.data.namings import parse_naming
+
+    return parse_naming(
+        getattr(arguments, "columns", []),
+        arguments.item_columns,
+        has_header=not getattr(arguments, "no_header", False),
+        has_item_header=not arguments.no_item_header,
+        kinds=arguments.kinds,
+    )
+
+
+def source_of(arguments: argparse.Namespace) -> Source:
+    """The data set that the flags name.
+
+    Raises:
+        ConfigError: a flag's value has another form.
+        FetchError: a data set known by name can't be fetched.
+    """
+    from offline.inputs import find_source
+
+    return find_source(
+        arguments.interactions,
+        arguments.items,
+        getattr(arguments, "item_kind", None),
+        naming_of(arguments),
     )

@@ -1,10 +1,7 @@
-"""Finds the kind of an attribute from the type and values of its column."""
+"""Settles what an attribute is: the one kind of a column, from its type and all its values."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,129 +9,169 @@ import polars as pl
 
 from model_store.attributes import MAX_INTEGER, Attribute, AttributeKind, AttributeValue
 from offline.data.columns import TITLE
-
-# A code with leading zeros (a zip code, a part number) is a name, not a number.
-NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-# A few bad values ("n/a", "1995?") don't turn a column of numbers into one of texts.
-NUMBERS_SHARE = 0.95
-# A "|" in one text in a hundred is punctuation; between short parts all over a column it separates.
-LISTS_SHARE = 0.1
-MAX_PART_CHARACTERS = 64
+from offline.data.kinds.booleans import read_booleans
+from offline.data.kinds.lists import (
+    LIST_SEPARATORS,
+    ReadLists,
+    clean_parts,
+    find_separator,
+    read_literals,
+    split_texts,
+)
+from offline.data.kinds.numbers import (
+    are_numbers,
+    find_leading_zero,
+    find_too_long,
+    read_numbers,
+)
+from offline.data.kinds.texts import describe_texts
 
 
 @dataclass(frozen=True)
 class InferredColumn:
-    """A column as an attribute; at `not_numbers` (positions) a text stood among numbers."""
+    """A column as an attribute.
+
+    Attributes:
+        attribute: of the column's kind.
+        detail: how it was read, for people.
+        not_numbers: positions at which a text stood among numbers.
+        perhaps: another kind that the column may be of, "" where its content settles it.
+    """
 
     attribute: Attribute
+    detail: str
     not_numbers: Sequence[int] = ()
+    perhaps: str = ""
 
 
 def can_be_attribute(dtype: pl.DataType) -> bool:
-    """Whether values of a type can become texts, lists of texts, or numbers."""
+    """Whether values of a type can become texts, lists of texts, numbers or booleans."""
     if isinstance(dtype, pl.List | pl.Array):
-        return can_be_attribute(dtype.inner) and not dtype.inner.is_nested()  # type: ignore[arg-type]
+        inner: pl.DataType = dtype.inner  # type: ignore[assignment]
+        return can_be_attribute(inner) and not inner.is_nested() and inner != pl.Duration
     return not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
 
 
-def infer_attribute(name: str, values: pl.Series) -> InferredColumn:
+def infer_attribute(
+    name: str, values: pl.Series, asked: AttributeKind | None = None
+) -> InferredColumn:
     """An attribute of a column's values; the title is always a text.
 
-    Numbers: columns of numbers, and texts that nearly all are. Lists: columns of lists, JSON lists,
-    and short parts between "|". Texts: all else. Blank is missing.
+    Of texts, in this order: lists as JSON or a program writes them, booleans, numbers if nearly all
+    are (and none is a code), lists between separators, else texts. Blank is missing.
+
+    Args:
+        name: of the attribute.
+        values: of all items.
+        asked: the kind that a person names; None: find it.
     """
     dtype = values.dtype
     if isinstance(dtype, pl.List | pl.Array):
-        as_lists = values.cast(pl.List(pl.String)).to_list()
-        return _column(name, "list", [_clean_parts(parts) for parts in as_lists])
-    if name != TITLE and (dtype.is_numeric() or dtype.is_decimal()) and _are_countable(values):
-        return _column(name, "number", _whole_as_int(values.cast(_plain_number(dtype)).to_list()))
-    texts = [_clean_text(text) for text in values.cast(pl.String).to_list()]
-    if name == TITLE:
-        return _column(name, "text", texts)
-    return _infer_from_texts(name, texts)
+        as_lists = [clean_parts(parts) for parts in values.cast(pl.List(pl.String)).to_list()]
+        if asked != "text":
+            return _column(name, "list", as_lists, "lists")
+        return _column(name, "text", [parts and ", ".join(parts) for parts in as_lists], "lists")
+    if name != TITLE and asked is None:
+        typed = _infer_from_type(name, values)
+        if typed:
+            return typed
+    texts = _clean(values.dt.total_seconds() if dtype == pl.Duration else values)
+    if name == TITLE or asked == "text":
+        return _column(name, "text", texts.to_list(), describe_texts(texts))
+    return _as_asked(name, texts, asked) if asked else _infer_from_texts(name, texts)
 
 
-def _infer_from_texts(name: str, texts: Sequence[str | None]) -> InferredColumn:
-    given = [text for text in texts if text is not None]
-    n_numbers = sum(_as_number(text) is not None for text in given)
-    if given and n_numbers >= NUMBERS_SHARE * len(given):
-        numbers = [None if text is None else _as_number(text) for text in texts]
-        slips = [
-            position
-            for position, (text, number) in enumerate(zip(texts, numbers, strict=True))
-            if text is not None and number is None
-        ]
-        return InferredColumn(Attribute(name, "number", _whole_as_int(numbers)), slips)
-    if given and all(_as_json_list(text) is not None for text in given):
-        return _column(name, "list", [t if t is None else _as_json_list(t) for t in texts])
-    if _are_piped(given):
-        return _column(
-            name, "list", [t if t is None else _clean_parts(t.split("|")) for t in texts]
+def _infer_from_type(name: str, values: pl.Series) -> InferredColumn | None:
+    """The attribute of a column whose type settles its kind, else None."""
+    dtype = values.dtype
+    if dtype == pl.Boolean:
+        return _column(name, "boolean", values.to_list(), "booleans")
+    if dtype == pl.Duration:
+        seconds = values.dt.total_microseconds() / 1e6
+        return _column(name, "number", _numbers(seconds), "durations, in seconds")
+    if dtype.is_integer() or (dtype.is_decimal() and getattr(dtype, "scale", 0) == 0):
+        wide = values.cast(pl.Int128)
+        large = values.filter((wide > MAX_INTEGER) | (wide < -MAX_INTEGER))
+        if not len(large):
+            return _column(name, "number", values.cast(pl.Int64).to_list(), "whole numbers")
+        detail = f"codes: {large[0]} is too long for a number"
+        return _column(name, "text", wide.cast(pl.String).to_list(), detail)
+    if dtype.is_numeric():
+        return _column(name, "number", _numbers(values.cast(pl.Float64)), "numbers")
+    return None
+
+
+def _infer_from_texts(name: str, texts: pl.Series) -> InferredColumn:
+    given = texts.drop_nulls()
+    literals = read_literals(texts.to_list())
+    if literals:
+        return _lists(name, literals)
+    booleans = read_booleans(texts)
+    if booleans:
+        return _column(name, "boolean", booleans[0].to_list(), booleans[1])
+    # A leading zero all over a column of digits, or in one row of it, makes all of them names.
+    code, numbers = find_leading_zero(given), read_numbers(texts)
+    if not code and are_numbers(numbers):
+        code = find_too_long(given)
+    if code:
+        return _column(name, "text", texts.to_list(), code)
+    if are_numbers(numbers):
+        slips = numbers.is_slip.arg_true().to_list()
+        attribute = Attribute(name, "number", _numbers(numbers.values))
+        return InferredColumn(attribute, numbers.detail, slips)
+    separation = find_separator(name, given)
+    if separation and separation.certain:
+        return _lists(name, split_texts(texts, separation.separator))
+    perhaps = f"lists between {separation.separator!r}" if separation else ""
+    return InferredColumn(
+        Attribute(name, "text", texts.to_list()), describe_texts(texts), perhaps=perhaps
+    )
+
+
+def _as_asked(name: str, texts: pl.Series, asked: AttributeKind) -> InferredColumn:
+    """The kind that a person names; texts that are none of it are missing, or lists of one."""
+    if asked == "list":
+        literals = read_literals(texts.to_list())
+        found = find_separator(name, texts.drop_nulls())
+        separators = [s for s in LIST_SEPARATORS if texts.str.contains(s, literal=True).any()]
+        separator = found.separator if found else (separators or ["|"])[0]
+        return _lists(name, literals or split_texts(texts, separator))
+    if asked == "boolean":
+        booleans = read_booleans(texts)
+        ones = (
+            booleans[0]
+            if booleans
+            else texts.replace_strict(
+                ["1", "0"], [True, False], default=None, return_dtype=pl.Boolean
+            )
         )
-    return _column(name, "text", list(texts))
+        slips = (ones.is_null() & texts.is_not_null()).arg_true().to_list()
+        return InferredColumn(Attribute(name, "boolean", ones.to_list()), "as asked", slips)
+    numbers = read_numbers(texts)
+    slips = numbers.is_slip.arg_true().to_list()
+    attribute = Attribute(name, "number", _numbers(numbers.values))
+    return InferredColumn(attribute, numbers.detail, slips)
 
 
-def _column(name: str, kind: AttributeKind, values: Sequence[AttributeValue]) -> InferredColumn:
-    return InferredColumn(Attribute(name, kind, values))
+def _column(
+    name: str, kind: AttributeKind, values: Sequence[AttributeValue], detail: str
+) -> InferredColumn:
+    return InferredColumn(Attribute(name, kind, values), detail)
 
 
-def _are_countable(values: pl.Series) -> bool:
-    """Whether no integer is so large that it must be a name, as a 64-bit id is."""
-    if not values.dtype.is_integer():
-        return True
-    wide = values.cast(pl.Int128)
-    return not ((wide > MAX_INTEGER) | (wide < -MAX_INTEGER)).any()
+def _lists(name: str, read: ReadLists) -> InferredColumn:
+    return _column(name, "list", read.values, read.detail)
 
 
-def _plain_number(dtype: pl.DataType) -> pl.DataType:
-    return pl.Int128() if dtype.is_integer() else pl.Float64()
+def _clean(values: pl.Series) -> pl.Series:
+    """Texts without blanks around them; null where nothing is left."""
+    texts = values.cast(pl.String).str.strip_chars()
+    return texts.set((texts == "").fill_null(value=False), None)
 
 
-def _clean_text(text: str | None) -> str | None:
-    return (text.strip() or None) if text is not None else None
-
-
-def _clean_parts(parts: Sequence[str | None] | None) -> list[str] | None:
-    if parts is None:
-        return None
-    return [text for part in parts if (text := _clean_text(part)) is not None]
-
-
-def _as_number(text: str) -> int | float | None:
-    if not NUMBER.fullmatch(text):
-        return None
-    number = float(text)
-    if not math.isfinite(number):
-        return None
-    if not text.lstrip("+-").isdigit():
-        return number
-    # Longer runs of digits are names: as numbers, some could not be told apart.
-    return int(text) if abs(int(text)) <= MAX_INTEGER else None
-
-
-def _whole_as_int(numbers: Sequence[int | float | None]) -> list[int | float | None]:
+def _numbers(numbers: pl.Series) -> list[int | float | None]:
     """Ints where every number of the column is whole: 1995.0 stands for a year that had gaps."""
-    finite = [n if n is not None and math.isfinite(n) else None for n in numbers]
-    if all(n is None or (n == int(n) and abs(n) <= MAX_INTEGER) for n in finite):
-        return [None if n is None else int(n) for n in finite]
-    return list(finite)
-
-
-def _as_json_list(text: str) -> list[str] | None:
-    if not (text.startswith("[") and text.endswith("]")):
-        return None
-    try:
-        parts = json.loads(text)
-    except ValueError:
-        return None
-    if any(isinstance(part, list | dict) for part in parts):
-        return None
-    return _clean_parts([None if part is None else str(part) for part in parts])
-
-
-def _are_piped(texts: Sequence[str]) -> bool:
-    piped = [text for text in texts if "|" in text]
-    if not piped or len(piped) < LISTS_SHARE * len(texts):
-        return False
-    return all(len(part) <= MAX_PART_CHARACTERS for text in texts for part in text.split("|"))
+    finite = numbers.set(~numbers.is_finite().fill_null(value=True), None)
+    if ((finite.round() == finite) & (finite.abs() <= MAX_INTEGER)).all():
+        return finite.cast(pl.Int64).to_list()
+    return finite.to_list()

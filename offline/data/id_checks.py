@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
@@ -11,6 +12,8 @@ from offline.data.tables import Table
 
 MAX_ID_CHARACTERS = 512
 SHOWN_CHARACTERS = 40
+# Of ASCII, all of which between these are neither blanks nor control characters.
+_FIRST_VISIBLE, _LAST_VISIBLE = ord("!"), ord("~")
 
 Reason = tuple[IssueKind, pl.Expr, str]
 """An issue, its rows, and the column whose value is shown ("" for none)."""
@@ -25,6 +28,19 @@ def id_reasons(column: str, missing: IssueKind) -> list[Reason]:
         (IssueKind.CONTROL_CHARACTER, value.str.contains(r"\p{Cc}"), column),
         (IssueKind.LONG_ID, value.str.len_chars() > MAX_ID_CHARACTERS, column),
     ]
+
+
+def are_inconspicuous(ids: pl.Series) -> bool:
+    """Whether none of these ids has an issue, as is seen at once where all are plain ASCII.
+
+    `ids` has no nulls. False says nothing.
+    """
+    n_bytes = ids.str.len_bytes()
+    if not n_bytes.is_between(1, MAX_ID_CHARACTERS).all():
+        return False
+    content = np.frombuffer(ids.str.join().item().encode(), dtype=np.uint8)
+    is_plain = content - np.uint8(_FIRST_VISIBLE) <= _LAST_VISIBLE - _FIRST_VISIBLE
+    return bool(is_plain.all())
 
 
 def drop_bad_rows(
@@ -43,14 +59,15 @@ def drop_bad_rows(
     return frame
 
 
+def shorten(value: object) -> object:
+    """A value for a message: of a long text its beginning."""
+    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
+        return value[:SHOWN_CHARACTERS] + "…"
+    return value
+
+
 def _examples(bad: pl.DataFrame, shown: str, table: Table) -> list[str]:
-    examples = []
-    for row in bad.head(MAX_EXAMPLES).rows(named=True):
-        example = f"{table.place_name} {row['place']}"
-        if shown:
-            value = row[shown]
-            if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
-                value = value[:SHOWN_CHARACTERS] + "…"
-            example += f": {value!r}"
-        examples.append(example)
-    return examples
+    return [
+        table.locate(row["place"]) + (f": {shorten(row[shown])!r}" if shown else "")
+        for row in bad.head(MAX_EXAMPLES).rows(named=True)
+    ]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from model_store.errors import BundleError, InputError
 from model_store.files import save_array, write_atomically
 from model_store.id_map import IdMap
+from offline.data.time_order import order_by_time
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,36 @@ class Interactions:
 
         Ties keep file order, never item id: an order by id is a pattern that models learn.
         """
-        order = np.lexsort((timestamps, users))  # stable
+        order = order_by_time(users, timestamps)
+        return cls.from_ordered(
+            user_ids,
+            item_ids,
+            users[order],
+            items[order],
+            timestamps[order],
+            None if ratings is None else ratings[order],
+        )
+
+    @classmethod
+    def from_ordered(
+        cls,
+        user_ids: list[str],
+        item_ids: IdMap,
+        users: npt.NDArray[np.integer],
+        items: npt.NDArray[np.integer],
+        timestamps: npt.NDArray[np.floating],
+        ratings: npt.NDArray[np.floating] | None = None,
+    ) -> Interactions:
+        """As `from_rows`, of rows that are in the order of `order_by_time`."""
         offsets = np.zeros(len(user_ids) + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=len(user_ids)), out=offsets[1:])
         return cls(
             user_ids,
             item_ids,
             offsets,
-            items[order].astype(np.int32),
-            timestamps[order].astype(np.float64),
-            None if ratings is None else ratings[order].astype(np.float32),
+            items.astype(np.int32, copy=False),
+            timestamps.astype(np.float64, copy=False),
+            None if ratings is None else ratings.astype(np.float32, copy=False),
         )
 
     def __len__(self) -> int:

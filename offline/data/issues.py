@@ -20,18 +20,46 @@ class IssueKind(StrEnum):
     MISSING_USER = "without a user id dropped"
     MISSING_ITEM = "without an item id dropped"
     CONTROL_CHARACTER = "with a control character in an id dropped"
+    SHORTENED_ID = "with an id that a spreadsheet seems to have shortened, kept as it stands"
     LONG_ID = "with an id longer than 512 characters dropped"
     MISSING_TIMESTAMP = "without a timestamp dropped"
     BAD_TIMESTAMP = "with an unreadable timestamp dropped"
-    BAD_RATING = "with a rating that is no number dropped"
+    IMPLAUSIBLE_TIME = "with a time before 1980 or in the future dropped"
+    IMPLAUSIBLE_TIMES = "with a time before 1980 or in the future kept"
+    DAY_BY_CUSTOM = "with dates whose day and month only custom tells apart"
+    TIED = "at the time of another of the same user, kept in the file's order"
+    NEWEST_FIRST = (
+        "above an earlier one of the same user: the file is newest first, and rows of one time "
+        "perhaps too, though they are read as oldest first"
+    )
+    NO_RATING = "with a rating that is no number kept without it"
     FIELD_COUNT = "with another number of fields than the header dropped"
     BAD_QUOTE = "with a misplaced quote dropped"
+    QUOTE_AS_LETTER = "with a quote that encloses nothing, taken as a letter"
+    ROWS_IN_FIELD = (
+        "with a field in quotes over lines that look like rows of their own, kept as one row: is a "
+        "quote there a stray?"
+    )
+    NOT_UTF8 = "in another encoding than UTF-8, read as Windows-1252"
     REPEATED_INTERACTION = "repeating user, item and timestamp of an earlier one dropped"
+    REPEATED_HEADER = "repeating the header dropped"
     REPEATED_ITEM = "repeating the item id of an earlier one dropped"
     ITEM_NOT_IN_CATALOGUE = "of items that the catalogue lacks kept"
+    OTHER_EVENT_TYPE = "of an event type that isn't asked for left out"
+    OUTSIDE_CATALOGUE = "of items that the catalogue lacks dropped"
+    COLLAPSED_REPEAT = "repeating an item of the same user dropped"
     MISSING_TITLE = "without a title kept"
-    NOT_A_NUMBER = "with a text in a column of numbers, taken as missing there"
+    NOT_A_NUMBER = "with a text in a column of numbers or booleans, taken as missing there"
     COLUMN_NOT_READ = "that can't become an attribute left out"
+    PERHAPS_LIST = "that may hold lists kept as texts"
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether its rows are not used."""
+        return self.value.endswith("dropped")
+
+
+ABOUT_COLUMNS = (IssueKind.COLUMN_NOT_READ, IssueKind.PERHAPS_LIST)
 
 
 @dataclass
@@ -49,7 +77,7 @@ class Issue:
     @property
     def summary(self) -> str:
         """Count, kind and examples, without the file."""
-        noun = "column" if self.kind is IssueKind.COLUMN_NOT_READ else "row"
+        noun = "column" if self.kind in ABOUT_COLUMNS else "row"
         text = f"{self.count} {noun if self.count == 1 else noun + 's'} {self.kind}"
         if not self.examples:
             return text

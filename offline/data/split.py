@@ -42,6 +42,13 @@ class Cases:
         """item_indices before a case's target, oldest first, int32 [L]; a view."""
         return self.history_items[self.history_offsets[case] : self.history_offsets[case + 1]]
 
+    def are_repeats(self) -> Bool:
+        """Whether the history of each case holds its target already, bool [C]."""
+        case_of_item = np.repeat(np.arange(len(self)), np.diff(self.history_offsets))
+        repeats = np.zeros(len(self), dtype=np.bool_)
+        repeats[case_of_item[self.history_items == self.targets[case_of_item]]] = True
+        return repeats
+
     def chosen(self, mask: Bool) -> Cases:
         """Some of the cases, in their order.
 

@@ -6,6 +6,7 @@ through a function (`ReshapedTable`), which is how MovieLens and RecBole files b
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from typing import Protocol
 import polars as pl
 
 from model_store.errors import InputError
+from offline.data.byte_streams import ByteStream, packing_of, read_all, without_packing
 from offline.data.issues import Issues
+from offline.data.quiet_panics import quiet_panics
 from offline.progress import Progress
 
 BATCH_ROWS = 500_000
 # Smaller files are read in well under two seconds; a progress line for them would be noise.
 SHOW_PROGRESS_BYTES = 32 << 20
 PARQUET_MAGIC = b"PAR1"
+# A damaged file may make polars panic, which is no Exception.
+PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,11 @@ class Table(Protocol):
         """The file."""
 
     @property
-    def place_name(self) -> str:
-        """The unit of `places`: "line" in a text, "row" in Parquet."""
+    def description(self) -> str:
+        """The file's form in words, such as "semicolons between fields"."""
+
+    def locate(self, place: int) -> str:
+        """One of `places` in words: "line 7" of a text, "row 7" of Parquet."""
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -62,33 +70,47 @@ class ParquetTable:
         InputError: the file isn't one.
     """
 
-    place_name = "row"
-
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._source = path if packing_of(path) is None else io.BytesIO(read_all(path))
         try:
-            self.schema: dict[str, pl.DataType] = dict(pl.read_parquet_schema(path))
-        except (pl.exceptions.PolarsError, OSError) as error:
+            with quiet_panics():
+                self.schema: dict[str, pl.DataType] = dict(pl.read_parquet_schema(self._source))
+        except PARQUET_ERRORS as error:
             raise InputError(
                 f"{path}: not a readable Parquet file ({first_line(error)})"
             ) from error
 
+    @property
+    def description(self) -> str:
+        """The form in words."""
+        return ", ".join(filter(None, ["Parquet", packing_of(self.path)]))
+
+    def locate(self, place: int) -> str:
+        """Rows are counted from 1."""
+        return f"row {place}"
+
     def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:  # noqa: ARG002 - Parquet has no rows that can't be taken apart
         """Rows with these columns, in file order."""
-        scan = pl.scan_parquet(self.path, glob=False)
+        scan = pl.scan_parquet(self._source, glob=False)
         try:
-            n_rows = scan.select(pl.len()).collect().item()
+            n_rows = _collect(scan.select(pl.len())).item()
             with progress_on(self.path, n_rows, "rows") as progress:
                 for start in range(0, n_rows, BATCH_ROWS):
-                    frame = scan.slice(start, BATCH_ROWS).select(columns).collect()
+                    frame = _collect(scan.slice(start, BATCH_ROWS).select(columns))
                     last = start + frame.height
                     yield Batch(
                         frame, pl.int_range(start + 1, last + 1, dtype=pl.UInt32, eager=True)
                     )
                     if progress:
                         progress.advance(frame.height)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except PARQUET_ERRORS as error:
             raise InputError(f"{self.path}: can't be read ({first_line(error)})") from error
+
+
+def _collect(scan: pl.LazyFrame) -> pl.DataFrame:
+    with quiet_panics():
+        return scan.collect()
 
 
 @dataclass(frozen=True)
@@ -105,9 +127,13 @@ class ReshapedTable:
         return self.inner.path
 
     @property
-    def place_name(self) -> str:
-        """The unit of `places`."""
-        return self.inner.place_name
+    def description(self) -> str:
+        """As the inner table says."""
+        return self.inner.description
+
+    def locate(self, place: int) -> str:
+        """As the inner table does."""
+        return self.inner.locate(place)
 
     def batches(self, columns: Sequence[str], issues: Issues) -> Iterator[Batch]:
         """Rows with these columns, in file order."""
@@ -123,11 +149,12 @@ def progress_on(path: Path, total: int, unit: str) -> AbstractContextManager[Pro
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet by its first bytes, or claims to be by its name."""
-    with path.open("rb") as file:
-        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC or path.suffix == ".parquet"
+    """Whether a file, unpacked, is Parquet by its first bytes, or claims to be by its name."""
+    with ByteStream(path) as stream:
+        is_marked = stream.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+    return is_marked or without_packing(path.name).lower().endswith((".parquet", ".pq"))
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message."""
     return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -1,6 +1,6 @@
 """Data sets of one's own: odd ids, bad rows, unusable files."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.errors import InputError
+from model_store.errors import ConfigError, InputError
+from offline.data import tables, text_tables
 from offline.data.dataset import Dataset, read_dataset
 from offline.data.issues import Issue, IssueKind, Issues
+from offline.data.namings import parse_naming
 
 
 def histories(dataset: Dataset) -> dict[str, list[str]]:
@@ -20,6 +22,14 @@ def histories(dataset: Dataset) -> dict[str, list[str]]:
         user_id: [interactions.item_ids.id_of(i) for i in interactions.history(user)]
         for user, user_id in enumerate(interactions.user_ids)
     }
+
+
+# The tests' times are small numbers, which tests of times and of ties look at.
+ABOUT_TIMES = (IssueKind.IMPLAUSIBLE_TIMES, IssueKind.TIED, IssueKind.NEWEST_FIRST)
+
+
+def lines_about_rows(dataset: Dataset) -> list[str]:
+    return [str(issue) for issue in dataset.issues if issue.kind not in ABOUT_TIMES]
 
 
 def written(folder: Path, interactions: str, items: str | None = None) -> Path:
@@ -43,7 +53,7 @@ def test_odd_ids_stay_as_they_stand(tmp_path, form):
     dataset = read_dataset(path)
     assert dataset.interactions.user_ids == ODD_IDS
     assert list(dataset.interactions.item_ids.ids) == ODD_IDS[::-1]
-    assert dataset.issues.lines() == []
+    assert lines_about_rows(dataset) == []
     assert dataset.interactions.ratings is None
     assert dataset.attributes.names == ()
     assert dataset.attributes.n_items == len(ODD_IDS)
@@ -67,7 +77,7 @@ def test_items_are_numbered_by_the_catalogue_then_by_first_appearance(tmp_path):
     title = dataset.attributes.get("title")
     assert title is not None
     assert title.values == ["B", "C", "A", None, None]
-    [line] = dataset.issues.lines()
+    [line] = lines_about_rows(dataset)
     assert line.startswith("interactions.csv: 3 rows of items that the catalogue lacks kept")
     assert line.endswith("(item 'new2'; item 'new1'; …)")
 
@@ -79,8 +89,8 @@ def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
         "u,,1,5",
         "u,a,,5",
         "u,a,yesterday,5",
-        "u,a,2,good",  # line 7
-        "u,a,2,",
+        "u,x,2,good",  # line 7
+        "u,y,2,",
         "u\x07,a,2,5",
         f"u,{'i' * 513},2,5",
         f"u,{'i' * 512},2,5",
@@ -93,10 +103,10 @@ def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("user_id,item_id,timestamp,rating\n" + "\n".join(rows))
     dataset = read_dataset(path)
-    assert histories(dataset) == {"u": ["a", "i" * 512, "b"]}
-    assert dataset.interactions.ratings is not None
-    assert dataset.interactions.ratings.tolist() == [5, 5, 3.5]
-    assert [line.removeprefix("mine.csv: ") for line in dataset.issues.lines()] == [
+    assert histories(dataset) == {"u": ["a", "x", "y", "i" * 512, "b"]}
+    ratings = dataset.interactions.ratings
+    np.testing.assert_equal(ratings, np.array([5, np.nan, np.nan, 5, 3.5], dtype=np.float32))
+    assert [line.removeprefix("mine.csv: ") for line in lines_about_rows(dataset)] == [
         (
             "1 row with another number of fields than the header dropped "
             "(line 12: 3 fields instead of 4)"
@@ -107,7 +117,7 @@ def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
         f"1 row with an id longer than 512 characters dropped (line 10: '{'i' * 40}…')",
         "1 row without a timestamp dropped (line 5)",
         "1 row with an unreadable timestamp dropped (line 6: 'yesterday')",
-        "2 rows with a rating that is no number dropped (line 7: 'good'; line 8: '')",
+        "1 row with a rating that is no number kept without it (line 7: 'good')",
         (
             "1 row repeating user, item and timestamp of an earlier one dropped "
             "(line 14: user 'u', item 'a')"
@@ -118,7 +128,7 @@ def test_every_bad_row_is_counted_and_named_with_its_line(tmp_path):
 def test_lines_are_right_behind_quoted_line_breaks(tmp_path):
     text = 'user_id,item_id,timestamp,note\nu,a,1,"two\nlines"\nu,b,soon,x\n'
     dataset = read_dataset(written(tmp_path, text))
-    assert dataset.issues.lines() == [
+    assert lines_about_rows(dataset) == [
         "interactions.csv: 1 row with an unreadable timestamp dropped (line 4: 'soon')"
     ]
 
@@ -136,7 +146,7 @@ def test_parquet_counts_rows_and_takes_typed_columns(tmp_path):
     dataset = read_dataset(path)
     assert histories(dataset) == {"1": ["10"]}
     assert dataset.interactions.timestamps.tolist() == [86400.0]
-    assert dataset.issues.lines() == [
+    assert lines_about_rows(dataset) == [
         "mine.parquet: 1 row without a user id dropped (row 2)",
         "mine.parquet: 1 row without an item id dropped (row 3)",
     ]
@@ -154,7 +164,7 @@ def test_bad_and_repeated_items_are_reported(tmp_path):
     assert dataset.attributes.names == ("title", "year", "tags")
     assert dataset.attributes.row(1) == {"title": "First", "year": 1995, "tags": ["x", "y"]}
     assert dataset.attributes.row(2) == {"title": None, "year": 1996, "tags": None}
-    assert dataset.issues.lines() == [
+    assert lines_about_rows(dataset) == [
         "items.csv: 1 row without an item id dropped (line 4)",
         "items.csv: 1 row repeating the item id of an earlier one dropped (line 5: 'a')",
         "items.csv: 1 row without a title kept (line 3: 'b')",
@@ -191,13 +201,43 @@ def test_parquet_columns_become_attributes_of_their_kind(tmp_path):
         "place": None,
     }
     assert dataset.issues.count(IssueKind.COLUMN_NOT_READ) == 1
-    assert dataset.issues.lines() == [
+    assert lines_about_rows(dataset) == [
         (
             "items.parquet: 1 column that can't become an attribute left out "
             "('made of' of type Struct({'a': Int64}))"
         ),
         "items.parquet: 1 row without a title kept (row 2: '2')",
     ]
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(tables, "BATCH_ROWS", 2)
+    monkeypatch.setattr(text_tables, "BLOCK_BYTES", 40)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("rows", [2, 3, 4])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_batch_without_a_good_row_costs_its_rows_alone(tmp_path, form, rows):
+    """A last batch of no row at all, or of rows without ids, or a last line that is cut off."""
+    frame = pl.DataFrame(
+        {
+            "user_id": ["u", "u", None, None][:rows],
+            "item_id": ["a", "b", "c", "d"][:rows],
+            "timestamp": [1, 2, 3, 4][:rows],
+        }
+    )
+    path = tmp_path / f"mine.{form}"
+    if form == "csv":
+        frame.write_csv(path, quote_style="always")
+        path.write_text(path.read_text() + '"u2","10"')
+    else:
+        frame.write_parquet(path)
+    dataset = read_dataset(path)
+    assert histories(dataset) == {"u": ["a", "b"]}
+    assert dataset.issues.count(IssueKind.MISSING_USER) == rows - 2
+    assert dataset.issues.count(IssueKind.FIELD_COUNT) == (form == "csv")
 
 
 GOOD = "user_id,item_id,timestamp\nu,a,1\n"
@@ -297,18 +337,137 @@ def test_a_data_set_is_read_back_as_it_was_saved(tmp_path):
     assert loaded.attributes == saved.attributes
     assert loaded.issues == saved.issues
     assert loaded.issues.lines() == saved.issues.lines()
+    assert loaded.readings == saved.readings
     for name in ("offsets", "items", "timestamps", "ratings"):
         before, after = getattr(saved.interactions, name), getattr(loaded.interactions, name)
         np.testing.assert_array_equal(before, after)
         assert before.dtype == after.dtype
 
 
-@pytest.mark.parametrize("name", ["items.npy", "user_ids.json", "attributes.json", "issues.json"])
+@pytest.mark.parametrize(
+    "name", ["items.npy", "user_ids.json", "attributes.json", "issues.json", "readings.json"]
+)
 def test_a_damaged_saved_data_set_is_rejected(tmp_path, name):
     read_dataset(written(tmp_path, GOOD)).save(tmp_path / "saved")
     (tmp_path / "saved" / name).write_bytes(b"\x93 damaged")
     with pytest.raises(InputError, match="saved"):
         Dataset.load(tmp_path / "saved")
+
+
+def test_text_dates_are_read_and_ties_are_counted(tmp_path):
+    text = (
+        "user_id,item_id,timestamp\nu,c,2019-10-03\nu,b,2019-10-02\nu,x,2019-10-02\n"
+        "u,a,2019-10-01\nv,b,2019-10-02\nv,a,2019-10-01\n"
+    )
+    dataset = read_dataset(written(tmp_path, text))
+    assert histories(dataset) == {"u": ["a", "b", "x", "c"], "v": ["a", "b"]}
+    tied, newest_first = dataset.issues.lines()
+    assert tied == (
+        "interactions.csv: 2 rows at the time of another of the same user, kept in the file's "
+        "order (such as of user 'u'; …)"
+    )
+    assert "the file is newest first" in newest_first
+    assert dataset.readings[2].detail == "YYYY-MM-DD, taken as UTC"
+
+
+def test_times_that_cannot_be_are_dropped_where_few_and_said_where_many(tmp_path):
+    good = "".join(f"u{n},{n % 3},1570959{n:03}\n" for n in range(20))
+    head = "user_id,item_id,timestamp\n"
+    dataset = read_dataset(written(tmp_path, head + good + "u20,1,170"))  # cut off
+    assert len(dataset.interactions) == 20
+    [line] = dataset.issues.lines()
+    assert line.endswith("with a time before 1980 or in the future dropped (line 22: 170)")
+    dataset = read_dataset(written(tmp_path, head + "u,a,20990101\nu,b,20990102\n"))
+    assert len(dataset.interactions) == 2
+    [line] = dataset.issues.lines()
+    assert "2 rows with a time before 1980 or in the future kept (line 2" in line
+
+
+def test_days_that_cannot_be_told_from_months_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"column 'date': '01/02/2019' can be 1 Feb.* or 2 Jan"):
+        read_dataset(written(tmp_path, "user_id,item_id,date\nu,a,01/02/2019\n"))
+
+
+def test_a_person_can_say_what_columns_are(tmp_path):
+    folder = written(
+        tmp_path,
+        "user_id,item_id,timestamp\nu,a,01/02/2019\n",
+        'item_id,title,taste,code\na,A,"sweet, sour",5\n',
+    )
+    said = parse_naming([], [], kinds=["taste=list,code=text", "timestamp=month-first"])
+    dataset = read_dataset(folder, naming=said)
+    assert dataset.attributes.row(1) == {"title": "A", "taste": ["sweet", "sour"], "code": "5"}
+    assert dataset.interactions.timestamps.tolist() == [
+        datetime(2019, 1, 2, tzinfo=UTC).timestamp()
+    ]
+    hint = written(tmp_path, GOOD, 'item_id,title,taste\na,A,"sweet, sour"\n')
+    assert "--kinds taste=list" in read_dataset(hint).issues.lines()[0]
+    with pytest.raises(InputError, match="no column 'tase' to be a list"):
+        read_dataset(hint, naming=parse_naming([], [], kinds=["tase=list"]))
+    for wrong in ("taste", "taste=lists", "timestamp=list", "=list"):
+        with pytest.raises(ConfigError, match="--kinds"):
+            parse_naming([], [], kinds=[wrong])
+
+
+def test_ids_that_a_program_wrote_with_a_fraction_meet_the_catalogue(tmp_path):
+    folder = written(
+        tmp_path,
+        "user_id,item_id,timestamp\n1.0,7.0,1\n1.0,101.0,2\n2.0,7.0,1\n",
+        "item_id,title\n7,Seven\n101,Many\n",
+    )
+    dataset = read_dataset(folder)
+    assert histories(dataset) == {"1": ["7", "101"], "2": ["7"]}
+    assert dataset.issues.count(IssueKind.ITEM_NOT_IN_CATALOGUE) == 0
+    assert dataset.interactions.n_items == 2
+
+
+def test_ids_meet_however_their_letters_are_composed(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    folder = written(
+        tmp_path,
+        f"user_id,item_id,timestamp\nu,{decomposed},1\nu,th\u00e9,2\nu,the\u0301,3\n",
+        f"item_id,title\n{composed},Coffee\n",
+    )
+    dataset = read_dataset(folder)
+    assert histories(dataset) == {"u": [composed, "th\u00e9", "the\u0301"]}
+
+
+def test_an_interaction_without_a_usable_rating_stays_one(tmp_path):
+    rows = "u;a;1;4,5\nu;b;2;\nu;c;3;n/a\nu;d;4;3\nu;e;5;bad\n"
+    dataset = read_dataset(written(tmp_path, "user_id;item_id;timestamp;rating\n" + rows))
+    assert histories(dataset) == {"u": ["a", "b", "c", "d", "e"]}
+    ratings = dataset.interactions.ratings
+    expected = np.array([4.5, np.nan, np.nan, 3, np.nan], dtype=np.float32)
+    np.testing.assert_equal(ratings, expected)
+    assert dataset.issues.count(IssueKind.NO_RATING) == 1
+    assert dataset.readings[-1].detail == "numbers with a decimal comma"
+
+
+def test_users_are_numbered_by_their_first_row_that_is_used(tmp_path):
+    text = "user_id,item_id,timestamp\na,x,soon\nb,y,2\n,y,3\na,x,4\n"
+    dataset = read_dataset(written(tmp_path, text))
+    assert dataset.interactions.user_ids == ["b", "a"]
+    assert dataset.interactions.item_ids.ids == ("y", "x")
+
+
+def test_every_column_of_both_files_has_a_reading(tmp_path):
+    folder = written(
+        tmp_path,
+        "session,userId,item_id,timestamp,rating\ns,u,a,1,4\n",
+        "item_id,name,year,tags\na,First,1995,x|y\n",
+    )
+    readings = read_dataset(folder).readings
+    assert [(r.file, r.column, r.meaning, r.kind) for r in readings] == [
+        ("items.csv", "item_id", "item_id", "id"),
+        ("items.csv", "name", "attribute 'title'", "text"),
+        ("items.csv", "year", "attribute 'year'", "number"),
+        ("items.csv", "tags", "attribute 'tags'", "list"),
+        ("interactions.csv", "session", "not read", None),
+        ("interactions.csv", "userId", "user_id", "id"),
+        ("interactions.csv", "item_id", "item_id", "id"),
+        ("interactions.csv", "timestamp", "timestamp", "time"),
+        ("interactions.csv", "rating", "rating", "number"),
+    ]
 
 
 def test_issues_keep_a_few_examples_and_count_all():

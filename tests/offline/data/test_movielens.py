@@ -6,6 +6,7 @@ import pytest
 
 from model_store.errors import InputError
 from offline.data.dataset import Dataset, read_dataset
+from offline.data.issues import IssueKind
 from offline.data.movielens import GENRES_100K
 
 FILMS = [
@@ -14,7 +15,11 @@ FILMS = [
     ("3", "Amélie (Le Fabuleux Destin)", 2001, ["Comedy", "Romance"]),
     ("4", "unknown", None, None),
 ]
-RATINGS = [("9", "3", 4, 200), ("9", "1", 5, 100), ("8", "2", 3, 50), ("9", "2", 1, 200)]
+T = 978300000  # in December 2000
+RATINGS = [
+    *(("9", "3", 4, T + 200), ("9", "1", 5, T + 100)),
+    *(("8", "2", 3, T + 50), ("9", "2", 1, T + 200)),
+]
 
 
 def titled(title: str, year: int | None) -> str:
@@ -89,10 +94,11 @@ def test_all_forms_read_alike(tmp_path, write):
     assert interactions.user_ids == ["9", "8"]
     assert interactions.history(0).tolist() == [1, 3, 2]
     assert interactions.history(1).tolist() == [2]
-    assert interactions.timestamps.tolist() == [100, 200, 200, 50]
+    assert interactions.timestamps.tolist() == [T + 100, T + 200, T + 200, T + 50]
     assert interactions.ratings is not None
     assert interactions.ratings.tolist() == [5, 4, 1, 3]
-    assert dataset.issues.lines() == []
+    assert [issue.kind for issue in dataset.issues] == [IssueKind.TIED]
+    assert dataset.issues.count(IssueKind.TIED) == 2
 
 
 @pytest.mark.parametrize(
