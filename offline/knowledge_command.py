@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offline.source_flags import add_item_naming_flags, naming_of
+
 if TYPE_CHECKING:
     from model_store.bundle import Bundle
     from model_store.fresh_items import FreshItem
@@ -72,6 +74,7 @@ def _register_refresh(actions: argparse._SubParsersAction[argparse.ArgumentParse
         metavar="FILE",
         help="the catalogue: new items, or all of them",
     )
+    add_item_naming_flags(refresh)
     refresh.set_defaults(run=_run_refresh)
 
 
@@ -149,7 +152,9 @@ def _labelled(label: str, value: str) -> list[str]:
 def _run_refresh(arguments: argparse.Namespace) -> int:
     from offline.publish import publish_fresh_items
 
-    publish_fresh_items(arguments.items, generate=True, log=_print_line)
+    publish_fresh_items(
+        arguments.items, naming=naming_of(arguments).items, generate=True, log=_print_line
+    )
     return 0
 
 

@@ -5,7 +5,8 @@ prompts/, prompt.py    the versioned template and its filling with one item's te
 language_model.py      the interface of a model
 local_model.py         … in this process, through transformers
 causal_model.py        loads its weights and its tokenizer
-endpoint_model.py      … behind an OpenAI-compatible endpoint
+endpoint/              … behind an OpenAI-compatible endpoint
+thinking.py            cuts what a model thinks before it answers
 flaws.py               flaws of an answer, and the cut at its last full sentence
 answers.py             answers on disk: the resumable cache and the bundled, read-only layer
 generation.py          the loop over all items

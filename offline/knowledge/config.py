@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from model_store.endpoint_access import holds_secret
 
 NO_MODEL = "none"
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -26,8 +28,8 @@ class KnowledgeConfig(BaseModel):
     )
     base_url: str | None = Field(
         default=None,
-        description="OpenAI-compatible endpoint, such as http://127.0.0.1:8001/v1; "
-        "its key comes from LONGTAIL_LLM_API_KEY",
+        description="OpenAI-compatible endpoint, such as http://127.0.0.1:8001/v1, or the whole "
+        "address of its chat completions; its key comes from LONGTAIL_LLM_API_KEY",
     )
     generate: bool | None = Field(
         default=None,
@@ -37,6 +39,11 @@ class KnowledgeConfig(BaseModel):
     )
     prompt: str = Field(
         default="v1", min_length=1, description="version of the prompt, or the path of a .txt file"
+    )
+    text_columns: tuple[str, ...] | None = Field(
+        default=None,
+        description="attributes that make an item's own text, beside the title; unset: texts and "
+        "lists with words in them, and years, without dates, addresses, codes and flags",
     )
     item_kind: str = Field(
         default="item", min_length=1, description='kind of item in the catalogue, such as "film"'
@@ -54,7 +61,20 @@ class KnowledgeConfig(BaseModel):
     )
     batch_size: int = Field(default=16, ge=1, description="prompts at a time, models in process")
     concurrency: int = Field(default=8, ge=1, le=256, description="requests in flight, endpoint")
-    timeout_s: float = Field(default=60.0, gt=0, description="of one request to the endpoint")
+    timeout_s: float = Field(default=60.0, gt=0, description="of one answer of the endpoint")
+    patience_s: float = Field(
+        default=900.0,
+        ge=0,
+        description="how long one request is tried again while the endpoint is overloaded, loads "
+        "its model or can't be reached; then the run ends, and the next one goes on from there",
+    )
+    min_usable: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="the run ends, with the reason, where a smaller share of the endpoint's first "
+        "answers can be used; 0 never ends it",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where a model in this process runs; auto takes CUDA if present"
     )
@@ -65,6 +85,16 @@ class KnowledgeConfig(BaseModel):
         if self.generate is None:
             return self.base_url is not None or self.model not in (DEFAULT_MODEL, NO_MODEL)
         return self.generate
+
+    @field_validator("base_url")
+    @classmethod
+    def _recipes_hold_no_secret(cls, url: str | None) -> str | None:
+        if url is not None and holds_secret(url):
+            raise ValueError(
+                "may hold a secret, which a bundle would show; LONGTAIL_LLM_API_KEY "
+                "has the key, or a whole header such as 'Basic ...'"
+            )
+        return url
 
     @model_validator(mode="after")
     def _without_a_model_nothing_is_generated(self) -> Self:

@@ -37,6 +37,15 @@ class Flaw(StrEnum):
     LOOP = "loop"
     PROMPT_ECHO = "prompt_echo"
     REFUSAL = "refusal"
+    UNFINISHED_THINKING = "unfinished_thinking"
+    # Of the item's own text; asking once more changes nothing.
+    FILTERED = "filtered"
+    TOO_LONG = "too_long"
+    REJECTED = "rejected"
+
+
+LASTING = frozenset({Flaw.FILTERED, Flaw.TOO_LONG, Flaw.REJECTED})
+"""Flaws that another try would find again."""
 
 
 def trim_to_sentence(text: str) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from model_store.knowledge_texts import MAX_TEXT_BYTES
 from offline.knowledge.answers import (
     BUNDLED,
     AnswerLog,
@@ -23,16 +24,20 @@ from offline.knowledge.answers import (
     read_bundled,
 )
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
-from offline.knowledge.flaws import find_flaw, trim_to_sentence
+from offline.knowledge.flaws import LASTING, find_flaw, trim_to_sentence
 from offline.knowledge.language_model import Answer, LanguageModel, Sampling
 from offline.knowledge.opening import open_language_model
 from offline.knowledge.prompt import Prompt, PromptTemplate, read_template
-from offline.knowledge.report import KnowledgeReport
-from offline.progress import Progress
+from offline.knowledge.report import KnowledgeReport, describe_missing
+from offline.knowledge.usability import Usability
+from offline.progress import Progress, announce
 
 # A greedy model repeats a degenerate answer, so each retry has a higher temperature.
 RETRY_TEMPERATURES = (0.7, 0.9, 1.1)
 RETRY_PENALTY_STEP = 0.1
+MAX_NAMED = 100
+"""So many items of a flaw are named in the report."""
+_NAME_CHARACTERS = 80
 
 OpenModel = Callable[[KnowledgeConfig, Path], LanguageModel]
 
@@ -77,13 +82,17 @@ def generate_knowledge(
 
     Raises:
         ConfigError: the model or the prompt can't be read.
-        EndpointError: the endpoint doesn't answer.
+        EndpointError: the endpoint can't be used, or not any longer.
+        UnusableAnswers: too few of the answers can be used.
     """
     run = _look_up(item_texts, config, cache, regenerate, bundled)
     if run.asked() and (config.generates or regenerate):
         with AnswerLog(cache_file(config, cache)) as log:
             run.complete(open_model(config, cache), log)
-    return run.knowledge_of(item_texts), run.report
+    knowledge = run.knowledge_of(item_texts)
+    for line in describe_missing(run.report):
+        announce(line)
+    return knowledge, run.report
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,7 @@ class _Run:
         self._template = template
         self._texts = texts
         self._found = found
+        self._usability = Usability(config)
         self.report = report
 
     def asked(self) -> list[str]:
@@ -168,8 +178,14 @@ class _Run:
 
     def knowledge_of(self, item_texts: Sequence[str]) -> ItemKnowledge:
         """Found and generated answers, aligned with the texts."""
-        answers = self._found.values()
-        self.report.without_knowledge = dict(Counter(a.flaw for a in answers if a.flaw))
+        flawed = {key: answer.flaw for key, answer in self._found.items() if answer.flaw}
+        self.report.without_knowledge = dict(Counter(flawed.values()))
+        self.report.named = {
+            flaw: [_name(self._texts[key]) for key, one in flawed.items() if one is flaw][
+                :MAX_NAMED
+            ]
+            for flaw in self.report.without_knowledge
+        }
         self.report.not_asked = len(self._texts) - len(self._found)
         if not self._texts:
             return ItemKnowledge([""] * len(item_texts), [None] * len(item_texts))
@@ -184,35 +200,51 @@ class _Run:
     def complete(self, model: LanguageModel, log: AnswerLog) -> None:
         """Ask until nothing is missing: all first attempts, then all second ones, and so on."""
         started = time.perf_counter()
+        flawed: list[StoredAnswer] = []
         with Progress(f"knowledge from {model.name}", len(self._missing()), "items") as progress:
             for attempt in range(1, self._config.retries + 2):
                 keys = [key for key in self._missing() if self._next_attempt(key) == attempt]
                 for batch in _batches(keys, self._texts, model.prompts_at_a_time):
-                    answers = self._attempt(model, batch, attempt)
-                    log.append(answers)
-                    self._found.update((answer.key, answer) for answer in answers)
-                    done = sum(not self._attempts_left(key) for key in batch)
-                    progress.advance(done, note=self._note(started))
+                    for answer in self._attempt(model, batch, attempt):
+                        self._found[answer.key] = answer
+                        if answer.flaw is None:
+                            log.append([answer])  # at once: it may have cost money
+                        else:
+                            flawed.append(answer)
+                        done = not self._attempts_left(answer.key)
+                        progress.advance(done, note=self._note(started))
+                    if self._usability.check():
+                        log.append(self._current(flawed))
+                        flawed.clear()
+        self._usability.check_at_end()
+        log.append(self._current(flawed))
         self.report.seconds = round(time.perf_counter() - started, 1)
         self.report.tokens_per_s = round(self.report.tokens / max(self.report.seconds, 1e-9), 1)
 
-    def _attempt(self, model: LanguageModel, keys: list[str], attempt: int) -> list[StoredAnswer]:
+    def _current(self, answers: Sequence[StoredAnswer]) -> list[StoredAnswer]:
+        """Those that no later attempt replaced: in the log, the last line of a key counts."""
+        return [answer for answer in answers if self._found[answer.key] is answer]
+
+    def _attempt(
+        self, model: LanguageModel, keys: list[str], attempt: int
+    ) -> Iterator[StoredAnswer]:
         prompts = [self._template.fill(self._texts[key], self._config.item_kind) for key in keys]
-        answers = model.generate(prompts, _sampling(self._config, attempt, keys[0]))
-        self.report.retried += len(keys) if attempt > 1 else 0
-        return [
-            self._judge(key, prompt, answer, attempt)
-            for key, prompt, answer in zip(keys, prompts, answers, strict=True)
-        ]
+        sampling = _sampling(self._config, attempt, keys[0])
+        for position, answer in model.as_they_come(prompts, sampling):
+            self.report.retried += attempt > 1
+            self.report.cut += answer.was_cut and attempt == 1
+            yield self._judge(keys[position], prompts[position], answer, attempt)
 
     def _judge(self, key: str, prompt: Prompt, answer: Answer, attempt: int) -> StoredAnswer:
         report, today = self.report, datetime.now(UTC).date()
         report.tokens += answer.n_tokens
-        flaw = find_flaw(answer.text, prompt.answer_begins, prompt.ask)
+        flaw = answer.flaw or find_flaw(answer.text, prompt.answer_begins, prompt.ask)
+        self._usability.count(answer, flaw, is_first=attempt == 1)
         if flaw is not None:
             report.degenerate_attempts[flaw] = report.degenerate_attempts.get(flaw, 0) + 1
-            return StoredAnswer(key, "", flaw, attempt, today)
-        knowledge = trim_to_sentence(answer.text)
+            n_attempts = self._config.retries + 1 if flaw in LASTING else attempt
+            return StoredAnswer(key, "", flaw, n_attempts, today)
+        knowledge = trim_to_sentence(_within(answer.text, MAX_TEXT_BYTES))
         report.generated += 1
         report.trimmed += knowledge != " ".join(answer.text.split())
         return StoredAnswer(key, knowledge, None, attempt, today)
@@ -254,6 +286,17 @@ def _batches(keys: list[str], texts: dict[str, str], size: int) -> list[list[str
     """Keys in groups of similar text length; longest first, to run out of memory early."""
     ordered = sorted(keys, key=lambda key: (-len(texts[key]), key))
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def _within(text: str, n_bytes: int) -> str:
+    """The beginning of a text that has at most so many bytes in UTF-8."""
+    return text.encode()[:n_bytes].decode(errors="ignore")
+
+
+def _name(item_text: str) -> str:
+    """An item for people: the first line of its text, without the label."""
+    first = item_text.partition("\n")[0]
+    return first.removeprefix("Title: ")[:_NAME_CHARACTERS]
 
 
 def _pick(answers: dict[str, StoredAnswer], keys: dict[str, str]) -> dict[str, StoredAnswer]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
 from offline.knowledge.causal_model import load_causal_model
+from offline.knowledge.flaws import Flaw
 from offline.knowledge.language_model import Answer, Sampling
 from offline.knowledge.prompt import Prompt
+from offline.knowledge.thinking import without_thinking
 
 
 class LocalModel:
@@ -47,10 +50,17 @@ class LocalModel:
         )
         return chat + prompt.answer_begins
 
+    def as_they_come(
+        self, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> Iterator[tuple[int, Answer]]:
+        """See `LanguageModel`; one batch's come together."""
+        return enumerate(self.generate(prompts, sampling))
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
         """Answer `prompts`, in their order, as one batch."""
+        fitting = [self._fitted(prompt, sampling.max_new_tokens) for prompt in prompts]
         encoded = self._tokenizer(
-            [self.render(prompt) for prompt in prompts],
+            [self.render(prompt) for prompt in fitting],
             return_tensors="pt",
             padding=True,
             add_special_tokens=self._tokenizer.chat_template is None,
@@ -68,14 +78,33 @@ class LocalModel:
             )
         ends = {self._tokenizer.pad_token_id, self._tokenizer.eos_token_id}
         return [
-            self._read(row, prompt, ends)
-            for row, prompt in zip(output[:, n_prompt:].tolist(), prompts, strict=True)
+            replace(self._read(row, prompt, ends), was_cut=fitted is not prompt)
+            for row, prompt, fitted in zip(
+                output[:, n_prompt:].tolist(), prompts, fitting, strict=True
+            )
         ]
+
+    def _fitted(self, prompt: Prompt, n_answer: int) -> Prompt:
+        """The prompt with as much of the item's text as the model has positions for."""
+        n_positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        if n_positions is None:
+            return prompt
+        limit = max(n_positions - n_answer, 1)
+        # No token is shorter than a byte.
+        while prompt.item and len((text := self.render(prompt)).encode()) > limit:
+            n_tokens = len(self._tokenizer(text, verbose=False)["input_ids"])
+            if n_tokens <= limit:
+                break
+            prompt = prompt.shortened(int(0.95 * limit / n_tokens * len(prompt.item)))
+        return prompt
 
     def _read(self, tokens: list[int], prompt: Prompt, ends: set[int]) -> Answer:
         n_tokens = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
         written = self._tokenizer.decode(tokens[:n_tokens], skip_special_tokens=True)
-        return Answer(prompt.answer_begins + written, n_tokens)
+        answer = without_thinking(written)
+        if answer is None:
+            return Answer("", n_tokens, Flaw.UNFINISHED_THINKING)
+        return Answer(prompt.answer_begins + answer, n_tokens)
 
 
 def open_local_model(name: str, cache: Path, batch_size: int, device: str) -> LocalModel:

@@ -14,9 +14,15 @@ def open_language_model(config: KnowledgeConfig, cache: Path) -> LanguageModel:
     Raises ConfigError if it can't be opened.
     """
     if config.base_url is not None:
-        from offline.knowledge.endpoint_model import EndpointModel
+        from offline.knowledge.endpoint.model import EndpointModel
 
-        return EndpointModel(config.model, config.base_url, config.concurrency, config.timeout_s)
+        return EndpointModel(
+            config.model,
+            config.base_url,
+            config.concurrency,
+            config.timeout_s,
+            config.patience_s,
+        )
     # torch is loaded only where it is needed: an endpoint serves a machine without it.
     from offline.knowledge.local_model import open_local_model
 

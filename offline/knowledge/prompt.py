@@ -8,7 +8,7 @@ would otherwise digress.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_store.errors import ConfigError
@@ -22,10 +22,24 @@ KIND = "{kind}"
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question to a model and the first words of its answer (may be empty)."""
+    """One question to a model.
+
+    Attributes:
+        ask: the question, the item's text in it.
+        answer_begins: first words of the answer; may be empty.
+        item: the item's text alone.
+    """
 
     ask: str
     answer_begins: str
+    item: str = ""
+
+    def shortened(self, n_characters: int) -> Prompt:
+        """The same question about the beginning of the item's text."""
+        item = self.item[:n_characters].rstrip()
+        # The last one is the item: a template has its placeholder once.
+        before, _, after = self.ask.rpartition(self.item)
+        return replace(self, ask=f"{before}{item}{after}", item=item)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class PromptTemplate:
         return Prompt(
             ask=self.ask.replace(KIND, kind).replace(ITEM, item_text),
             answer_begins=self.answer_begins.replace(KIND, kind),
+            item=item_text,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,11 @@ class RecitingModel:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
         self.asked += [(prompt, sampling) for prompt in prompts]
         return [Answer(self.recite(prompt, sampling), 12) for prompt in prompts]
+
+    def as_they_come(
+        self, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> Iterator[tuple[int, Answer]]:
+        return enumerate(self.generate(prompts, sampling))
 
     def open(self, _config: KnowledgeConfig, _cache: Path) -> RecitingModel:
         self.opened += 1

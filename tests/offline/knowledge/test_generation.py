@@ -151,6 +151,17 @@ def test_a_degenerate_answer_is_asked_for_again_in_another_way(tmp_path: Path) -
     assert (report.generated, report.without_knowledge) == (2, {})
 
 
+def test_a_later_answer_is_kept_though_the_first_ones_were_of_no_use(tmp_path: Path) -> None:
+    def sound_when_warm(prompt: Prompt, sampling: Sampling) -> str:
+        return sound_answer(prompt, sampling) if sampling.temperature else "I'm sorry, I can't help"
+
+    knowledge, report = generate(["Heat", "Kim"], RecitingModel(sound_when_warm), tmp_path)
+    assert (report.generated, report.without_knowledge) == (2, {})
+    model = RecitingModel(sound_when_warm)
+    assert generate(["Heat", "Kim"], model, tmp_path)[0] == knowledge
+    assert model.opened == 0
+
+
 def test_an_item_that_stays_degenerate_gets_no_knowledge_and_is_counted(tmp_path: Path) -> None:
     def always_sorry(prompt: Prompt, sampling: Sampling) -> str:
         sorry = title_of(prompt) == "Heat"

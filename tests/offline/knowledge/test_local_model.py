@@ -69,7 +69,11 @@ def test_the_penalty_leaves_the_prompt_alone(model: LocalModel) -> None:
 def test_generation_with_a_real_model_fills_every_item(folder: Path, tmp_path: Path) -> None:
     # Random weights talk nonsense without full stops; the test is that nothing gets lost.
     config = KnowledgeConfig(
-        model=str(folder), max_new_tokens=16, batch_size=3, retries=1, device="cpu"
+        model=str(folder),
+        max_new_tokens=16,
+        batch_size=3,
+        retries=1,
+        device="cpu",
     )
     texts = texts_of("toy story", "war", "children of war", "toy story", "romance")
     knowledge, report = generate_knowledge(texts, config, tmp_path)
@@ -79,11 +83,26 @@ def test_generation_with_a_real_model_fills_every_item(folder: Path, tmp_path: P
     assert generate_knowledge(texts, config, tmp_path)[0] == knowledge
 
 
-def test_a_gguf_file_is_the_model_that_it_was_written_from(tmp_path: Path) -> None:
+def test_a_text_that_is_too_long_for_the_model_is_cut(model: LocalModel) -> None:
+    item = "war " * 600  # the model has 256 positions
+    prompt = Prompt(f"what is this film about ? {item} who likes this ?", "people who", item)
+    short, long = model.generate([PROMPTS[0], prompt], GREEDY)
+    assert (short.was_cut, long.was_cut) == (False, True)
+    fitting = prompt.shortened(4 * 100)
+    assert model.generate([fitting], GREEDY)[0].was_cut is False
+    assert long.text.startswith("people who")
+
+
+def test_a_gguf_file_is_the_model_that_it_was_written_from(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """transformers reads it by tables of names that may move between its versions."""
     written = make_llama()
     write_gguf(written, tmp_path / "tiny.gguf")
     read = open_local_model(str(tmp_path / "tiny.gguf"), tmp_path, batch_size=4, device="cpu")
+    said = capfd.readouterr().err
+    assert "reading the language model: 100%" in said
+    assert "\r" not in said  # no terminal: nothing is redrawn
     prompts = [Prompt("abcd ab", "cd"), Prompt("hgf", ""), Prompt("abcd", "ab ab")]
     answers = read.generate(prompts, GREEDY)
     assert answers == LocalModel("written", written, read._tokenizer, 4).generate(prompts, GREEDY)
