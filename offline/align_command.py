@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offline.source_flags import add_source_flags
+from offline.source_flags import add_source_flags, source_of
 
 if TYPE_CHECKING:
     from offline.knowledge.config import KnowledgeConfig
@@ -62,20 +62,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(arguments: argparse.Namespace) -> int:
     from offline.artifact import locked
-    from offline.inputs import find_source
     from offline.learning import describe
     from offline.stages.data import DataStage
     from offline.stages.stage import ArtifactT, Stage, run_stage
 
     recipe = _recipe(arguments)
-    source = find_source(arguments.interactions, arguments.items, arguments.item_kind)
+    source = source_of(arguments)
 
     def make(stage: Stage[ArtifactT]) -> ArtifactT:
         return run_stage(stage, arguments.out, _print_line)
 
     asked = source.adapt(recipe.knowledge)
     with locked(arguments.out):
-        data = make(DataStage(source, arguments.split, _print_line))
+        data = make(DataStage(source, arguments.split, _print_line, recipe.data))
         pending = _pending(data, recipe, asked, arguments.out)
         if pending:
             from offline.cost import expected_costs

@@ -51,6 +51,12 @@ class AlignmentConfig(AdapterConfig):
         ge=0,
         description="items that the pool has texts of, those with most interactions; 0: all",
     )
+    train_on_pool: bool = Field(
+        True,
+        description="of a pool: before the first step the recommender is trained with texts that "
+        "are drawn from it for each batch, as in Algorithm 1; else with the texts before "
+        "alignment, which it then likes best",
+    )
     items_by: Literal["interactions", "items"] = Field(
         "interactions",
         description="of a pool: items are drawn by their number of interactions, or all alike",
@@ -90,7 +96,9 @@ class AlignmentConfig(AdapterConfig):
     freeze_encoder: bool = Field(
         False, description="the text encoder stays as it is, and a text is encoded only once"
     )
-    encoder_learning_rate: float = Field(1e-5, gt=0.0, le=1.0)
+    encoder_learning_rate: float = Field(
+        1e-5, gt=0.0, le=1.0, description="of the text encoder, unless it is frozen"
+    )
 
     refresh_every: int = Field(
         50, ge=1, description="asynchronous: steps between snapshots for the generator"
@@ -132,8 +140,8 @@ class AlignmentConfig(AdapterConfig):
         description="and where the share of different word pairs fell below this part of the first",
     )
     save_every_s: float = Field(60.0, ge=0.0, description="seconds between checkpoints")
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of all random draws")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where it is")
 
     @model_validator(mode="after")
     def _choices_fit(self) -> Self:

@@ -83,9 +83,9 @@ class TextLikelihood:
 
     Attributes:
         network: on its device; its knowledge is that of all items as they are known now.
+        whitening: made the network's features of the vectors.
 
     Args:
-        whitening: made the network's features of the vectors.
         is_trained: bool [N+1], items with a training interaction.
     """
 
@@ -95,17 +95,13 @@ class TextLikelihood:
         whitening: Whitening,
         is_trained: npt.NDArray[np.bool_],
     ) -> None:
-        self.network, self._whitening = network, whitening
+        self.network, self.whitening = network, whitening
         self._out = torch.from_numpy(~is_trained).to(next(network.parameters()).device)
 
     def set_vectors(self, items: Sequence[int], vectors: Tensor) -> None:
         """Know items by other vectors [n, K] from now on."""
-        features = self._whitening(vectors.detach())
-        rows = torch.tensor([*items], device=features.device)
-        for encoder in _encoders(self.network.items):
-            if encoder.knowledge is None:
-                raise TypeError("the network reads no knowledge")
-            encoder.knowledge[rows] = features
+        rows = torch.tensor([*items])
+        set_features(self.network, rows, self.whitening(vectors.detach()))
 
     def knowledge_tensors(self) -> dict[str, Tensor]:
         """Features of all items as they are known now, for a checkpoint."""
@@ -134,7 +130,7 @@ class TextLikelihood:
         table: Tensor = network.items()
         device = table.device
         replaced = torch.from_numpy(items).to(device)
-        rows = self._rows(replaced, self._whitening(vectors))
+        rows = self._rows(replaced, self.whitening(vectors))
         history = torch.from_numpy(pad_right(histories)).to(device)
         is_replaced = (history.unsqueeze(2) == replaced.unsqueeze(1)) & (replaced > 0).unsqueeze(1)
         read = F.embedding(history, table)
@@ -152,6 +148,14 @@ class TextLikelihood:
             ids = encoder.ids if encoder.anchor is None else encoder.ids + encoder.anchor
             parts.append(encoder.from_ids(ids[items]) + encoder.from_knowledge(features))
         return torch.cat(parts, dim=-1)
+
+
+def set_features(network: SequenceNetwork, items: Tensor, features: Tensor) -> None:
+    """Know items (int64 [n]) by other features float32 [n, F], in place."""
+    for encoder in _encoders(network.items):
+        if encoder.knowledge is None:
+            raise TypeError("the network reads no knowledge")
+        encoder.knowledge[items.to(features.device)] = features
 
 
 def _encoders(items: nn.Module) -> list[ItemEncoder]:

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from model_store.files import save_array
+from offline.alignment.drawn_texts import DrawnTexts
 from offline.alignment.examples import Examples
 from offline.alignment.inputs import AlignmentInputs
 from offline.alignment.item_prompts import ItemPrompts
 from offline.alignment.judge import Judge
 from offline.alignment.likelihood import IdLikelihood, TextLikelihood, Whitening
 from offline.alignment.policy import Policy, open_policy
+from offline.alignment.pool import ItemTextPool, PoolWriter, open_pool
 from offline.alignment.recommenders import (
     TunableRecommender,
     fit_with_knowledge,
@@ -46,6 +48,7 @@ class Models:
         examples: D.
         recommender: measures Rec's network.
         data: that the recommenders were fitted to.
+        pool: texts that were sampled once; None in the other modes.
     """
 
     inputs: AlignmentInputs
@@ -57,6 +60,7 @@ class Models:
     examples: Examples
     recommender: TunableRecommender
     data: TrainingData
+    pool: ItemTextPool | None
 
     def measure(self, current_texts: dict[int, str]) -> float:
         """Validation NDCG@10 of Rec as it is, items known by these texts where there is one.
@@ -104,7 +108,7 @@ def open_models(inputs: AlignmentInputs, folder: Path, cache: Path) -> Models:
     Args:
         inputs: of the alignment.
         folder: gets checkpoints of the recommenders and the items' vectors.
-        cache: folder of downloads.
+        cache: folder of downloads, and of the texts of a pool, which is filled first.
 
     Raises:
         ConfigError: a model can't be read, or a setting doesn't fit another.
@@ -121,19 +125,38 @@ def open_models(inputs: AlignmentInputs, folder: Path, cache: Path) -> Models:
     vectors = _vectors(inputs, encoder, folder / _VECTORS)
     data = inputs.training_data(vectors)
     examples = Examples(data.sequences, settings.recommender.max_length)
-    fitted = fit_with_knowledge(settings.recommender, settings.training, data, folder / "with_text")
+    prompts = ItemPrompts(
+        inputs.item_texts, settings.knowledge, settings.encoding.text, tokenizer, writer.render
+    )
+    of_texts = TextVectors(
+        encoder, frozen=config.freeze_encoder, batch_size=settings.encoding.batch_size
+    )
+    whitening = Whitening.of(vectors, size)
+    pool, drawn = None, None
+    if config.mode == "pool":
+        pool = open_pool(
+            inputs.item_texts,
+            data.counts(),
+            settings.encoding.text,
+            settings.knowledge,
+            config,
+            cache,
+            lambda: PoolWriter(policy, prompts, config),
+        )
+        if config.train_on_pool:
+            drawn = DrawnTexts.of(pool, of_texts, vectors, whitening)
+    fitted = fit_with_knowledge(
+        settings.recommender, settings.training, data, folder / "with_text", drawn
+    )
     alone = fit_without_knowledge(settings.recommender, settings.training, data, folder / "ids")
     is_trained = data.counts() > 0
     device = policy.model.device
     judge = Judge(
-        TextLikelihood(fitted.network.to(device), Whitening.of(vectors, size), is_trained),
+        TextLikelihood(fitted.network.to(device), whitening, is_trained),
         IdLikelihood(alone.network.to(device), is_trained),
-        TextVectors(encoder, frozen=config.freeze_encoder, batch_size=settings.encoding.batch_size),
+        of_texts,
     )
-    prompts = ItemPrompts(
-        inputs.item_texts, settings.knowledge, settings.encoding.text, tokenizer, writer.render
-    )
-    return Models(inputs, policy, tokenizer, writer, prompts, judge, examples, fitted, data)
+    return Models(inputs, policy, tokenizer, writer, prompts, judge, examples, fitted, data, pool)
 
 
 def _vectors(inputs: AlignmentInputs, encoder: SentenceEncoder, path: Path) -> Vectors:

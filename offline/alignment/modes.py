@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from offline.alignment.config import AlignmentConfig
-from offline.alignment.pool import pool_source
 from offline.alignment.processes import asynchronous
-from offline.alignment.run import OpenSource, synchronous
+from offline.alignment.run import OpenSource, pooled, synchronous
 
 
 def source_of(config: AlignmentConfig, work: Path, cache: Path) -> OpenSource:
@@ -22,4 +21,4 @@ def source_of(config: AlignmentConfig, work: Path, cache: Path) -> OpenSource:
         return asynchronous(work, cache)
     if config.mode == "synchronous":
         return synchronous
-    return lambda models, _: pool_source(models, cache)
+    return pooled

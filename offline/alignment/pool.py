@@ -24,10 +24,7 @@ import torch
 from offline.alignment.config import AlignmentConfig
 from offline.alignment.experience import Float32, Int32, SampledText
 from offline.alignment.item_prompts import ItemPrompts
-from offline.alignment.models import Models
 from offline.alignment.policy import Policy, open_policy
-from offline.alignment.samplers import PoolSampler
-from offline.alignment.sources import SamplerSource
 from offline.alignment.writing import write_texts
 from offline.encoding.config import EncodedText
 from offline.encoding.item_vectors import text_to_encode
@@ -272,27 +269,6 @@ def open_pool(
         items, item_texts, config.texts_per_example, config.sampling_batch_size, open_writer
     )
     return ItemTextPool(folder, items, item_texts, which, config.texts_per_example)
-
-
-def pool_source(models: Models, cache: Path) -> SamplerSource:
-    """Experiences from the pool of an alignment's items, which is filled first.
-
-    Raises:
-        ConfigError: no item of the pool is the newest of any history.
-    """
-    settings, own = models.inputs.settings, models.inputs.item_texts
-    config = settings.alignment
-    pool = open_pool(
-        own,
-        models.data.counts(),
-        settings.encoding.text,
-        settings.knowledge,
-        config,
-        cache,
-        lambda: PoolWriter(models.policy, models.prompts, config),
-    )
-    sampler = PoolSampler(pool, models.judge, models.examples, len(own), config)
-    return SamplerSource(sampler, config.seed)
 
 
 def open_pool_writer(

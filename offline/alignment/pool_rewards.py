@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from offline.alignment.config import AlignmentConfig
+from offline.alignment.drawn_texts import DrawnTexts
 from offline.alignment.examples import Examples
 from offline.alignment.experience import SampledText, TextPool
 from offline.alignment.likelihood import TextLikelihood, Whitening
@@ -32,7 +33,7 @@ class RewardedPool:
         best: the text of each item that makes its training examples likeliest, by item_index.
         random: one of the K texts of each, drawn.
         figures: of `describe_rewards`, and validation NDCG@10 of the recommender as it is with the
-            texts that it was trained with (`ndcg_before`), the drawn ones and the best ones.
+            texts before alignment (`ndcg_before`), the random ones and the best ones.
     """
 
     best: Texts
@@ -65,21 +66,22 @@ def reward_pool(
     """
     if data.knowledge is None:
         raise TypeError("rewards need vectors of the texts before alignment")
-    fitted = fit_with_knowledge(recommender, training, data, checkpoint)
-    likelihood = TextLikelihood(
-        fitted.network,
-        Whitening.of(data.knowledge, recommender.member_size),
-        data.counts() > 0,
-    )
     vectors = TextVectors(encoder, frozen=True, batch_size=16)
+    whitening = Whitening.of(data.knowledge, recommender.member_size)
+    drawn = None
+    if config.train_on_pool:
+        drawn = DrawnTexts.of(pool, vectors, data.knowledge, whitening)
+    fitted = fit_with_knowledge(recommender, training, data, checkpoint, drawn)
+    likelihood = TextLikelihood(fitted.network, whitening, data.counts() > 0)
     examples = Examples(data.sequences, recommender.max_length)
     rewards = measure_rewards(pool, likelihood, vectors, examples, _EXAMPLES, config.seed)
-    best, drawn = choose_best(rewards, pool), _draw(pool, [r.item for r in rewards], config.seed)
+    best = choose_best(rewards, pool)
+    random = _draw(pool, [r.item for r in rewards], config.seed)
     figures = describe_rewards(rewards, config.examples_per_item)
     figures["ndcg_before"] = fitted.measure(fitted.network, data)
-    for name, texts in (("ndcg_random", drawn), ("ndcg_best", best)):
+    for name, texts in (("ndcg_random", random), ("ndcg_best", best)):
         figures[name] = _measure(fitted, likelihood, vectors, data, texts)
-    return RewardedPool(best, drawn, figures)
+    return RewardedPool(best, random, figures)
 
 
 def _draw(pool: TextPool, items: list[int], seed: int) -> dict[int, SampledText]:

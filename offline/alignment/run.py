@@ -15,13 +15,15 @@ from offline.alignment.inputs import AlignmentInputs
 from offline.alignment.learner import AlignmentLearner
 from offline.alignment.models import Models, open_models
 from offline.alignment.report import write_report
-from offline.alignment.samplers import OnlineSampler
+from offline.alignment.resets import save_recommenders, weights_of
+from offline.alignment.samplers import OnlineSampler, PoolSampler
 from offline.alignment.sources import SamplerSource
 from offline.alignment.watch import Watch, read_figures, watched_items
 from offline.fingerprint import fingerprint_of
 from offline.instruction.adapters import save_adapter
 
 WEIGHTS, ENCODER, REPORT = "weights", "encoder", "report.json"
+RECOMMENDERS = "recommenders.safetensors"
 WORK, INPUTS = "work", "inputs"
 """Folder of what only a run that goes on needs: checkpoint, recommenders, pool, queue; and in it
 that of what another process starts from."""
@@ -37,7 +39,8 @@ def align(
     Args:
         inputs: items, sequences and settings.
         folder: gets `weights/` (the adapter, or the whole LLM), `encoder/` if the text encoder was
-            trained, `report.json`, `figures.jsonl`, `events/`, and `work/` to go on with.
+            trained, `recommenders.safetensors` (before and after), `report.json`,
+            `figures.jsonl`, `events/`, and `work/` to go on with.
         cache: folder of downloads.
         open_source: opens what gives the experiences.
 
@@ -53,6 +56,7 @@ def align(
     items = watched_items(inputs.item_ids, config)
     inputs.save(folder / WORK / INPUTS)
     models = open_models(inputs, folder / WORK, cache)
+    before = weights_of(models.judge.with_text.network)
     learner = AlignmentLearner(models.policy, models.prompts, models.judge, config)
     watch = Watch(models, items, folder, config)
     outcome = Alignment(
@@ -64,6 +68,8 @@ def align(
         config,
     ).run()
     _save_weights(models, folder)
+    after = weights_of(models.judge.with_text.network)
+    save_recommenders(before, after, folder / RECOMMENDERS)
     n_tuned = models.policy.weights.n_parameters
     report = write_report(config, outcome, watch.looks, read_figures(folder), n_tuned)
     write_atomically(folder / REPORT, json.dumps(report, ensure_ascii=False, indent=1).encode())
@@ -74,6 +80,20 @@ def synchronous(models: Models, learner: AlignmentLearner) -> Source:  # noqa: A
     """Texts of the LLM as it is, at every step."""
     config = models.inputs.settings.alignment
     sampler = OnlineSampler(models.policy, models.prompts, models.judge, models.examples, config)
+    return SamplerSource(sampler, config.seed)
+
+
+def pooled(models: Models, learner: AlignmentLearner) -> Source:  # noqa: ARG001
+    """Texts of the pool, at every step anew.
+
+    Raises:
+        ConfigError: no item of the pool is the newest of any history.
+    """
+    config = models.inputs.settings.alignment
+    if models.pool is None:
+        raise ValueError(f"mode {config.mode!r} has no pool")
+    n_items = len(models.inputs.item_texts)
+    sampler = PoolSampler(models.pool, models.judge, models.examples, n_items, config)
     return SamplerSource(sampler, config.seed)
 
 

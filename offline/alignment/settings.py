@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from model_store.errors import ConfigError
+from model_store.redaction import redacted
 from offline.alignment.config import AlignmentConfig
 from offline.encoding.config import EncodingConfig
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
@@ -36,8 +37,9 @@ class Settings(BaseModel):
         if self.knowledge.model == NO_MODEL:
             raise ConfigError(f'knowledge.model = "{NO_MODEL}": alignment needs an LLM to align')
         if self.knowledge.base_url is not None:
+            url = redacted(self.knowledge.base_url)
             raise ConfigError(
-                f'knowledge.base_url = "{self.knowledge.base_url}": an LLM behind an endpoint '
+                f'knowledge.base_url = "{url}": an LLM behind an endpoint '
                 "can't be aligned; name its files as knowledge.model"
             )
         if self.encoding.text == "item":

@@ -30,7 +30,7 @@ class ItemRewards:
     Attributes:
         item: item_index.
         log_p: float64 [E, K], by example and text.
-        before: of the text that the recommender was trained with, float64 [E].
+        before: of the text before alignment, float64 [E].
     """
 
     item: int
@@ -112,8 +112,7 @@ def describe_rewards(rewards: Sequence[ItemRewards], examples_per_item: int) -> 
         `gain_best`: log p with the text that is best on one half of the examples over that of a
         random one of K, on the other half (both ways), in nats.
         `gain_best_same`: the same on the examples by which it was chosen, too good by the choice.
-        `gain_random_over_before`: a random one of K over the text that the recommender was trained
-        with.
+        `gain_random_over_before`: a random one of K over the text before alignment.
     """
     weights = np.array([len(of_item.log_p) for of_item in rewards], dtype=np.float64)
     rows = [_variances(of_item.log_p) | _gains(of_item) for of_item in rewards]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store.errors import ConfigError
-from offline.benchmark.alignment_grid import AlignmentGrid, Texts, entry_name
+from offline.benchmark.alignment_grid import AlignmentGrid, Texts
 from offline.benchmark.cells import Cell, Folders, GridRun, log_nothing, shared_folders
 from offline.benchmark.grid import Entry
 from offline.data.split import Split
@@ -24,13 +24,15 @@ from offline.stages.encoding import EncodingArtifact, EncodingStage
 from offline.stages.knowledge import KnowledgeArtifact, KnowledgeStage
 from offline.stages.recommender import RecommenderArtifact, RecommenderStage
 from offline.stages.reference_texts import ReferenceTextsStage
+from offline.stages.resets import ResetsStage
 from offline.stages.stage import ArtifactT, Stage, run_stage
 from offline.stages.text_rewards import TextRewardsArtifact, TextRewardsStage
 
 _OF_RECIPE = (Texts.NONE, Texts.OWN, Texts.BEFORE)
 """Rows that a recipe makes alone."""
 _OF_POOL = (Texts.RANDOM, Texts.BEST)
-_SHOWN = (Texts.BEFORE, *_OF_POOL, Texts.ALIGNED, Texts.REFERENCE)
+_SHOWN = (Texts.BEFORE, *_OF_POOL, Texts.ALIGNED)
+"""Rows whose texts the page shows; reference texts belong to another data set's makers."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,23 @@ class AlignmentRun(GridRun):
         )
         return run_stage(stage, self.root / f"rewards-{seed}", self.log)
 
+    def resets(self) -> list[dict[str, Any]]:
+        """Figures of LLM and recommender, each from before alignment or from after it."""
+        recipe, aligned = self._recipe(self.grid.seeds[0]), self._aligned
+        if aligned.alignment is None:
+            raise TypeError("the recipe of the aligned row has no alignment")
+        place = aligned.knowledge.folder.parent
+        encoded = EncodingStage(aligned.knowledge, recipe.encoding, aligned.encoder)
+        stage = ResetsStage(
+            self.read_data(),
+            self._encoded_before,
+            run_stage(encoded, place, log_nothing),
+            aligned.alignment,
+            recipe.recommender,
+            recipe.training,
+        )
+        return run_stage(stage, place, log_nothing).rows()
+
     def split(self) -> tuple[Split, int]:
         """See `GridRun.split`.
 
@@ -130,12 +149,13 @@ class AlignmentRun(GridRun):
         first = self.grid.seeds[0]
         shown = [row for row in self.alignment.rows if row in _SHOWN and (row, first) in finished]
         described: float | None = None
-        if Texts.REFERENCE in shown:
+        if (Texts.REFERENCE, first) in finished:
             facts = self.knowledge(Texts.REFERENCE, first).facts
             described = float(facts["described"]) / float(facts["items"])
         return {
             "rewards": {str(seed): dict(self.rewards(seed).facts) for seed in rewarded},
             "described_items": described,
+            "resets": self.resets() if Texts.ALIGNED in shown else [],
             "shown": self._texts_of(shown, first),
         }
 
@@ -152,13 +172,15 @@ class AlignmentRun(GridRun):
         return shown
 
     def _recipe(self, seed: int) -> Recipe:
-        name = entry_name(self.alignment.backbones[0], Texts.BEFORE)
-        (entry,) = [each for each in self.grid.entries if each.name == name]
+        entry = self.alignment.entry(self.alignment.backbones[0], Texts.BEFORE)
         return self.grid.recipe_of(self.choice, entry, seed)
 
     @cached_property
     def _aligned(self) -> Described:
-        """Texts after an alignment with the first backbone and seed: one for all rows and seeds."""
+        """Texts after an alignment with the first backbone and seed, and all users.
+
+        One for all rows, seeds and shares.
+        """
         choices = self.alignment.alignment.model_dump(exclude_unset=True)
         recipe = self._recipe(self.grid.seeds[0]).with_changes(alignment=choices)
         shared = shared_folders(recipe, self._asked)

@@ -10,6 +10,7 @@ name = "movielens-100k"
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -41,6 +42,8 @@ class AlignmentGrid(BaseModel):
         recipe: of all rows, with ids that start as random numbers (SeRALM 4.3).
         backbones: networks, by their names in recipes.
         rows: those that are trained.
+        shares: of the users, whose sequences train a row; with several, each row is a learning
+            curve (SeRALM's figure 7). The alignment learns from all users in any case.
         reference_texts: name by which the folder of other descriptions is given with `--data`;
             without it, the row of reference texts is left out.
         alignment: settings of the alignment and of its pool of texts.
@@ -59,6 +62,7 @@ class AlignmentGrid(BaseModel):
         ("sasrec", "lightsans"), min_length=1
     )
     rows: tuple[Texts, ...] = Field(tuple(Texts), min_length=2)
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
     reference_texts: str = ""
     alignment: AlignmentConfig = AlignmentConfig()
     shown_items: tuple[str, ...] = ()
@@ -75,16 +79,17 @@ class AlignmentGrid(BaseModel):
         return self
 
     def table(self, *, with_reference: bool) -> Grid:
-        """The rows as entries of a grid, backbone by backbone.
+        """The rows as entries of a grid, backbone by backbone and share by share.
 
         Args:
             with_reference: the folder of reference texts is given.
         """
         rows = [row for row in self.rows if with_reference or row != Texts.REFERENCE]
-        entries = [self._entry(backbone, row) for backbone in self.backbones for row in rows]
+        every = itertools.product(self.backbones, self.shares, rows)
+        entries = [self.entry(backbone, row, share) for backbone, share, row in every]
         return Grid(
             description=self.description,
-            reference=entry_name(self.backbones[0], Texts.BEFORE),
+            reference=entry_name(self.backbones[0], Texts.BEFORE, self.shares[0]),
             parts=self.parts,
             seeds=self.seeds,
             data=self.data,
@@ -93,8 +98,8 @@ class AlignmentGrid(BaseModel):
 
     def row_of(self, entry: str) -> tuple[str, Texts]:
         """Backbone and row of an entry of the table, by its name."""
-        named = {entry_name(b, row): (b, row) for b in self.backbones for row in self.rows}
-        return named[entry]
+        every = itertools.product(self.backbones, self.rows, self.shares)
+        return {entry_name(b, row, share): (b, row) for b, row, share in every}[entry]
 
     def check(self) -> None:
         """Check recipe and changes before any work.
@@ -104,7 +109,8 @@ class AlignmentGrid(BaseModel):
         """
         self.table(with_reference=True).check()
 
-    def _entry(self, backbone: str, row: Texts) -> Entry:
+    def entry(self, backbone: str, row: Texts, share: float = 1.0) -> Entry:
+        """What a row changes in the recipe."""
         recommender: dict[str, Any] = {"id_init": "random"}
         if backbone != "sasrec":  # recipes have it where they state none
             recommender["backbone"] = backbone
@@ -113,14 +119,18 @@ class AlignmentGrid(BaseModel):
             recommender["knowledge_beside_ids"] = False
         if row in (Texts.NONE, Texts.OWN):
             changes["knowledge"] = {"model": "none"}
+        if share < 1:
+            changes["training"] = {"share": share}
         return Entry(
-            name=entry_name(backbone, row),
+            name=entry_name(backbone, row, share),
             recipe=self.recipe,
             changes=changes,
-            against=entry_name(backbone, Texts.BEFORE),
+            against=entry_name(backbone, Texts.BEFORE, share),
+            curve=entry_name(backbone, row) if len(self.shares) > 1 else "",
         )
 
 
-def entry_name(backbone: str, row: Texts) -> str:
+def entry_name(backbone: str, row: Texts, share: float = 1.0) -> str:
     """A row's name in the table."""
-    return f"{LABELS[backbone]}, {row.value}"
+    of_users = f", {share:.3g} of the users" if share < 1 else ""
+    return f"{LABELS[backbone]}, {row.value}{of_users}"

@@ -19,6 +19,7 @@ from offline.benchmark.rerank_cells import RerankCell, RerankRun
 from offline.benchmark.rerank_grid import RerankGrid
 from offline.benchmark.rerank_results import describe_reranking
 from offline.benchmark.results import describe_data
+from offline.data.namings import Naming
 from offline.inputs import NAMED, Source, find_source
 from offline.stages.stage import Log
 
@@ -31,6 +32,7 @@ def benchmark(
     root: Path,
     results: Path,
     *,
+    naming: Naming | None = None,
     only: str | None = None,
     log: Callable[[str], None] = print,
 ) -> None:
@@ -43,6 +45,7 @@ def benchmark(
         places: folders of data sets, by name; downloaded ones need none.
         root: folder of the trainings, to resume from.
         results: folder of the tables.
+        naming: what was said about the columns of the files in `places`.
         only: one entry's name; the others are not trained.
         log: called with lines of progress.
 
@@ -53,7 +56,7 @@ def benchmark(
     """
     grid = open_grid(name)
     reference = _reference_of(grid, places)
-    sources = find_sources(grid, {n: p for n, p in places.items() if Path(p) != reference})
+    sources = find_sources(grid, {n: p for n, p in places.items() if Path(p) != reference}, naming)
     _check_only(grid, only)
     grid.check()
     with locked(root):
@@ -139,7 +142,9 @@ def _figures_of(run: GridRun, only: str | None) -> Iterator[dict[str, Any]]:
         yield describe()
 
 
-def find_sources(grid: AnyGrid, places: Mapping[str, str]) -> dict[str, Source]:
+def find_sources(
+    grid: AnyGrid, places: Mapping[str, str], naming: Naming | None = None
+) -> dict[str, Source]:
     """The files of each data set of a grid.
 
     Raises:
@@ -153,7 +158,7 @@ def find_sources(grid: AnyGrid, places: Mapping[str, str]) -> dict[str, Source]:
     for name in names:
         if name not in places and name not in NAMED:
             raise ConfigError(f"data {name!r}: give its folder with --data {name}=FOLDER")
-    return {name: find_source(places.get(name, name), None, None) for name in names}
+    return {name: find_source(places.get(name, name), None, None, naming) for name in names}
 
 
 def parse_places(given: Sequence[str]) -> dict[str, str]:

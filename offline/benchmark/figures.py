@@ -13,7 +13,7 @@ from scipy import stats
 from offline.data.split import Cases
 from offline.evaluate.figures import tail_cases
 from offline.intervals import Float64, uncertainty_of
-from offline.metrics import Ranks, gains, hits
+from offline.metrics import UNRANKED, Ranks, gains, hits
 
 K = 10
 NEGATIVES = 100
@@ -30,7 +30,7 @@ class Groups:
     Attributes:
         of: by name: all; tail, the fifth of the users with the shortest histories; rare, cases
             whose target is among the rarest items that have a fifth of all training interactions.
-        n_candidates: int64 [C], the catalogue without the history, target included.
+        n_candidates: int64 [C], the catalogue without the history.
     """
 
     of: Mapping[str, Bool]
@@ -45,8 +45,7 @@ class Groups:
             "rare": rare_items(counts)[cases.targets],
         }
         seen = np.array([len(np.unique(cases.history(case))) for case in range(len(cases))])
-        itself = [cases.targets[case] in cases.history(case) for case in range(len(cases))]
-        return cls(groups, len(counts) - 1 - seen + np.array(itself, dtype=np.int64))
+        return cls(groups, len(counts) - 1 - seen)
 
 
 def rare_items(counts: npt.NDArray[np.int64]) -> Bool:
@@ -113,21 +112,25 @@ def among_negatives(ranks: Ranks, n_candidates: npt.NDArray[np.int64]) -> tuple[
     """Expected hit and gain at 10 among the target and 100 candidates drawn at random.
 
     Papers draw once; the mean over all draws follows from the full rank: how many of the drawn
-    stand before the target is hypergeometric. Cases with fewer candidates are ranked among all.
+    stand before the target is hypergeometric. Cases with fewer candidates are ranked among all. A
+    target that is no candidate (UNRANKED) is a miss.
 
     Args:
         ranks: full ranks, int64 [C].
-        n_candidates: int64 [C], number of candidates, the target included.
+        n_candidates: int64 [C], number of candidates; a ranked target is one of them.
 
     Returns:
         Two float64 [C].
     """
     pairs, place_of = np.unique(np.stack([ranks, n_candidates]), axis=1, return_inverse=True)
+    is_candidate = pairs[0] != UNRANKED
+    pairs = np.where(is_candidate, pairs, 1)
     n_ahead, n_others = pairs - 1
     ahead = np.arange(K)[:, None]
     drawn = np.minimum(NEGATIVES, n_others)
     # Without other candidates none is drawn.
     probability = stats.hypergeom.pmf(ahead, np.maximum(n_others, 1), n_ahead, drawn)
+    probability *= is_candidate
     hit = probability.sum(axis=0)
     gain = (probability / np.log2(2.0 + ahead)).sum(axis=0)
     return hit[place_of.ravel()], gain[place_of.ravel()]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model_store.errors import ConfigError
 from offline.config_file import config_names, describe_first, read_config_file
+from offline.data.config import DataConfig
 from offline.encoding.config import missing_folder
 from offline.recipe import Recipe, read_recipe
 
@@ -103,7 +104,8 @@ class Grid(_Part):
 
         Raises:
             ConfigError: there is no such recipe, a change doesn't fit one, an encoder's folder
-                isn't there, or two entries of a curve have one share.
+                isn't there, two entries of a curve have one share, or two of a data set differ in
+                the interactions that they use.
         """
         for data in self.data:
             for entry in self.entries_on(data.name):
@@ -114,7 +116,20 @@ class Grid(_Part):
                             f"entry {entry.name!r} on {data.name}: encoder {encoder!r}: there is "
                             f"no such folder in {Path.cwd()}"
                         )
+                if recipe.data != self.data_config_on(data):
+                    raise ConfigError(
+                        f"entry {entry.name!r} on {data.name}: data: differs from that of the "
+                        "entries before it, and all are compared on the same interactions"
+                    )
             self.curves_on(data)
+
+    def data_config_on(self, data: DataChoice) -> DataConfig:
+        """Which interactions of a data set are used: one choice for all entries on it.
+
+        Raises:
+            ConfigError: there is no such recipe, or a change doesn't fit it.
+        """
+        return self.recipe_of(data, self.entries_on(data.name)[0], self.seeds[0]).data
 
     def curves_on(self, data: DataChoice) -> dict[str, dict[float, str]]:
         """Learning curves on a data set: names of entries by the share of users that train.

@@ -33,6 +33,7 @@ def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
         parts.append(
             f"## {name}\n\n{data['users']:,} users, {data['items']:,} items, "
             f"{data['training_interactions']:,} training interactions."
+            f"{_describe_repeats(data.get('repeats', {}))}"
         )
         for part in document["grid"]["parts"]:
             parts.append(f"### {part.capitalize()}\n\n{_table(data['entries'], part)}")
@@ -40,6 +41,14 @@ def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
                 parts.append(f"#### By share of the users\n\n{CURVES}\n\n{_curves(data, part)}")
     parts += [f"![NDCG@10]({plot})" for plot in plots]
     return "\n\n".join(parts) + "\n"
+
+
+def _describe_repeats(repeats: Mapping[str, float]) -> str:
+    """A sentence about targets that nobody is recommended; none where there are none."""
+    if not repeats:
+        return ""
+    shares = ", ".join(f"{100 * share:.3g} % on {part}" for part, share in repeats.items())
+    return f" Targets that stand in their user's history, and count as misses: {shares}."
 
 
 def describe_hardware(hardware: Mapping[str, Any]) -> str:

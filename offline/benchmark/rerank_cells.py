@@ -95,7 +95,9 @@ class RerankRun:
     @cached_property
     def data(self) -> DataArtifact:
         """The data set."""
-        return run_stage(DataStage(self.source, "leave_one_out", self.log), self.root, self.log)
+        choices = self.grid.recipe_of(self.choice, self.grid.seeds[0]).data
+        stage = DataStage(self.source, "leave_one_out", self.log, choices)
+        return run_stage(stage, self.root, self.log)
 
     @cached_property
     def split(self) -> Split:

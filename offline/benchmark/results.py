@@ -41,6 +41,9 @@ def describe_data(
         "entries": {name: {} for name in by_entry},
         "curves": _describe_curves(grid.curves_on(data), by_entry),
     }
+    repeats = {part: getattr(split, part).are_repeats() for part in grid.parts}
+    if any(some.any() for some in repeats.values()):
+        document["repeats"] = {part: float(some.mean()) for part, some in repeats.items()}
     for part in grid.parts:
         groups = Groups.of_cases(getattr(split, part), counts)
         for name, found in by_entry.items():

@@ -14,10 +14,9 @@ from offline.alignment.pool import (
     PoolWriter,
     open_pool,
     open_pool_writer,
-    pool_source,
     pooled_items,
 )
-from offline.alignment.run import align
+from offline.alignment.run import align, pooled
 from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.flaws import Flaw
 from tests.offline.alignment.world import make_inputs, make_models
@@ -134,8 +133,6 @@ def test_alignment_learns_from_a_pool_that_was_sampled_before_its_first_step(
     inputs = make_inputs(
         cache, mode="pool", texts_per_example=2, pool_items=4, examples_per_item=3, steps=2
     )
-    report = align(
-        inputs, tmp_path / "aligned", cache, lambda models, _: pool_source(models, tmp_path)
-    )
+    report = align(inputs, tmp_path / "aligned", tmp_path, pooled)
     assert report["steps"] == 2
     assert len([*(tmp_path / "alignment").rglob("*.safetensors")]) == 1

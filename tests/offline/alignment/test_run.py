@@ -12,9 +12,8 @@ from model_store.errors import ConfigError
 from offline.alignment.experience import Experience, Source
 from offline.alignment.learner import AlignmentLearner
 from offline.alignment.models import Models
-from offline.alignment.pool import pool_source
 from offline.alignment.recommender_update import RecommenderUpdate
-from offline.alignment.run import align, synchronous
+from offline.alignment.run import align, pooled, synchronous
 from offline.alignment.watch import read_figures
 from tests.offline.alignment.world import make_inputs, make_models
 
@@ -99,7 +98,7 @@ def test_texts_of_a_pool_are_rewarded_again_and_again(
     monkeypatch.setattr(RecommenderUpdate, "step", noted)
 
     def open_source(models: Models, learner: AlignmentLearner) -> Source:
-        source = pool_source(models, tiny / "cache")
+        source = pooled(models, learner)
         drawn.append(source.take(1))
         return source
 

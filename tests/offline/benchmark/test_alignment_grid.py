@@ -101,14 +101,21 @@ def test_rows_of_texts_are_trained_and_shown(
     best = films["entries"]["SASRec, the best of K texts"]["test"]
     assert (best["seeds"], best["gain"]["against"]) == (1, "SASRec, not aligned")
     assert films["described_items"] == pytest.approx(1 / 6, abs=1e-6)
-    assert films["shown"]["comedy film (i3)"]["reference texts"] == "Plot: Good fun."
+    shown = films["shown"]["comedy film (i3)"]
+    assert "aligned" in shown
+    assert "reference texts" not in shown  # they are not ours to publish
     assert {*films["rewards"]} == {"4"}
     assert films["rewards"]["4"]["items"] == 5
     shares = [films["rewards"]["4"][f"share_{name}"] for name in ("text", "example", "rest")]
     assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert [(row["llm"], row["recommender"]) for row in films["resets"]] == [
+        (llm, recommender) for recommender in ("before", "aligned") for llm in ("before", "aligned")
+    ]
+    assert films["resets"][0]["test"]["gain"] == 0
     page = (place / "results" / "texts.md").read_text()
+    assert "## Resets" in page
     assert "## Rewards of the pool's texts" in page
-    assert "- *reference texts*: Plot: Good fun." in page
+    assert "Plot: Good fun." not in page
     capsys.readouterr()
     benchmark(*run)
     assert "running" not in capsys.readouterr().out  # nothing is trained twice
@@ -120,6 +127,26 @@ def test_without_their_folder_the_row_of_reference_texts_is_left_out(place: Path
     rows = [entry.name for entry in grid.table(with_reference=False).entries]
     assert len(rows) == 5
     assert "SASRec, reference texts" not in rows
+
+
+def test_rows_are_learning_curves_where_shares_are_given(place: Path) -> None:
+    grid = open_grid(str(place / "texts.toml"))
+    assert isinstance(grid, AlignmentGrid)
+    shared = grid.model_copy(update={"shares": (0.25, 1.0)})
+    table = shared.table(with_reference=True)
+    table.check()
+    assert table.curves_on(table.data[0])["SASRec, aligned"] == {
+        0.25: "SASRec, aligned, 0.25 of the users",
+        1.0: "SASRec, aligned",
+    }
+    few = next(e for e in table.entries if e.name == "SASRec, ids, 0.25 of the users")
+    assert few.against == "SASRec, not aligned, 0.25 of the users"
+    assert table.recipe_of(table.data[0], few, seed=4).training.share == 0.25
+    assert shared.row_of(few.name) == ("sasrec", Texts.NONE)
+    # Cells of all users are those of a grid without shares.
+    assert [e.model_copy(update={"curve": ""}) for e in table.entries[6:]] == [
+        *grid.table(with_reference=True).entries
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from offline.benchmark.figures import (
 )
 from offline.data.split import Cases
 from offline.intervals import uncertainty_of
+from offline.metrics import UNRANKED
 
 
 def cases_of(histories: list[list[int]], targets: list[int]) -> Cases:
@@ -41,8 +42,14 @@ def test_groups_leave_out_nothing_and_count_candidates() -> None:
     groups = Groups.of_cases(cases, counts)
     assert groups.of["rare"].tolist() == [False, True, True, False, True]
     assert groups.of["tail"].sum() == 1
-    # The target is a candidate even where it was seen.
-    assert groups.n_candidates.tolist() == [3, 3, 2, 2, 4]
+    # What was seen is no candidate, be it the target.
+    assert groups.n_candidates.tolist() == [3, 2, 2, 1, 3]
+
+
+def test_a_target_that_is_not_recommended_is_a_miss_among_negatives() -> None:
+    ranks, candidates = np.array([UNRANKED, 1, UNRANKED]), np.array([500, 500, 0])
+    hit, gain = among_negatives(ranks, candidates)
+    assert hit.tolist() == gain.tolist() == [0.0, 1.0, 0.0]
 
 
 def test_an_entry_is_the_mean_of_its_seeds() -> None:

@@ -55,9 +55,10 @@ def cells_of(names: list[str]) -> list[Cell]:
     ]
 
 
-def document_of(cells: list[Cell]) -> dict[str, Any]:
+def document_of(cells: list[Cell], n_repeats: int = 0) -> dict[str, Any]:
     grid = grid_of()
-    cases = cases_of(HISTORIES, [5 + case % 20 for case in range(N_CASES)])
+    targets = [4] * n_repeats + [5 + case % 20 for case in range(n_repeats, N_CASES)]
+    cases = cases_of(HISTORIES, targets)
     offsets = np.arange(0, 2 * N_CASES + 1, 2, dtype=np.int64)
     split = Split(offsets, np.concatenate(HISTORIES), cases, cases)
     return {
@@ -108,3 +109,12 @@ def test_points_that_are_not_trained_yet_are_left_out() -> None:
     page = render_page(document, [])
     assert "| 10 % |  | " in page
     assert document_of([])["data"]["made"]["curves"] == {}
+
+
+def test_targets_in_the_history_are_said_where_there_are_any() -> None:
+    cells = cells_of(["ids"])
+    assert "repeats" not in document_of(cells)["data"]["made"]
+    assert "stand in their user's history" not in render_page(document_of(cells), [])
+    document = document_of(cells, n_repeats=15)
+    assert document["data"]["made"]["repeats"] == {"test": 0.25}
+    assert "history, and count as misses: 25 % on test." in render_page(document, [])

@@ -53,7 +53,8 @@ def test_every_grid_that_comes_along_fits_its_recipes(name: str) -> None:
                 assert grid.recipe_of(choice, entry, 5).training.seed == 5
         elif isinstance(grid, AlignmentGrid):
             table = grid.table(with_reference=True)
-            assert len(table.entries) == len(grid.backbones) * len(grid.rows)
+            n_entries = len(grid.backbones) * len(grid.rows) * len(grid.shares)
+            assert len(table.entries) == n_entries
             for entry in table.entries:
                 assert table.recipe_of(choice, entry, 5).training.seed == 5
         else:
@@ -85,6 +86,18 @@ def test_changes_go_from_the_general_to_the_special(tmp_path: Path) -> None:
 def test_a_wrong_entry_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         read_grid(write(tmp_path, GRID.replace(old, new, 1)))
+
+
+def test_entries_on_a_data_set_use_the_same_interactions(tmp_path: Path) -> None:
+    """They are compared on the same cases; a data set may have a choice of its own."""
+    change = "recommender.embedding_size = 128"
+    mixed = read_grid(write(tmp_path, GRID.replace(change, 'data.repeats = "runs"')))
+    with pytest.raises(ConfigError, match="'Wide IDs' on movielens-100k: data: differs"):
+        mixed.check()
+    shared = GRID.replace('name = "mine"', 'name = "mine"\nchanges.data.repeats = "runs"')
+    grid = read_grid(write(tmp_path, shared))
+    grid.check()
+    assert [grid.data_config_on(choice).repeats for choice in grid.data] == ["keep", "runs"]
 
 
 @pytest.mark.parametrize("change", ["recommender.size = 3", "recomender.layers = 3"])
