@@ -14,8 +14,8 @@ from model_store.files import write_atomically
 from model_store.reading import bundle_errors, read_json
 from model_store.texts import is_encodable
 
-AttributeKind = Literal["text", "list", "number"]
-AttributeValue = str | list[str] | int | float | None
+AttributeKind = Literal["text", "list", "number", "boolean"]
+AttributeValue = str | list[str] | int | float | bool | None
 
 MAX_INTEGER = 2**53
 """Larger integers lose digits as float64, here and in a browser."""
@@ -32,8 +32,8 @@ def _fits(kind: AttributeKind, value: object) -> bool:
         return isinstance(value, list) and all(
             isinstance(part, str) and is_encodable(part) for part in value
         )
-    if isinstance(value, bool):
-        return False
+    if kind == "boolean" or isinstance(value, bool):
+        return kind == "boolean" and isinstance(value, bool)
     if isinstance(value, int):
         return abs(value) <= MAX_INTEGER
     # JSON has no NaN and no infinity, and no filter could compare them.
@@ -155,7 +155,7 @@ class ItemAttributes:
         Raises:
             InputError: a row has an attribute that the catalogue lacks, or a value of another kind.
         """
-        for row in rows:
+        for row in filter(None, rows):
             for name, value in row.items():
                 attribute = self._attributes.get(name)
                 if attribute is None:

@@ -1,4 +1,4 @@
-"""The deployment record: the active version, in one document with a generation number.
+"""The deployment record: who answers whom, in one document with a generation.
 
 It is read in one place and changed by compare-and-set (`Registry`), so that all workers and
 operators see the same sequence of states, and each change names its author.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,10 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store import keys
+from model_store.errors import UnknownExperiment
+from model_store.experiment import Experiment
 from model_store.manifest import check_version
+from model_store.suggestion import did_you_mean
 from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
@@ -32,20 +36,102 @@ class AuditEntry(BaseModel):
 
     generation: int = Field(description="of the record after the change")
     at: str = Field(description="ISO time, UTC")
-    who: str = Field(description="user@host of the process")
+    who: str = Field(description="user@host of a command or service; an operator's token by its id")
     what: str
     why: str = Field(description="origin: a command, or a request to the admin API")
 
 
+class Canary(BaseModel):
+    """A version that answers a share of the users."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    percent: float = Field(gt=0, le=100, description="share of the users that it answers")
+    salt: str = Field(description="hashed with a user's id, so that each canary has other users")
+    since: str = Field(description="ISO time, UTC")
+    epoch: str = Field(
+        "",
+        description="identifies the time since it, its share and the active version are the same",
+    )
+
+
+class Shadow(BaseModel):
+    """A version that answers a share of the requests after the answer, for comparison only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    share: float = Field(gt=0, le=100, description="of the requests, in per cent")
+    since: str = Field(description="ISO time, UTC")
+
+
 class Deployment(BaseModel):
-    """The active version and those before; immutable, each change gives a new record."""
+    """Which versions answer whom; immutable, each change gives a new record."""
 
     model_config = ConfigDict(frozen=True)
 
     generation: int = Field(0, ge=0, description="changes so far")
     active: str | None = Field(None, description="the active version")
     previous: tuple[str, ...] = Field((), description="versions active before, newest first")
+    canary: Canary | None = None
+    shadow: Shadow | None = None
+    experiments: tuple[Experiment, ...] = Field(
+        (), description="the one that runs, and those that ended lately; newest first"
+    )
     audit: tuple[AuditEntry, ...] = Field((), description="newest first")
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """All versions that a worker must have loaded, the active one first."""
+        others = [one.version for one in (self.canary, self.shadow) if one is not None]
+        others += self.experiment.versions if self.experiment else ()
+        return tuple(dict.fromkeys(version for version in (self.active, *others) if version))
+
+    @property
+    def answering(self) -> frozenset[str | None]:
+        """Versions that answer some of the users."""
+        canary = self.canary.version if self.canary else None
+        arms = self.experiment.versions if self.experiment else ()
+        return frozenset((self.active, canary, *arms))
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The experiment that runs."""
+        return next((one for one in self.experiments if one.stopped is None), None)
+
+    @property
+    def kept_experiments(self) -> tuple[Experiment, ...]:
+        """The experiment that runs, and those whose figures are still kept; newest first."""
+        return tuple(one for one in self.experiments if one.is_kept())
+
+    def find_experiment(self, name: str) -> Experiment:
+        """The experiment of this name, running or ended lately.
+
+        Raises:
+            UnknownExperiment: there is none; the message names those that are.
+        """
+        kept = self.kept_experiments
+        for one in kept:
+            if one.name == name:
+                return one
+        names = [one.name for one in kept]
+        hint = did_you_mean(name, names) or f" (experiments: {', '.join(names) or 'none'})"
+        raise UnknownExperiment(f"there is no experiment {name[:64]!r}{hint}")
+
+    def starting(self, experiment: Experiment) -> Deployment:
+        """The record with another experiment, where none runs."""
+        kept = (experiment, *self.kept_experiments)
+        after = self.model_copy(update={"experiments": kept})
+        return after._without_needless_shadow()
+
+    def stopping(self, name: str) -> Deployment:
+        """The record with the end of an experiment."""
+        experiments = tuple(
+            one.model_copy(update={"stopped": now()}) if one.name == name else one
+            for one in self.kept_experiments
+        )
+        return self.model_copy(update={"experiments": experiments})
 
     def activating(self, version: str) -> Deployment:
         """The record with another version active; itself, if that is active already."""
@@ -65,22 +151,63 @@ class Deployment(BaseModel):
         """The record without a version, which is not active, among the earlier ones."""
         return self._with(self.active, [one for one in self.previous if one != version])
 
+    def trying(self, version: str, percent: float) -> Deployment:
+        """The record with a canary; another percentage for the same one keeps its users.
+
+        Args:
+            version: not the active one.
+            percent: 0 to 100; 0 ends the canary.
+        """
+        canary: Canary | None = None
+        if percent > 0:
+            canary = self.canary
+            if canary is None or canary.version != version:
+                canary = Canary(
+                    version=version, percent=percent, salt=secrets.token_hex(8), since=now()
+                )
+            canary = canary.model_copy(update={"percent": percent, "epoch": secrets.token_hex(8)})
+        return self.model_copy(update={"canary": canary})._without_needless_shadow()
+
+    def shadowing(self, version: str, share: float) -> Deployment:
+        """The record with a shadow; another share for the same one keeps its beginning.
+
+        Args:
+            version: one that answers nobody.
+            share: 0 to 100; 0 ends the shadow.
+        """
+        shadow: Shadow | None = None
+        if share > 0:
+            is_same = self.shadow is not None and self.shadow.version == version
+            since = self.shadow.since if self.shadow and is_same else now()
+            shadow = Shadow(version=version, share=share, since=since)
+        return self.model_copy(update={"shadow": shadow})
+
+    def _without_needless_shadow(self) -> Deployment:
+        """A version that answers users needs no shadow."""
+        if self.shadow is None or self.shadow.version not in self.answering:
+            return self
+        return self.model_copy(update={"shadow": None})
+
     def _with(self, active: str | None, previous: Sequence[str]) -> Deployment:
         """Rolling back must lead to another version each time."""
         kept: list[str] = []
         for version in previous:
             if version != (kept[-1] if kept else active):
                 kept.append(version)
-        return self.model_copy(update={"active": active, "previous": tuple(kept[:MAX_PREVIOUS])})
+        canary = self.canary
+        if canary is not None and active != self.active:
+            new = {"epoch": secrets.token_hex(8)}
+            canary = None if canary.version == active else canary.model_copy(update=new)
+        changes = {"active": active, "previous": tuple(kept[:MAX_PREVIOUS]), "canary": canary}
+        return self.model_copy(update=changes)._without_needless_shadow()
 
-    def changed_from(self, before: Deployment, what: str, why: str) -> Deployment:
+    def changed_from(self, before: Deployment, what: str, by: str, why: str) -> Deployment:
         """The next generation after `before`, with an entry in the audit."""
         generation = before.generation + 1
         if self.active != before.active:
             what += f" to {self.active}" if self.active not in what.split() else ""
             what += f", before {before.active}" if before.active else ""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = AuditEntry(generation=generation, at=at, who=_who(), what=what, why=why)
+        entry = AuditEntry(generation=generation, at=now(), who=by, what=what, why=why)
         audit = (entry, *before.audit)[:MAX_AUDIT]
         return self.model_copy(update={"generation": generation, "audit": audit})
 
@@ -130,7 +257,7 @@ def _parse(document: bytes | None) -> Deployment:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]["msg"]
         raise ValueError(f"it holds no deployment record ({problem})") from None
-    for version in filter(None, (record.active, *record.previous)):
+    for version in (*record.versions, *record.previous):
         check_version(version)
     return record
 
@@ -141,7 +268,13 @@ def _parse_older(active: bytes | None, previous: Sequence[bytes]) -> Deployment:
     return Deployment(active=first, previous=tuple(versions))
 
 
-def _who() -> str:
+def now() -> str:
+    """The time as the record writes it: ISO, UTC, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def who() -> str:
+    """The person or service of this process, as `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name

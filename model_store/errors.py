@@ -6,7 +6,10 @@
     ├── ConfigError       a setting or a recipe is wrong
     ├── BundleError       a bundle is damaged, or of another schema
     │   └── BundleUnavailable   it can't be read now; a later attempt may succeed
-    ├── RegistryError     a version is unknown, or in the wrong state for the command
+    ├── RegistryError     a version is in the wrong state for the command
+    │   ├── UnknownVersion    it isn't published
+    │   ├── RolloutInProgress another version is being brought to the workers
+    │   └── UnknownExperiment there is none of this name
     ├── NotReady          no model is loaded that could answer
     └── StoreError        the store rejected a command or holds something unreadable
         └── StoreAway     the store can't be reached (yet, or any more)
@@ -38,10 +41,6 @@ class InvalidField(InputError):  # noqa: N818 - names its subject
         super().__init__(f"{field}: {message}")
         self.field, self.value, self.message = field, value, message
 
-    def within(self, place: str) -> InvalidField:
-        """The same error with the path of an enclosing field: `place` comes before the field."""
-        return InvalidField(f"{place}.{self.field}", self.value, self.message)
-
 
 class ConfigError(LongtailError):
     """A setting, a flag or a recipe is wrong."""
@@ -57,6 +56,18 @@ class BundleUnavailable(BundleError):  # noqa: N818 - reads as a state, as Store
 
 class RegistryError(LongtailError):
     """A version is unknown, or in the wrong state for the command."""
+
+
+class UnknownVersion(RegistryError):  # noqa: N818 - reads as a state, as NotReady does
+    """A version isn't published."""
+
+
+class RolloutInProgress(RegistryError):  # noqa: N818 - reads as a state, as NotReady does
+    """Another version is being brought to the workers; a later attempt may succeed."""
+
+
+class UnknownExperiment(RegistryError):  # noqa: N818 - reads as a state, as UnknownVersion does
+    """There is no experiment of this name."""
 
 
 class NotReady(LongtailError):  # noqa: N818 - reads as a state, not as a fault of the caller

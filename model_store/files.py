@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
     `content` is the bytes, or a function that writes them into the open file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Random as well: containers that share a folder have the same process ids.
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             if callable(content):
@@ -47,7 +49,7 @@ def probe_folder(folder: Path, n_bytes: int) -> None:
     Raises:
         OSError: they can't: no permission, a read-only file system, a full disk.
     """
-    probe = folder / f".probe-{os.getpid()}"
+    probe = folder / f".probe-{os.getpid()}-{secrets.token_hex(4)}"
     write_atomically(probe, b"\0" * n_bytes)
     probe.unlink()
 

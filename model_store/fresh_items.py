@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import redis
+from pydantic import BaseModel, ConfigDict, Field
 
 from model_store import keys
 from model_store.bundle import Bundle
@@ -85,6 +86,62 @@ def read_fresh(version: str, vector_size: int, client: redis.Redis) -> list[Fres
                 else:
                     items.setdefault(item.item_id, item)
     return list(items.values())
+
+
+class Carried(BaseModel):
+    """What became of a version's fresh items when another took its place."""
+
+    model_config = ConfigDict(frozen=True)
+
+    carried: int = Field(0, description="given to the other version")
+    lost: int = Field(0, description="unknown to the other version, which can't place them")
+
+
+def carry_over(before: str, version: str, client: redis.Redis, *, dry_run: bool = False) -> Carried:
+    """Give the fresh items of a version to another one, as far as that can place them.
+
+    Vectors of another text encoder mean nothing to it: such items are lost.
+
+    Args:
+        before: whose fresh items they are.
+        version: the other one; both are published.
+        client: of the store.
+        dry_run: only count them.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    records = {record.version: record for record in Registry(client).records()}
+    old, new = records.get(before), records.get(version)
+    if old is None or new is None or before == version:
+        return Carried()
+    with store_errors():
+        raw: Sequence[bytes] = client.lrange(keys.fresh_key(before), 0, -1)  # type: ignore[assignment]
+        ids = [one.decode("utf-8", "replace") for one in raw]
+        unknown = _find_unknown(new, ids, client) if ids else set()
+    if not unknown:
+        return Carried()
+    size = _vector_size(new) if old.encoder == new.encoder else None
+    if size is None:
+        return Carried(lost=len(unknown))
+    items = [item for item in read_fresh(before, size, client) if item.item_id in unknown]
+    if not dry_run:
+        blobs = {item.item_id: _encode(item) for item in items}
+        with store_errors():
+            for item in items:
+                _add(version, item, blobs[item.item_id], client)
+    return Carried(carried=len(items), lost=len(unknown) - len(items))
+
+
+def _vector_size(record: ModelRecord) -> int | None:
+    """Length of the knowledge vectors by which a version places fresh items; None: it can't."""
+    try:
+        bundle = Bundle.open(record.folder_in(bundles_folder()), verify=False)
+    except BundleError as error:
+        log.warning("version %s can't be looked at: %s", record.version, error)
+        return None
+    projection = bundle.fresh_projection
+    return None if projection is None else projection.shape[0] - 1
 
 
 def publish_fresh(

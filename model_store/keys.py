@@ -2,6 +2,19 @@
 
 lt:models                  hash     version → record (JSON)
 lt:deployment              string   the active version (deployment.Deployment, JSON)
+lt:preparing               string   a version that all workers are to load, with its operator
+                                    (rollout.Preparing, JSON); expires soon after they end
+lt:workers                 set      ids of workers
+lt:worker:<id>             string   what a worker answers with (workers.WorkerState, JSON); expires
+                                    soon after it ends
+lt:tokens                  hash     id → record of an operator's token or a caller's key
+                                    (tokens.TokenRecord, JSON)
+lt:uses:<minute>           hash     id of a key → requests of all workers in a minute; expires
+lt:outcomes:<epoch>        hash     id of a worker → what a canary and the active version answered
+                                    there (canary.watch.Counts, JSON); expires a day later
+lt:experiment:<name>:<shard>  hash  what the users of a shard saw and clicked in an experiment, and
+                                    the sums over them by arm (experiment_counts); expires 30 days
+                                    after its end, or after the last count
 lt:active, lt:previous     string, list   the same in earlier releases; removed by the first change
 lt:probe                   none     never set: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
@@ -13,6 +26,8 @@ lt:v:<version>:fresh       list     item_ids whose vectors arrived after trainin
 lt:v:<version>:attributes  hash     item_id → attributes (JSON), of fresh items only
 lt:v:<version>:knowledge   hash     item_id → text with provenance (JSON of
                                     knowledge_texts.KnowledgeText), of fresh items only
+lt:v:<version>:shadow:<a>  list     answers of the version as a shadow next to those of version a,
+                                    newest first (answer_pairs.AnswerPair, JSON)
 lt:v:<version>:rerank      hash     digest of a job → the reranker's answer (rerank_codec)
 lt:v:<version>:rerank-times sorted set  the same digests by unix seconds; bounds the hash
 """
@@ -21,11 +36,34 @@ from __future__ import annotations
 
 MODELS = "lt:models"
 DEPLOYMENT = "lt:deployment"
+PREPARING = "lt:preparing"
+WORKERS = "lt:workers"
+TOKENS = "lt:tokens"
 ACTIVE = "lt:active"
 PREVIOUS = "lt:previous"
 PROBE = "lt:probe"
 
 MAX_EVENTS_PER_USER = 1_000
+
+
+def worker_key(worker_id: str) -> str:
+    """State of a worker."""
+    return f"lt:worker:{worker_id}"
+
+
+def outcomes_key(epoch: str) -> str:
+    """Hash of what workers counted during an epoch of a canary."""
+    return f"lt:outcomes:{epoch}"
+
+
+def uses_key(window: int) -> str:
+    """Hash of the counted uses of keys in a minute."""
+    return f"lt:uses:{window}"
+
+
+def experiment_key(name: str, shard: int) -> str:
+    """Hash of what was counted of a shard of the users in an experiment."""
+    return f"lt:experiment:{name}:{shard}"
 
 
 def events_key(user_id: str) -> str:
@@ -56,6 +94,11 @@ def attributes_key(version: str) -> str:
 def knowledge_key(version: str) -> str:
     """Hash of the texts that a language model wrote about fresh items."""
     return f"lt:v:{version}:knowledge"
+
+
+def answer_pairs_key(a: str, b: str) -> str:
+    """List of answers of two versions to the same requests; it goes with version b."""
+    return f"lt:v:{b}:shadow:{a}"
 
 
 def rerank_key(version: str) -> str:

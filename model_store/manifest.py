@@ -22,6 +22,7 @@ from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import write_atomically
 from model_store.knowledge_texts import KnowledgeSource, Name
 from model_store.reading import bundle_errors, read_json
+from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
 from model_store.texts import shorten
 
@@ -74,6 +75,9 @@ class ModelInfo(_Frozen):
     embedding_size: int = Field(gt=0, le=MAX_SIZE, description="D")
     max_length: int = Field(
         gt=0, le=MAX_LENGTH, description="longer histories are cut to their last max_length"
+    )
+    repeats: Repeats = Field(
+        "keep", description="how training collapsed repeats of an item, and requests do"
     )
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -231,7 +235,11 @@ class Manifest(_Frozen):
             BundleError: it is of another schema version, or a field is wrong.
         """
         if not path.exists():
-            raise BundleUnavailable(f"{path.parent}: no bundle here (there is no {path.name})")
+            inner = path.parent / "bundle"
+            hint = f"; did you mean {inner}?" if (inner / path.name).exists() else ""
+            raise BundleUnavailable(
+                f"{path.parent}: no bundle here (there is no {path.name}){hint}"
+            )
         document = read_json(path)
         with bundle_errors(path, "not a manifest"):
             try:

@@ -21,7 +21,9 @@ from model_store import keys
 from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import encode_user, encode_vector
+from model_store.compatibility import kinds_of
 from model_store.errors import BundleError
+from model_store.footprint import memory_bytes
 from model_store.manifest import Manifest
 from model_store.registry import ModelRecord, Registry
 from model_store.store import store_errors
@@ -86,6 +88,8 @@ def publish(
         encoder=bundle.manifest.encoder.name if bundle.manifest.encoder else None,
         code_revision=bundle.manifest.code_revision,
         metrics=bundle.manifest.metrics,
+        memory_bytes=memory_bytes(bundle.manifest),
+        attributes=kinds_of(bundle.attributes),
     )
     Registry(client).add(record)
     return record

@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store import keys
-from model_store.deployment import Deployment, DeploymentReader
+from model_store.deployment import Deployment, DeploymentReader, who
+from model_store.deployment_rules import (
+    no_canary,
+    not_published,
+    retiring,
+    rolling_back,
+    shadowing,
+    starting,
+    trying,
+)
 from model_store.errors import RegistryError
+from model_store.experiment import Experiment
+from model_store.experiment_counts import expiry_commands
 from model_store.manifest import check_version
 from model_store.store import store_errors
 
@@ -36,6 +47,10 @@ class ModelRecord(BaseModel):
     encoder: str | None
     code_revision: str
     metrics: dict[str, float]
+    memory_bytes: int | None = Field(None, description="about what a worker takes to hold it")
+    attributes: dict[str, str] | None = Field(
+        None, description="kinds of its items' attributes by name; null from earlier releases"
+    )
 
     def folder_in(self, bundles_dir: Path) -> Path:
         """Where its bundle is: in the bundles folder, else where it was published from."""
@@ -53,12 +68,14 @@ class Registry:
     Args:
         client: of the store.
         why: origin of changes for the audit: a command, the admin API.
+        by: author of changes for the audit, where it isn't the user of this process.
     """
 
-    def __init__(self, client: redis.Redis, why: str = "") -> None:
+    def __init__(self, client: redis.Redis, why: str = "", *, by: str | None = None) -> None:
         # redis-py's types leave open whether an answer is bytes, text or awaitable.
         self._client: Any = client
         self._why = why
+        self._by = by or who()
         self._reader = DeploymentReader()
         self._passed_over: dict[bytes, bytes] = {}
 
@@ -88,7 +105,7 @@ class Registry:
         for record in records:
             if record.version == version:
                 return record
-        raise _not_published(version, [record.version for record in records])
+        raise not_published(version, [record.version for record in records])
 
     def _readable(self, entries: dict[bytes, bytes]) -> dict[str, ModelRecord]:
         """Records by version, without invalid ones."""
@@ -140,10 +157,114 @@ class Registry:
 
         def decide(before: Deployment, published: set[str]) -> Deployment:
             if version not in published:
-                raise _not_published(version, sorted(published))
+                raise not_published(version, sorted(published))
             return before.activating(version)
 
         return self._change(decide, f"activate {version}")[0].active
+
+    def promote(self, version: str) -> str | None:
+        """Make the canary the active version; returns the one before.
+
+        Raises:
+            RegistryError: this version is not the canary.
+        """
+
+        def decide(before: Deployment, _published: set[str]) -> Deployment:
+            if before.canary is None or before.canary.version != version:
+                raise no_canary(version, before)
+            return before.activating(version)
+
+        return self._change(decide, f"promote {version}")[0].active
+
+    def canary(self, version: str, percent: float) -> Deployment:
+        """Let a version answer a share of the users; 0 ends that. Returns the new record.
+
+        Raises:
+            RegistryError: it isn't published, it is the active one, or 0 and it is no canary.
+        """
+        what = f"canary {version} at {percent:g} %" if percent else f"end the canary {version}"
+        return self._change(lambda *given: trying(version, percent, *given), what)[1]
+
+    def take_back(self, epoch: str, reason: str) -> Deployment:
+        """End a canary because it is worse; returns the new record.
+
+        Args:
+            epoch: of the canary: one that was changed meanwhile stays.
+            reason: for the audit.
+
+        Raises:
+            RegistryError: there is no such canary any more.
+        """
+
+        def decide(before: Deployment, _published: set[str]) -> Deployment:
+            if before.canary is None or before.canary.epoch != epoch:
+                raise RegistryError("the canary was changed meanwhile")
+            return before.trying(before.canary.version, 0)
+
+        return self._change(decide, f"take the canary back: {reason}")[1]
+
+    def shadow(self, version: str, share: float) -> Deployment:
+        """Let a version answer a share of the requests unseen; 0 ends that. Returns the new record.
+
+        Raises:
+            RegistryError: it isn't published, it answers users, or 0 and it is no shadow.
+        """
+        what = f"shadow {version} at {share:g} %" if share else f"end the shadow {version}"
+        return self._change(lambda *given: shadowing(version, share, *given), what)[1]
+
+    def check_shadow(self, version: str) -> None:
+        """Raises RegistryError if a version can't be the shadow now."""
+        shadowing(version, 1.0, self.deployment(), {record.version for record in self.records()})
+
+    def start_experiment(self, experiment: Experiment) -> Deployment:
+        """Let the arms of an experiment answer their users; returns the new record.
+
+        Raises:
+            RegistryError: another one runs, its name was in use lately, one of its versions isn't
+                published, or there is a canary beside its versions.
+        """
+        what = f"start the experiment {experiment.name}: {experiment.describe()}"
+        return self._change(lambda *given: starting(experiment, *given), what)[1]
+
+    def check_experiment(self, experiment: Experiment) -> None:
+        """Raises RegistryError if an experiment can't be started now."""
+        starting(experiment, self.deployment(), {record.version for record in self.records()})
+
+    def stop_experiment(self, name: str) -> Experiment:
+        """End an experiment; its figures are kept for a while.
+
+        Raises:
+            UnknownExperiment: there is none of this name.
+            RegistryError: it has ended already.
+        """
+
+        def decide(before: Deployment, _published: set[str]) -> Deployment:
+            found = before.find_experiment(name)
+            if found.stopped is not None:
+                raise RegistryError(f"experiment {name!r} has ended already, at {found.stopped}")
+            return before.stopping(name)
+
+        def expire(pipe: Any) -> None:
+            for command in expiry_commands(name):
+                pipe.execute_command(*command)
+
+        after = self._change(decide, f"stop the experiment {name}", expire)[1]
+        return after.find_experiment(name)
+
+    def check_canary(self, version: str) -> None:
+        """Raises RegistryError if a version can't be the canary now."""
+        trying(version, 1.0, self.deployment(), {record.version for record in self.records()})
+
+    def earlier(self) -> str:
+        """The version that a rollback would activate.
+
+        Raises:
+            RegistryError: nothing was active before, or all of it has been retired.
+        """
+        published = {record.version for record in self.records()}
+        active = rolling_back(self.deployment(), published).active
+        assert active is not None  # noqa: S101 - a rollback leads to a version
+        return active
 
     def rollback(self, expected: str | None = None) -> str:
         """Activate the version that was active before; returns it.
@@ -157,9 +278,7 @@ class Registry:
         """
 
         def decide(before: Deployment, published: set[str]) -> Deployment:
-            after = before.rolling_back(published)
-            if after is None:
-                raise RegistryError("there is no earlier version to roll back to")
+            after = rolling_back(before, published)
             if expected is not None and after.active != expected:
                 raise RegistryError(
                     f"{before.active} was activated meanwhile, before it was {after.active}; "
@@ -175,18 +294,18 @@ class Registry:
         """Remove a version: its record first, then its keys; returns the number of keys.
 
         Raises:
-            RegistryError: it isn't published, or it is the active one.
+            RegistryError: it isn't published, or it answers.
         """
-
-        def decide(before: Deployment, published: set[str]) -> Deployment:
-            if version not in published:
-                raise _not_published(version, sorted(published))
-            if before.active == version:
-                raise RegistryError(f"version {version!r} is active; activate another one first")
-            return before.retiring(version)
-
-        self._change(decide, f"retire {version}", lambda pipe: pipe.hdel(keys.MODELS, version))
+        self._change(
+            lambda *given: retiring(version, *given),
+            f"retire {version}",
+            lambda pipe: pipe.hdel(keys.MODELS, version),
+        )
         return self.delete_features(version)
+
+    def check_retirable(self, version: str) -> None:
+        """Raises RegistryError if a version can't be retired now."""
+        retiring(version, self.deployment(), {record.version for record in self.records()})
 
     def _change(
         self,
@@ -208,7 +327,7 @@ class Registry:
             after = decide(before, set(self._readable(pipe.hgetall(keys.MODELS))))
             pipe.multi()
             if after != before or further:
-                after = after.changed_from(before, what, self._why)
+                after = after.changed_from(before, what, self._by, self._why)
                 pipe.set(keys.DEPLOYMENT, after.model_dump_json())
                 pipe.delete(keys.ACTIVE, keys.PREVIOUS)
                 if further:
@@ -234,8 +353,3 @@ class Registry:
             if batch:
                 deleted += self._client.unlink(*batch)
         return deleted
-
-
-def _not_published(version: str, known: list[str]) -> RegistryError:
-    shown = ", ".join(known) or "none"
-    return RegistryError(f"version {version!r} is not published (published: {shown})")

@@ -32,8 +32,12 @@ class PromptLayout(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    instruction: Text = "Rank the candidates by what the user likes next."
-    rating_instruction: Text = "Predict the user's rating of the candidate."
+    instruction: Text = Field(
+        "Rank the candidates by what the user likes next.", description="first line of a ranking"
+    )
+    rating_instruction: Text = Field(
+        "Predict the user's rating of the candidate.", description="first line of a rating"
+    )
     n_candidates: int = Field(10, ge=2, le=len(LABELS), description="k', candidates of a prompt")
     n_history: int = Field(10, ge=1, le=100, description="newest items of the user's history")
     n_similar: int = Field(
@@ -42,7 +46,7 @@ class PromptLayout(BaseModel):
     shows_prediction: bool = Field(
         True, description="whether the recommender's order of the candidates is shown"
     )
-    max_title_characters: int = Field(48, ge=4, le=500)
+    max_title_characters: int = Field(48, ge=4, le=500, description="a title is cut there")
 
     def listwise(
         self,

@@ -16,6 +16,13 @@ def is_encodable(text: str) -> bool:
     return True
 
 
+def well_formed(text: str) -> str:
+    """A text that UTF-8 can carry: halves of characters are joined, or become U+FFFD."""
+    if is_encodable(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def first_line(error: BaseException) -> str:
     """The message of an exception, as one line of at most 300 characters."""
     # An OSError names its file, and so does the caller.

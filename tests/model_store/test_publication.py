@@ -38,6 +38,10 @@ def test_publishing_fills_folder_store_and_registry(
         np.testing.assert_array_equal(decode_user(blob).items, items)  # type: ignore[arg-type]
     assert client.exists(keys.vectors_key("made-1")) == 0
     assert Registry(client).get("made-1") == record
+    assert list(record.attributes or ()) == list(made.attributes.names)
+    assert record.attributes == {
+        "title": "text", "year": "number", "genres": "list"
+    }  # fmt: skip
     assert Registry(client).active() is None
     assert told[-1] == ("users", 12, 12)
 

@@ -65,6 +65,15 @@ def test_rollback_walks_back_through_the_activations(registry: Registry) -> None
     assert registry.active() == "v1"
 
 
+def test_a_rollback_that_cannot_be_says_how_a_canary_ends(registry: Registry) -> None:
+    """Who wants to be without a canary may well ask for a rollback."""
+    registry.activate("v1")
+    registry.canary("v2", 5)
+    for go_back in (registry.earlier, registry.rollback):
+        with pytest.raises(RegistryError, match="the canary 'v2' ends with `--percent 0`"):
+            go_back()
+
+
 def test_rollback_passes_over_retired_versions(registry: Registry) -> None:
     for version in ("v1", "v2", "v3"):
         registry.activate(version)
@@ -264,3 +273,17 @@ def test_a_version_that_is_retired_meanwhile_is_not_activated(client: redis.Redi
 def test_an_absent_store_is_away() -> None:
     with pytest.raises(StoreAway, match="can't be reached"):
         Registry(connect("redis://127.0.0.1:1/0", timeout_s=0.5)).active()
+
+
+def test_a_canary_is_counted_on_while_another_version_is_retired(registry: Registry) -> None:
+    registry.activate("v1")
+    before = registry.canary("v2", 5).canary
+    registry.retire("v3")
+    assert registry.deployment().canary == before
+    registry.add(make_record("v3"))
+    registry.activate("v3")
+    after = registry.deployment().canary
+    assert after is not None
+    assert before is not None
+    assert (after.version, after.percent, after.salt) == ("v2", 5, before.salt)
+    assert after.epoch != before.epoch  # it is compared with another version now

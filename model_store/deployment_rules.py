@@ -1,0 +1,118 @@
+"""Which changes of the deployment record are allowed.
+
+Each function returns the new record, or raises RegistryError with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from model_store.deployment import Deployment
+from model_store.errors import RegistryError, UnknownVersion
+from model_store.experiment import Experiment
+
+
+def rolling_back(before: Deployment, published: Collection[str]) -> Deployment:
+    """The record with the version that was active before."""
+    after = before.rolling_back(published)
+    if after is None:
+        canary = before.canary
+        # Who wants to be without a canary may well ask for a rollback.
+        hint = f"; the canary {canary.version!r} ends with `--percent 0`" if canary else ""
+        raise RegistryError(f"there is no earlier version to roll back to{hint}")
+    return after
+
+
+def trying(
+    version: str, percent: float, before: Deployment, published: Collection[str]
+) -> Deployment:
+    """The record with a version as the canary, 0 % meaning none."""
+    if not percent:
+        if before.canary is None or before.canary.version != version:
+            raise no_canary(version, before)
+    elif version not in published:
+        raise not_published(version, sorted(published))
+    elif version == before.active:
+        raise RegistryError(f"version {version!r} is active and answers all users already")
+    elif before.active is None:
+        raise RegistryError("no version is active that a canary could be compared with")
+    elif before.experiment is not None and before.experiment.versions:
+        raise RegistryError(
+            f"experiment {before.experiment.name!r} compares versions; stop it before a canary "
+            "answers some of its users"
+        )
+    return before.trying(version, percent)
+
+
+def shadowing(
+    version: str, share: float, before: Deployment, published: Collection[str]
+) -> Deployment:
+    """The record with a version as the shadow, 0 % meaning none."""
+    if not share:
+        if before.shadow is None or before.shadow.version != version:
+            known = f"the shadow is {before.shadow.version}" if before.shadow else "there is none"
+            raise RegistryError(f"version {version!r} is not the shadow ({known})")
+    elif version not in published:
+        raise not_published(version, sorted(published))
+    elif before.active is None:
+        raise RegistryError("no version is active that a shadow could be compared with")
+    elif version in before.answering:
+        is_canary = before.canary is not None and version == before.canary.version
+        role = "active" if version == before.active else "in an experiment"
+        role = "the canary" if is_canary else role
+        raise RegistryError(f"version {version!r} is {role} and answers users itself")
+    return before.shadowing(version, share)
+
+
+def starting(experiment: Experiment, before: Deployment, published: Collection[str]) -> Deployment:
+    """The record with an experiment."""
+    name, running = experiment.name, before.experiment
+    if running is not None:
+        raise RegistryError(
+            f"experiment {running.name!r} is running, and one at a time answers a user; "
+            "stop it first"
+        )
+    for one in before.experiments:
+        if one.name == name and one.is_kept():
+            raise RegistryError(
+                f"experiment {name!r} ended at {one.stopped} and its figures are kept until "
+                f"{one.kept_until:%Y-%m-%d}; choose another name"
+            )
+    for version in experiment.versions:
+        if version not in published:
+            raise not_published(version, sorted(published))
+    if before.active is None:
+        raise RegistryError("no version is active that could answer other users")
+    if before.canary is not None and experiment.versions:
+        raise RegistryError(
+            f"{before.canary.version!r} is the canary and would answer some of the experiment's "
+            "users; promote or end it first, or name no versions"
+        )
+    return before.starting(experiment)
+
+
+def retiring(version: str, before: Deployment, published: Collection[str]) -> Deployment:
+    """The record without a version."""
+    if version not in published:
+        raise not_published(version, sorted(published))
+    if before.active == version:
+        raise RegistryError(f"version {version!r} is active; activate another one first")
+    if before.experiment is not None and version in before.experiment.versions:
+        name = before.experiment.name
+        raise RegistryError(f"version {version!r} answers in experiment {name!r}; stop that first")
+    if version in before.versions:
+        role = "shadow" if before.shadow and version == before.shadow.version else "canary"
+        raise RegistryError(f"version {version!r} is the {role}; end that first (0 %)")
+    return before.retiring(version)
+
+
+def no_canary(version: str, before: Deployment) -> RegistryError:
+    """The error for a version that is not the canary."""
+    known = f"the canary is {before.canary.version}" if before.canary else "there is none"
+    return RegistryError(f"version {version!r} is not the canary ({known})")
+
+
+def not_published(version: str, known: list[str]) -> UnknownVersion:
+    """The error for a version that isn't published; it names those that are."""
+    shown = ", ".join(known) or "none"
+    return UnknownVersion(f"version {version!r} is not published (published: {shown})")

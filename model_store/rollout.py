@@ -1,0 +1,347 @@
+"""Brings a version to all workers at once, in two phases.
+
+First every live worker loads the version beside the one that answers, and checks it; a worker that
+can't ends the rollout, and the old version goes on everywhere. Only when all of them have it does
+the deployment record change, and all swap within milliseconds. Whoever wants the change, a command
+or a service, runs this; it may be killed at any moment: what it has asked for expires.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from pydantic import BaseModel, ConfigDict, Field
+
+from model_store import keys
+from model_store.compatibility import check_attributes
+from model_store.deployment import who
+from model_store.errors import BundleError, RegistryError, RolloutInProgress
+from model_store.experiment import Experiment
+from model_store.fresh_items import Carried, carry_over
+from model_store.registry import Registry
+from model_store.store import store_errors
+from model_store.workers import live_workers
+
+LEASE_S = 5.0
+PAUSE_S = 0.02
+LOADING_PAUSE_S = 0.1
+"""A load takes seconds, and the service that asks may answer requests on the same core."""
+PREPARE_S = 600.0
+"""A large version takes a while to be loaded and checked beside another."""
+FOLLOW_S = 10.0
+IN_FLIGHT_S = 1.0
+"""Longer than any request goes on with the version that it began with."""
+
+Report = Callable[[str, int, int], None]
+"""Called as (work, workers that are done, all workers) whenever that changes."""
+
+
+class Preparing(BaseModel):
+    """Versions that all workers are to load, but not to answer with yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    versions: tuple[str, ...]
+    token: str = Field(description="identifies the rollout")
+    who: str
+    why: str
+
+
+class Rolled(BaseModel):
+    """The outcome of a rollout."""
+
+    model_config = ConfigDict(frozen=True)
+
+    active: str
+    previous: str | None
+    workers: int = Field(description="workers that answer with it")
+    fresh_items: Carried = Field(description="what became of the fresh items of the version before")
+
+
+class Rollout:
+    """Changes which versions answer, for all workers.
+
+    All methods raise StoreAway when the store can't be reached.
+
+    Args:
+        client: of the store.
+        bundles_dir: folder of published bundles.
+        why: origin of changes for the audit: a command, the admin API.
+        report: called during waits.
+        by: author of changes, where it isn't the user of this process.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        bundles_dir: Path,
+        why: str,
+        report: Report | None = None,
+        *,
+        by: str | None = None,
+    ) -> None:
+        self._client: Any = client
+        self._registry = Registry(client, why, by=by)
+        self._by = by or who()
+        self._bundles_dir = bundles_dir
+        self._why = why
+        self._report = report or (lambda _what, _done, _total: None)
+
+    def activate(self, version: str, *, force: bool = False) -> Rolled:
+        """Make a version the active one.
+
+        Args:
+            version: published.
+            force: also where its items lack an attribute that those of the active version have.
+
+        Raises:
+            RegistryError: it isn't published, it lacks an attribute, or another rollout goes on.
+            BundleError: a worker can't load it; the message has its reason.
+        """
+        return self._activate(version, lambda: self._registry.activate(version), force)
+
+    def rollback(self) -> Rolled:
+        """Activate the version that was active before.
+
+        Raises:
+            RegistryError: there is none, or another rollout goes on.
+            BundleError: a worker can't load it.
+        """
+        version = self._registry.earlier()
+        left = self._registry.active()
+
+        def change() -> str | None:
+            self._registry.rollback(version)
+            return left
+
+        return self._activate(version, change, force=True)
+
+    def promote(self, version: str) -> Rolled:
+        """Make the canary the active version.
+
+        Raises:
+            RegistryError: this version is not the canary, or another rollout goes on.
+            BundleError: a worker can't load it.
+        """
+        return self._activate(version, lambda: self._registry.promote(version), force=True)
+
+    def canary(self, version: str, percent: float, *, force: bool = False) -> float:
+        """Let a version answer a share of the users, and wait until it does.
+
+        Args:
+            version: published, not the active one.
+            percent: 0 to 100; 0 ends the canary.
+            force: as for `activate`.
+
+        Returns:
+            The percentage.
+
+        Raises:
+            RegistryError: it can't be the canary, or another rollout goes on.
+            BundleError: a worker can't load it.
+        """
+        if percent > 0:
+            self._registry.check_canary(version)
+            self._check_attributes(version, force)
+            with self._prepared(version):
+                self._registry.canary(version, percent)
+        else:
+            self._registry.canary(version, 0)
+        self._wait_until_followed()
+        return percent
+
+    def shadow(self, version: str, share: float) -> float:
+        """Let a version answer a share of the requests unseen, and wait until it is loaded.
+
+        Args:
+            version: published, one that answers nobody.
+            share: 0 to 100; 0 ends the shadow.
+
+        Returns:
+            The share.
+
+        Raises:
+            RegistryError: it can't be the shadow, or another rollout goes on.
+            BundleError: a worker can't load it.
+        """
+        if share > 0:
+            self._registry.check_shadow(version)
+            with self._prepared(version):
+                self._registry.shadow(version, share)
+        else:
+            self._registry.shadow(version, 0)
+        self._wait_until_followed()
+        return share
+
+    def start_experiment(self, experiment: Experiment, *, force: bool = False) -> Experiment:
+        """Let the arms of an experiment answer their users, and wait until they do.
+
+        Args:
+            experiment: a new one.
+            force: also where items of an arm's version lack an attribute, as for `activate`.
+
+        Raises:
+            RegistryError: it can't be started now, or another rollout goes on.
+            BundleError: a worker can't load a version of an arm.
+        """
+        self._registry.check_experiment(experiment)
+        active = self._registry.active()
+        for version in experiment.versions:
+            self._check_attributes(version, force)
+            if active is not None:
+                # An arm that didn't know the fresh items would be compared unfairly.
+                carry_over(active, version, self._client)
+        with self._prepared(*experiment.versions):
+            self._registry.start_experiment(experiment)
+        self._wait_until_followed()
+        return experiment
+
+    def stop_experiment(self, name: str) -> Experiment:
+        """End an experiment, and wait until nobody is answered by its arms.
+
+        Raises:
+            UnknownExperiment: there is none of this name.
+            RegistryError: it has ended already.
+        """
+        stopped = self._registry.stop_experiment(name)
+        self._wait_until_followed()
+        return stopped
+
+    def lost_items(self, version: str) -> int:
+        """How many fresh items of the active version another one could not place."""
+        active = self._registry.active()
+        return carry_over(active, version, self._client, dry_run=True).lost if active else 0
+
+    def retire(self, version: str, *, wait_s: float = FOLLOW_S) -> int:
+        """Remove a version when no worker answers with it; returns the number of keys.
+
+        Raises:
+            RegistryError: it isn't published, it answers, or workers don't leave it in time.
+        """
+        self._registry.check_retirable(version)
+        deadline_s = time.monotonic() + wait_s
+        while users := [one for one in live_workers(self._client) if version in one.loaded]:
+            if time.monotonic() > deadline_s:
+                names = ", ".join(one.name for one in users)
+                raise RegistryError(f"{names}: still at version {version!r}; nothing is removed")
+            self._report("leaving", 0, len(users))
+            time.sleep(PAUSE_S)
+        if live_workers(self._client):
+            time.sleep(IN_FLIGHT_S)
+        return self._registry.retire(version)
+
+    # --- implementation --------------------------------------------------------------
+
+    def _activate(self, version: str, change: Callable[[], str | None], force: bool) -> Rolled:
+        self._registry.get(version)
+        self._check_attributes(version, force)
+        before = self._registry.active()
+        # Before the workers load the version, so that they load these too.
+        carried = carry_over(before, version, self._client) if before else Carried()
+        with self._prepared(version):
+            previous = change()
+        n_workers = self._wait_until_followed()
+        return Rolled(active=version, previous=previous, workers=n_workers, fresh_items=carried)
+
+    def _check_attributes(self, version: str, force: bool) -> None:
+        active = self._registry.active()
+        if active is not None and active != version and not force:
+            before, after = self._registry.get(active), self._registry.get(version)
+            check_attributes(before, after, self._bundles_dir)
+
+    @contextmanager
+    def _prepared(self, *versions: str) -> Iterator[None]:
+        """All live workers have the versions loaded within.
+
+        Raises:
+            RegistryError: another rollout goes on, or a worker takes too long.
+            BundleError: a worker can't load it.
+        """
+        token = secrets.token_hex(8)
+        preparing = Preparing(versions=versions, token=token, who=self._by, why=self._why)
+        document = preparing.model_dump_json()
+        expiry_ms = round(LEASE_S * 1000)
+        with store_errors():
+            if not self._client.set(keys.PREPARING, document, nx=True, px=expiry_ms):
+                raise RolloutInProgress(_in_progress(self._client.get(keys.PREPARING)))
+        try:
+            self._wait_until_prepared(versions, token, document)
+            yield
+        finally:
+            with store_errors():
+                if self._client.get(keys.PREPARING) == document.encode():
+                    self._client.delete(keys.PREPARING)
+
+    def _renew_lease(self, document: str) -> None:
+        """Ask the workers for some more seconds.
+
+        Raises:
+            RegistryError: this process paused for longer than the lease, and another rollout began.
+        """
+        expiry_ms = round(LEASE_S * 1000)
+        with store_errors():
+            held = self._client.get(keys.PREPARING)
+            if held is not None and held != document.encode():
+                raise RolloutInProgress(_in_progress(held))
+            self._client.set(keys.PREPARING, document, px=expiry_ms)
+
+    def _wait_until_prepared(self, versions: Collection[str], token: str, document: str) -> None:
+        deadline_s = time.monotonic() + PREPARE_S
+        n_done = -1
+        while True:
+            workers = [one for one in live_workers(self._client) if one.state != "starting"]
+            for worker in workers:
+                if reason := worker.failures.get(token):
+                    raise BundleError(f"{worker.name}: {reason}")
+            left = [one for one in workers if not set(versions) <= set(one.loaded)]
+            if n_done != (n_done := len(workers) - len(left)):
+                self._report("loading", n_done, len(workers))
+            # Also when all have loaded: only who holds the lease may change the record.
+            self._renew_lease(document)
+            if not left:
+                return
+            if time.monotonic() > deadline_s:
+                missing = sorted(set(versions) - set(left[0].loaded))
+                raise RegistryError(
+                    f"{left[0].name} has not loaded {missing[0]!r} in {PREPARE_S:.0f} s"
+                )
+            time.sleep(LOADING_PAUSE_S)
+
+    def _wait_until_followed(self) -> int:
+        """Wait until all live workers follow the record; returns their number.
+
+        A worker that doesn't in time is left behind: it says so in its state, and follows later.
+        """
+        deployment = self._registry.deployment()
+        deadline_s = time.monotonic() + FOLLOW_S
+        n_done = -1
+        while True:
+            workers = [one for one in live_workers(self._client) if one.state != "starting"]
+            following = [one for one in workers if one.generation >= deployment.generation]
+            if n_done != (n_done := len(following)):
+                self._report("following", n_done, len(workers))
+            if n_done == len(workers) or time.monotonic() > deadline_s:
+                return n_done
+            time.sleep(PAUSE_S)
+
+
+def _in_progress(document: bytes | None) -> str:
+    other = read_preparing(document)
+    if other is None:
+        return "another version is being brought to the workers; try again in a few seconds"
+    names = " and ".join(map(repr, other.versions))
+    return f"version {names} is being brought to the workers by {other.who} ({other.why})"
+
+
+def read_preparing(document: bytes | None) -> Preparing | None:
+    """The versions to be prepared; None where there is none, or what is there can't be read."""
+    try:
+        return Preparing.model_validate_json(document) if document else None
+    except ValueError:
+        return None
