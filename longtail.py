@@ -4,24 +4,58 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module, metadata
+from pathlib import Path
+from typing import NoReturn
+
+import shtab
 
 from model_store.errors import LongtailError
+from model_store.suggestion import did_you_mean
 
 PACKAGES = ("offline.cli", "app.cli", "loadtest.cli")
 """Modules with `register(subparsers)`; they import heavy modules only when a command runs."""
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors suggest what was meant; subparsers are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and exit with 2."""
+        wrong_choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", message)
+        unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        hint = ""
+        if wrong_choice:
+            hint = did_you_mean(wrong_choice[1], re.findall(r"[^\s',]+", wrong_choice[2]))
+        elif unknown:
+            options = {option for action in _actions(self) for option in action.option_strings}
+            hint = did_you_mean(unknown[1], options)
+        super().error(message + hint)
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Those of a parser and its subparsers."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _actions(child)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of all installed packages (a serving image has no `offline`)."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="longtail",
         description="Build, publish, serve and load-test sequential recommenders.",
         epilog="`longtail COMMAND --help` has examples.",
     )
     parser.add_argument("--version", action="version", version=metadata.version("longtail"))
+    shtab.add_argument_to(
+        parser, ["--print-completion"], help="print the shell's completion of this command"
+    )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for package in PACKAGES:
         try:
@@ -31,12 +65,18 @@ def build_parser() -> argparse.ArgumentParser:
                 raise
             continue
         module.register(subparsers)
+    for action in _actions(parser):
+        if action.type is Path:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 on success, 1 on an error, 2 on wrong arguments."""
-    arguments = build_parser().parse_args(argv)
+    try:
+        arguments = build_parser().parse_args(argv)
+    except BrokenPipeError:
+        return 1
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         return int(arguments.run(arguments) or 0)

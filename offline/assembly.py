@@ -35,13 +35,14 @@ from offline.stages.text_encoder import TextEncoderArtifact
 class BundleParts:
     """The artifacts of a bundle; `recommender` is the exported one.
 
-    `language_model` and `reranker` are both there, or neither.
+    `text_encoder` is None where texts are not encoded; `language_model` and `reranker` are both
+    there, or neither.
     """
 
     data: DataArtifact
     knowledge: KnowledgeArtifact
     encoding: EncodingArtifact
-    text_encoder: TextEncoderArtifact
+    text_encoder: TextEncoderArtifact | None
     recommender: RecommenderArtifact
     evaluation: EvaluationArtifact
     exported: ExportArtifact
@@ -90,7 +91,7 @@ def _is_current(folder: Path, parts: BundleParts) -> bool:
 
 def gather_files(parts: BundleParts) -> dict[str, Path]:
     """The source of each file of the bundle, by its name there."""
-    data, encoder, exported = parts.data, parts.text_encoder, parts.exported
+    data, exported = parts.data, parts.exported
     retriever = files.RETRIEVER_FILES if exported.retriever() else ()
     reranker = {}
     if parts.language_model and parts.reranker:
@@ -99,14 +100,22 @@ def gather_files(parts: BundleParts) -> dict[str, Path]:
             files.RERANKER_TOKENIZER: parts.language_model.path(parts.language_model.TOKENIZER),
             files.USER_VECTORS: parts.reranker.path(parts.reranker.USER_VECTORS),
         }
+    encoder = {}
+    if parts.text_encoder:
+        encoder = {
+            files.FRESH_PROJECTION: exported.path(exported.FRESH_PROJECTION),
+            files.KNOWLEDGE_VECTORS: parts.encoding.path(parts.encoding.VECTORS),
+            files.TEXT_ENCODER: parts.text_encoder.path(parts.text_encoder.GRAPH),
+            files.TOKENIZER: parts.text_encoder.path(parts.text_encoder.TOKENIZER),
+        }
     texts = TEXT_FILES if parts.knowledge.info() else ()
     return {
         **reranker,
+        **encoder,
         **{name: parts.knowledge.path(name) for name in texts},
         **{name: exported.path(name) for name in retriever},
         files.MODEL: exported.path(exported.MODEL),
         files.ITEM_TABLE: exported.path(exported.ITEM_TABLE),
-        files.FRESH_PROJECTION: exported.path(exported.FRESH_PROJECTION),
         files.GOLDEN: exported.path(exported.GOLDEN),
         files.ITEM_IDS: data.path(data.ITEM_IDS),
         files.ATTRIBUTES: data.path(data.ATTRIBUTES),
@@ -115,9 +124,6 @@ def gather_files(parts: BundleParts) -> dict[str, Path]:
         files.USER_ITEMS: data.path(data.ITEMS),
         files.USER_TIMESTAMPS: data.path(data.TIMESTAMPS),
         files.POPULARITY: parts.recommender.path(parts.recommender.POPULARITY),
-        files.KNOWLEDGE_VECTORS: parts.encoding.path(parts.encoding.VECTORS),
-        files.TEXT_ENCODER: encoder.path(encoder.GRAPH),
-        files.TOKENIZER: encoder.path(encoder.TOKENIZER),
         files.REPORT: parts.evaluation.path(parts.evaluation.REPORT),
     }
 
@@ -126,21 +132,14 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     exported = parts.exported
     table = np.load(exported.path(exported.ITEM_TABLE), mmap_mode="r", allow_pickle=False)
     offsets = np.load(parts.data.path(parts.data.OFFSETS), mmap_mode="r", allow_pickle=False)
-    model = exported.model_info()
+    repeats = configuration["recipe"]["data"]["repeats"]
+    model = exported.model_info().model_copy(update={"repeats": repeats})
     test = parts.evaluation.report()["models"][model.name]["test"]["all"]
-    recipe = configuration["recipe"]
-    encoder_name = name_encoder(
-        recipe["encoding"]["encoder"],
-        parts.text_encoder,
-        is_tuned=bool(recipe["behaviour"]["stages"]) or _encoder_was_aligned(recipe["alignment"]),
-    )
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": parts.recommender.kind,
         "model": model,
-        "encoder": EncoderInfo(
-            name=encoder_name, vector_size=parts.encoding.vectors().shape[1], has_graph=True
-        ),
+        "encoder": _encoder_info(parts, configuration["recipe"]),
         "knowledge": parts.knowledge.info(),
         "retriever": exported.retriever(),
         "reranker": parts.reranker.info() if parts.reranker else None,
@@ -151,6 +150,17 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "configuration": dict(configuration),
         "code_revision": code_revision(),
     }
+
+
+def _encoder_info(parts: BundleParts, recipe: Mapping[str, Any]) -> EncoderInfo | None:
+    if parts.text_encoder is None:
+        return None
+    name = name_encoder(
+        recipe["encoding"]["encoder"],
+        parts.text_encoder,
+        is_tuned=bool(recipe["behaviour"]["stages"]) or _encoder_was_aligned(recipe["alignment"]),
+    )
+    return EncoderInfo(name=name, vector_size=parts.encoding.vectors().shape[1], has_graph=True)
 
 
 def name_encoder(name: str, encoder: Artifact, *, is_tuned: bool) -> str:

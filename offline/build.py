@@ -15,6 +15,7 @@ from typing import Literal
 from model_store.errors import ConfigError
 from offline.artifact import locked
 from offline.assembly import BundleParts, write_bundle
+from offline.evaluate.verdict import warnings_about
 from offline.inputs import Source
 from offline.instruction.reranking_config import RerankingConfig
 from offline.knowledge.config import KnowledgeConfig
@@ -81,7 +82,7 @@ class Build:
             return self._run_stages()
 
     def _run_stages(self) -> Path:
-        data = self._made(DataStage(self.source, self.split, self.log))
+        data = self._made(DataStage(self.source, self.split, self.log, self.recipe.data))
         if self.suit is None:
             return self._build_on(data)
         recipe = self.suit(int(data.facts["interactions"]), data.n_items)
@@ -90,13 +91,15 @@ class Build:
     def _build_on(self, data: DataArtifact) -> Path:
         self.announce_cost(data)
         learned = self._learn(data, self._made)
-        text_encoder = self._made(
-            TextEncoderStage(
-                self.recipe.encoding.encoder, learned.encoder, learned.knowledge.item_texts()
-            )
-        )
+        encoding, texts = self.recipe.encoding, learned.knowledge.item_texts()
+        text_encoder = None
+        if encoding.encodes:
+            text_encoder = self._made(TextEncoderStage(encoding.encoder, learned.encoder, texts))
         notes = {"recipe": self.recipe.model_dump(), "code_revision": code_revision()}
-        evaluation = self._made(EvaluationStage(data, learned.recommender, self.split, notes))
+        made_with = {**self.recipe.chosen_keys(), "code_revision": notes["code_revision"]}
+        evaluation = self._made(
+            EvaluationStage(data, learned.recommender, self.split, notes, made_with)
+        )
         served = learned.recommender
         if self.refit:
             served = self._made(
@@ -104,7 +107,7 @@ class Build:
             )
         exported = self._made(ExportStage(data, served, self.recipe.retrieval))
         language_model, reranker = self._rerank(data, learned, served, self._made)
-        return write_bundle(
+        bundle = write_bundle(
             self.root / "bundle",
             BundleParts(
                 *(
@@ -127,6 +130,9 @@ class Build:
             },
             log=self.log,
         )
+        for warning in warnings_about(evaluation.report()):
+            self.log(f"WARNING: {warning}")
+        return bundle
 
     def _rerank(
         self, data: DataArtifact, learned: Learned, served: RecommenderArtifact, make: Make

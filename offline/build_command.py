@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offline.source_flags import add_source_flags
+from offline.source_flags import add_source_flags, source_of
 
 if TYPE_CHECKING:
     from offline.recipe import Recipe
@@ -44,6 +44,23 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="put the model trained on everything, held-out interactions too, into the bundle",
     )
+    build.add_argument(
+        "--repeats",
+        choices=("keep", "runs", "first"),
+        help="instead of the recipe's: of a user's interactions with one item, keep all; the first "
+        "of each run without another item in between; the first of all (keep)",
+    )
+    build.add_argument(
+        "--event-types",
+        metavar="TYPES",
+        help="use interactions of these types alone, as the column event_type names them: "
+        "purchase,cart",
+    )
+    build.add_argument(
+        "--catalogue-only",
+        action="store_true",
+        help="leave out items that the catalogue lacks, with their interactions",
+    )
     writing = build.add_mutually_exclusive_group()
     writing.add_argument(
         "--generate",
@@ -73,7 +90,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(arguments: argparse.Namespace) -> int:
     from offline.build import Build
-    from offline.inputs import find_source
     from offline.recipe import DEFAULT, change_recipe, read_recipe, suited_recipe
 
     def read(name: str) -> Recipe:
@@ -82,6 +98,16 @@ def _run(arguments: argparse.Namespace) -> int:
             recipe = change_recipe(
                 recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed}
             )
+        if arguments.repeats is not None:
+            recipe = change_recipe(
+                recipe, f"--repeats {arguments.repeats}", data={"repeats": arguments.repeats}
+            )
+        if arguments.event_types is not None:
+            names = [name.strip() for name in arguments.event_types.split(",")]
+            flag = f"--event-types {arguments.event_types}"
+            recipe = change_recipe(recipe, flag, data={"event_types": names})
+        if arguments.catalogue_only:
+            recipe = change_recipe(recipe, "--catalogue-only", data={"catalogue_only": True})
         if arguments.generate or arguments.regenerate:
             flag = "--generate" if arguments.generate else "--regenerate"
             recipe = change_recipe(recipe, flag, knowledge={"generate": True})
@@ -93,7 +119,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return read(name)
 
     build = Build(
-        find_source(arguments.interactions, arguments.items, arguments.item_kind),
+        source_of(arguments),
         read(arguments.recipe or DEFAULT),
         arguments.out,
         split=arguments.split,

@@ -1,4 +1,4 @@
-"""The cache of downloads and generated knowledge."""
+"""The cache of downloads, generated knowledge and vectors of texts."""
 
 from __future__ import annotations
 

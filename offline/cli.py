@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offline import align_command, build_command, knowledge_command
+from offline import align_command, build_command, inspect_command, knowledge_command
+from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
 
 _RAW = argparse.RawDescriptionHelpFormatter
 
@@ -16,6 +17,7 @@ _RAW = argparse.RawDescriptionHelpFormatter
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands."""
     _register_demo(subparsers)
+    inspect_command.register(subparsers)
     build_command.register(subparsers)
     align_command.register(subparsers)
     _register_evaluate(subparsers)
@@ -59,7 +61,8 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         description="Show the figures of a bundle's offline report: each test user's held-out\n"
         "interaction is ranked in the whole catalogue. With --url the service is asked, POST\n"
         "/recommend for every test user, and its figures are put next to the report's; they must\n"
-        "be equal to four decimals (exit code 1 if not).",
+        "be equal to four decimals (exit code 1 if not). Where callers need a key, it comes from\n"
+        "LONGTAIL_CALLER_KEY.",
         epilog="examples:\n"
         "  longtail evaluate --bundle builds/demo/bundle\n"
         "  longtail evaluate --url http://127.0.0.1:8000\n"
@@ -108,6 +111,7 @@ def _register_benchmark(subparsers: argparse._SubParsersAction[argparse.Argument
         metavar="NAME=FOLDER",
         help="folder of a data set of the grid; movielens-100k is fetched. May be repeated",
     )
+    add_naming_flags(benchmark)
     benchmark.add_argument(
         "--out", type=Path, metavar="FOLDER", help="folder of the trainings (builds/benchmark-GRID)"
     )
@@ -147,6 +151,7 @@ def _register_pretrain_encoder(
         metavar="FOLDER",
         help="as --interactions of longtail build; movielens-100k is fetched. May be repeated",
     )
+    add_naming_flags(pretrain)
     pretrain.add_argument(
         "--out",
         required=True,
@@ -185,6 +190,7 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     what = publish.add_mutually_exclusive_group(required=True)
     what.add_argument("--bundle", type=Path, metavar="FOLDER", help="bundle to publish")
     what.add_argument("--fresh-items", type=Path, metavar="FILE", help="catalogue of new items")
+    add_item_naming_flags(publish)
     publish.add_argument(
         "--activate", action="store_true", help="make the published bundle the active version"
     )
@@ -228,6 +234,7 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         parse_places(arguments.data),
         arguments.out or Path("builds") / f"benchmark-{Path(arguments.grid).stem}",
         arguments.results,
+        naming=naming_of(arguments),
         only=arguments.only,
         log=_print_line,
     )
@@ -240,7 +247,8 @@ def _run_pretrain_encoder(arguments: argparse.Namespace) -> int:
     from offline.pretrain import pretrain_encoder, read_settings
 
     config = read_settings(arguments.settings, epochs=arguments.epochs, seed=arguments.seed)
-    sources = [find_source(place, None, None) for place in arguments.data]
+    naming = naming_of(arguments)
+    sources = [find_source(place, None, None, naming) for place in arguments.data]
     encoder = arguments.encoder or DEFAULT_ENCODER
     pretrain_encoder(sources, encoder, config, arguments.out, log=_print_line)
     return 0
@@ -263,7 +271,12 @@ def _run_publish(arguments: argparse.Namespace) -> int:
         for flag in ("activate", "vectors"):
             if getattr(arguments, flag):
                 raise ConfigError(f"--{flag} goes with --bundle, not with --fresh-items")
-        publish_fresh_items(arguments.fresh_items, generate=arguments.generate, log=_print_line)
+        publish_fresh_items(
+            arguments.fresh_items,
+            naming=naming_of(arguments).items,
+            generate=arguments.generate,
+            log=_print_line,
+        )
     return 0
 
 

@@ -9,6 +9,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from model_store.errors import ConfigError
+from model_store.redaction import redacted
+from model_store.suggestion import did_you_mean
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -29,10 +31,10 @@ def read_config_file(kind: str, shape: type[Config], name: str, folder: Path) ->
     try:
         return shape.model_validate(tomllib.loads(path.read_text()))
     except OSError:
-        known = ", ".join(config_names(folder))
+        names = config_names(folder)
         raise ConfigError(
-            f"{kind} {name!r}: there is none of this name (known: {known}; "
-            "or the path of a .toml file)"
+            f"{kind} {name!r}: there is none of this name{did_you_mean(name, names)} (known: "
+            f"{', '.join(names)}; or the path of a .toml file)"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{kind} {name!r}: not TOML: {error}") from None
@@ -49,8 +51,14 @@ def describe_first(error: ValidationError) -> str:
     """The first error, with its key and value if it has one."""
     first = error.errors()[0]
     key = ".".join(_written(first["loc"]))
+    if first["type"] == "missing":  # its input is the whole table
+        return f"{key} is missing"
     reason = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r}: {reason}" if key else reason
+    return f"{key} = {_shown(first['input'])}: {reason}" if key else reason
+
+
+def _shown(value: object) -> str:
+    return repr(redacted(value) if isinstance(value, str) and "://" in value else value)
 
 
 def _written(location: tuple[int | str, ...]) -> list[str]:

@@ -16,7 +16,7 @@ from offline.augmentation.config import AugmentationConfig
 from offline.cache import cache_folder
 from offline.data.split import Split
 from offline.encoding.item_vectors import texts_to_encode
-from offline.item_text import item_texts
+from offline.item_text import check_text_columns, item_texts
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.generation import Known, find_known
 from offline.recipe import Recipe
@@ -71,7 +71,9 @@ def expected_costs(
     Raises:
         LongtailError: something can't be used, in one line; the stage would raise it, too.
     """
-    texts, cache = item_texts(data.attributes(), data.item_ids()), cache_folder()
+    attributes, columns = data.attributes(), recipe.knowledge.text_columns
+    check_text_columns(attributes, columns)
+    texts, cache = item_texts(attributes, data.item_ids(), columns), cache_folder()
     known = find_known(texts, recipe.knowledge, cache, regenerate=regenerate)
     writes = recipe.knowledge.generates or regenerate
     costs = []
@@ -81,7 +83,7 @@ def expected_costs(
     if "behaviour" in pending:
         yield Cost("behaviour", "the text encoder is tuned; the time that takes is not estimated")
     yield from alignment_costs(pending, recipe, len(texts))
-    if "encoding" in pending:
+    if "encoding" in pending and recipe.encoding.encodes:
         costs.append(encoding_cost(texts, known, recipe, cache, writes=writes))
         yield costs[-1]
     if "augmentation" in pending:
@@ -182,17 +184,24 @@ def encoding_cost(
         ConfigError: the encoder can't be found or read.
     """
     from offline.encoding.sentence_encoder import SentenceEncoder
+    from offline.encoding.vector_cache import CachedEncoder
 
     texts = texts_to_encode(item_texts, known.knowledge, recipe.encoding.text)
     texts = list(dict.fromkeys(texts))
     encoder = SentenceEncoder(recipe.encoding.encoder, cache)
+    work = f"{len(texts):,} texts"
+    if not recipe.behaviour.stages:  # else they are encoded by another one
+        n_texts, texts = len(texts), CachedEncoder(encoder, cache).missing(texts)
+        work += f", {n_texts - len(texts):,} encoded before" if len(texts) < n_texts else ""
+    if not texts:
+        return Cost("encoding", work)
     n_tokens = int(encoder.count_tokens(texts).sum())
     if writes:
         n_tokens += len(known.missing) * recipe.knowledge.max_new_tokens
     pace = encoder.measure_pace(texts)
     return Cost(
         "encoding",
-        f"{len(texts):,} texts, {n_tokens:,} tokens",
+        f"{work}, {n_tokens:,} tokens",
         n_tokens / pace,
         f"{pace:,.0f} tokens/s, measured on some of them",
     )

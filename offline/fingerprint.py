@@ -23,6 +23,16 @@ PASSIVE = {
     "offline/cache.py": "names the folder of downloads",
     "offline/fetch.py": "fetches files whose checksums the callers give",
     "offline/fingerprint.py": "distinguishes results and decides none",
+    **dict.fromkeys(
+        [
+            f"offline/inspect/{name}.py"
+            for name in (
+                *("histories", "inspection", "near_misses", "overlap", "text", "times"),
+                "warnings",
+            )
+        ],
+        "tells people about the data",
+    ),
     "offline/progress.py": "shows progress",
     "offline/training/pace.py": "measures how long a training will take",
 }
@@ -153,7 +163,9 @@ def fingerprint_of(*parts: object) -> str:
 
 
 def hash_inputs(paths: Sequence[Path]) -> str:
-    """sha256 over the bytes of input files, or of all files directly in an input folder.
+    """sha256 over the bytes of input files, or of all files in an input folder.
+
+    Hidden folders don't count; folders of partitions, such as `day=1`, do.
 
     Raises:
         InputError: a path isn't there.
@@ -162,8 +174,17 @@ def hash_inputs(paths: Sequence[Path]) -> str:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: there is no such file or folder")
-        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            digest.update(file.name.encode())
+        names = sorted(_names_in(path)) if path.is_dir() else [path.name]
+        for name in names:
+            file = path / name if path.is_dir() else path
+            digest.update(name.encode())
             digest.update(hash_file(file).encode())
     return digest.hexdigest()
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    """Names of the files in a folder, with those of the folders between."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts[:-1]):
+            yield name.as_posix()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import polars as pl
 import redis
 
-from model_store.attributes import Attribute, AttributeValue, ItemAttributes
+from model_store.attributes import Attribute, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
 from model_store.fresh_items import FreshItem, find_new, publish_fresh
@@ -18,6 +19,8 @@ from offline.alignment.opening import is_aligned, open_writer
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue
 from offline.data.issues import Issues
+from offline.data.kinds.numbers import read_numbers
+from offline.data.namings import FileNaming
 from offline.data.sources import open_items
 from offline.encoding.item_vectors import encode_items
 from offline.encoding.onnx_export import OnnxTextEncoder
@@ -28,7 +31,6 @@ from offline.knowledge.provenance import texts_of
 from offline.knowledge.report import describe_counts
 from offline.recipe import Recipe
 
-LIST_MARK = "|"
 Log = Callable[[str], None]
 
 
@@ -36,6 +38,7 @@ def add_fresh_items(
     items: Path,
     client: redis.Redis,
     *,
+    naming: FileNaming | None = None,
     generate: bool = False,
     log: Log = print,
     report: Report | None = None,
@@ -50,6 +53,7 @@ def add_fresh_items(
     Args:
         items: the catalogue file.
         client: of the store.
+        naming: what was said about the file's columns.
         generate: have the language model of the active version's recipe describe each item; else
             only where the recipe has `generate`.
         log: called with lines of progress.
@@ -72,14 +76,14 @@ def add_fresh_items(
             f"version {bundle.version!r} has no text encoder, so it can't take fresh items"
         )
     recipe, config = _choices_of(bundle, generate=generate)
-    ids, attributes = _read_items(items, bundle.attributes, log)
+    ids, attributes = _read_items(items, naming, bundle.attributes, log)
     new = find_new(ids.ids, client, encoder=described.name)
     unknown = set().union(*new.values())
     log(f"{items}: {len(ids):,} items, {len(unknown):,} of them new")
     if not unknown:
         return dict.fromkeys(new, 0)
     kept = [row for row, item_id in enumerate(ids.ids) if item_id in unknown]
-    all_texts = item_texts(attributes, ids)
+    all_texts = item_texts(attributes, ids, config.text_columns)
     texts = [all_texts[row] for row in kept]
     knowledge, counts = generate_knowledge(texts, config, cache_folder(), open_model=open_writer)
     log(f"described: {describe_counts(counts)}")
@@ -120,9 +124,18 @@ def _as_aligned(text: KnowledgeText) -> KnowledgeText:
     return text.model_copy(update={"source": text.source.model_copy(update={"aligned": True})})
 
 
-def _read_items(path: Path, known: ItemAttributes, log: Log) -> tuple[IdMap, ItemAttributes]:
-    source, issues = open_items(path), Issues()
-    catalogue = read_catalogue(source.table, source.columns, issues)
+def _read_items(
+    path: Path, naming: FileNaming | None, known: ItemAttributes, log: Log
+) -> tuple[IdMap, ItemAttributes]:
+    source, issues = open_items(path, naming), Issues()
+    # A few rows may look like another kind than the catalogue's: one genre is a text.
+    kinds = {
+        name: attribute.kind
+        for name in source.table.schema
+        if (attribute := known.get(name)) and attribute.kind != "number"
+    }
+    said = naming.kinds if naming else {}
+    catalogue = read_catalogue(source.table, source.columns, issues, {**kinds, **said})
     for line in issues.lines():
         log(f"  {line}")
     fitted: list[Attribute] = []
@@ -131,24 +144,32 @@ def _read_items(path: Path, known: ItemAttributes, log: Log) -> tuple[IdMap, Ite
         if attribute is None or target is None:
             log(f"  {path}: column {name!r} is no attribute of the active version and is left out")
             continue
-        fitted.append(_fitted(attribute, target, path))
+        fitted.append(_fitted(attribute, target, catalogue.item_ids, path))
     return IdMap(catalogue.item_ids), ItemAttributes(fitted, len(catalogue.item_ids))
 
 
-def _fitted(attribute: Attribute, target: Attribute, path: Path) -> Attribute:
-    """The attribute with the catalogue's kind: a few rows may look like another kind."""
-    values = [_as_kind(value, target.kind) for value in attribute.values]
+def _fitted(
+    attribute: Attribute, target: Attribute, item_ids: Sequence[str], path: Path
+) -> Attribute:
+    """The attribute with the catalogue's kind, where its values allow that."""
+    if target.kind == "number":
+        unfit = _find_no_number(attribute)
+        if unfit is not None:
+            raise InputError(
+                f"{path}: item {item_ids[unfit]!r}: {attribute.name} {attribute.values[unfit]!r} "
+                "is no number, as it is in the active version"
+            )
     try:
-        return Attribute(attribute.name, target.kind, values)
+        return Attribute(attribute.name, target.kind, attribute.values)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _as_kind(value: AttributeValue, kind: str) -> AttributeValue:
-    if value is None:
+def _find_no_number(attribute: Attribute) -> int | None:
+    """The first item that keeps an attribute from being one of numbers; None where none does."""
+    texts = [row for row, value in enumerate(attribute.values) if isinstance(value, str | list)]
+    if not texts:
         return None
-    if kind == "list":
-        return value if isinstance(value, list) else str(value).split(LIST_MARK)
-    if kind == "text":
-        return LIST_MARK.join(value) if isinstance(value, list) else str(value)
-    return value
+    # Where one value is no number, all come as texts, those of numbers too.
+    slips = read_numbers(pl.Series([str(attribute.values[row]) for row in texts])).is_slip
+    return next((row for row, is_slip in zip(texts, slips, strict=True) if is_slip), texts[0])

@@ -1,4 +1,8 @@
-"""Full-ranking metrics: the whole catalogue but the history, ties against the model."""
+"""Full-ranking metrics: the whole catalogue but the history, ties against the model.
+
+This is what a default request does: it leaves the history out (`exclude_seen`). A target that the
+history holds can't be recommended then, and is a miss.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,16 @@ Ranks = npt.NDArray[np.int64]
 _BATCH_BYTES = 64 * 2**20
 _BATCH_ROWS = 256
 
+UNRANKED = int(np.iinfo(np.int64).max)
+"""Rank of a target that isn't recommended at all: beyond every k, and a miss in every metric."""
+
 
 @dataclass(frozen=True)
 class Ranking:
     """A model's ranking of a set of cases.
 
     Attributes:
-        ranks: of each target, int64 [C], 1 = best.
+        ranks: of each target, int64 [C], 1 = best; UNRANKED where the history holds it.
         top: the best item_indices of each case, int32 [C, K]; 0 where fewer were left.
     """
 
@@ -38,7 +45,7 @@ def rank_targets(scores: Scores, histories: Histories, targets: npt.NDArray[np.i
     """Rank of each target among the items not in its history, int64 [B].
 
     The rank is 1 + the number of other candidates that score at least as much, so ties count
-    against the model. The target is always a candidate, even where the history holds it.
+    against the model. A target that its history holds is no candidate: UNRANKED.
 
     Args:
         scores: float32 [B, N+1]; column 0 is padding.
@@ -55,9 +62,10 @@ def rank_targets(scores: Scores, histories: Histories, targets: npt.NDArray[np.i
     ahead[:, 0] = False
     for row, history in zip(ahead, histories, strict=True):
         row[history] = False
-    ahead[rows, targets] = True
     # Row by row: numpy counts a row of booleans eight times as fast as it sums them along an axis.
-    return np.array([np.count_nonzero(row) for row in ahead], dtype=np.int64)
+    ranks = np.array([np.count_nonzero(row) for row in ahead], dtype=np.int64)
+    # The target scores as much as itself, so it is among these unless it was left out as seen.
+    return np.where(ahead[rows, targets], ranks, UNRANKED)
 
 
 def rank_cases(

@@ -1,7 +1,7 @@
 """Progress for anything over two seconds, on stderr: label, count, rate and time left.
 
-A terminal gets one line that is redrawn. A log file gets a new line about every five seconds, so
-that it stays readable and still shows that the run is alive.
+A terminal gets one line that is redrawn. A log file gets a new line about every minute, so that it
+stays readable and still shows that the run is alive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
-LOG_INTERVAL_S = 5.0
+LOG_INTERVAL_S = 60.0
 REDRAW_INTERVAL_S = 0.2
 BYTES_UNIT = "B"
 
@@ -103,8 +103,12 @@ class Progress:
     def advance(self, n: int = 1, note: str | None = None) -> None:
         """Count `n` more as done; `note`, such as a loss, is shown after the figures."""
         if note is not None:
-            self._bar.set_postfix_str(note, refresh=False)
+            self.note(note)
         self._bar.update(n)
+
+    def note(self, note: str) -> None:
+        """Exchange the note."""
+        self._bar.set_postfix_str(note, refresh=False)
 
     def close(self) -> None:
         """Show the last state and end the line."""
@@ -120,6 +124,11 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def announce(line: str, stream: TextIO | None = None) -> None:
+    """Write a line on stderr above whatever progress is shown there."""
+    tqdm.write(line, file=sys.stderr if stream is None else stream)
 
 
 def track(

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from model_store.bundle import Bundle
+from model_store.bundle import REPORT, Bundle
 from model_store.embedded import running_store
 from model_store.publication import bundles_folder, publish
 from model_store.registry import Registry
 from model_store.store import connect
 from model_store.store_url import store_url_from
+from offline.data.namings import FileNaming
+from offline.evaluate.verdict import warnings_about
 from offline.progress import Progress
 
 Log = Callable[[str], None]
@@ -53,17 +55,26 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
             lines = _ProgressLines(stack)
             record = publish(source, bundles_folder(), client, lines, vectors=vectors)
         log(f"published {record.version}: {record.n_items} items, {record.n_users} users")
+        for warning in warnings_about(source.report()) if source.has(REPORT) else ():
+            log(f"WARNING: {warning}")
         if activate:
             before = Registry(client, "longtail publish --activate").activate(record.version)
             log(f"active: {record.version} (before: {before or 'none'})")
         return record.version
 
 
-def publish_fresh_items(items: Path, *, generate: bool = False, log: Log = print) -> dict[str, int]:
+def publish_fresh_items(
+    items: Path,
+    *,
+    naming: FileNaming | None = None,
+    generate: bool = False,
+    log: Log = print,
+) -> dict[str, int]:
     """Publish a catalogue file's items; returns the number of new ones for each version.
 
     Args:
         items: the catalogue file.
+        naming: what was said about its columns.
         generate: have the active version's language model describe each item first.
         log: called with lines of progress.
 
@@ -76,7 +87,9 @@ def publish_fresh_items(items: Path, *, generate: bool = False, log: Log = print
 
     with running_store(store_url_from()) as url, ExitStack() as stack:
         lines = _ProgressLines(stack)
-        added = add_fresh_items(items, connect(url), generate=generate, log=log, report=lines)
+        added = add_fresh_items(
+            items, connect(url), naming=naming, generate=generate, log=log, report=lines
+        )
     for version, count in added.items():
         log(f"{version}: {count} fresh items")
     return added

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model_store.errors import ConfigError
 from offline.alignment.config import AlignmentConfig
 from offline.augmentation.config import AugmentationConfig
 from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, describe_first, read_config_file
+from offline.data.config import DataConfig
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.instruction.reranking_config import RerankingConfig
@@ -31,6 +32,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = Field(min_length=1, description="one line about the recipe")
+    data: DataConfig = DataConfig()
     knowledge: KnowledgeConfig = KnowledgeConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()
@@ -41,6 +43,20 @@ class Recipe(BaseModel):
     retrieval: RetrievalConfig = RetrievalConfig()
     reranking: RerankingConfig = RerankingConfig()
 
+    @model_validator(mode="after")
+    def _texts_are_encoded_where_they_are_read(self) -> Self:
+        if self.encoding.encodes:
+            return self
+        for key, reads_texts in (
+            ("recommender.id_init = 'text'", self.recommender.id_init == "text"),
+            ("recommender.knowledge_beside_ids = true", self.recommender.knowledge_beside_ids),
+            ("behaviour.stages", bool(self.behaviour.stages)),
+            ("alignment.steps", self.aligns),
+        ):
+            if reads_texts:
+                raise ValueError(f"encoding.encoder = 'none': {key} needs an encoder")
+        return self
+
     @property
     def aligns(self) -> bool:
         """Whether the LLM that describes the items is aligned with the recommender first."""
@@ -50,6 +66,16 @@ class Recipe(BaseModel):
     def augments(self) -> bool:
         """Whether a language model adds items to training sequences."""
         return self.augmentation.share > 0
+
+    def chosen_keys(self) -> dict[str, Any]:
+        """The keys that the recipe sets, by `table.key`; all others have their defaults."""
+        keys: dict[str, Any] = {}
+        for table, values in self.model_dump(exclude_unset=True).items():
+            if isinstance(values, dict):
+                keys |= {f"{table}.{key}": value for key, value in values.items()}
+            else:
+                keys[table] = values
+        return keys
 
     def with_changes(self, **tables: dict[str, Any]) -> Recipe:
         """A copy with some keys of some tables replaced.

@@ -34,14 +34,14 @@ class TuningConfig(BaseModel):
         "(Rethinking PLM table 1: layers 3, 7, 11 of 12); upper: the last third (8 to 11); or "
         "layers by number from 0",
     )
-    epochs: int = Field(6, ge=1, le=10_000)
+    epochs: int = Field(6, ge=1, le=10_000, description="at most, of each stage")
     batch_size: int = Field(64, ge=2, le=65_536, description="histories in a step")
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="falls to 0 after warming up")
     warm_up_share: float = Field(0.05, ge=0.0, lt=1.0, description="of all steps")
-    weight_decay: float = Field(0.01, ge=0.0, le=10.0)
+    weight_decay: float = Field(0.01, ge=0.0, le=10.0, description="of matrices, decoupled (AdamW)")
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="in the layers that are tuned")
     temperature: float = Field(0.05, gt=0.0, le=10.0, description="cosines are divided by it")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of all random draws")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where it is")
 
     @field_validator("layers", mode="before")
@@ -87,6 +87,6 @@ class BehaviourConfig(TuningConfig):
 class PretrainingConfig(TuningConfig):
     """Settings of `longtail pretrain-encoder`: tuning on other data sets (PT)."""
 
-    epochs: int = Field(4, ge=1, le=10_000)
+    epochs: int = Field(4, ge=1, le=10_000, description="over all data sets")
     mlm_weight: float = Field(0.1, ge=0.0, le=100.0, description="of the loss over hidden words")
     mlm_share: float = Field(0.15, gt=0.0, lt=1.0, description="tokens that are hidden")

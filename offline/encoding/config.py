@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 DEFAULT_ENCODER = "all-minilm-l6-v2"
+NO_ENCODER = "none"
 
 EncodedText = Literal["item", "knowledge", "item+knowledge"]
 
@@ -24,7 +25,10 @@ class EncodingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: str = Field(
-        default=DEFAULT_ENCODER, min_length=1, description="short name, Hugging Face id or folder"
+        default=DEFAULT_ENCODER,
+        min_length=1,
+        description="short name, Hugging Face id or folder; none: no text is encoded, and the "
+        "bundle takes no fresh items and no interests",
     )
     text: EncodedText = Field(
         default="item+knowledge",
@@ -36,3 +40,8 @@ class EncodingConfig(BaseModel):
         "another item's; for benchmarks, not for bundles",
     )
     batch_size: int = Field(default=16, ge=1, description="texts at a time")
+
+    @property
+    def encodes(self) -> bool:
+        """Whether there is an encoder."""
+        return self.encoder != NO_ENCODER

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +74,29 @@ class SentenceEncoder:
         self.positions = int(getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS)
         self.max_tokens = min(MAX_TOKENS, self.positions)
 
+    def fingerprint(self) -> str:
+        """sha256 in hex over all that decides a text's vector: weights, tokenizer, longest text."""
+        digest = hashlib.sha256(f"mean of {self.max_tokens} tokens".encode())
+        rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        # These two are as the last call left them, and each call sets them.
+        kept = {name: rules[name] for name in rules.keys() - {"padding", "truncation"}}
+        digest.update(json.dumps(kept, sort_keys=True).encode())
+        for name, weights in sorted(self.pooled.state_dict().items()):
+            digest.update(f"{name} {tuple(weights.shape)}".encode())
+            digest.update(weights.detach().contiguous().cpu().numpy().data)
+        return digest.hexdigest()
+
     def encode(
-        self, texts: Sequence[str], batch_size: int = 64, label: str = "encoding"
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        label: str = "encoding",
+        keep: Callable[[Sequence[str], Vectors], None] | None = None,
     ) -> Vectors:
-        """Vectors of `texts`, float32 [n, K], rows of length 1."""
+        """Vectors of `texts`, float32 [n, K], rows of length 1.
+
+        `keep` is called with the texts and vectors of each batch.
+        """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         # Texts of one length go together: no padding. The longest first: an early out of memory.
         lengths = self.count_tokens(texts)
@@ -83,7 +104,10 @@ class SentenceEncoder:
         with Progress(label, len(texts), "texts") as progress:
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
-                vectors[rows] = self._encode_batch([texts[i] for i in rows])
+                batch = [texts[i] for i in rows]
+                vectors[rows] = self._encode_batch(batch)
+                if keep is not None:
+                    keep(batch, vectors[rows])
                 progress.advance(len(rows))
         return vectors
 

@@ -17,6 +17,7 @@ from offline.data.interactions import Interactions
 from offline.data.split import SPLITS, Cases
 from offline.evaluate.reranked import as_rows, describe, evaluate_reranked
 from offline.evaluate.served import ServedFigures, evaluate_service, served_version
+from offline.evaluate.verdict import describe_repeats, share_of_repeats, weaknesses
 
 DECIMALS = 4
 SHOWN = ("hit_rate_at_10", "ndcg_at_10", "mrr_at_10", "coverage_at_10")
@@ -55,7 +56,7 @@ def evaluate(
     if rerank:
         return _print_reranked(bundle, url, rps, as_json=as_json)
     if url is None:
-        print(json.dumps(report["models"]) if as_json else _table(report))
+        print(json.dumps(report["models"]) if as_json else _show(report))
         return 0
     served = _ask_service(bundle, url, rps)
     offline = figures["test"]["all"]
@@ -71,8 +72,20 @@ def evaluate(
     print(f"{'':16}{'offline ' + model:>16}{'served':>16}")
     for name, (of_report, of_service) in rows.items():
         print(f"{name:16}{of_report:16.4f}{of_service:16.4f}")
+    _print_notes(report, served)
     print("equal to four decimals" if equal else "NOT equal to four decimals")
     return 0 if equal else 1
+
+
+def _print_notes(report: dict[str, Any], served: ServedFigures) -> None:
+    """What a reader has to know about the cases, where there is something to know."""
+    if repeats := share_of_repeats(report):
+        print(describe_repeats(repeats))
+    if served.n_cut:
+        print(
+            f"{served.n_cut} users have more interactions than a request holds: they were asked "
+            "for with the newest ones"
+        )
 
 
 def _print_reranked(bundle: Bundle, url: str | None, rps: float | None, *, as_json: bool) -> int:
@@ -129,10 +142,19 @@ def _as_json(rows: dict[str, tuple[float, float]], served: ServedFigures, *, equ
             "offline": {name: offline for name, (offline, _) in rows.items()},
             "served": {name: of_service for name, (_, of_service) in rows.items()},
             "cases": served.n_cases,
+            "cases_with_cut_history": served.n_cut,
             "versions": served.versions,
             "equal": equal,
         }
     )
+
+
+def _show(report: dict[str, Any]) -> str:
+    """The table of a report, the share of repeats if there are any, and weaknesses."""
+    repeats = share_of_repeats(report)
+    notes = [describe_repeats(repeats)] if repeats else []
+    warnings = [f"WARNING: {weakness}" for weakness in weaknesses(report)]
+    return "\n".join([_table(report), *notes, *warnings])
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -33,6 +33,8 @@ def group_figures(
 ) -> dict[str, Figures]:
     """Figures of all cases, of tail users, and of cold items where there are any.
 
+    Where some targets stand in their history, those of the others are given too, as new items.
+
     Args:
         ranking: of the cases.
         cases: the ranked cases.
@@ -43,6 +45,9 @@ def group_figures(
     cold = counts[cases.targets] == 0
     if cold.any():
         groups["cold"] = cold
+    is_new = ~cases.are_repeats()
+    if not is_new.all():
+        groups["new"] = is_new
     return {name: figures_of(ranking, chosen, n_items) for name, chosen in groups.items()}
 
 

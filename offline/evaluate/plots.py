@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from model_store.files import write_atomically
+from offline.plotting import as_png, new_axes
 
-_SIZE_INCHES = (8.0, 4.5)
-_DPI = 120
+_MIN_CASES = 20
 
 
 def plot_by_length(by_length: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """NDCG@10 of every model by length of the history, with standard errors, as PNG."""
-    figure, axes = _canvas()
-    buckets = [bucket["length"] for bucket in next(iter(by_length.values()))]
+    """NDCG@10 of every model by length of the history, with standard errors, as PNG.
+
+    Each length names its number of cases. The scale is that of lengths with at least 20 cases,
+    where there are any: the error of a handful of cases would squash all others.
+    """
+    figure, axes = new_axes()
+    buckets = next(iter(by_length.values()))
     width = 0.8 / len(by_length)
     for number, (name, values) in enumerate(by_length.items()):
         places = [
@@ -33,11 +35,25 @@ def plot_by_length(by_length: Mapping[str, Sequence[Mapping[str, Any]]], path: P
             label=name,
             capsize=2,
         )
-    axes.set_xticks(range(len(buckets)), buckets)
+    labels = [f"{bucket['length']}\n{bucket['cases']:,} cases" for bucket in buckets]
+    axes.set_xticks(range(len(buckets)), labels, fontsize=8)
     axes.set_xlabel("items in the history")
     axes.set_ylabel("NDCG@10 on test")
+    axes.set_ylim(0, scale_of(by_length))
     axes.legend()
-    _save(figure, path)
+    write_atomically(path, as_png(figure))
+
+
+def scale_of(by_length: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
+    """Upper end of the scale: the highest bar with its error, of lengths with enough cases."""
+    bars = [bucket for values in by_length.values() for bucket in values]
+    shown = [bar for bar in bars if bar["cases"] >= _MIN_CASES] or bars
+    ends = [bar["ndcg_at_10"] + _finite(bar["ndcg_at_10_standard_error"]) for bar in shown]
+    return 1.1 * max(ends, default=1.0) or 1.0
+
+
+def _finite(number: float) -> float:
+    return number if math.isfinite(number) else 0.0
 
 
 def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -45,7 +61,7 @@ def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     A vertical line marks the start of a phase.
     """
-    figure, axes = _canvas()
+    figure, axes = new_axes()
     numbers = [epoch["number"] for epoch in epochs]
     axes.plot(numbers, [epoch["loss"] for epoch in epochs], color="tab:gray", label="loss")
     axes.set_xlabel("epoch")
@@ -57,18 +73,4 @@ def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
         right_axis = axes.twinx()
         right_axis.plot(numbers, [epoch["ndcg"] for epoch in epochs], color="tab:blue")
         right_axis.set_ylabel("validation NDCG@10", color="tab:blue")
-    _save(figure, path)
-
-
-def _canvas() -> tuple[Any, Any]:
-    # No pyplot: it keeps global state and may look for a display.
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.grid(alpha=0.3)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> None:
-    write_atomically(path, lambda file: figure.savefig(file, format="png"))
+    write_atomically(path, as_png(figure))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from model_store.files import save_array, write_atomically
-from offline.data.split import Split
+from offline.data.split import Bool, Split
+from offline.evaluate.examples import Names, make_examples
 from offline.evaluate.figures import group_figures, ndcg_by_length, paired_gain
 from offline.evaluate.hardware import describe_hardware
 from offline.evaluate.page import render_page
@@ -22,8 +23,9 @@ from offline.recommender.recommender import Baseline, TrainingData
 REPORT, PAGE = "report.json", "report.md"
 BY_LENGTH_PLOT, TRAINING_PLOT = "ndcg_by_history_length.png", "training.png"
 PROTOCOL = (
-    "Full ranking over the whole catalogue without the items of the user's history; "
-    "ties count against the model; no sampled metrics. Choices are made on validation."
+    "Full ranking over the whole catalogue without the items of the user's history, as a default "
+    "request is answered: a target in the history is a miss. Ties count against the model; no "
+    "sampled metrics. Choices are made on validation."
 )
 
 
@@ -34,6 +36,8 @@ def write_report(
     folder: Path,
     *,
     split_name: str,
+    names: Names | None = None,
+    made_with: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     training: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
@@ -48,6 +52,9 @@ def write_report(
         n_items: N.
         folder: output folder.
         split_name: name of the split.
+        names: of users and items, for examples on the page (report.json, which goes into bundles,
+            names nobody); None: no examples.
+        made_with: the few facts that a reader of the page needs, by name.
         facts: further facts to record: configuration, seed, seconds, revision.
         training: the epochs of the first model's training, for its curve.
 
@@ -85,6 +92,7 @@ def write_report(
         "by_history_length": by_length,
         "paired_gains": _gains_over_baselines(rankings),
         "training": training or [],
+        "made_with": dict(made_with or {}),
         "facts": dict(facts or {}),
     }
     content = json.dumps(_without_nan(report), indent=1, ensure_ascii=False, allow_nan=False)
@@ -94,18 +102,28 @@ def write_report(
     if training:
         plot_training(training, folder / TRAINING_PLOT)
         plots.append(TRAINING_PLOT)
-    write_atomically(folder / PAGE, render_page(report, plots).encode())
+    first = next(iter(models.values()))
+    examples = make_examples(first, split.test, names) if names else []
+    write_atomically(folder / PAGE, render_page(report, examples, plots).encode())
     return report
 
 
-def _describe_data(split: Split, n_items: int) -> dict[str, int]:
+def _describe_data(split: Split, n_items: int) -> dict[str, Any]:
     return {
         "users": len(split.train_offsets) - 1,
         "items": n_items,
         "training_interactions": len(split.train_items),
         "validation_cases": len(split.validation),
         "test_cases": len(split.test),
+        "repeats": {
+            part: _share(cases.are_repeats())
+            for part, cases in (("validation", split.validation), ("test", split.test))
+        },
     }
+
+
+def _share(mask: Bool) -> float:
+    return float(mask.mean()) if len(mask) else 0.0
 
 
 def _gains_over_baselines(rankings: Mapping[str, Mapping[str, Ranking]]) -> dict[str, Any]:

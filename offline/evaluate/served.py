@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,15 @@ import numpy as np
 from model_store.errors import InputError
 from model_store.id_map import IdMap
 from model_store.redaction import redact_urls, redacted
-from offline.data.split import Cases, Int32
-from offline.metrics import Ranks, hit_rate_at_k, ndcg_at_k
+from offline.data.split import Cases
+from offline.evaluate.caller_key import caller_headers, hint
+from offline.metrics import UNRANKED, Ranks, hit_rate_at_k, ndcg_at_k
 from offline.progress import track
 
-_BEYOND = np.iinfo(np.int64).max
-"""Rank of a target that isn't among the answer's items: the metrics only look at the first k."""
+MAX_IDS = 10_000
+"""Ids that the service takes in `history`, and as many in `exclude`."""
+MAX_ID_BYTES = 750_000
+"""For the ids of either; the service takes bodies of up to 2 MiB."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,17 @@ class ServedFigures:
     """The figures of a service.
 
     Attributes:
-        ranks: of each target in its answer, int64 [C]; very large where it isn't in it.
+        ranks: of each target in its answer, int64 [C]; UNRANKED where it isn't in it.
         versions: that answered.
         outcomes: number of answers by their `rerank`.
+        n_cut: requests that held only the newest part of a history, which was too long for them.
     """
 
     ranks: Ranks
     k: int
     versions: tuple[str, ...]
     outcomes: Mapping[str, int]
+    n_cut: int = 0
 
     @property
     def hit_rate(self) -> float:
@@ -64,8 +70,8 @@ def evaluate_service(
 ) -> ServedFigures:
     """HR@k and NDCG@k of a service.
 
-    The history of each case is in the request, so the store's data (which hold the held-out
-    interaction) play no part.
+    Requests are default ones: items of the history are left out. The history of each case is in its
+    request, so the store's data (which hold the held-out interaction) play no part.
 
     Args:
         url: of the service.
@@ -78,25 +84,29 @@ def evaluate_service(
 
     Raises:
         InputError: the service can't be reached, or answers a request with an error.
+        ConfigError: the key in LONGTAIL_CALLER_KEY can't stand in a header.
     """
-    ranks = np.full(len(cases.targets), _BEYOND, dtype=np.int64)
+    ranks = np.full(len(cases.targets), UNRANKED, dtype=np.int64)
     versions: set[str] = set()
     outcomes: Counter[str] = Counter()
+    n_cut = 0
     with _connect(url) as client:
         started_s = time.monotonic()
         for row in track(range(len(ranks)), f"asking {redacted(url)}", unit="users"):
             if rps is not None:
                 time.sleep(max(0.0, started_s + row / rps - time.monotonic()))
-            history = cases.history(row)
-            request = _request(user_ids[cases.users[row]], history, cases.targets[row], item_ids, k)
-            answer = _ask(client, request | {"rerank": rerank})
+            past = [item_ids.id_of(int(index)) for index in cases.history(row)]
+            asked = history_fields(past)
+            n_cut += len(asked["history"]) < len(past)
+            asked |= {"user_id": user_ids[cases.users[row]], "k": k, "rerank": rerank}
+            answer = _ask(client, asked)
             versions.add(answer["model_version"])
             outcomes[answer["rerank"]] += 1
             shown = [item["item_id"] for item in answer["items"]]
             target = item_ids.id_of(int(cases.targets[row]))
             if target in shown:
                 ranks[row] = shown.index(target) + 1
-    return ServedFigures(ranks, k, tuple(sorted(versions)), outcomes)
+    return ServedFigures(ranks, k, tuple(sorted(versions)), outcomes, n_cut)
 
 
 def served_version(url: str) -> str:
@@ -115,21 +125,39 @@ def served_version(url: str) -> str:
         ) from error
 
 
-def _request(
-    user_id: str, history: Int32, target: np.int32, item_ids: IdMap, k: int
-) -> dict[str, Any]:
-    past = [item_ids.id_of(int(index)) for index in history]
-    request: dict[str, Any] = {"user_id": user_id, "history": past, "k": k}
-    if target in history:
-        # The target is always a candidate, even where the user has had it before.
-        others = set(past) - {item_ids.id_of(int(target))}
-        request |= {"exclude_seen": False, "exclude": sorted(others)}
-    return request
+def history_fields(past: Sequence[str]) -> dict[str, Any]:
+    """The fields of a request that state a history, within the limits of the service.
+
+    Of a history that is too long, `history` holds the newest part, and `exclude` the other items,
+    the newest first: the model reads the newest part only, and an answer leaves all of them out.
+
+    Args:
+        past: item ids, oldest first.
+    """
+    newest = _fitting(reversed(past))[::-1]
+    fields: dict[str, Any] = {"history": newest}
+    if len(newest) < len(past):
+        seen = set(newest)
+        older = dict.fromkeys(reversed(past[: len(past) - len(newest)]))
+        fields["exclude"] = _fitting(item_id for item_id in older if item_id not in seen)
+    return fields
+
+
+def _fitting(ids: Iterable[str]) -> list[str]:
+    """The first of the ids, as many as a field of a request may hold."""
+    fitting: list[str] = []
+    n_bytes = 0
+    for item_id in ids:
+        n_bytes += len(json.dumps(item_id)) + 1
+        if len(fitting) == MAX_IDS or n_bytes > MAX_ID_BYTES:
+            break
+        fitting.append(item_id)
+    return fitting
 
 
 def _connect(url: str) -> httpx.Client:
     try:
-        return httpx.Client(base_url=url, timeout=30.0)
+        return httpx.Client(base_url=url, timeout=30.0, headers=caller_headers())
     except httpx.InvalidURL as error:
         raise InputError(f"--url {redacted(url)!r}: {redact_urls(str(error))}") from error
 
@@ -143,7 +171,7 @@ def _ask(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
     if response.status_code != httpx.codes.OK:
         raise InputError(
             f"{service}: user {request['user_id']!r} was answered "
-            f"{response.status_code}: {response.text[:200]}"
+            f"{response.status_code}: {response.text[:200]}{hint(response.status_code)}"
         )
     try:
         answer: dict[str, Any] = response.json()

@@ -108,11 +108,10 @@ def _golden_requests(
 ) -> list[dict[str, Any]]:
     """Requests with the exported model's own answers, seen items left out."""
     golden = []
-    for history in histories:
+    for whole in histories:
+        history = _leaving_an_item(whole, len(item_ids))
         best, scores = rank_unseen(exported.score, [history], k)
         real = best[0] > 0
-        if not real.any():  # a user who has seen the whole catalogue
-            continue
         golden.append(
             {
                 "history": [item_ids.id_of(int(item)) for item in history],
@@ -122,6 +121,18 @@ def _golden_requests(
             }
         )
     return golden
+
+
+def _leaving_an_item(history: Items, n_items: int) -> Items:
+    """The history, or the newest part of one that holds the whole catalogue, of two items or more.
+
+    Nothing could be recommended to a user who has seen every item.
+    """
+    different, newest = np.unique(history[::-1], return_index=True)
+    if len(different) < n_items:
+        return history
+    # The item that was last seen longest ago, and all before it, are left out.
+    return history[len(history) - newest.max() :]
 
 
 def _time_request_ms(exported: Exported, n_items: int, length: int) -> float:

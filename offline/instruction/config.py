@@ -44,7 +44,7 @@ class InstructionTuningConfig(AdapterConfig):
         min_length=1,
         description="short name, Hugging Face id, folder or .gguf file",
     )
-    adapter_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    adapter_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="on the adapter's inputs")
     start: str = Field(
         "",
         description="folder of an adapter to go on from, of the same rank and layers; empty: none",
@@ -61,11 +61,13 @@ class InstructionTuningConfig(AdapterConfig):
         description="share of the prompts that are trained on without the similar user, and, drawn "
         "apart, of those without the prediction, so that one model knows prompts without a part",
     )
-    epochs: int = Field(1, ge=1, le=1_000)
+    epochs: int = Field(1, ge=1, le=1_000, description="over all examples")
     batch_size: int = Field(8, ge=1, le=65_536, description="examples in a step")
     learning_rate: float = Field(2e-4, gt=0.0, le=1.0, description="falls to 0 by a cosine")
-    warm_up_steps: int = Field(20, ge=0, le=1_000_000)
-    weight_decay: float = Field(0.0, ge=0.0, le=10.0)
+    warm_up_steps: int = Field(
+        20, ge=0, le=1_000_000, description="over which the learning rate rises from 0"
+    )
+    weight_decay: float = Field(0.0, ge=0.0, le=10.0, description="of matrices, decoupled (AdamW)")
     held_out_share: float = Field(
         0.1,
         ge=0.0,
@@ -74,8 +76,8 @@ class InstructionTuningConfig(AdapterConfig):
         "are not trained on; 0: the last epoch is kept",
     )
     save_every_s: float = Field(60.0, gt=0.0, description="seconds between checkpoints")
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of all random draws")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where it is")
     precision: Literal["auto", "bfloat16"] = Field(
         "auto",
         description="of products in training; auto: bfloat16 on CUDA, float32 on a CPU; bfloat16: "

@@ -10,6 +10,7 @@ import onnxruntime
 from scipy.special import log_softmax, softmax
 from tokenizers import Tokenizer
 
+from model_store.eight_bits import exact_in_8_bits
 from model_store.label_inputs import TokenTree, make_label_inputs
 from model_store.rerank_prompt import RATINGS
 from model_store.reranker import LabelGraph
@@ -40,6 +41,8 @@ class OnnxLabelScorer:
         self._prompts_at_a_time = prompts_at_a_time
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        for name, value in exact_in_8_bits().items():
+            options.add_session_config_entry(name, value)
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]

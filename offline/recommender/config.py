@@ -73,8 +73,8 @@ class AttentionConfig(SequenceConfig):
 
     heads_of_even_size: ClassVar[bool] = False
 
-    layers: int = Field(2, ge=1, le=16)
-    heads: int = Field(2, ge=1, le=32)
+    layers: int = Field(2, ge=1, le=16, description="of attention")
+    heads: int = Field(2, ge=1, le=32, description="of attention in a layer")
 
     @model_validator(mode="after")
     def _heads_get_equal_sizes(self) -> Self:
@@ -116,7 +116,7 @@ class Gru4recConfig(SequenceConfig):
     """A recurrent network."""
 
     backbone: Literal["gru4rec"] = "gru4rec"
-    layers: int = Field(1, ge=1, le=8)
+    layers: int = Field(1, ge=1, le=8, description="of recurrence")
     hidden_size: int = Field(128, ge=4, le=4096, description="of the recurrent state")
 
 
@@ -126,7 +126,7 @@ class CaserConfig(SequenceConfig):
     backbone: Literal["caser"] = "caser"
     window: int = Field(10, ge=1, le=64, description="last items that a position sees")
     horizontal_filters: int = Field(16, ge=1, le=1024, description="of each height up to window")
-    vertical_filters: int = Field(4, ge=1, le=1024)
+    vertical_filters: int = Field(4, ge=1, le=1024, description="weighted sums over the window")
 
 
 class HstuConfig(AttentionConfig):
@@ -139,7 +139,7 @@ class LightsansConfig(TransformerConfig):
     """Attention to a few interests."""
 
     backbone: Literal["lightsans"] = "lightsans"
-    interests: int = Field(5, ge=1, le=64)
+    interests: int = Field(5, ge=1, le=64, description="that a history is summarised in")
 
 
 class PaupConfig(TransformerConfig):
@@ -184,8 +184,8 @@ class TrainingConfig(BaseModel):
     )
     patience: int = Field(20, ge=1, le=10_000, description="epochs without a better NDCG@10")
     batch_size: int = Field(32, ge=1, le=65_536, description="sequences in a step")
-    learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
-    weight_decay: float = Field(0.0, ge=0.0, le=10.0)
+    learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="the highest, after warm-up")
+    weight_decay: float = Field(0.0, ge=0.0, le=10.0, description="of matrices, decoupled (AdamW)")
     weight_averaging: float = Field(
         0.0,
         ge=0.0,
@@ -193,14 +193,18 @@ class TrainingConfig(BaseModel):
         description="epochs over which weights are averaged, exponentially; the average is what is "
         "validated, kept and served. 0: the weights as they are",
     )
-    warm_up_steps: int = Field(100, ge=0, le=1_000_000)
+    warm_up_steps: int = Field(
+        100, ge=0, le=1_000_000, description="over which the learning rate rises from 0"
+    )
     decay: Literal["none", "cosine"] = Field(
         "none", description="of the learning rate, down to 0 over the epochs of a phase"
     )
     loss: Literal["softmax", "gbce", "bce"] = Field(
         "softmax", description="bce, with one negative a position, is a baseline"
     )
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    label_smoothing: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share of the target that all items get; softmax alone"
+    )
     sampled_negatives: int = Field(
         0, ge=0, le=1_000_000, description="in a batch; 0: the whole catalogue is in every softmax"
     )
@@ -217,14 +221,14 @@ class TrainingConfig(BaseModel):
     contrast_weight: float = Field(
         0.0, ge=0.0, le=100.0, description="of CL4SRec's loss next to the other; causal networks"
     )
-    contrast_temperature: float = Field(0.2, gt=0.0, le=10.0)
+    contrast_temperature: float = Field(0.2, gt=0.0, le=10.0, description="of CL4SRec's loss")
     id_training: IdTraining = Field(
         "trainable",
         description="frozen: ids stay as they start; further-all, further-ids: frozen until early "
         "stopping, then from the best weights everything, or the ids alone",
     )
     share: float = Field(1.0, gt=0.0, le=1.0, description="of the users, whose sequences train")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of all random draws")
     device: Literal["auto", "cpu", "cuda"] = Field("cpu", description="auto: cuda where it is")
     precision: Precision = Field(
         "float32",

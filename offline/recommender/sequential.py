@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import save_array, write_atomically
-from offline.data.histories import Histories, cut_windows, pad_left
+from offline.data.histories import Histories, Items, cut_windows, pad_left
 from offline.data.split import Cases
 from offline.fingerprint import fingerprint_of
 from offline.metrics import Scores, ndcg_at_k, rank_cases
@@ -138,13 +139,21 @@ class SequenceRecommender:
             self._adopt(network, data, regression)
             return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
 
-        return SequenceTraining(
+        return self._new_training(
             network,
             objective,
             cut_windows(data.read_sequences(), self.config.max_length),
-            self.training.batch_size,
             partial(validate, cases=data.validation) if data.validation is not None else None,
         )
+
+    def _new_training(
+        self,
+        network: SequenceNetwork,
+        objective: Objective,
+        windows: list[Items],
+        validate: Callable[[SequenceNetwork], float] | None,
+    ) -> SequenceTraining:
+        return SequenceTraining(network, objective, windows, self.training.batch_size, validate)
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """A new model trained on `data` for as many epochs as validation chose for this one.

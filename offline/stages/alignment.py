@@ -26,11 +26,17 @@ class AlignmentArtifact(Artifact):
     """The aligned LLM, and `report.json` with figures and texts before and after."""
 
     WEIGHTS, ENCODER, REPORT = "weights", "encoder", "report.json"
+    RECOMMENDERS = "recommenders.safetensors"
 
     @property
     def weights(self) -> Path:
         """Folder of the LLM's adapter, or of the whole LLM with its tokenizer."""
         return self.path(self.WEIGHTS)
+
+    @property
+    def recommenders(self) -> Path:
+        """File of the recommender's weights before alignment and after it."""
+        return self.path(self.RECOMMENDERS)
 
     def encoder(self) -> EncoderChoice:
         """The text encoder as it was trained with the recommender; there unless it was frozen."""

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from model_store.attributes import ItemAttributes
+from model_store.errors import InputError
 from model_store.id_map import IdMap
 from offline.artifact import Artifact, Facts
+from offline.data.config import ALL_INTERACTIONS, DataConfig
 from offline.inputs import Source
 from offline.stages.stage import Log, Stage
 
@@ -65,12 +67,14 @@ class DataStage(Stage[DataArtifact]):
     Attributes:
         source: the files.
         split: name of the split.
-        log: called with issues of rows.
+        log: called with issues of rows, what columns were taken for, and warnings.
+        choices: which of the interactions are used.
     """
 
     source: Source
     split: SplitName
     log: Log
+    choices: DataConfig = ALL_INTERACTIONS
 
     name = "data"
 
@@ -81,8 +85,8 @@ class DataStage(Stage[DataArtifact]):
 
     @property
     def config(self) -> Facts:
-        """The kind of split."""
-        return {"split": self.split}
+        """The kind of split, and which interactions are used."""
+        return {"split": self.split, **self.choices.model_dump()}
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -96,15 +100,25 @@ class DataStage(Stage[DataArtifact]):
             InputError: a file can't be used, or nothing can be held out.
         """
         from offline.data.dataset import read_dataset
+        from offline.data.selection import select
         from offline.data.split import SPLITS
+        from offline.inspect.inspection import inspect_dataset
+        from offline.inspect.text import describe_briefly
 
-        dataset = read_dataset(self.source.interactions, self.source.items)
+        read = read_dataset(self.source.interactions, self.source.items, self.source.naming)
+        dataset = select(read, self.choices)
+        for line in dataset.files:
+            self.log(f"  {line}")
         for line in dataset.issues.lines():
             self.log(f"  {line}")
         dataset.save(folder)
         interactions = dataset.interactions
         split = SPLITS[self.split](interactions)
+        for line in describe_briefly(inspect_dataset(dataset, split.test)):
+            self.log(f"  {line}")
         split.need_cases()
+        if interactions.n_items < 2:
+            raise InputError("there is one item alone, so nothing could be recommended")
         split.save(folder / DataArtifact.SPLIT)
         return {
             "interactions": len(interactions),

@@ -19,7 +19,7 @@ from offline.stages.stage import Stage
 
 
 class EncodingArtifact(Artifact):
-    """The knowledge vectors."""
+    """The knowledge vectors; of size 0 where there is no encoder."""
 
     VECTORS = "knowledge_vectors.npy"
 
@@ -66,11 +66,16 @@ class EncodingStage(Stage[EncodingArtifact]):
         Raises:
             LongtailError: the encoder isn't available, in one line.
         """
+        if not self.choices.encodes:
+            vectors = np.zeros((len(self.knowledge.item_texts()) + 1, 0), np.float32)
+            save_array(folder / EncodingArtifact.VECTORS, vectors)
+            return {"vectors": 0}
         from offline.encoding.item_vectors import encode_items
         from offline.encoding.sentence_encoder import SentenceEncoder
+        from offline.encoding.vector_cache import CachedEncoder
 
         knowledge = self.knowledge
-        encoder = SentenceEncoder(self.encoder.name, cache_folder())
+        encoder = CachedEncoder(SentenceEncoder(self.encoder.name, cache_folder()), cache_folder())
         rows = encode_items(knowledge.item_texts(), knowledge.knowledge(), self.choices, encoder)
         # Row 0 is padding's, so that an item_index is a row number everywhere.
         vectors = np.vstack([np.zeros((1, rows.shape[1]), np.float32), rows])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_store.rerank_prompt import item_titles
 from offline.artifact import Artifact, Facts
 from offline.stages.data import DataArtifact
 from offline.stages.recommender import RecommenderArtifact
@@ -35,12 +36,14 @@ class EvaluationStage(Stage[EvaluationArtifact]):
         recommender: the model that the report is about.
         split_name: name of the split.
         notes: recorded in the report; no figure depends on them.
+        made_with: those that a reader of the page needs, by name; no figure depends on them.
     """
 
     data: DataArtifact
     recommender: RecommenderArtifact
     split_name: str
     notes: Mapping[str, Any]
+    made_with: Mapping[str, Any]
 
     name = "evaluate"
 
@@ -55,6 +58,7 @@ class EvaluationStage(Stage[EvaluationArtifact]):
         Raises:
             InputError: a score is NaN.
         """
+        from offline.evaluate.examples import Names
         from offline.evaluate.report import write_report
         from offline.recommender.baselines import Markov, Popularity
         from offline.recommender.recommender import Baseline, TrainingData
@@ -62,6 +66,11 @@ class EvaluationStage(Stage[EvaluationArtifact]):
         split, n_items = self.data.split(), self.data.n_items
         training = TrainingData.of_split(split, n_items)
         model = self.recommender.model()
+        trained = self.recommender.facts
+        training_facts = {
+            "best_epoch": trained["best_epoch"],
+            "training_seconds": trained["epochs_s"],
+        }
         models: list[Baseline] = [model, Markov().fit(training), Popularity().fit(training)]
         report = write_report(
             {each.name: each for each in models},
@@ -69,8 +78,14 @@ class EvaluationStage(Stage[EvaluationArtifact]):
             n_items,
             folder,
             split_name=self.split_name,
-            facts={**self.notes, "training_seconds": self.recommender.facts["epochs_s"]},
+            names=Names(
+                self.data.interactions().user_ids,
+                item_titles(self.data.attributes(), self.data.item_ids().ids),
+            ),
+            made_with={**self.made_with, **training_facts},
+            facts={**self.notes, "training_seconds": training_facts["training_seconds"]},
             training=model.record.to_dict()["epochs"],
         )
         figures = report["models"][model.name]["test"]["all"]
-        return {name: round(figures[name], 4) for name in HEADLINE_METRICS}
+        headline = {name: round(figures[name], 4) for name in HEADLINE_METRICS}
+        return {**headline, "repeats": round(report["data"]["repeats"]["test"], 4)}

@@ -102,7 +102,7 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
         from offline.knowledge.generation import generate_knowledge
         from offline.knowledge.provenance import source_of
 
-        texts = item_texts(self.data.attributes(), self.data.item_ids())
+        texts = item_texts(self.data.attributes(), self.data.item_ids(), self.choices.text_columns)
         knowledge, report = generate_knowledge(
             texts, self.choices, cache_folder(), regenerate=self.regenerate
         )

@@ -78,6 +78,10 @@ class Stage(ABC, Generic[ArtifactT]):
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def run_stage(stage: Stage[ArtifactT], root: Path, log: Log = print) -> ArtifactT:
     """The stage's artifact: the one at `root/<name>` if it is current, else a new one."""
     place, fingerprint = root / stage.name, stage.fingerprint()
@@ -91,6 +95,8 @@ def run_stage(stage: Stage[ArtifactT], root: Path, log: Log = print) -> Artifact
     facts = dict(stage.run(partial))
     facts["seconds"] = round(time.perf_counter() - started_s, 2)
     finish(partial, place, facts)
-    shown = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "seconds")
+    shown = ", ".join(
+        f"{name} {_shown(value)}" for name, value in facts.items() if name != "seconds"
+    )
     log(f"{stage.name}: done in {facts['seconds']:.1f} s{': ' + shown if shown else ''}")
     return stage.artifact(place, fingerprint, facts)

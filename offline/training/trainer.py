@@ -223,6 +223,7 @@ class Trainer:
                 f"try a learning_rate below {self.plan.learning_rate}"
             )
         self._close_epoch(number, mean, time.perf_counter() - started)
+        progress.note(self._note(number, mean))
         return progress
 
     def _run_step(self, batch: Any, rng: np.random.Generator, n_steps: int) -> float:
@@ -290,7 +291,9 @@ class Trainer:
         phase = f" ({self._phase.name})" if len(self.plan.phases) > 1 else ""
         note = f"epoch {number}{phase}, loss {loss:.3f}"
         if (best := self.record.best_ndcg) is not None:
-            note += f", NDCG@10 {self.record.epochs[-1].ndcg:.4f}"
+            last = self.record.epochs[-1]
+            after = f" after epoch {last.number}" if last.number != number else ""
+            note += f", NDCG@10 {last.ndcg:.4f}{after}"
             note += f" (best {best:.4f}, epoch {self.record.best_epoch})"
         return ", ".join(filter(None, (note, self._note_of_task())))
 

@@ -32,6 +32,7 @@ description = "tiny models, for tests"
 model = "{llm}"
 max_new_tokens = 8
 retries = 0
+min_usable = 0
 
 [encoding]
 encoder = "{encoder}"
@@ -39,6 +40,7 @@ encoder = "{encoder}"
 [recommender]
 embedding_size = 16
 max_length = 12
+layers = 1
 dropout = 0.1
 
 [training]
@@ -97,7 +99,7 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, MakeFo
 def make_inputs(folder: Path) -> None:
     folder.mkdir()
     make_tiny_llama(folder / "llm")
-    make_tiny_bert(folder / "encoder")
+    make_tiny_bert(folder / "encoder", layers=1)  # each is a second of every export
     write_odd_data(folder)
 
 

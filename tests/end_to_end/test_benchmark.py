@@ -16,7 +16,7 @@ RECIPE = """
 description = "tiny"
 knowledge = {{ model = "none" }}
 encoding = {{ encoder = "{encoder}" }}
-recommender = {{ embedding_size = 16, max_length = 12, dropout = 0.1 }}
+recommender = {{ embedding_size = 16, max_length = 12, layers = 1, dropout = 0.1 }}
 training = {{ epochs = 3, learning_rate = 0.01 }}
 """
 GRID = """

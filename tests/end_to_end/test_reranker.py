@@ -11,7 +11,7 @@ import pytest
 
 from model_store.bundle import Bundle
 from tests.end_to_end.conftest import Workshop
-from tests.offline.instruction.tiny_models import save_family
+from tests.offline.instruction.tiny_models import save_small_llama
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ batch_size = 16
 @pytest.fixture(scope="module")
 def tuning(built: Path, workshop: Workshop) -> Workshop:
     """A recipe that tunes a language model, beside a build without one to go on from."""
-    llm = save_family("llama", workshop.root / "rerank-llm")
+    llm = save_small_llama(workshop.root / "rerank-llm")
     recipe = workshop.root / "reranked.toml"
     recipe.write_text(workshop.recipe.read_text() + RERANKING.format(llm=llm))
     shutil.copytree(built, workshop.root / "reranked")

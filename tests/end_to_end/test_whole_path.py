@@ -24,6 +24,7 @@ from offline.recommender.recommender import rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 from tests.app.conftest import wait_for
 from tests.app.running import Running, serving
+from tests.end_to_end.build_output import without_warnings
 from tests.end_to_end.conftest import DESCRIBED, MADE_ON, N_DESCRIBED, Workshop
 from tests.end_to_end.odd_data import LONG_ID, N_ITEMS, N_USERS, item_name, user_name
 
@@ -65,8 +66,10 @@ def test_a_second_build_changes_nothing(
     before = (built / "bundle" / "manifest.json").read_bytes()
     assert workshop.build("out") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said
-    assert all("unchanged" in line for line in said), said
+    assert without_warnings(said)
+    assert all("unchanged" in line for line in without_warnings(said)), said
+    # Everybody walks in a circle, which nothing predicts better than the last item.
+    assert said[-1].startswith("WARNING: sasrec is below markov on the test users: NDCG@10 0.")
     assert (built / "bundle" / "manifest.json").read_bytes() == before
 
 
@@ -86,8 +89,8 @@ def test_a_recipe_that_nobody_named_is_chosen_once_the_data_are_read(
     Build(source, other, root, log=lines.append, suit=suit).run()
     facts = json.loads((built / "data" / "stage.json").read_text())["facts"]
     assert asked == [(facts["interactions"], N_ITEMS)]
-    assert lines
-    assert all("unchanged" in line for line in lines), lines
+    assert without_warnings(lines)
+    assert all("unchanged" in line for line in without_warnings(lines)), lines
 
 
 def test_an_unchanged_build_needs_no_torch(built: Path, workshop: Workshop) -> None:

@@ -155,6 +155,16 @@ def test_an_aligned_version_has_the_aligned_model_describe_them(
     assert add_fresh_items(workplace / "items.csv", client) == {"made-1": 3}
 
 
+def test_a_text_among_numbers_is_named_with_its_item(
+    workplace: Path, store: EmbeddedStore, client: redis.Redis
+) -> None:
+    activate(workplace, store.url, model="none")
+    rows = 'new 0,a,"1999,0"\nnew 1,b,soon\nnew 2,c,"2001,0"\n'
+    (workplace / "items.csv").write_text(f"item_id,title,year\n{rows}")
+    with pytest.raises(InputError, match="item 'new 1': year 'soon' is no number, as it is in the"):
+        add_fresh_items(workplace / "items.csv", client)
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [

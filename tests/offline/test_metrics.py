@@ -12,6 +12,7 @@ from offline import metrics
 from offline.data.histories import Histories
 from offline.intervals import standard_error
 from offline.metrics import (
+    UNRANKED,
     coverage_at_k,
     hit_rate_at_k,
     mrr_at_k,
@@ -45,9 +46,11 @@ def test_ties_count_against_the_model() -> None:
     assert rank([0.5, 0.5, 0.5, 0.1], items(2), 1) == 2
 
 
-def test_a_target_that_was_seen_before_is_still_a_candidate() -> None:
-    assert rank([0.1, 0.9, 0.5], items(1, 3, 1), 1) == 2
-    assert rank([0.9, 0.1, 0.5], items(1), 1) == 1
+def test_a_target_that_was_seen_before_is_not_recommended() -> None:
+    """A default request leaves the history out (`exclude_seen`)."""
+    assert rank([0.1, 0.9, 0.5], items(1, 3, 1), 1) == UNRANKED
+    assert rank([0.9, 0.1, 0.5], items(1), 1) == UNRANKED
+    assert rank([math.inf, 0.1, 0.5], items(1), 1) == UNRANKED
 
 
 def test_a_model_that_scores_nan_is_rejected() -> None:
@@ -72,8 +75,10 @@ def ranking_problems(draw):
 @given(ranking_problems())
 def test_the_rank_is_the_one_counted_by_hand(problem) -> None:
     scores, history, target = problem
-    candidates = set(range(1, len(scores) + 1)) - set(history.tolist()) - {target}
-    wanted = 1 + sum(scores[c - 1] >= scores[target - 1] for c in candidates)
+    candidates = set(range(1, len(scores) + 1)) - set(history.tolist())
+    wanted = sum(scores[c - 1] >= scores[target - 1] for c in candidates)
+    if target not in candidates:
+        wanted = UNRANKED
     assert rank(scores, history, target) == wanted
 
 
@@ -87,6 +92,13 @@ def test_figures_counted_by_hand() -> None:
     assert coverage_at_k(top, n_items=8, k=2) == 3 / 8
     assert coverage_at_k(top, n_items=8, k=3) == 4 / 8
     assert standard_error(np.array([0.0, 1.0])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("k", [1, 10, 10**9])
+def test_a_target_that_is_not_recommended_is_a_miss_in_every_metric(k: int) -> None:
+    ranks = np.array([UNRANKED, 1])
+    figures = [hit_rate_at_k(ranks, k), ndcg_at_k(ranks, k), mrr_at_k(ranks, k)]
+    assert figures == [0.5, 0.5, 0.5]
 
 
 def test_no_cases_have_no_figures() -> None:

@@ -19,12 +19,13 @@ def clock(monkeypatch):
     return now_s
 
 
-def test_a_log_gets_a_line_every_five_seconds(clock):
+def test_a_log_gets_a_line_a_minute_and_no_carriage_return(clock):
     log = io.StringIO()
     with Progress("training", total=10, unit="epochs", stream=log) as bar:
         for _ in range(10):
-            clock[0] += 2
+            clock[0] += 24
             bar.advance(note="loss 0.5")
+    assert "\r" not in log.getvalue()
     lines = log.getvalue().splitlines()
     assert [line.split("[")[0] for line in lines] == [
         "training:   0% 0/10 ",
@@ -33,7 +34,7 @@ def test_a_log_gets_a_line_every_five_seconds(clock):
         "training:  90% 9/10 ",
         "training: 100% 10/10 ",
     ]
-    assert lines[1].split("[")[1] == "00:06<00:14,  2.00s/epochs, loss 0.5]"
+    assert lines[1].split("[")[1] == "01:12<02:48, 24.00s/epochs, loss 0.5]"
 
 
 def test_bytes_are_scaled_and_an_unknown_total_is_left_out(clock):

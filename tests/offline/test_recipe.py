@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from offline.recipe import read_recipe, recipe_names, suited_recipe
 
@@ -28,3 +29,30 @@ def test_a_recipe_that_nobody_named_is_one_sasrec_network_and_generates_nothing(
     recipe = read_recipe(name)
     assert (recipe.recommender.backbone, recipe.recommender.members) == ("sasrec", 1)
     assert not recipe.knowledge.generates
+
+
+def test_the_keys_that_a_recipe_sets_are_few() -> None:
+    recipe = read_recipe("default").with_changes(data={"repeats": "runs"}, training={"seed": 4})
+    keys = recipe.chosen_keys()
+    assert keys["data.repeats"] == "runs"
+    assert keys["training.seed"] == 4
+    assert keys["training.decay"] == "cosine"
+    assert keys["description"] == recipe.description
+    assert len(keys) < 15
+
+
+@pytest.mark.parametrize(
+    ("tables", "key"),
+    [
+        ({"recommender": {"id_init": "text"}}, "id_init"),
+        ({"recommender": {"knowledge_beside_ids": True}}, "knowledge_beside_ids"),
+        ({"behaviour": {"stages": ["ft1"]}}, "behaviour.stages"),
+    ],
+)
+def test_a_recipe_without_an_encoder_reads_no_texts(
+    tables: dict[str, dict[str, object]], key: str
+) -> None:
+    without = read_recipe("ids").with_changes(encoding={"encoder": "none"})
+    assert not without.encoding.encodes
+    with pytest.raises(ValidationError, match=rf"encoder = 'none': .*{key}.* needs an encoder"):
+        without.with_changes(**tables)

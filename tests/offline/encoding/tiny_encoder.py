@@ -16,14 +16,14 @@ DIMENSIONS = 24
 POSITIONS = 40
 
 
-def make_tiny_bert(folder: Path, seed: int = 3) -> Path:
+def make_tiny_bert(folder: Path, seed: int = 3, layers: int = 2) -> Path:
     return save_bert(
         folder,
         make_word_tokenizer(),
         seed,
         hidden_size=DIMENSIONS,
         intermediate_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         initializer_range=0.5,
     )
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import pytest
 import torch
 
 from model_store.errors import InputError
+from model_store.golden import read_golden
 from model_store.id_map import IdMap
 from model_store.manifest import ModelInfo
 from offline.export.bundle_files import ExportReport, export_model, spread_by_length
 from offline.export.parity import check_parity, probe
+from offline.recommender import sequential
 from offline.recommender.backbones import new_backbone
 from offline.recommender.backbones.sasrec import Sasrec
 from offline.recommender.config import (
@@ -32,7 +36,7 @@ from offline.recommender.exported import ExportedNetwork, check_serving_path
 from offline.recommender.graph import HISTORY, ITEM_TABLE, SCORES, USER, export_graph
 from offline.recommender.recommender import ParityError, rank_unseen
 from offline.recommender.sequential import SequenceRecommender
-from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle
+from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle, walk
 
 SIZE, MAX_LENGTH = 16, 8
 IDS = IdMap([f"film {index}" for index in range(1, N_ITEMS + 1)])
@@ -52,6 +56,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(model: SequenceRecommender, folder: Path) -> ExportReport:
     return export_model(model, IDS, fresh_histories(), folder, n_golden=7)
+
+
+def copy_graph(folder: Path, _backbone: object, _size: int, path: Path) -> None:
+    """In place of another export of the same network, which takes seconds."""
+    shutil.copy(folder / "model.onnx", path)
 
 
 @pytest.fixture
@@ -141,6 +150,27 @@ def test_the_arrays_are_the_models(
     assert not table[0].any()
     np.testing.assert_array_equal(table, model.item_table)
     np.testing.assert_array_equal(projection, model.fresh_projection)
+
+
+def test_users_who_have_seen_every_item_make_golden_requests_too(
+    report: ExportReport,
+    folder: Path,
+    model: SequenceRecommender,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A service takes no bundle without one."""
+    monkeypatch.setattr(sequential, "export_graph", partial(copy_graph, folder))
+    seen = [walk(1, N_ITEMS), np.repeat(walk(7, N_ITEMS), 2), np.tile(walk(3, N_ITEMS), 3)]
+    export_model(model, IDS, seen, tmp_path)
+    shortest, middle, longest = read_golden(tmp_path / "golden.json", IDS)
+    # The oldest of the items that the user had last is what is left to recommend.
+    assert shortest.history == tuple(f"film {item}" for item in seen[0][1:])
+    assert shortest.item_ids == ("film 1",)
+    assert middle.item_ids == ("film 7",)
+    assert middle.history == tuple(f"film {item}" for item in seen[1][2:])
+    assert longest.item_ids == ("film 3",)
+    assert len(longest.history) == N_ITEMS - 1
 
 
 def test_golden_requests_are_answered_by_torch_too(

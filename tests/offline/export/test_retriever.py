@@ -177,7 +177,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportRepo
     steps = rng.integers(1, 40, (300, 6)).cumsum(axis=1) + rng.integers(0, 1_000, (300, 1))
     histories = [items.astype(np.int32) for items in steps % 1_200 + 1]
     model = SequenceRecommender(
-        SasrecConfig(embedding_size=SIZE, max_length=8),
+        SasrecConfig(embedding_size=SIZE, max_length=8, layers=1),
         TrainingConfig(epochs=1),
     ).fit(TrainingData(histories, 1_200))
     ids = IdMap([f"item {number}" for number in range(1, 1_201)])

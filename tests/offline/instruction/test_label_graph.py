@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from offline.instruction.label_graph import ParityError, export_label_graph
 from offline.instruction.label_model import LabelModel
 from offline.instruction.label_network import LabelNetwork
 from offline.instruction.onnx_scorer import OnnxLabelScorer
-from tests.offline.instruction.tiny_models import FAMILIES, LAYOUT
+from tests.offline.instruction.tiny_models import FAMILIES, LAYOUT, make_llama
 
 TITLES = ["toy story", "alien", "heat", "a much longer title", "war", "romance"]
 PROMPTS = [
@@ -27,6 +28,8 @@ PROMPTS = [
     LAYOUT.listwise(TITLES[1:4], TITLES[4:6] + TITLES[:1], [0, 1, 2]),
 ]
 N_LABELS = [4, 2, 3]
+# Gemma's layers are of two kinds; each layer is a second of every export.
+MODELS = FAMILIES | {"llama": (partial(make_llama, num_hidden_layers=1), FAMILIES["llama"][1])}
 BEGINNING, ENDS = LAYOUT.pointwise(TITLES[:3], TITLES[2:6], TITLES[3:5])
 
 
@@ -42,9 +45,9 @@ class Exported:
         return OnnxLabelScorer(content, tokenizer, self.graph, prompts_at_a_time=prompts_at_a_time)
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(MODELS))
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    make_model, make_tokenizer = FAMILIES[request.param]
+    make_model, make_tokenizer = MODELS[request.param]
     model = LabelModel(request.param, make_model(), make_tokenizer())
     folder = tmp_path_factory.mktemp(request.param)
     return Exported(model, folder, export_label_graph(model, folder, "float32", PROMPTS, N_LABELS))
@@ -100,7 +103,7 @@ def test_no_prompts_have_no_scores(exported: Exported) -> None:
 
 
 def test_an_export_leaves_the_model_as_it_was(exported: Exported) -> None:
-    fresh = FAMILIES[exported.model.name][0]()
+    fresh = MODELS[exported.model.name][0]()
     assert [type(module) for module in exported.model.model.modules()] == [
         type(module) for module in fresh.modules()
     ]
@@ -111,9 +114,7 @@ def test_other_scores_than_torchs_are_an_error_and_leave_no_file(
 ) -> None:
     content = (exported.folder / "reranker.onnx").read_bytes()
     monkeypatch.setattr(label_graph, "_to_onnx", lambda *_: content)
-    other = LabelModel(
-        "other", FAMILIES[exported.model.name][0](), exported.model.encoder.tokenizer
-    )
+    other = LabelModel("other", MODELS[exported.model.name][0](), exported.model.encoder.tokenizer)
     with torch.no_grad():
         other.model.get_decoder().layers[0].mlp.up_proj.weight[:, 0] += 1
     with pytest.raises(ParityError, match=r"'other': scores of ONNX and torch differ by .*e"):

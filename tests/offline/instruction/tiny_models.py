@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,16 @@ def make_llama(**sizes: int) -> Any:
     return LlamaForCausalLM(config).eval()
 
 
-def make_gemma() -> Any:
+def make_gemma(kinds: Sequence[str] = ("sliding_attention", "full_attention")) -> Any:
+    """With a layer of each of these kinds."""
     torch.manual_seed(4)
     config = Gemma3TextConfig(
         vocab_size=400,
         head_dim=8,
         query_pre_attn_scalar=8,
-        layer_types=["sliding_attention", "full_attention"],
+        layer_types=list(kinds),
         sliding_window=16,
-        **SIZES,
+        **SIZES | {"num_hidden_layers": len(kinds)},
     )
     return Gemma3ForCausalLM(config).eval()
 

@@ -42,15 +42,15 @@ SHAPE: dict[str, Any] = {
     "text_projection": "pca",
     "knowledge_beside_ids": False,
 }
-SASREC = SasrecConfig(**SHAPE)
+SASREC = SasrecConfig(**SHAPE, layers=1)
 BACKBONES: tuple[RecommenderConfig, ...] = (
     SASREC,
-    Bert4recConfig(**SHAPE),
+    Bert4recConfig(**SHAPE, layers=1),
     Gru4recConfig(**SHAPE, hidden_size=24),
     CaserConfig(**SHAPE, window=4, horizontal_filters=4),
-    HstuConfig(**SHAPE),
-    LightsansConfig(**SHAPE),
-    PaupConfig(**SHAPE),
+    HstuConfig(**SHAPE, layers=1),
+    LightsansConfig(**SHAPE, layers=1),
+    PaupConfig(**SHAPE, layers=1),
 )
 LOSSES: tuple[dict[str, Any], ...] = (
     {},
@@ -116,7 +116,7 @@ def test_further_training_goes_on_from_the_best_frozen_weights(
 
 
 def test_further_training_of_everything_changes_everything(data: TrainingData) -> None:
-    patient = {"epochs": 4, "patience": 4}
+    patient = {"epochs": 3, "patience": 3}
     frozen = SequenceRecommender(SASREC, training(id_training="frozen", **patient)).fit(data)
     further = SequenceRecommender(SASREC, training(id_training="further-all", **patient)).fit(data)
     assert further.record.best_phase == "all"

@@ -217,3 +217,21 @@ def test_without_seconds_to_save_after_there_is_a_checkpoint_after_epochs_only(
     with pytest.raises(StoppedError):
         Trainer("pull", Interrupted([], 3, at=2), plan(), tmp_path / "one").run()
     assert not (tmp_path / "one").exists()
+
+
+def test_progress_ends_with_the_figure_of_the_last_epoch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Trainer("training", Pull([0.1, 0.2, 0.3]), plan([Phase("only", 3)])).run()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "epoch 3, loss" in last
+    assert "NDCG@10 0.3000 (best 0.3000, epoch 3)" in last
+
+
+def test_within_an_epoch_progress_says_which_one_a_figure_is_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offline.progress.LOG_INTERVAL_S", 0.0)
+    Trainer("training", Pull([0.1, 0.2]), plan([Phase("only", 2)])).run()
+    notes = capsys.readouterr().err
+    assert "NDCG@10 0.1000 after epoch 1 (best 0.1000, epoch 1)" in notes
