@@ -9,6 +9,7 @@ from app.model.inference import Provider
 from app.model.model import Model, load_model
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, ConfigError
+from model_store.footprint import check_memory, free_memory
 from model_store.reading import bundle_errors
 
 
@@ -25,6 +26,7 @@ def load_version(folder: Path, version: str, provider: Provider) -> Model:
         bundle = Bundle.open(folder, pause=yield_cpu)
         if bundle.version != version:
             raise BundleError(f"{folder}: holds version {bundle.version}, not {version}")
+        check_memory(bundle.manifest, folder, free_memory())
         try:
             return load_model(bundle, provider)
         except ConfigError as error:

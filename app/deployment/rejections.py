@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,15 @@ class _Rejection:
 
 
 class Rejections:
-    """Temporary failures are tried again with growing pauses, others when the folder changes."""
+    """Temporary failures are tried again with growing pauses, others when the folder changes.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: called with a version and whether it is rejected from now on.
+    """
+
+    def __init__(self, on_change: Callable[[str, bool], None]) -> None:
         self._by_version: dict[str, _Rejection] = {}
+        self._on_change = on_change
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -41,6 +47,7 @@ class Rejections:
         self._by_version[version] = _Rejection(
             error, folder, fingerprint(folder), pause_s, time.monotonic() + pause_s
         )
+        self._on_change(version, True)
         return before is None or str(before.error) != str(error)
 
     async def permit(self, version: str) -> bool:
@@ -60,12 +67,13 @@ class Rejections:
 
     def forget(self, version: str) -> None:
         """Forget a version that was loaded after all."""
-        self._by_version.pop(version, None)
+        if self._by_version.pop(version, None) is not None:
+            self._on_change(version, False)
 
     def keep_only(self, versions: set[str]) -> None:
         """Forget all others, which are no longer needed."""
         for version in self._by_version.keys() - versions:
-            del self._by_version[version]
+            self.forget(version)
 
 
 def fingerprint(folder: Path) -> Fingerprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +12,7 @@ from model_store.errors import StoreError
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 30.0
+LOGGED_FAILURES = 4
 
 
 class Repeating:
@@ -18,7 +20,7 @@ class Repeating:
 
     Args:
         what: name of the action, for the log.
-        action: one round; may raise.
+        action: one round; may raise. What it returns, unless None, is the pause after it.
         interval_s: pause between two rounds; grows while rounds fail by an error of the service.
         is_known: whether this error of the store is logged elsewhere.
     """
@@ -26,7 +28,7 @@ class Repeating:
     def __init__(
         self,
         what: str,
-        action: Callable[[], Awaitable[object]],
+        action: Callable[[], Awaitable[float | None]],
         interval_s: float,
         is_known: Callable[[StoreError], bool],
     ) -> None:
@@ -38,6 +40,7 @@ class Repeating:
         self._n_failed = 0
         self._is_logged = False
         self._task: asyncio.Task[None] | None = None
+        self._awake = asyncio.Event()
 
     def start(self) -> None:
         """Start."""
@@ -52,17 +55,27 @@ class Repeating:
     async def _repeat(self) -> None:
         while True:
             await self.run_once()
-            await asyncio.sleep(self._pause_s)
+            self._awake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), self._pause_s)
+
+    def wake(self) -> None:
+        """Begin the next round now; to be called from the event loop's thread."""
+        self._awake.set()
 
     async def run_once(self) -> None:
         """One round; a new error is logged."""
         try:
-            await self._action()
+            pause_s = await self._action()
         except StoreError as error:
             self._n_failed += 1
             self._pause_s = self._interval_s
-            # A single failure is not logged.
-            if self._n_failed > 1 and not self._is_logged and not self._is_known(error):
+            # The first ones are not logged: the store's state may take a moment to be known.
+            if (
+                self._n_failed >= LOGGED_FAILURES
+                and not self._is_logged
+                and not self._is_known(error)
+            ):
                 self._is_logged = True
                 log.warning("%s: %s", self._what, error)
         except Exception:
@@ -75,4 +88,5 @@ class Repeating:
         else:
             if self._is_logged:
                 log.warning("%s works again", self._what)
-            self._n_failed, self._is_logged, self._pause_s = 0, False, self._interval_s
+            self._n_failed, self._is_logged = 0, False
+            self._pause_s = self._interval_s if pause_s is None else pause_s

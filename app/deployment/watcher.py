@@ -1,4 +1,4 @@
-"""Follows the store: the active version, fresh items, events to replay.
+"""Follows the store: the deployment record, fresh items, events to replay.
 
 Through the store all workers and the command line agree. Each of these is a task of its own: a
 large bundle that is being loaded, or a store that takes no writes, delays no other.
@@ -7,28 +7,45 @@ large bundle that is being loaded, or a store that takes no writes, delays no ot
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.deployment.models import Models
 from app.deployment.repeating import Repeating
+from app.deployment.worker_report import WorkerReport
 from app.store.store import Store
+from model_store.deployment import Deployment
 from model_store.errors import StoreError
+from model_store.workers import REPORT_S
+
+LEAVE_S = 0.5
+ROLLOUT_PAUSE_S = 0.02
+"""Between two looks at the record during a rollout: by so much may workers swap apart."""
 
 
 class Watcher:
     """The service's tasks on the store, each repeated as long as the service runs."""
 
-    def __init__(self, models: Models, store: Store, interval_s: float) -> None:
+    def __init__(
+        self, models: Models, store: Store, report: WorkerReport, interval_s: float
+    ) -> None:
         self._models = models
         self._store = store
+        self._report = report
+        self._n_hurries = 0
+
+        def task(what: str, action: object, pause_s: float = interval_s) -> Repeating:
+            return Repeating(what, action, pause_s, store.is_known)  # type: ignore[arg-type]
+
+        self._following = task("following the deployment record", self.follow)
         self._tasks = [
-            Repeating(what, action, interval_s, store.is_known)
-            for what, action in (
-                ("following the active version", self.follow_version),
-                ("reading fresh items", self.read_fresh_items),
-                ("replaying the journal", store.events.replay),
-                ("checking the store", self.check_store),
-            )
+            self._following,
+            task("reading fresh items", self.read_fresh_items),
+            task("replaying the journal", store.events.replay),
+            task("checking the store", self.check_store),
         ]
+        self._reporting = task("reporting to other workers", self._report.send, REPORT_S)
 
     async def look(self) -> None:
         """One round of all tasks, so that the first request finds everything loaded."""
@@ -36,26 +53,56 @@ class Watcher:
 
     def start(self) -> None:
         """Begin to watch."""
-        for task in self._tasks:
+        for task in (*self._tasks, self._reporting):
             task.start()
 
     async def stop(self) -> None:
         """End watching."""
-        await asyncio.gather(*(task.stop() for task in self._tasks))
+        await asyncio.gather(*(task.stop() for task in (*self._tasks, self._reporting)))
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._report.leave()
 
-    async def follow_version(self) -> None:
-        """Swap to the active version.
+    @contextmanager
+    def hurrying(self) -> Iterator[None]:
+        """Look at the record often within: this process is changing it."""
+        self._n_hurries += 1
+        self._following.wake()
+        try:
+            yield
+        finally:
+            self._n_hurries -= 1
+
+    async def follow(self) -> float | None:
+        """Load what the record and rollouts want, and answer as the record says.
+
+        Returns:
+            The pause until the next look, where it is not the usual one.
 
         Raises:
             StoreError: the store can't be read.
         """
+        models, versions = self._models, self._store.versions
         try:
-            deployment = await self._store.versions.deployment()
+            while True:
+                # Told before the record is read: who rolls out a version waits for all that answer.
+                await self._tell()
+                followed = await versions.followed()
+                if not await models.route(followed) and not await models.load_next(followed):
+                    break
         except StoreError:
-            if self._models.current is None:
-                await self._models.follow(None)
+            if models.current is None:
+                await models.fall_back(Deployment())
             raise
-        await self._models.follow(deployment)
+        if models.current is None:
+            await models.fall_back(followed.deployment)
+        await self._tell()
+        return ROLLOUT_PAUSE_S if followed.preparing or self._n_hurries else None
+
+    async def _tell(self) -> None:
+        # A store that takes no writes is followed as well; the task that reports will log it.
+        with contextlib.suppress(StoreError):
+            await self._report.send_changes()
 
     async def check_store(self) -> None:
         """Check whether the store can be read and written, and holds the serving version."""
@@ -68,9 +115,8 @@ class Watcher:
         Raises:
             StoreError: the store can't be read.
         """
-        model = self._models.current
-        if model is None:
-            return
-        new_ids = await self._store.versions.fresh_ids(model.version, model.n_fresh_read)
-        if new_ids and self._models.current is model:
-            await self._models.add_fresh_items(model, new_ids)
+        routing = self._models.routing
+        for model in routing.all_models if routing else ():
+            new_ids = await self._store.versions.fresh_ids(model.version, model.n_fresh_read)
+            if new_ids:
+                await self._models.add_fresh_items(model, new_ids)

@@ -127,16 +127,38 @@ def yield_cpu() -> None:
 def gc_paused() -> Iterator[None]:
     """Other threads get the interpreter ten times as soon, and garbage collection is off.
 
-    The collector would walk incomplete catalogues again and again. One context at a time.
+    The collector would walk incomplete catalogues again and again.
     """
-    usual_s = sys.getswitchinterval()
-    sys.setswitchinterval(usual_s / 10)
-    gc.disable()
+    _Paused.begin()
     try:
         yield
     finally:
-        gc.enable()
-        sys.setswitchinterval(usual_s)
+        _Paused.end()
+
+
+class _Paused:
+    """How many contexts of `gc_paused` are open in this process, which they are about."""
+
+    _lock = threading.Lock()
+    _n_open = 0
+    _usual_s = 0.0
+
+    @classmethod
+    def begin(cls) -> None:
+        with cls._lock:
+            if cls._n_open == 0:
+                cls._usual_s = sys.getswitchinterval()
+                sys.setswitchinterval(cls._usual_s / 10)
+                gc.disable()
+            cls._n_open += 1
+
+    @classmethod
+    def end(cls) -> None:
+        with cls._lock:
+            cls._n_open -= 1
+            if cls._n_open == 0:
+                gc.enable()
+                sys.setswitchinterval(cls._usual_s)
 
 
 def _lower_priority() -> None:

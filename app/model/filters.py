@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from app.model.arrays import NO_ITEMS, IndexArray
+from app.model.attribute_index import (
+    SORTING_SHARE,
+    FilterValue,
+    NumberColumn,
+    TextPostings,
+    find_unfit,
+)
 from app.model.background import yield_cpu
 from app.model.ranking import Mask, are_members
-from model_store.attributes import Attribute, ItemAttributes
+from model_store.attributes import ItemAttributes
 from model_store.errors import InvalidField
 
 NAMES_SHOWN = 20
-# Below this share of the catalogue, sorting the found items is faster than a pass over all items.
-SORTING_SHARE = 1 / 256
 # Up to this many sets are intersected one by one; more by counting the sets that hold each item.
 FEW_SETS = 8
+_FITTING = {
+    "number": "gte, lte, any, none",
+    "text": "any, none",
+    "boolean": "any, none",
+    "list": "any, all, none",
+}
 
 
 class Rule(Protocol):
     """A rule on one attribute; all given parts must hold."""
 
     @property
-    def any(self) -> Sequence[str] | None:
+    def any(self) -> Sequence[FilterValue] | None:
         """Has at least one of these."""
 
     @property
-    def all(self) -> Sequence[str] | None:
+    def all(self) -> Sequence[FilterValue] | None:
         """Has every one of these."""
 
     @property
-    def none(self) -> Sequence[str] | None:
+    def none(self) -> Sequence[FilterValue] | None:
         """Has none of these."""
 
     @property
@@ -43,68 +54,6 @@ class Rule(Protocol):
     @property
     def lte(self) -> float | None:
         """At most this number."""
-
-
-class TextPostings:
-    """value → sorted item_indices, for text and list attributes, as CSR."""
-
-    def __init__(self, attribute: Attribute) -> None:
-        self.kind = attribute.kind
-        slots: dict[str, int] = {}
-        slot_of: list[int] = []
-        items: list[int] = []
-        for item_index, value in enumerate(attribute.values, start=1):
-            texts = {value} if isinstance(value, str) else set(value or ())  # type: ignore[arg-type]
-            for text in texts:
-                slot_of.append(slots.setdefault(text, len(slots)))
-                items.append(item_index)
-        # A stable sort by slot keeps the item_indices of each value ascending.
-        order = np.argsort(np.array(slot_of, dtype=np.int64), kind="stable")
-        self._items = np.array(items, dtype=np.int32)[order]
-        counts = np.bincount(np.array(slot_of, dtype=np.int64), minlength=len(slots))
-        self._offsets = np.concatenate(([0], np.cumsum(counts)))
-        self._slots = slots
-
-    def look_up(self, values: Iterable[str], unmatched: list[str]) -> list[IndexArray]:
-        """Sorted item_indices of the items with each distinct value; adds to `unmatched`."""
-        found = []
-        for value in dict.fromkeys(values):
-            slot = self._slots.get(value)
-            if slot is None:
-                unmatched.append(value)
-            else:
-                found.append(self._items[self._offsets[slot] : self._offsets[slot + 1]])
-        return found
-
-
-class NumberColumn:
-    """The values of a number attribute, by item and in order."""
-
-    def __init__(self, attribute: Attribute) -> None:
-        self.kind = attribute.kind
-        values = [np.nan if value is None else value for value in attribute.values]
-        # Row 0 is padding; NaN compares false with everything, as a missing value must.
-        self._by_item = np.array([np.nan, *values], dtype=np.float64)
-        order = np.argsort(self._by_item, kind="stable")
-        n_present = int(np.count_nonzero(~np.isnan(self._by_item)))
-        self._order = order[:n_present].astype(np.int32)
-        self._sorted = self._by_item[self._order]
-
-    def between(self, gte: float | None, lte: float | None) -> IndexArray:
-        """Sorted item_indices of the items with a number in [gte, lte]; None leaves a side open."""
-        low = 0 if gte is None else int(np.searchsorted(self._sorted, gte, side="left"))
-        high = (
-            len(self._sorted)
-            if lte is None
-            else int(np.searchsorted(self._sorted, lte, side="right"))
-        )
-        if high <= low:
-            return NO_ITEMS
-        if high - low < SORTING_SHARE * len(self._by_item):
-            return np.sort(self._order[low:high])
-        least, most = self._sorted[low], self._sorted[high - 1]
-        matches = (self._by_item >= least) & (self._by_item <= most)
-        return np.flatnonzero(matches).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -156,23 +105,30 @@ class FilterIndex:
                 raise self._unknown(name)
             if isinstance(column, NumberColumn):
                 self._add_range(clauses, name, rule, column)
-            else:
-                self._add_values(clauses, name, rule, column)
+            elif rule.gte is not None or rule.lte is not None:
+                self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
+            self._add_values(clauses, name, rule, column)
         return Matches(self._combine(clauses), clauses.unmatched)
 
     def _add_range(self, clauses: _Clauses, name: str, rule: Rule, column: NumberColumn) -> None:
-        self._reject_parts(name, "number", any=rule.any, all=rule.all, none=rule.none)
+        if rule.gte is None and rule.lte is None:
+            return
         found = column.between(rule.gte, rule.lte)
         clauses.inside.append(found)
         if not len(found):
             sides = (("gte", rule.gte), ("lte", rule.lte))
             clauses.unmatched += [(name, (side, at)) for side, at in sides if at is not None]
 
-    def _add_values(self, clauses: _Clauses, name: str, rule: Rule, column: TextPostings) -> None:
-        if rule.gte is not None or rule.lte is not None:
-            self._reject_parts(name, column.kind, gte=rule.gte, lte=rule.lte)
-        if rule.all is not None and column.kind == "text":
+    def _add_values(
+        self, clauses: _Clauses, name: str, rule: Rule, column: TextPostings | NumberColumn
+    ) -> None:
+        if rule.all is not None and column.kind != "list":
             self._reject_parts(name, column.kind, all=rule.all)
+        for part, values in (("any", rule.any), ("none", rule.none)):
+            unfit = find_unfit(column.kind, values or ())
+            if unfit is not None:
+                message = f"attribute {name!r} is a {column.kind}, and {unfit!r:.100} is none"
+                raise InvalidField(f"filters.{name}.{part}", values, message)
         unmatched: list[str] = []
         if rule.any is not None:
             found = column.look_up(rule.any, unmatched)
@@ -214,7 +170,7 @@ class FilterIndex:
         return InvalidField(f"filters.{name}", name, f"unknown attribute; {describe_names(known)}")
 
     def _reject_parts(self, name: str, kind: str, **parts: object) -> None:
-        fitting = {"number": "gte, lte", "text": "any, none", "list": "any, all, none"}[kind]
+        fitting = _FITTING[kind]
         for part, value in parts.items():
             if value is not None:
                 known = {known: column.kind for known, column in self._columns.items()}

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from tokenizers import Encoding, Tokenizer
 
 from app.model.arrays import NO_SCORES, FloatArray, IndexArray
+from model_store.eight_bits import exact_in_8_bits
 from model_store.errors import BundleError, ConfigError
 from model_store.manifest import Tensor
 from model_store.reading import bundle_errors
@@ -55,6 +56,8 @@ def open_session(path: Path, wanted: Provider = "cpu", *, threads: int = 1) -> o
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for name, value in exact_in_8_bits().items():
+        options.add_session_config_entry(name, value)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     providers = [CPU]

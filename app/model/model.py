@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import FIELD, KnowledgeTexts
 from model_store.reading import bundle_errors
+from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
 
 
@@ -61,6 +63,10 @@ class Model:
     """What a language model wrote about the items; read when a request asks for it."""
     reranker: RerankerInfo | None = None
     """How a language model reranks its answers; None: none does."""
+    repeats: Repeats = "keep"
+    """How repeats of an item in a history are collapsed before it is read."""
+    created_s: float = 0.0
+    """When the bundle was written, in seconds since 1970; 0 where its manifest doesn't tell."""
     n_fresh: int = 0
     n_fresh_read: int = 0
     """Number of entries of the version's list of fresh items that were read, usable or not."""
@@ -90,6 +96,11 @@ class Model:
         if FIELD in names and FIELD not in values:
             values[FIELD] = self.knowledge_texts.text_of(item_index)
         return values
+
+    def title_of(self, item_index: int) -> str | None:
+        """An item's title, None where it has none."""
+        title = self.attributes.row(item_index, ("title",)).get("title")
+        return title if isinstance(title, str) else None
 
     @cached_property
     def lengths(self) -> FloatArray:
@@ -171,10 +182,21 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         knowledge_vectors=bundle.knowledge_vectors,
         knowledge_texts=bundle.knowledge_texts,
         reranker=bundle.manifest.reranker,
+        repeats=info.repeats,
+        created_s=_unix_time(bundle.manifest.created_at),
     )
     _check_answers(model, graph)
     replay_golden(model, bundle)
     return warmed_up(model)
+
+
+def _unix_time(text: str) -> float:
+    """Seconds since 1970 of an ISO time, 0 where it is none; without a zone it is UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _check_answers(model: Model, graph: Path) -> None:

@@ -29,5 +29,7 @@ async def add_features(plans: Sequence[Plan], model: Model, store: FeatureStore)
             if not history.is_complete:
                 plan.degraded.append("features")
     for plan in plans:
+        if model.repeats != "keep":
+            plan.history = plan.history.collapsed(model.repeats)
         if plan.history.n_unknown:
             plan.degraded.append(f"unknown_items:{plan.history.n_unknown}")

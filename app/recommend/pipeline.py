@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from app.model.model import Model
 from app.recommend.explanation import explain
 from app.recommend.features import add_features
-from app.recommend.plan import make_plans
+from app.recommend.plan import Plan, make_plans, try_plans
 from app.recommend.query import Query
 from app.recommend.reranking import needs_reranking, rerank
 from app.recommend.response import respond
@@ -23,6 +23,7 @@ from app.recommend.selection import choose
 from app.recommend.weight import are_heavy, are_large, are_long, divide
 from app.reranking.cached_reranker import CachedReranker
 from app.store.feature_store import FeatureStore
+from model_store.errors import InvalidField
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -49,25 +50,49 @@ async def recommend(
     store: FeatureStore,
     runner: Runner,
     reranker: CachedReranker,
-    *,
-    in_batch: bool = False,
 ) -> Sequence[dict[str, Any]]:
     """Answers in the order of the queries, as JSON-ready objects without their request_id.
 
     Args:
-        queries: one, or with `in_batch` those of a batch.
+        queries: of one request.
         model: the model for all of them.
         store: the histories.
         runner: runs the steps.
         reranker: ranks the first items again, where a request wants that.
-        in_batch: name the position of a query that is wrong.
 
     Raises:
         InvalidField: a query names an attribute that the catalogue doesn't have.
     """
     started = perf_counter()
-    make = partial(make_plans, arrived_at_s=monotonic(), in_batch=in_batch)
+    make = partial(make_plans, arrived_at_s=monotonic())
     plans = await runner.run(make, queries, model, heavy=are_long(queries, model))
+    return await _answer(plans, started, model, store, runner, reranker)
+
+
+async def recommend_each(
+    queries: Sequence[Query],
+    model: Model,
+    store: FeatureStore,
+    runner: Runner,
+    reranker: CachedReranker,
+) -> Sequence[dict[str, Any] | InvalidField]:
+    """As `recommend`, but a query that is wrong has its error in the place of an answer."""
+    started = perf_counter()
+    make = partial(try_plans, arrived_at_s=monotonic())
+    made = await runner.run(make, queries, model, heavy=are_long(queries, model))
+    plans = [one for one in made if isinstance(one, Plan)]
+    answers = iter(await _answer(plans, started, model, store, runner, reranker) if plans else ())
+    return [next(answers) if isinstance(one, Plan) else one for one in made]
+
+
+async def _answer(
+    plans: Sequence[Plan],
+    started: float,
+    model: Model,
+    store: FeatureStore,
+    runner: Runner,
+    reranker: CachedReranker,
+) -> Sequence[dict[str, Any]]:
     await add_features(plans, model, store)
     featured = perf_counter()
     rankings: list[Ranking] = []
@@ -83,12 +108,12 @@ async def recommend(
     choices = await runner.run(explain, chosen, model, heavy=heavy)
     inferred = perf_counter()
     timings_ms = {
-        "features": (featured - started) * 1e3,
-        "inference": (inferred - featured) * 1e3 - rerank_ms,
-        "rerank": rerank_ms,
+        "features": round((featured - started) * 1e3, 3),
+        "inference": round((inferred - featured) * 1e3 - rerank_ms, 3),
+        "rerank": round(rerank_ms, 3),
         "total": 0.0,
     }
     write = partial(respond, timings_ms=timings_ms)
     answers = await runner.run(write, choices, model, heavy=are_large(choices))
-    timings_ms["total"] = (perf_counter() - started) * 1e3
+    timings_ms["total"] = round((perf_counter() - started) * 1e3, 3)
     return answers

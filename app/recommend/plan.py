@@ -38,29 +38,31 @@ class Plan:
     reranked: RerankOutcome = "skipped"
 
 
-def make_plans(
-    queries: Sequence[Query], model: Model, arrived_at_s: float, *, in_batch: bool
-) -> list[Plan]:
+def make_plans(queries: Sequence[Query], model: Model, arrived_at_s: float) -> list[Plan]:
     """A plan for each query, in their order.
 
     Args:
         queries: of one request.
         model: its items and attributes are used.
         arrived_at_s: when the request arrived, on the monotonic clock.
-        in_batch: name the position of a query that is wrong.
 
     Raises:
         InvalidField: a query names an unknown attribute, or one that a filter doesn't fit.
     """
-    plans: list[Plan] = []
+    return [make_plan(query, model, arrived_at_s) for query in queries]
+
+
+def try_plans(
+    queries: Sequence[Query], model: Model, arrived_at_s: float
+) -> list[Plan | InvalidField]:
+    """As `make_plans`, but a query that is wrong has its error in its place."""
+    made: list[Plan | InvalidField] = []
     for query in queries:
         try:
-            plans.append(make_plan(query, model, arrived_at_s))
+            made.append(make_plan(query, model, arrived_at_s))
         except InvalidField as error:
-            if not in_batch:
-                raise
-            raise error.within(f"requests[{len(plans)}]") from None
-    return plans
+            made.append(error)
+    return made
 
 
 def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:

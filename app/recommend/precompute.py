@@ -158,7 +158,7 @@ class Precompute:
 
     async def _plan(self, user_ids: Sequence[str]) -> list[Plan]:
         queries = [self._make_query(user_id) for user_id in user_ids]
-        plans = make_plans(queries, self._model, monotonic(), in_batch=True)
+        plans = make_plans(queries, self._model, monotonic())
         await add_features(plans, self._model, self._store.features)
         if self._store.state.word in ("away", "empty"):
             raise StoreError(self._store.state.reason or "the store can't be read")

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
+from app.recommend.rounding import six_digits
 
 MAX_PAST_ITEMS = 50
 MAX_REASONS = 3
@@ -41,14 +42,15 @@ def explain_by_history(
     past = past[:MAX_PAST_ITEMS]
     contributions = _contributions(model, without, chosen, scores)[: len(past)]
     explanations = []
-    for score, column in zip(scores.tolist(), contributions.T, strict=True):
+    for score, column in zip(six_digits(scores.tolist()), contributions.T, strict=True):
         order = np.argsort(-column, kind="stable")[:MAX_REASONS]
         reasons = [
-            _reason(model, int(past[position]), float(column[position]))
-            for position in order
-            if column[position] > 0
+            _reason(model, int(past[position]), contribution)
+            for position, contribution in zip(order, six_digits(column[order]), strict=True)
+            if contribution > 0
         ]
-        remainder = score - sum(reason["contribution"] for reason in reasons)
+        rest = score - sum(reason["contribution"] for reason in reasons)
+        [remainder] = six_digits([rest])
         explanations.append({"stage": "model", "because": reasons, "remainder": remainder})
     return explanations
 
@@ -73,14 +75,15 @@ def _contributions(
 def explain_by_similarity(scores: FloatArray) -> list[dict[str, Any]]:
     """For each chosen item, its similarity to the interests."""
     return [
-        {"stage": "cold_start", "because": [], "similarity": score} for score in scores.tolist()
+        {"stage": "cold_start", "because": [], "similarity": score}
+        for score in six_digits(scores.tolist())
     ]
 
 
 def explain_by_popularity(model: Model, scores: FloatArray) -> list[dict[str, Any]]:
     """For each chosen item, its share of all interactions."""
-    shares = scores / model.popularity.n_interactions
-    return [{"stage": "popular", "because": [], "share": share} for share in shares.tolist()]
+    shares = six_digits((scores / model.popularity.n_interactions).tolist())
+    return [{"stage": "popular", "because": [], "share": share} for share in shares]
 
 
 def _distinct(items: IndexArray) -> IndexArray:
@@ -93,7 +96,7 @@ def _reason(model: Model, item_index: int, contribution: float) -> dict[str, Any
         "item_id": model.ids.id_of(item_index),
         "contribution": contribution,
     }
-    title = model.attributes.row(item_index, ("title",)).get("title")
-    if isinstance(title, str):
+    title = model.title_of(item_index)
+    if title is not None:
         reason["title"] = title
     return reason

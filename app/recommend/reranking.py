@@ -49,7 +49,6 @@ async def rerank(
                 jobs.append((ranking, places, job))
                 continue
         if ranking.plan.query.rerank == "always":
-            reranker.count_skipped()
             ranking.plan.degraded.append("rerank")
     if jobs:
         results = await _ask(rankings, jobs, reranker)

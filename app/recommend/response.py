@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.model.model import Model
+from app.recommend.rounding import six_digits
 from app.recommend.selection import Choice
 
 
@@ -23,7 +24,7 @@ def _respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict
     items: list[dict[str, Any]] = [
         {"item_id": ids[index - 1], "rank": rank, "score": score, "explanation": None}
         for rank, (index, score) in enumerate(
-            zip(indices, choice.scores.tolist(), strict=True), start=1
+            zip(indices, six_digits(choice.scores.tolist()), strict=True), start=1
         )
     ]
     if choice.explanations is not None:

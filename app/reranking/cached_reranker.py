@@ -59,7 +59,7 @@ class CachedReranker:
     Args:
         reranker: None where the service has none.
         cache: where answers are found and kept.
-        metrics: of the outcomes and of the reranker.
+        metrics: of the reranker.
         max_wait_s: longest wait of a request.
         max_in_flight: limit on jobs that are asked and not answered.
         on_wait: called with 1 when a request begins to wait for an answer, with -1 at the end.
@@ -126,14 +126,7 @@ class CachedReranker:
                 self._on_wait(-1)
         for place, flight in waiting.items():
             results[place] = _outcome_of(flight)
-        done = [result or SKIPPED for result in results]
-        for result in done:
-            self._metrics.count(result.outcome)
-        return done
-
-    def count_skipped(self) -> None:
-        """Count an answer that wants to be reranked and can't be."""
-        self._metrics.count("skipped")
+        return [result or SKIPPED for result in results]
 
     async def close(self) -> None:
         """End all jobs in flight."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import ssl
+from functools import cache
 from typing import Any
 
 import httpx
@@ -11,12 +12,19 @@ import orjson
 
 from app.reranking.backend import Endpoint
 from app.reranking.job import RerankError
-from model_store.redaction import redact_urls, redacted
+from model_store.endpoint_access import EndpointAccess, describe_redirect
+from model_store.endpoint_problem import EndpointProblem
 from model_store.texts import first_line
 
 MAX_ANSWER_BYTES = 1024 * 1024
-_EXCERPT_CHARACTERS = 120
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_MESSAGE_CHARACTERS = 200
+STALE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """What httpx would create for each client: to read the certificates takes some ten ms."""
+    return httpx.create_ssl_context()
 
 
 class RejectedRequest(RerankError):  # noqa: N818 - names its subject
@@ -29,17 +37,19 @@ class HttpEndpoint:
     Args:
         endpoint: its URL may be that of the server, of its `/v1`, or the whole address.
         path: of the call below `/v1`, as in "completions".
+
+    Raises:
+        ConfigError: its URL is no http address, or its key can't stand in a header.
     """
 
     def __init__(self, endpoint: Endpoint, path: str) -> None:
-        self._url = endpoint_url(endpoint.url, path)
-        self._key = endpoint.key
+        self._access = EndpointAccess(endpoint.url, path, endpoint.key)
         self._timeout_s = endpoint.timeout_s
-        self._name = f"endpoint {redacted(str(self._url))}"
         self._client = httpx.AsyncClient(
             timeout=endpoint.timeout_s,
-            headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
+            headers=self._access.headers,
             follow_redirects=False,
+            verify=_tls_context(),
         )
 
     async def post(self, document: dict[str, Any]) -> Any:
@@ -68,36 +78,42 @@ class HttpEndpoint:
         return self._error(f"its answer {reason}")
 
     async def _exchange(self, document: dict[str, Any]) -> Any:
-        async with self._client.stream("POST", self._url, json=document) as response:
+        while True:
+            asked = self._access.url
+            response, content = await self._send(asked, document)
+            if response.status_code == httpx.codes.OK:
+                break
+            problem = EndpointProblem.of(response.status_code, content)
+            location = response.headers.get("location")
+            if not self._access.moves_on(asked, problem.status, location, problem.message):
+                where = f"; {describe_redirect(location)}" if problem.status // 100 == 3 else ""
+                kind = RejectedRequest if problem.status in (400, 422) else RerankError
+                raise self._error(f"{problem}{where}", kind)
+        try:
+            found = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            reason = EndpointProblem.of(response.status_code, content).message
+            raise self.malformed(f"is not JSON: {reason}") from None
+        self._access.confirm()
+        return found
+
+    async def _send(self, url: str, document: dict[str, Any]) -> tuple[httpx.Response, bytes]:
+        try:
+            return await self._send_once(url, document)
+        except STALE:
+            # The server had closed the connection that was kept from an earlier request, as it may
+            # at any moment; asking twice for scores does no harm.
+            return await self._send_once(url, document)
+
+    async def _send_once(self, url: str, document: dict[str, Any]) -> tuple[httpx.Response, bytes]:
+        async with self._client.stream("POST", url, json=document) as response:
             content = b""
             async for part in response.aiter_bytes():
                 content += part
                 if len(content) > MAX_ANSWER_BYTES:
                     raise self._error(f"its answer is longer than {MAX_ANSWER_BYTES:,} bytes")
-        if response.status_code != httpx.codes.OK:
-            kind = RejectedRequest if response.status_code in (400, 422) else RerankError
-            raise self._error(f"status {response.status_code}: {_excerpt(content)}", kind)
-        try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError:
-            raise self.malformed(f"is not JSON: {_excerpt(content)}") from None
+        return response, content
 
     def _error(self, reason: str, kind: type[RerankError] = RerankError) -> RerankError:
-        reason = redact_urls(reason)
-        if self._key:  # some servers repeat it
-            reason = reason.replace(self._key, "***")
-        return kind(f"{self._name}: {reason}")
-
-
-def endpoint_url(url: str, path: str) -> httpx.URL:
-    """The address of a call: `path` below `/v1`, unless the URL names it already."""
-    parsed = httpx.URL(url)
-    given = parsed.path.rstrip("/")
-    if not given.endswith(f"/{path}"):
-        given += f"/{path}" if re.search(r"/v\d+$", given) else f"/v1/{path}"
-    return parsed.copy_with(path=given)
-
-
-def _excerpt(content: bytes) -> str:
-    text = _CONTROL.sub(" ", content.decode("utf-8", "replace"))
-    return " ".join(text.split())[:_EXCERPT_CHARACTERS] or "(empty)"
+        line = " ".join(self._access.hide(reason).split())
+        return kind(f"{self._access.name}: {line[:_MESSAGE_CHARACTERS]}")

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ending = threading.Thread(target=_end_with_parent, args=(socket, options.as_child))
         ending.daemon = True
         ending.start()
-    configure_logging(options.log_level)
+    configure_logging(options.log_level, options.log_format)
     # Their lines hold URLs, which may hold secrets.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="name of the model at the endpoint")
     parser.add_argument("--timeout-ms", type=float, default=10_000, help="of the endpoint")
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-format", choices=["text", "json"], default="text")
     parser.add_argument(
         "--as-child",
         type=Path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from model_store.codecs import Event, UserHistory
 from model_store.errors import StoreError
 from model_store.id_map import IdMap
+from model_store.repeats import Repeats, collapse
 
 NO_ITEMS: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
 NO_ITEMS.setflags(write=False)
@@ -24,6 +25,10 @@ class History:
     n_unknown: int = 0
     is_complete: bool = True
     """False where the store could not be read, in time or at all: something may be missing."""
+
+    def collapsed(self, repeats: Repeats) -> History:
+        """The history as a model reads it that was trained with repeats collapsed so."""
+        return replace(self, items=collapse(self.items, repeats))
 
 
 def merge(base: UserHistory | None, events: Sequence[Event], ids: IdMap) -> History:

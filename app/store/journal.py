@@ -37,17 +37,22 @@ Push = Callable[[Events], Awaitable[set[str]]]
 class Journal:
     """Acknowledged events that are not in the store yet.
 
+    Args:
+        folder: of the files.
+        on_change: called with the number of events that wait, whenever it changes.
+
     Raises:
         ConfigError: the folder can't be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_change: Callable[[int], None] | None = None) -> None:
         self._folder = folder
+        self._on_change = on_change
         self._path = self._new_path()
         self._file: IO[bytes] | None = None
         self._lock = asyncio.Lock()
         self._by_user: dict[str, list[Event]] = {}
-        self._n_lines = 0
+        self._n_lines = self._n_waiting = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Found out at start, and not in an outage.
@@ -65,16 +70,17 @@ class Journal:
         Raises:
             OSError: the disk failed; nothing was acknowledged.
         """
-        lines = _encode(events)
         async with self._lock:
-            await asyncio.to_thread(self._write, lines)
+            await asyncio.to_thread(lambda: self._write(_encode(events)))
             self._n_lines += sum(map(len, events.values()))
+            n_before = sum(len(self._by_user.get(user_id, ())) for user_id in events)
             for user_id, new in events.items():
                 waiting = self._by_user.setdefault(user_id, [])
                 waiting += new
                 if len(waiting) > 2 * keys.MAX_EVENTS_PER_USER:
                     # As many as the store would keep; the file has them all until it is rewritten.
                     self._by_user[user_id] = _newest(waiting)
+            self._count(sum(len(self._by_user[user_id]) for user_id in events) - n_before)
 
     async def replay(self, push: Push) -> None:
         """Hand all waiting events to `push`, this process's and dead ones'.
@@ -102,15 +108,19 @@ class Journal:
                 self._forget(user_id, events)
         return pushed
 
+    def _count(self, n_more: int) -> None:
+        self._n_waiting += n_more
+        if self._on_change is not None:
+            self._on_change(self._n_waiting)
+
     def _is_mostly_obsolete(self) -> bool:
         """Whether the file holds many more events than wait."""
-        return self._n_lines > MANY_LINES and self._n_lines > 2 * sum(
-            map(len, self._by_user.values())
-        )
+        return self._n_lines > MANY_LINES and self._n_lines > 2 * self._n_waiting
 
     def _forget(self, user_id: str, events: Sequence[Event]) -> None:
         gone = set(map(id, events))
         left = [event for event in self._by_user[user_id] if id(event) not in gone]
+        self._count(len(left) - len(self._by_user[user_id]))
         if left:
             self._by_user[user_id] = left
         else:
@@ -157,7 +167,7 @@ class Journal:
             self._path.unlink(missing_ok=True)
             self._file, self._path = old, old_path
             return
-        self._n_lines = sum(map(len, self._by_user.values()))
+        self._n_lines = self._n_waiting
         old_path.unlink(missing_ok=True)
         if old is not None:
             old.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from app.telemetry.announcements import Announcement
 from model_store.error_replies import code_of, concerns_all, explain
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ AWAY = "AWAY"
 
 
 class StoreState:
-    """Reads and writes, each working or failing; every change is one line in the log.
+    """Reads and writes, each working or failing; each change is logged once, by one worker.
 
     Args:
         on_change: called after each change, for the metrics.
@@ -39,6 +40,8 @@ class StoreState:
         self.lacks: str | None = None
         """A serving version that is not published in the store, perhaps because it was emptied."""
         self._on_change = on_change
+        self._announced = Announcement("store-state")
+        self._lack_announced = Announcement("store-lacks")
 
     @property
     def word(self) -> Word:
@@ -68,31 +71,46 @@ class StoreState:
 
     def set(self, reads: Trouble | None, writes: Trouble | None) -> None:
         """Record a result, and log it if it is new."""
-        before, was = (_code(self.reads), _code(self.writes)), self.word
+        before = (_code(self.reads), _code(self.writes))
         is_first = self.reads is UNKNOWN
         self.reads, self.writes = reads, writes
         if (_code(reads), _code(writes)) == before:
             return
-        if self.word == "read-only":
-            log.error("%s; reads work, events go to the journal", self.reason)
-        elif self.word == "away":
-            beginning = "STARTING WITHOUT THE STORE: " if is_first else ""
-            log.error(
-                "%s%s; histories come from memory, events go to the journal",
-                beginning,
-                self.reason,
-            )
-        elif not is_first:
-            log.warning("the store is back: reads and writes work again (it was %s)", was)
+        # What has not been tried yet is nothing to tell.
+        if UNKNOWN not in (reads, writes):
+            self._announce(is_first)
         if self._on_change is not None:
             self._on_change(self)
+
+    def _announce(self, is_first: bool) -> None:
+        """Log a new state, unless another worker has."""
+        trouble = self.reads or self.writes
+        word = "up" if trouble is None else "read-only" if self.reads is None else "away"
+        state = word if trouble is None else f"{word} {trouble.code}"
+        before = self._announced.exchange(state)
+        if before == state:
+            return
+        if trouble is None:
+            if before:  # else it was there from the beginning
+                was = before.partition(" ")[0]
+                log.warning("the store is back: reads and writes work again (it was %s)", was)
+        elif word == "read-only":
+            log.error("the store is read-only: %s; events go to the journal", trouble.line)
+        else:
+            log.error(
+                "%sthe store is away: %s; histories come from memory, events go to the journal",
+                "STARTING WITHOUT THE STORE: " if is_first else "",
+                trouble.line,
+            )
 
     def has_version(self, version: str, has: bool) -> None:
         """Record whether the store holds the serving version."""
         if has == (self.lacks != version):
             return
         self.lacks = None if has else version
-        if has:
+        if self._lack_announced.exchange(str(self.lacks)) == str(self.lacks):
+            pass  # another worker has logged it
+        elif has:
             log.warning("the store holds version %s again", version)
         else:
             log.error(

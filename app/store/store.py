@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from app.store.answer_pairs import AnswerPairStore
 from app.store.client import StoreClient
 from app.store.connection import WholeStoreError
 from app.store.events import EventStore
+from app.store.experiment_store import ExperimentStore
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
+from app.store.outcome_store import OutcomeStore
 from app.store.rerank_cache import RerankCache
 from app.store.state import StoreState
+from app.store.tokens import TokenStore
 from app.store.versions import VersionStore
 from model_store import keys
 from model_store.errors import StoreAway, StoreError
@@ -56,6 +60,14 @@ class Store:
         )
         self.events = EventStore(self._requests, self._background, self.state, journal)
         self.versions = VersionStore(self._background)
+        self.tokens = TokenStore(self._background)
+        self.outcomes = OutcomeStore(self._background)
+        # Of a state of its own: what the background finds out says nothing about requests.
+        self.background_features = FeatureStore(
+            self._background, StoreState(), journal, remembered_users=0
+        )
+        self.answer_pairs = AnswerPairStore(self._background)
+        self.experiments = ExperimentStore(self._background)
         self.reranks = RerankCache(self._requests, self._background)
 
     async def check(self, version: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Versions in the store: the active one, and the fresh items of each.
+"""Versions in the store: those that answer, and the fresh items of each.
 
 Read in the background, over a connection of its own and with limits of its own, so that it neither
 waits for requests nor delays them.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from app.store.client import StoreClient
 from model_store import keys
 from model_store.deployment import Deployment, DeploymentReader
+from model_store.rollout import Preparing, read_preparing
+from model_store.workers import WorkerState, farewell_commands, report_commands
 
 # Large replies are read in pieces, each with the client's whole limit.
 ITEMS_AT_ONCE = 200
@@ -27,6 +29,14 @@ class StoredItem:
     knowledge: bytes | None
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What workers follow: the deployment record, and a version that they are to load beside."""
+
+    deployment: Deployment
+    preparing: Preparing | None
+
+
 class VersionStore:
     """Published versions and their fresh items.
 
@@ -38,11 +48,23 @@ class VersionStore:
         self._client = client
         self._reader = DeploymentReader()
 
-    async def deployment(self) -> Deployment:
-        """The deployment record; one without an active version where the store holds none."""
-        return self._reader.read(
-            *await self._client.ask(("GET", keys.DEPLOYMENT), ("GET", keys.ACTIVE))
+    async def followed(self) -> Followed:
+        """The deployment record, and the version that a rollout wants loaded.
+
+        Where the store holds no record, it is one without an active version.
+        """
+        document, active, preparing = await self._client.ask(
+            ("GET", keys.DEPLOYMENT), ("GET", keys.ACTIVE), ("GET", keys.PREPARING)
         )
+        return Followed(self._reader.read(document, active), read_preparing(preparing))
+
+    async def report(self, state: WorkerState) -> None:
+        """Write what this worker answers with; it expires soon unless it is written again."""
+        await self._client.ask(*report_commands(state))
+
+    async def leave(self, worker_id: str) -> None:
+        """Remove a worker's state, at its end."""
+        await self._client.ask(*farewell_commands(worker_id))
 
     async def fresh_ids(self, version: str, first: int = 0) -> list[bytes]:
         """Ids of a version's fresh items in order of arrival, from position `first` on."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import re
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +35,7 @@ from tests.app.conftest import (
     settings_for,
     wait_for,
 )
-from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
-
-
-@pytest.fixture
-def http(
-    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
-) -> Iterator[TestClient]:
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    with serving(settings_for(store.url, folder)) as http:
-        yield http
-
-
-@pytest.fixture
-def second(client: redis.Redis, folder: Path, tmp_path: Path) -> str:
-    bundle = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
-    return publish(bundle, folder / "bundles", client).version
+from tests.synthetic_bundle import Catalogue, make_bundle
 
 
 def version_of(http: TestClient) -> str:
@@ -65,21 +51,24 @@ def activate(http: TestClient, version: str) -> Any:
     return http.post(f"/admin/models/{version}/activate", headers=AS_ADMIN)
 
 
-def test_activate_and_roll_back(http: TestClient, second: str, client: redis.Redis) -> None:
-    assert version_of(http) == "made-1"
-    assert activate(http, second).json() == {"active": "made-2", "previous": "made-1"}
-    assert version_of(http) == "made-2"
+def test_activate_and_roll_back(own_http: TestClient, second: str, client: redis.Redis) -> None:
+    assert version_of(own_http) == "made-1"
+    nothing = {"carried": 0, "lost": 0}
+    assert activate(own_http, second).json() == {
+        "active": "made-2", "previous": "made-1", "workers": 1, "fresh_items": nothing
+    }  # fmt: skip
+    assert version_of(own_http) == "made-2"
     assert Registry(client).active() == "made-2"
-    listed = http.get("/admin/models", headers=AS_ADMIN).json()
+    listed = own_http.get("/admin/models", headers=AS_ADMIN).json()
     assert listed["active"] == "made-2"
     assert [(m["version"], m["state"], m["active"]) for m in listed["models"]] == [
         ("made-1", "published", False),
         ("made-2", "serving", True),
     ]
-    back = http.post("/admin/models/rollback", headers=AS_ADMIN)
-    assert back.json() == {"active": "made-1", "previous": "made-2"}
-    assert version_of(http) == "made-1"
-    assert http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 409
+    back = own_http.post("/admin/models/rollback", headers=AS_ADMIN)
+    assert (back.json()["active"], back.json()["previous"]) == ("made-1", "made-2")
+    assert version_of(own_http) == "made-1"
+    assert own_http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 409
 
 
 def test_the_model_that_was_left_is_let_go(
@@ -95,11 +84,11 @@ def test_the_model_that_was_left_is_let_go(
 
 
 def test_a_bundle_that_fails_is_rejected_and_the_running_version_stays(
-    http: TestClient, client: redis.Redis, folder: Path, tmp_path: Path, second: str
+    own_http: TestClient, client: redis.Redis, folder: Path, tmp_path: Path, second: str
 ) -> None:
     lying = make_bundle(tmp_path / "lying", version="lying", with_wrong_golden=True)
     publish(lying, folder / "bundles", client)
-    response = activate(http, "lying")
+    response = activate(own_http, "lying")
     assert response.status_code == 424
     assert "golden request 0" in response.json()["detail"]
 
@@ -108,14 +97,14 @@ def test_a_bundle_that_fails_is_rejected_and_the_running_version_stays(
     content[-1] ^= 1
     table.unlink()
     table.write_bytes(content)
-    response = activate(http, second)
+    response = activate(own_http, second)
     assert response.status_code == 424
     assert "item_table.npy: sha256 differs" in response.json()["detail"]
 
-    response = activate(http, "never-published")
+    response = activate(own_http, "never-published")
     assert response.status_code == 404
     assert "'never-published' is not published" in response.json()["detail"]
-    assert version_of(http) == "made-1"
+    assert version_of(own_http) == "made-1"
     assert Registry(client).active() == "made-1"
 
 
@@ -157,16 +146,16 @@ def test_a_bundle_that_is_complete_but_wrong_is_rejected_with_its_fault(
 
 
 def test_a_version_activated_by_the_command_line_is_followed(
-    http: TestClient, client: redis.Redis, second: str
+    own_http: TestClient, client: redis.Redis, second: str
 ) -> None:
     Registry(client).activate(second)
-    wait_for(lambda: version_of(http) == second)
+    wait_for(lambda: version_of(own_http) == second)
     Registry(client).rollback()
-    wait_for(lambda: version_of(http) == "made-1")
+    wait_for(lambda: version_of(own_http) == "made-1")
 
 
 def test_an_active_version_that_cannot_be_loaded_is_logged_once(
-    http: TestClient,
+    own_http: TestClient,
     client: redis.Redis,
     folder: Path,
     second: str,
@@ -174,17 +163,17 @@ def test_an_active_version_that_cannot_be_loaded_is_logged_once(
 ) -> None:
     shutil.rmtree(folder / "bundles" / second)
     Registry(client).activate(second)
-    wait_for(lambda: second in http.get("/health/ready").json()["rejected"])
-    assert version_of(http) == "made-1"
+    wait_for(lambda: second in own_http.get("/health/ready").json()["rejected"])
+    assert version_of(own_http) == "made-1"
     time.sleep(0.3)
     assert sum("can't be loaded" in record.message for record in caplog.records) == 1
     states = {
         m["version"]: m["state"]
-        for m in http.get("/admin/models", headers=AS_ADMIN).json()["models"]
+        for m in own_http.get("/admin/models", headers=AS_ADMIN).json()["models"]
     }
     assert states[second].startswith("rejected: ")
     Registry(client).rollback()
-    wait_for(lambda: http.get("/health/ready").json()["rejected"] == {})
+    wait_for(lambda: own_http.get("/health/ready").json()["rejected"] == {})
 
 
 def test_a_start_with_an_unusable_active_version_serves_the_last_good_one(
@@ -235,10 +224,14 @@ def test_closed_admin_endpoints(
 
 
 def test_fresh_items_become_recommendable(
-    http: TestClient, client: redis.Redis, catalogue: Catalogue, store: EmbeddedStore, folder: Path
+    own_http: TestClient,
+    client: redis.Redis,
+    catalogue: Catalogue,
+    store: EmbeddedStore,
+    folder: Path,
 ) -> None:
-    before = http.post("/recommend", json={"user_id": "u1", "k": 60}).json()["items"]
-    http.post("/events", json={"user_id": "early", "item_id": "new film"})
+    before = own_http.post("/recommend", json={"user_id": "u1", "k": 60}).json()["items"]
+    own_http.post("/events", json={"user_id": "early", "item_id": "new film"})
     twin = catalogue.knowledge[3]
     fresh = [
         FreshItem(
@@ -248,11 +241,11 @@ def test_fresh_items_become_recommendable(
     ]
     client.rpush("lt:v:made-1:fresh", "without a vector")
     assert publish_fresh(fresh, client, encoder="made") == {"made-1": 2}
-    wait_for(lambda: http.get("/health/ready").json()["fresh_items"] == 2)
-    assert http.get("/health/ready").json()["items"] == 62
+    wait_for(lambda: own_http.get("/health/ready").json()["fresh_items"] == 2)
+    assert own_http.get("/health/ready").json()["items"] == 62
 
     def check(http: TestClient) -> None:
-        after = http.post("/recommend", json={"user_id": "u1", "k": 62}).json()["items"]
+        after = own_http.post("/recommend", json={"user_id": "u1", "k": 62}).json()["items"]
         ids = [item["item_id"] for item in after]
         assert {"new film", "bare"} <= set(ids)
         # The others keep their order and their scores: nothing is displaced by index.
@@ -266,7 +259,7 @@ def test_fresh_items_become_recommendable(
         tolerance = TOLERANCE * max(1, *(abs(item["score"]) for item in after))
         assert score == pytest.approx(float(user @ row), abs=tolerance)
 
-        found = http.post(
+        found = own_http.post(
             "/recommend",
             json={"history": ["new film"], "k": 5, "exclude_seen": False, "fields": ["title"],
                   "candidates": ["new film"], "filters": {"genres": {"any": ["comedy"]}}},
@@ -275,14 +268,14 @@ def test_fresh_items_become_recommendable(
         assert found["degraded"] == []
         assert found["items"][0]["fields"] == {"title": "New Film"}
         # An event about it that came before it did counts now.
-        early = http.post("/recommend", json={"user_id": "early"}).json()
+        early = own_http.post("/recommend", json={"user_id": "early"}).json()
         assert early["served_by"] == "model"
         assert early["degraded"] == []
-        assert http.get("/items/new film/similar").status_code == 200
-        known = http.post("/recommend", json={"interests": "comedy", "k": 62}).json()["items"]
+        assert own_http.get("/items/new film/similar").status_code == 200
+        known = own_http.post("/recommend", json={"interests": "comedy", "k": 62}).json()["items"]
         assert "new film" in [item["item_id"] for item in known]
 
-    check(http)
+    check(own_http)
     with serving(settings_for(store.url, folder)) as another:
         assert another.get("/health/ready").json()["fresh_items"] == 2
         check(another)
@@ -302,7 +295,7 @@ def test_fresh_items_become_recommendable(
     ],
 )
 def test_a_damaged_fresh_item_keeps_no_other_away(
-    http: TestClient,
+    own_http: TestClient,
     client: redis.Redis,
     vector: np.ndarray,
     attributes: bytes,
@@ -315,9 +308,9 @@ def test_a_damaged_fresh_item_keeps_no_other_away(
     client.hset("lt:v:made-1:vectors", "sound", np.full(6, 0.4, np.float32).tobytes())
     client.hset("lt:v:made-1:attributes", "sound", b'{"title": "\\ud83c", "year": 1e999}')
     client.rpush("lt:v:made-1:fresh", "sound")
-    wait_for(lambda: http.get("/health/ready").json()["fresh_items"] == 1)
+    wait_for(lambda: own_http.get("/health/ready").json()["fresh_items"] == 1)
     body = {"user_id": "u1", "k": 61, "exclude_seen": False, "fields": ["title", "year"]}
-    response = http.post("/recommend", json=body)
+    response = own_http.post("/recommend", json=body)
     assert response.status_code == 200
     items = {item["item_id"]: item for item in response.json()["items"]}
     assert len(items) == 61
@@ -341,3 +334,28 @@ def test_past_the_limit_requests_are_rejected_at_once(
         assert "longtail_overload_total 1.0" in http.get("/metrics").text
         admission.leave()
         assert http.post("/recommend", json={"history": []}).status_code == 200
+
+
+def test_a_service_that_has_ended_keeps_no_file_open_and_no_connection(
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
+) -> None:
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder)) as http:
+        version_of(http)
+        http.get("/admin/deployment", headers=AS_ADMIN)
+        connected = len(client.client_list())
+        assert open_files(folder)
+    gc.collect()
+    # The application is still referred to, as FastAPI does for good.
+    assert service_of(http).models.current is None
+    assert open_files(folder) == []
+    assert len(client.client_list()) == 1 < connected
+
+
+def open_files(folder: Path) -> list[str]:
+    """Files of a folder that this process has open."""
+    links = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(str(descriptor.readlink()))
+    return [link for link in links if link.startswith(str(folder))]

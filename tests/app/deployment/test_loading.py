@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from app.model.background import yield_cpu
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.publication import publish
 from model_store.registry import ModelRecord, Registry
 from tests.app.conftest import (
     AS_ADMIN,
-    publish_and_activate,
     serving,
     settings_for,
     wait_for,
@@ -42,23 +40,6 @@ def rejected(http: TestClient) -> dict[str, str]:
 
 
 @pytest.fixture
-def good(store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path) -> str:
-    return publish_and_activate(synthetic_bundle, folder, store.url)
-
-
-@pytest.fixture
-def second(client: redis.Redis, folder: Path, tmp_path: Path) -> str:
-    bundle = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
-    return publish(bundle, folder / "bundles", client).version
-
-
-@pytest.fixture
-def http(store: EmbeddedStore, good: str, folder: Path) -> Iterator[TestClient]:
-    with serving(settings_for(store.url, folder)) as http:
-        yield http
-
-
-@pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Versions in the order in which they were loaded, or attempted."""
     loaded: list[str] = []
@@ -73,25 +54,25 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_folder_that_comes_later_is_taken_then(
-    http: TestClient, client: redis.Redis, folder: Path, second: str
+    own_http: TestClient, client: redis.Redis, folder: Path, second: str
 ) -> None:
     placed = folder / "bundles" / second
     aside = folder / "aside"
     placed.rename(aside)
     Registry(client).activate(second)
-    wait_for(lambda: second in rejected(http))
-    assert version_of(http) == "made-1"
+    wait_for(lambda: second in rejected(own_http))
+    assert version_of(own_http) == "made-1"
     # As a copy over the network does it: first an empty folder, then one file after the other.
     placed.mkdir()
     for path in sorted(aside.iterdir()):
         shutil.copy(path, placed)
         time.sleep(0.02)
-    wait_for(lambda: version_of(http) == second)
-    assert rejected(http) == {}
+    wait_for(lambda: version_of(own_http) == second)
+    assert rejected(own_http) == {}
 
 
 def test_a_file_that_cannot_be_read_just_now_is_read_later(
-    http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
+    own_http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = [OSError(5, "Input/output error"), MemoryError(), OSError(24, "Too many open files")]
     opens = Bundle.open
@@ -103,7 +84,7 @@ def test_a_file_that_cannot_be_read_just_now_is_read_later(
 
     monkeypatch.setattr(Bundle, "open", fail_first)
     Registry(client).activate(second)
-    wait_for(lambda: version_of(http) == second)
+    wait_for(lambda: version_of(own_http) == second)
     assert failures == []
 
 
@@ -139,7 +120,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.mark.parametrize("damage", SOME, ids=lambda damage: damage.name)
 def test_a_damaged_version_is_loaded_once_and_the_last_good_one_answers_also_after_a_restart(
-    http: TestClient,
+    own_http: TestClient,
     client: redis.Redis,
     store: EmbeddedStore,
     sound: Bundle,
@@ -149,41 +130,41 @@ def test_a_damaged_version_is_loaded_once_and_the_last_good_one_answers_also_aft
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     put_damaged(sound, damage, folder, client)
-    assert version_of(http) == "made-1"
+    assert version_of(own_http) == "made-1"
     Registry(client).activate("damaged")
-    wait_for(lambda: "damaged" in rejected(http))
-    assert version_of(http) == "made-1"
+    wait_for(lambda: "damaged" in rejected(own_http))
+    assert version_of(own_http) == "made-1"
     time.sleep(0.2)
     # What a file that isn't there may be is looked up again, which takes no time.
-    assert loads.count("damaged") == 1 or "not there" in rejected(http)["damaged"]
+    assert loads.count("damaged") == 1 or "not there" in rejected(own_http)["damaged"]
     assert sum("can't be loaded" in record.message for record in caplog.records) == 1
-    assert version_of(http) == "made-1"
+    assert version_of(own_http) == "made-1"
     with serving(settings_for(store.url, folder)) as restarted:
         assert version_of(restarted) == "made-1"
         assert "damaged" in rejected(restarted)
-    states = http.get("/admin/models", headers=AS_ADMIN).json()
+    states = own_http.get("/admin/models", headers=AS_ADMIN).json()
     assert states["active"] == "damaged"
 
 
 def test_a_damaged_version_is_loaded_again_once_somebody_has_mended_it(
-    http: TestClient, client: redis.Redis, sound: Bundle, folder: Path, loads: list[str]
+    own_http: TestClient, client: redis.Redis, sound: Bundle, folder: Path, loads: list[str]
 ) -> None:
     [damage] = [one for one in all_damages() if one.name == "popularity.npy with nan"]
     put_damaged(sound, damage, folder, client)
     Registry(client).activate("damaged")
-    wait_for(lambda: "damaged" in rejected(http))
+    wait_for(lambda: "damaged" in rejected(own_http))
     time.sleep(1.0)
     assert loads == ["damaged"]
     for path in sound.folder.iterdir():
         shutil.copy(path, folder / "bundles" / "damaged")
-    wait_for(lambda: version_of(http) == "damaged")
+    wait_for(lambda: version_of(own_http) == "damaged")
 
 
 def test_an_emptied_store_does_not_take_the_version_from_a_service_that_starts(
-    http: TestClient, client: redis.Redis, store: EmbeddedStore, folder: Path
+    own_http: TestClient, client: redis.Redis, store: EmbeddedStore, folder: Path
 ) -> None:
     client.flushall()
-    assert version_of(http) == "made-1"
+    assert version_of(own_http) == "made-1"
     with serving(settings_for(store.url, folder)) as restarted:
         assert version_of(restarted) == "made-1"
 
@@ -202,7 +183,7 @@ def test_without_the_last_version_the_one_before_it_serves(
 
 @pytest.mark.parametrize("garbage", [b"nonsense", b"\xff", b'{"active": 7}', b"[" * 100_000])
 def test_a_damaged_record_leaves_the_service_as_it_is(
-    http: TestClient,
+    own_http: TestClient,
     client: redis.Redis,
     store: EmbeddedStore,
     folder: Path,
@@ -212,20 +193,22 @@ def test_a_damaged_record_leaves_the_service_as_it_is(
     client.set(keys.DEPLOYMENT, garbage)
     client.hset(keys.MODELS, "theirs", garbage)
     time.sleep(0.3)
-    assert version_of(http) == "made-1"
+    assert version_of(own_http) == "made-1"
     assert sum(keys.DEPLOYMENT in record.message for record in caplog.records) == 1
     assert not [record for record in caplog.records if record.exc_info]
     for _ in range(3):
-        assert [m["version"] for m in http.get("/admin/models", headers=AS_ADMIN).json()["models"]]
+        assert [
+            m["version"] for m in own_http.get("/admin/models", headers=AS_ADMIN).json()["models"]
+        ]
     assert sum(keys.MODELS in record.message for record in caplog.records) == 1
     with serving(settings_for(store.url, folder)) as restarted:
         assert version_of(restarted) == "made-1"
-    assert http.post("/admin/models/made-1/activate", headers=AS_ADMIN).status_code == 200
+    assert own_http.post("/admin/models/made-1/activate", headers=AS_ADMIN).status_code == 200
     assert Registry(client).active() == "made-1"
 
 
 def test_a_version_that_is_retired_while_it_is_loaded_does_not_become_active(
-    http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
+    own_http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_version: Callable[..., Any] = models.load_version
 
@@ -234,16 +217,16 @@ def test_a_version_that_is_retired_while_it_is_loaded_does_not_become_active(
         return load_version(*arguments)
 
     monkeypatch.setattr(models, "load_version", load)
-    response = http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN)
+    response = own_http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN)
     assert response.status_code == 404
-    assert version_of(http) == "made-1"
+    assert version_of(own_http) == "made-1"
     assert Registry(client).active() == "made-1"
 
 
 def test_a_rollback_that_another_operator_overtakes_changes_nothing(
-    http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
+    own_http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN).status_code == 200
+    assert own_http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN).status_code == 200
     load_version: Callable[..., Any] = models.load_version
 
     def load(*arguments: Any) -> Any:
@@ -252,20 +235,22 @@ def test_a_rollback_that_another_operator_overtakes_changes_nothing(
         return load_version(*arguments)
 
     monkeypatch.setattr(models, "load_version", load)
-    response = http.post("/admin/models/rollback", headers=AS_ADMIN)
+    response = own_http.post("/admin/models/rollback", headers=AS_ADMIN)
     assert response.status_code == 409
     assert "activated meanwhile" in response.json()["detail"]
     assert Registry(client).active() == "made-1"
 
 
 def test_rolling_back_from_a_version_to_itself_is_no_rollback(
-    http: TestClient, client: redis.Redis, second: str
+    own_http: TestClient, client: redis.Redis, second: str
 ) -> None:
     for version in (second, "made-1"):
-        assert http.post(f"/admin/models/{version}/activate", headers=AS_ADMIN).status_code == 200
+        assert (
+            own_http.post(f"/admin/models/{version}/activate", headers=AS_ADMIN).status_code == 200
+        )
     Registry(client).retire(second)
-    assert http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 409
-    assert version_of(http) == "made-1"
+    assert own_http.post("/admin/models/rollback", headers=AS_ADMIN).status_code == 409
+    assert version_of(own_http) == "made-1"
 
 
 def test_a_service_listens_while_it_loads_and_says_what(

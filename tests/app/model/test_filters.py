@@ -17,6 +17,8 @@ texts = st.sampled_from(["a", "b", "c"])
 some_texts = st.none() | st.lists(texts | st.just("unknown"), min_size=1, max_size=3)
 numbers = st.integers(-3, 3) | st.sampled_from([0.5, -0.5])
 bound = st.none() | numbers
+some_numbers = st.none() | st.lists(numbers, min_size=1, max_size=3)
+some_booleans = st.none() | st.lists(st.booleans(), min_size=1, max_size=2)
 
 
 @st.composite
@@ -26,12 +28,14 @@ def catalogues(draw: st.DrawFn) -> ItemAttributes:
         "color": draw(st.lists(st.none() | texts, min_size=n, max_size=n)),
         "genres": draw(st.lists(st.none() | st.lists(texts, max_size=4), min_size=n, max_size=n)),
         "year": draw(st.lists(st.none() | numbers, min_size=n, max_size=n)),
+        "new": draw(st.lists(st.none() | st.booleans(), min_size=n, max_size=n)),
     }
     return ItemAttributes(
         [
             Attribute("color", "text", columns["color"]),
             Attribute("genres", "list", columns["genres"]),
             Attribute("year", "number", columns["year"]),
+            Attribute("new", "boolean", columns["new"]),
         ],
         n,
     )
@@ -47,7 +51,10 @@ def rules(draw: st.DrawFn) -> dict[str, Filter]:
     found = {
         "color": rule(any=draw(some_texts), none=draw(some_texts)),
         "genres": rule(any=draw(some_texts), all=draw(some_texts), none=draw(some_texts)),
-        "year": rule(gte=draw(bound), lte=draw(bound)),
+        "year": rule(
+            gte=draw(bound), lte=draw(bound), any=draw(some_numbers), none=draw(some_numbers)
+        ),
+        "new": rule(any=draw(some_booleans), none=draw(some_booleans)),
     }
     return {name: one for name, one in found.items() if one}
 
@@ -58,13 +65,24 @@ def passes(value: object, one: Filter) -> bool:
             return False
         number = float(value)  # type: ignore[arg-type]
         above = one.gte is None or number >= one.gte
-        return above and (one.lte is None or number <= one.lte)
-    values = set() if value is None else {value} if isinstance(value, str) else set(value)  # type: ignore[arg-type]
+        if not (above and (one.lte is None or number <= one.lte)):
+            return False
+    values = values_of(value)
     return (
         (one.any is None or bool(values & set(one.any)))
         and (one.all is None or values >= set(one.all))
         and (one.none is None or not values & set(one.none))
     )
+
+
+def values_of(value: object) -> set[object]:
+    return set() if value is None else set(value) if isinstance(value, list) else {value}
+
+
+def spelled(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @law
@@ -78,12 +96,6 @@ def test_filters_equal_brute_force(attributes: ItemAttributes, filters: dict[str
     assert FilterIndex(attributes).match(filters).items.tolist() == expected
 
 
-def values_of(value: object) -> set[str]:
-    if value is None:
-        return set()
-    return {value} if isinstance(value, str) else set(value)  # type: ignore[arg-type]
-
-
 @law
 @given(catalogues(), rules())
 def test_exactly_the_unmatched_filter_values_are_reported(
@@ -92,14 +104,12 @@ def test_exactly_the_unmatched_filter_values_are_reported(
     expected: set[tuple[str, object]] = set()
     rows = [attributes.row(index) for index in range(1, attributes.n_items + 1)]
     for name, one in filters.items():
-        if name == "year":
-            if not any(passes(row[name], one) for row in rows):
-                sides = {"gte": one.gte, "lte": one.lte}
-                expected |= {(name, (side, at)) for side, at in sides.items() if at is not None}
-        else:
-            present = set().union(*(values_of(row[name]) for row in rows))
-            wanted = {*(one.any or ()), *(one.all or ()), *(one.none or ())}
-            expected |= {(name, value) for value in wanted - present}
+        ends = {side: at for side, at in (("gte", one.gte), ("lte", one.lte)) if at is not None}
+        if ends and not any(passes(row[name], Filter(**ends)) for row in rows):  # type: ignore[arg-type]
+            expected |= {(name, end) for end in ends.items()}
+        present = set().union(*(values_of(row[name]) for row in rows))
+        wanted = {*(one.any or ()), *(one.all or ()), *(one.none or ())}
+        expected |= {(name, spelled(value)) for value in wanted - present}
     assert set(FilterIndex(attributes).match(filters).unmatched) == expected
 
 
@@ -124,6 +134,61 @@ def test_filters_are_an_algebra_of_sets(
     for part in ("any", "all", "none"):
         assert items(**{part: shuffled}) == items(**{part: values})
     assert items(any=values, none=values) == set()
+
+
+VALUES = ItemAttributes(
+    [
+        Attribute("zip", "text", ["02134", "98111", None]),
+        Attribute("year", "number", [1995, 1999.5, None]),
+        Attribute("new", "boolean", [True, False, None]),
+        Attribute("sizes", "list", [["7", "true"], ["7.5"], []]),
+    ],
+    3,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "expected"),
+    [
+        ("new", '{"any": [true]}', [1]),
+        ("new", '{"any": ["true", false]}', [1, 2]),
+        ("new", '{"none": [true]}', [2, 3]),
+        ("zip", '{"any": [98111]}', [2]),
+        ("zip", '{"any": [98111.0, "02134"]}', [1, 2]),
+        ("year", '{"any": [1995]}', [1]),
+        ("year", '{"any": ["1995", "1999.5", 7]}', [1, 2]),
+        ("year", '{"none": [1995.0]}', [2, 3]),
+        ("year", '{"none": [1995], "gte": 1990}', [2]),
+        ("sizes", '{"any": [7]}', [1]),
+        ("sizes", '{"all": [7, true]}', [1]),
+        ("sizes", '{"any": [7.5]}', [2]),
+    ],
+)
+def test_values_are_compared_as_the_attribute_asks_for(
+    name: str, parts: str, expected: list[int]
+) -> None:
+    one = Filter.model_validate_json(parts)
+    assert FilterIndex(VALUES).match({name: one}).items.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "message"),
+    [
+        ("new", {"gte": 1.0}, "'new' is a boolean: it takes any, none"),
+        ("new", {"all": [True]}, "'new' is a boolean: it takes any, none"),
+        ("year", {"all": [1995]}, "'year' is a number: it takes gte, lte, any, none"),
+        ("year", {"any": [1995, "soon"]}, "'year' is a number, and 'soon' is none"),
+        ("year", {"none": ["nan"]}, "'year' is a number, and 'nan' is none"),
+        ("year", {"any": [True]}, "'year' is a number, and True is none"),
+        ("new", {"any": ["maybe"]}, "'new' is a boolean, and 'maybe' is none"),
+        ("new", {"any": [1.0]}, "'new' is a boolean, and 1.0 is none"),
+    ],
+)
+def test_parts_that_do_not_fit_are_rejected(
+    name: str, parts: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidField, match=message):
+        FilterIndex(VALUES).match({name: Filter(**parts)})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +237,7 @@ def test_a_narrow_range_equals_a_wide_one_cut() -> None:
     ("filters", "field", "said"),
     [
         ({"colour": Filter(any=["a"])}, "filters.colour", "color (text), genres (list), year"),
-        ({"year": Filter(any=["1"])}, "filters.year.any", "'year' is a number: it takes gte, lte"),
+        ({"year": Filter(all=["1"])}, "filters.year.all", "'year' is a number: it takes gte, lte"),
         ({"genres": Filter(gte=1)}, "filters.genres.gte", "'genres' is a list"),
         ({"color": Filter(all=["a"])}, "filters.color.all", "'color' is a text"),
     ],

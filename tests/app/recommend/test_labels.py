@@ -143,7 +143,8 @@ def test_labels_are_counted_by_kind(http: TestClient) -> None:
     ask(http, user_id="u1", filters={"genres": {"any": ["Comedy"]}}, rerank="always")
     metrics = http.get("/metrics").text
     for kind in ("no_match", "rerank"):
-        assert f'longtail_degraded_total{{what="{kind}"}}' in metrics
+        counted = f'longtail_degraded_total{{arm="",version="made-1",what="{kind}"}}'
+        assert counted in metrics
 
 
 def test_a_batch_names_the_missing_parts_of_each_request(http: TestClient) -> None:

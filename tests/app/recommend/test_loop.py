@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from app.http.requests import MAX_BODY_BYTES, RecommendRequest
 from model_store.embedded import EmbeddedStore
 from tests.app.conftest import publish_and_activate, serving, settings_for
-from tests.app.loop_watch import MAX_HELD_S, watched_loops
+from tests.app.loop_watch import MAX_HELD_S, shortest_held, watched_loops
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 N_ITEMS = 3_000
@@ -56,21 +56,21 @@ large: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", large)
 def test_a_large_request_holds_the_loop_for_some_milliseconds(
     larger: TestClient, kind: str
 ) -> None:
     path, body = large[kind]
     larger.post(path, json=body)
-    shortest_s = float("inf")
-    for _ in range(3):
-        with watched_loops() as held:
-            response = larger.post(path, json=body)
+
+    def ask() -> None:
+        response = larger.post(path, json=body)
         assert response.status_code == 200, response.text[:500]
-        shortest_s = min(shortest_s, held.seconds)
-        if shortest_s < MAX_HELD_S:
-            break
-    assert shortest_s < MAX_HELD_S, held.callback
+
+    with watched_loops() as held:
+        seconds, callback = shortest_held(held, ask)
+    assert seconds < MAX_HELD_S, callback
 
 
 def test_a_large_batch_is_answered_as_its_requests_are(larger: TestClient) -> None:
@@ -83,27 +83,30 @@ def test_a_large_batch_is_answered_as_its_requests_are(larger: TestClient) -> No
     for number in (0, 100, 255):
         alone = larger.post("/recommend", json=requests[number]).json()
         scores = [item["score"] for item in alone["items"]]
-        assert [item["score"] for item in answers[number]["items"]] == pytest.approx(scores)
+        assert [item["score"] for item in answers[number]["items"]] == pytest.approx(
+            scores, rel=1e-5
+        )
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"k": 0}, "requests[200].k"),
-        ({"k": True}, "requests[200].k"),
-        ({"kk": 1}, "requests[200].kk"),
-        ({"filters": {"year": {}}}, "requests[200].filters.year"),
-        ({"fields": ["nope"]}, "requests[200].fields[0]"),
+        ({"k": 0}, "k"),
+        ({"k": True}, "k"),
+        ({"kk": 1}, "kk"),
+        ({"filters": {"year": {}}}, "filters.year"),
+        ({"fields": ["nope"]}, "fields[0]"),
     ],
 )
-def test_what_is_wrong_in_a_large_batch_is_named_with_its_position(
+def test_a_problem_in_a_large_batch_has_its_place(
     larger: TestClient, change: dict[str, Any], field: str
 ) -> None:
     requests: list[Any] = [{"history": item_ids(600, n)} for n in range(256)]
     requests[200] |= change
     response = larger.post("/recommend/batch", json={"requests": requests})
-    assert response.status_code == 422
-    assert response.json()["errors"][0]["field"] == field
+    responses = response.json()["responses"]
+    assert responses[200]["errors"][0]["field"] == field
+    assert sum("items" in one for one in responses) == 255
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,25 @@ def test_many_exclusions_are_looked_up_together(
     assert 60 in asked
     assert ids_of(answer) == expected
     assert len(expected) == 27
+
+
+def test_numbers_have_six_significant_digits(http: TestClient) -> None:
+    def numbers(part: object) -> Iterator[float]:
+        if isinstance(part, float):
+            yield part
+        elif isinstance(part, dict | list):
+            for one in part.values() if isinstance(part, dict) else part:
+                yield from numbers(one)
+
+    answers = [
+        ask(http, history=["i1", "i2", "i3"], explain=True, diversity=0.3),
+        ask(http, interests="a film about war", explain=True),
+        ask(http, user_id="somebody new", explain=True),
+        http.get("/items/i1/similar").json(),
+    ]
+    for answer in answers:
+        timings = answer.pop("timings_ms", {})
+        found = list(numbers(answer))
+        assert len(found) >= 10
+        assert [float(f"{number:.6g}") for number in found] == found
+        assert all(round(number, 3) == number for number in timings.values())

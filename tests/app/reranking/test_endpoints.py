@@ -6,6 +6,8 @@ import asyncio
 import json
 import math
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from app.reranking import rank_server
 from app.reranking.backend import Backend, Endpoint
 from app.reranking.client import RerankClient
 from app.reranking.completions_backend import CompletionsBackend
-from app.reranking.http_endpoint import MAX_ANSWER_BYTES, endpoint_url
+from app.reranking.http_endpoint import MAX_ANSWER_BYTES
 from app.reranking.job import Answer, Job, RerankError, Scores
 from app.reranking.prompts import Prompt
 from app.reranking.rerank_backend import RerankBackend
@@ -26,7 +28,7 @@ from model_store.aggregation import Weighting
 from model_store.bundle import Bundle
 from model_store.rerank_prompt import PromptLayout
 from model_store.reranker import RerankerInfo
-from tests.app.reranking.endpoint import Asked, Pieces, Server, response, serving
+from tests.app.reranking.endpoint import Asked, Pieces, Server, read, response, serving
 from tests.app.reranking.processes import rerank_process, with_client
 
 KEY = "sk-a-secret-key"
@@ -41,8 +43,8 @@ TIMEOUT_S = 0.4
 
 
 def completions(server: Server, info: RerankerInfo = INFO, **options: Any) -> Backend:
-    given = {"key": KEY, "timeout_s": TIMEOUT_S, "model": "m", **options}
-    return CompletionsBackend(Endpoint(server.url, "completions", **given), info)
+    given = {"url": server.url, "key": KEY, "timeout_s": TIMEOUT_S, "model": "m", **options}
+    return CompletionsBackend(Endpoint(api="completions", **given), info)
 
 
 def rerank(server: Server, **options: Any) -> Backend:
@@ -168,21 +170,83 @@ def test_without_model_and_key_neither_is_sent() -> None:
     assert not [asked for asked in server.asked if "model" in asked.body]
 
 
+def test_a_connection_that_the_server_closes_is_opened_anew() -> None:
+    """As servers do with one that was idle for some seconds, at any moment."""
+    sound = b"".join(response(top(**{" A": -1.0, " B": -2.0, " C": -3.0})))  # type: ignore[arg-type]
+    n_connections = 0
+
+    def serve(listener: socket.socket) -> None:
+        nonlocal n_connections
+        for n_answers in (1, 2):
+            connection, _ = listener.accept()
+            n_connections += 1
+            with connection, connection.makefile("rb") as file:
+                for _ in range(n_answers):
+                    read(file)
+                    connection.sendall(sound)
+                if n_answers == 1:
+                    read(file)  # and no answer
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        backend = completions(Server(listener.getsockname()[1]), timeout_s=5.0)
+
+        async def ask() -> list[Scores | RerankError]:
+            found = [(await backend.score([PROMPT]))[0] for _ in range(3)]
+            await backend.close()
+            return found
+
+        found = asyncio.run(ask())
+    assert [listed(one) for one in found] == [[-2.0, -3.0, -1.0]] * 3
+    assert n_connections == 2
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("http://h:1", "http://h:1/v1/completions"),
-        ("http://h:1/", "http://h:1/v1/completions"),
-        ("http://h/v1", "http://h/v1/completions"),
-        ("http://h/openai/v1/", "http://h/openai/v1/completions"),
-        ("http://h/v2", "http://h/v2/completions"),
-        ("http://h/v1/completions", "http://h/v1/completions"),
-        ("http://h/deployed", "http://h/deployed/v1/completions"),
-        ("https://h/v1?api-version=3", "https://h/v1/completions?api-version=3"),
+        ("", "/v1/completions"),
+        ("/", "/v1/completions"),
+        ("/v1\n", "/v1/completions"),
+        ("/openai/v1/", "/openai/v1/completions"),
+        ("/v2", "/v2/completions"),
+        ("/v1/completions", "/v1/completions"),
+        ("/deployed", "/deployed/v1/completions"),
+        ("/deployed", "/deployed/completions"),
+        ("/v1?api-version=3", "/v1/completions?api-version=3"),
+        ("/moved", "/elsewhere/completions"),
     ],
 )
 def test_a_url_may_name_the_server_or_the_whole_address(given: str, expected: str) -> None:
-    assert str(endpoint_url(given, "completions")) == expected
+    def answer(asked: Asked) -> Pieces:
+        if asked.path == expected:
+            return response(top(**{" A": -1.0, " B": -2.0, " C": -3.0}))
+        if given == "/moved":
+            return response({}, 308, headers="Location: /elsewhere/completions\r\n")
+        return response({"detail": "Not Found"}, 404)
+
+    with serving(answer) as server:
+        found = score(completions(server, url=f"{server.url}{given}"), PROMPT, PROMPT)
+    assert [listed(one) for one in found] == [[-2.0, -3.0, -1.0]] * 2
+    # Where it is is found out once.
+    assert [asked.path for asked in server.asked][-2:] == [expected] * 2
+    assert len(server.asked) <= 3
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" '{KEY}'\r\n", f"Bearer {KEY}"])
+def test_a_key_is_sent_without_what_stands_around_it(key: str) -> None:
+    with serving(lambda _: response({"results": []})) as server:
+        score(rerank(server, key=key))
+    [asked] = server.asked
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_redirect_to_another_server_is_named_and_not_followed() -> None:
+    away = "Location: http://127.0.0.1:1/v1/completions\r\n"
+    with serving(lambda _: response({}, 307, headers=away)) as server:
+        [found] = score(completions(server))
+    assert "status 307" in str(found)
+    assert "it points to http://127.0.0.1:1/v1/completions" in str(found)
 
 
 COMPLETIONS_GARBAGE: dict[str, Any] = {

@@ -216,7 +216,7 @@ def test_a_failover_is_followed(
         assert new.exists(keys.events_key("f"))
         assert len([line for line in lines(caplog) if "the store" in line]) <= 2
         # So does what operators ask for, over connections that were there before.
-        assert activate(http, "made-1").json() == {"active": "made-1", "previous": "made-2"}
+        assert activate(http, "made-1").json()["previous"] == "made-2"
         assert Registry(new).active() == "made-1"
 
 

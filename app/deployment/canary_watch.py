@@ -1,0 +1,149 @@
+"""Watches a canary: counts its answers and the active version's; takes it back if it is worse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, Protocol
+
+from app.canary.bounds import Bounds
+from app.canary.counts import Counts, total
+from app.canary.verdict import Verdict, judge
+from app.deployment.models import Models
+from app.deployment.routing import Routing
+from app.model.model import Model
+from app.store.outcome_store import OutcomeStore
+from model_store.errors import InvalidField, RegistryError, StoreError
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+Answer = dict[str, Any]
+
+
+class Asked(Protocol):
+    """What a request asks for, as far as it tells whether an answer is short."""
+
+    @property
+    def k(self) -> int:
+        """Number of items."""
+
+    @property
+    def candidates(self) -> Sequence[str] | None:
+        """Item ids to choose among; None means all."""
+
+    @property
+    def filters(self) -> Mapping[str, Any] | None:
+        """Rules that all items must meet."""
+
+
+class CanaryWatch:
+    """Counts on the request path while there is a canary, and judges in the background.
+
+    Every worker judges the counts of all workers. Whoever finds first that the canary is worse
+    changes the deployment record, which all follow.
+
+    Args:
+        models: of this worker.
+        store: of the counts.
+        take_back: ends a canary by its epoch, with the reason.
+        worker_id: of this worker.
+        on_taken_back: called when this worker took a canary back.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        store: OutcomeStore,
+        take_back: Callable[[str, str], Awaitable[object]],
+        worker_id: str,
+        on_taken_back: Callable[[], object],
+    ) -> None:
+        self._models = models
+        self._store = store
+        self._take_back = take_back
+        self._worker_id = worker_id
+        self._on_taken_back = on_taken_back
+        self._bounds = Bounds()
+        self._epoch = ""
+        self._counts = Counts()
+        self._unreadable: set[bytes] = set()
+
+    async def observe(
+        self,
+        routing: Routing,
+        model: Model,
+        query: Asked,
+        answering: Awaitable[Sequence[Answer]],
+    ) -> Sequence[Answer]:
+        """Await the answer to one request, and count its outcome for the version that makes it."""
+        counts = self._counts_of(routing)
+        outcomes = counts.active if model is routing.active else counts.canary
+        started = perf_counter()
+        try:
+            answers = await answering
+        except InvalidField:
+            raise  # the caller's fault
+        except Exception:
+            outcomes.record(perf_counter() - started, error=True)
+            raise
+        [answer] = answers
+        n_items = len(answer["items"])
+        outcomes.record(
+            perf_counter() - started,
+            empty=n_items == 0,
+            short=0 < n_items < query.k and query.candidates is None and not query.filters,
+            degraded=bool(answer["degraded"]),
+        )
+        return answers
+
+    async def look(self) -> None:
+        """Share this worker's counts, and take the canary back if those of all show it worse.
+
+        Raises:
+            StoreError: the store can't be read or written.
+        """
+        routing = self._models.routing
+        if routing is None or routing.trial is None:
+            return
+        trial = routing.trial
+        written = self._counts_of(routing).to_json()
+        verdict = self._judge(await self._store.write(trial.epoch, self._worker_id, written))
+        if verdict.word != "worse":
+            return
+        reason = f"{trial.model.version}: {verdict.reason}"
+        try:
+            await self._take_back(trial.epoch, reason)
+        except RegistryError:
+            return  # another worker did it, or an operator changed it
+        self._on_taken_back()
+        log.error("the canary was taken back: %s", reason)
+
+    async def verdict(self, epoch: str) -> Verdict:
+        """The verdict on a canary as all workers' counts have it now.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        return self._judge(await self._store.read(epoch))
+
+    def _judge(self, documents: Iterable[bytes]) -> Verdict:
+        summed = total(filter(None, map(self._read, documents)))
+        return judge(summed.active, summed.canary, self._bounds)
+
+    def _read(self, document: bytes) -> Counts | None:
+        try:
+            return Counts.from_json(document)
+        except StoreError as error:
+            if document not in self._unreadable:
+                self._unreadable = {document}
+                log.warning("%s", error)
+            return None
+
+    def _counts_of(self, routing: Routing) -> Counts:
+        """The counts of a routing's epoch; they begin anew with another."""
+        epoch = routing.trial.epoch if routing.trial else ""
+        if epoch != self._epoch:
+            self._epoch, self._counts = epoch, Counts()
+        return self._counts

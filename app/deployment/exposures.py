@@ -1,0 +1,158 @@
+"""Counts what an experiment's users are shown and click: in memory first, then in the store.
+
+Requests only add to a dictionary. Once a second it is written to the store, where the sums of all
+workers meet. While the store takes no writes, counts wait, up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from app.deployment.arms import RoutedArm, RoutedExperiment
+from app.experiments.moments import Moments
+from app.store.connection import Command
+from app.store.experiment_store import ExperimentStore
+from model_store.experiment import Experiment
+from model_store.experiment_counts import Seen, count_command, shard_of, user_key
+
+log = logging.getLogger(__name__)
+
+WRITE_S = 1.0
+MAX_USERS = 50_000
+"""Users whose counts wait at most; a busy worker meets as many in half a minute."""
+MAX_CLICKS = 100_000
+# To encode as many holds the event loop for half a millisecond.
+AT_ONCE = 100
+
+
+class ClickEvent(Protocol):
+    """An event as far as it may be a click."""
+
+    @property
+    def user_id(self) -> str:
+        """Whose event it is."""
+
+    @property
+    def item_id(self) -> str:
+        """The item."""
+
+    @property
+    def request_id(self) -> str | None:
+        """Of the answer that it follows; None: it follows none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwritten:
+    """A command that the store hasn't answered yet, and how much it counts."""
+
+    command: Command
+    n_counts: int
+
+
+class Exposures:
+    """Exposures and clicks of one worker, on their way to the store.
+
+    Args:
+        store: where they are counted.
+        worker_id: of this worker.
+        on_lost: called with the number of counts that are lost.
+    """
+
+    def __init__(
+        self, store: ExperimentStore, worker_id: str, on_lost: Callable[[int], object]
+    ) -> None:
+        self._store = store
+        self._worker_id = worker_id
+        self._on_lost = on_lost
+        # By experiment, arm and user.
+        self._seen: dict[tuple[str, str, str], Seen] = {}
+        self._n_clicks = 0
+        self._batch = 0
+        self._unwritten: list[_Unwritten] = []
+        self._logged = ""
+
+    def note_shown(self, experiment: RoutedExperiment, arm: RoutedArm, user_id: str | None) -> None:
+        """Count an answer; one to nobody in particular can't be clicked, and isn't counted."""
+        if user_id is not None:
+            seen = self._seen_by(experiment, arm, user_id)
+            if seen is not None:
+                seen.exposures += 1
+
+    async def note_clicks(self, experiment: RoutedExperiment, events: Sequence[ClickEvent]) -> None:
+        """Count those of the events that follow an answer and are of users in an arm."""
+        for place, event in enumerate(events):
+            if place % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)  # others' turn
+            if event.request_id is None:
+                continue
+            arm = experiment.arm_of(event.user_id)
+            if arm is None:
+                continue
+            seen = None
+            if self._n_clicks < MAX_CLICKS:
+                seen = self._seen_by(experiment, arm, event.user_id)
+            else:
+                self._on_lost(1)
+            if seen is not None:
+                seen.clicks.append((event.request_id, event.item_id))
+                self._n_clicks += 1
+
+    async def write(self) -> None:
+        """Write what was counted; what the store doesn't take now is written the next time.
+
+        Raises:
+            StoreError: the store can't be reached, or takes no writes.
+        """
+        while self._unwritten or self._seen:
+            if not self._unwritten:
+                self._encode_some()
+            # Sent again as it is where the answer doesn't come: then it is counted once.
+            rejected = await self._store.write([one.command for one in self._unwritten])
+            for place, reason in rejected.items():
+                self._on_lost(self._unwritten[place].n_counts)
+                if reason != self._logged:
+                    self._logged = reason
+                    log.error("counts of an experiment are lost: %s", reason)
+            self._unwritten = []
+
+    async def read(self, experiment: Experiment) -> dict[str, Moments]:
+        """What was counted at all workers, by arm.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        return await self._store.read(experiment.name, [arm.name for arm in experiment.arms])
+
+    def _seen_by(self, experiment: RoutedExperiment, arm: RoutedArm, user_id: str) -> Seen | None:
+        """Where to count for a user; None, and it is lost, where there is no more space."""
+        key = (experiment.name, arm.name, user_id)
+        seen = self._seen.get(key)
+        if seen is None:
+            if len(self._seen) >= MAX_USERS:
+                self._on_lost(1)
+                return None
+            seen = self._seen[key] = Seen()
+        return seen
+
+    def _encode_some(self) -> None:
+        """Turn some of the counts into commands, one for each shard."""
+        some = list(islice(self._seen, AT_ONCE))
+        by_shard: dict[tuple[str, int], list[tuple[str, bytes, Seen]]] = {}
+        for name, arm, user_id in some:
+            seen, user = self._seen.pop((name, arm, user_id)), user_key(user_id)
+            self._n_clicks -= len(seen.clicks)
+            by_shard.setdefault((name, shard_of(user)), []).append((arm, user, seen))
+        self._batch += 1
+        source = (self._worker_id, self._batch)
+        self._unwritten = [
+            _Unwritten(
+                count_command(name, shard, source, users),
+                sum(seen.exposures + len(seen.clicks) for _, _, seen in users),
+            )
+            for (name, shard), users in by_shard.items()
+        ]

@@ -1,0 +1,101 @@
+"""What operators ask a running service for: changes of who answers, and how things stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from app.deployment.watcher import Watcher
+from app.model.background import BackgroundThread
+from model_store.deployment import Deployment
+from model_store.experiment import Experiment
+from model_store.registry import ModelRecord, Registry
+from model_store.rollout import Rolled, Rollout
+from model_store.store import connect
+from model_store.store_url import StoreUrl
+from model_store.workers import WorkerState, live_workers
+
+WHY = "admin API"
+T = TypeVar("T")
+
+
+class Operations:
+    """Rollouts through the store, in which this process takes part like any other.
+
+    All methods raise StoreAway when the store can't be reached, and else what those of
+    `model_store.rollout.Rollout` do. `by` is the operator, for the audit.
+
+    Args:
+        url: of the store.
+        bundles_dir: folder of published bundles.
+    """
+
+    def __init__(self, url: StoreUrl, bundles_dir: Path) -> None:
+        self._client = connect(url)
+        self._bundles_dir = bundles_dir
+        self.registry = Registry(self._client)
+        self.watcher: Watcher | None = None
+
+    def disconnect(self) -> None:
+        """Close all connections but that of a rollout at work; the next question opens another."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
+
+    async def activate(self, version: str, *, force: bool, by: str) -> Rolled:
+        """Make a version the active one everywhere."""
+        return await self._change(by, lambda rollout: rollout.activate(version, force=force))
+
+    async def rollback(self, *, by: str) -> Rolled:
+        """Activate the version that was active before."""
+        return await self._change(by, lambda rollout: rollout.rollback())
+
+    async def promote(self, version: str, *, by: str) -> Rolled:
+        """Make the canary the active version."""
+        return await self._change(by, lambda rollout: rollout.promote(version))
+
+    async def canary(self, version: str, percent: float, *, force: bool, by: str) -> float:
+        """Let a version answer a share of the users; 0 ends that."""
+        return await self._change(by, lambda rollout: rollout.canary(version, percent, force=force))
+
+    async def shadow(self, version: str, share: float, *, by: str) -> float:
+        """Let a version answer a share of the requests unseen; 0 ends that."""
+        return await self._change(by, lambda rollout: rollout.shadow(version, share))
+
+    async def start_experiment(self, experiment: Experiment, *, force: bool, by: str) -> Experiment:
+        """Let the arms of an experiment answer their users."""
+        return await self._change(
+            by, lambda rollout: rollout.start_experiment(experiment, force=force)
+        )
+
+    async def stop_experiment(self, name: str, *, by: str) -> Experiment:
+        """End an experiment."""
+        return await self._change(by, lambda rollout: rollout.stop_experiment(name))
+
+    async def take_back(self, epoch: str, reason: str) -> Deployment:
+        """End a canary that is worse, unless it was changed meanwhile (RegistryError)."""
+        registry = Registry(self._client, "the canary's verdict")
+        return await asyncio.to_thread(registry.take_back, epoch, reason)
+
+    async def records(self) -> tuple[Deployment, list[ModelRecord]]:
+        """The deployment record and all published versions."""
+        return await asyncio.to_thread(
+            lambda: (self.registry.deployment(), self.registry.records())
+        )
+
+    async def deployment(self) -> tuple[Deployment, list[WorkerState]]:
+        """The deployment record, and the live workers of all services on this store."""
+        return await asyncio.to_thread(
+            lambda: (self.registry.deployment(), live_workers(self._client))
+        )
+
+    async def _change(self, by: str, work: Callable[[Rollout], T]) -> T:
+        """Do what may take minutes in a thread that the end of the process doesn't wait for."""
+        assert self.watcher is not None  # noqa: S101 - there from the first request on
+        rollout = Rollout(self._client, self._bundles_dir, WHY, by=by)
+        thread = BackgroundThread("rollout", yields=False)
+        try:
+            with self.watcher.hurrying():
+                return await thread.run(lambda: work(rollout))
+        finally:
+            thread.stop(0)

@@ -1,0 +1,117 @@
+"""Which version answers whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.deployment.arms import RoutedArm, RoutedExperiment
+from app.deployment.buckets import N_BUCKETS, bucket_of
+from app.model.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A canary as requests see it: its model, and the share of the users that it answers."""
+
+    model: Model
+    percent: float
+    salt: str
+    epoch: str
+    """Changes with the share and with the active version: only counts of one are compared."""
+
+    def takes(self, who: str) -> bool:
+        """Whether it answers this user; always the same users, and more of them as it grows."""
+        return bucket_of(who, self.salt) < self.percent * (N_BUCKETS / 100)
+
+
+@dataclass(frozen=True, eq=False)
+class ShadowModel:
+    """A shadow as requests see it: its model, and the share of the requests that it answers too."""
+
+    model: Model
+    share: float
+
+    def takes(self, request_id: str) -> bool:
+        """Whether it answers this request too; the same everywhere, and not by user."""
+        return bucket_of(request_id, self.model.version) < self.share * (N_BUCKETS / 100)
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """The models that answer; replaced as a whole, so that a request sees one state."""
+
+    active: Model
+    trial: Trial | None = None
+    shadow: ShadowModel | None = None
+    """None for nearly all services: what a request looks at to know that nothing is to be done."""
+    experiment: RoutedExperiment | None = None
+
+    def arm_for(self, user_id: str | None, request_id: str) -> RoutedArm | None:
+        """The arm of the experiment that a request belongs to; arguments as for `model_for`."""
+        return self.experiment.arm_of(user_id or request_id) if self.experiment else None
+
+    def model_for(
+        self, user_id: str | None, request_id: str, arm: RoutedArm | None = None
+    ) -> Model:
+        """The model for a request.
+
+        Args:
+            user_id: None for a stateless request, which is routed by its own id.
+            request_id: of the request; a client that wants its stateless requests to stay with one
+                version sends the same X-Request-ID with each.
+            arm: that the request belongs to.
+        """
+        if arm is not None and arm.model is not None:
+            return arm.model
+        if self.trial is not None and self.trial.takes(user_id or request_id):
+            return self.trial.model
+        return self.active
+
+    def with_model(self, model: Model) -> Routing:
+        """The same, with another state of a version."""
+        active, trial, shadow = self.active, self.trial, self.shadow
+        if active.version == model.version:
+            active = model
+        if trial is not None and trial.model.version == model.version:
+            trial = replace(trial, model=model)
+        if shadow is not None and shadow.model.version == model.version:
+            shadow = replace(shadow, model=model)
+        experiment = self.experiment.with_model(model) if self.experiment else None
+        return Routing(active, trial, shadow, experiment)
+
+    def is_as(self, other: Routing | None) -> bool:
+        """Whether the other one leads every request to the same model."""
+        return other is not None and self._parts() == other._parts()
+
+    def _parts(self) -> tuple[object, ...]:
+        # Models are told apart by identity: to compare their arrays would take long.
+        trial, shadow = self.trial, self.shadow
+        shares = () if trial is None else (trial.percent, trial.salt, trial.epoch)
+        unseen = () if shadow is None else (id(shadow.model), shadow.share)
+        arms = self.experiment.parts if self.experiment else ()
+        return (*map(id, self.models), *shares, *unseen, *arms)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """All models that answer somebody."""
+        found = [self.active]
+        if self.trial is not None:
+            found.append(self.trial.model)
+        if self.experiment is not None:
+            found += self.experiment.models
+        return tuple({id(model): model for model in found}.values())
+
+    @property
+    def answering(self) -> frozenset[tuple[str, str]]:
+        """Which version answers which arm; an empty one is of users in no arm."""
+        others = (self.active,) if self.trial is None else (self.active, self.trial.model)
+        found = {(model.version, "") for model in others}
+        for arm in self.experiment.arms if self.experiment else ():
+            own = others if arm.model is None else (arm.model,)
+            found.update((model.version, arm.name) for model in own)
+        return frozenset(found)
+
+    @property
+    def all_models(self) -> tuple[Model, ...]:
+        """Those that answer somebody, and the shadow."""
+        return self.models if self.shadow is None else (*self.models, self.shadow.model)

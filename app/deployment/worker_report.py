@@ -1,0 +1,78 @@
+"""What this worker tells all others about itself."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Literal
+
+from app.deployment.models import Models
+from app.store.versions import VersionStore
+from model_store.workers import WorkerState
+
+
+class WorkerReport:
+    """Writes this worker's state to the store.
+
+    Args:
+        models: of this worker.
+        versions: where it is written.
+    """
+
+    def __init__(self, models: Models, versions: VersionStore) -> None:
+        self._models = models
+        self._versions = versions
+        self._host, self._pid = socket.gethostname(), os.getpid()
+        # Two containers may have the same name and process ids.
+        self.worker_id = f"{self._host}:{self._pid}:{secrets.token_hex(4)}"
+        self._sent: WorkerState | None = None
+
+    def state(self) -> WorkerState:
+        """The present state."""
+        models = self._models
+        current = models.current
+        word: Literal["starting", "loading", "ready"] = "ready"
+        if current is None:
+            word = "starting"
+        elif models.loading is not None:
+            word = "loading"
+        return WorkerState(
+            id=self.worker_id,
+            host=self._host,
+            pid=self._pid,
+            version=current.version if current else None,
+            generation=models.generation,
+            state=word,
+            loading=models.loading,
+            loaded=models.loaded,
+            rejected=models.rejected,
+            failures=models.failures,
+        )
+
+    async def send(self) -> None:
+        """Write the state.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        state = self.state()
+        await self._versions.report(state)
+        self._sent = state
+
+    async def send_changes(self) -> None:
+        """Write the state if it is not the one that was written last.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        if self.state() != self._sent:
+            await self.send()
+
+    async def leave(self) -> None:
+        """Remove the state, at the end.
+
+        Raises:
+            StoreError: it can't be removed; it will expire.
+        """
+        await self._versions.leave(self.worker_id)

@@ -1,0 +1,1 @@
+"""The effect of an experiment's arms on clicks per exposure."""

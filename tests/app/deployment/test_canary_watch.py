@@ -1,0 +1,153 @@
+"""A canary that is worse is taken back by the service itself; one that isn't stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from app.canary.counts import Counts, total
+from app.canary.outcomes import Outcomes
+from model_store import keys
+from model_store.deployment import who
+from model_store.errors import RegistryError, StoreError
+from model_store.publication import publish
+from model_store.registry import Registry
+from tests.app.conftest import (
+    AS_ADMIN,
+    service_of,
+    wait_for,
+)
+from tests.synthetic_bundle import make_bundle, make_catalogue
+
+
+@pytest.fixture
+def try_one(own_http: TestClient, client: redis.Redis, folder: Path) -> Any:
+    """Publish a bundle as `made-2` and let it answer half of the users."""
+
+    def start(**changes: Any) -> dict[str, Any]:
+        choices: dict[str, Any] = {"catalogue": make_catalogue(seed=8), **changes}
+        publish(make_bundle(folder / "2", version="made-2", **choices), folder / "bundles", client)
+        answer = own_http.post(
+            "/admin/models/made-2/canary", headers=AS_ADMIN, json={"percent": 50}
+        )
+        assert answer.status_code == 200, answer.text
+        return canary(own_http)
+
+    return start
+
+
+def deployment(http: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = http.get("/admin/deployment", headers=AS_ADMIN).json()
+    return found
+
+
+def canary(http: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = deployment(http)["canary"]
+    return found
+
+
+def ask(http: TestClient, n: int, **changes: Any) -> list[int]:
+    return [
+        http.post("/recommend", json={"user_id": f"user {one}", "k": 3, **changes}).status_code
+        for one in range(n)
+    ]
+
+
+def test_outcomes_are_counted_for_the_version_that_answers(
+    own_http: TestClient, try_one: Any
+) -> None:
+    assert try_one()["verdict"]["reason"] == "no answers of the canary yet"
+    ask(own_http, 40)
+    ask(
+        own_http, 1, filters={"nothing": {"any": ["x"]}}
+    )  # the caller's fault says nothing of a model
+    watch = service_of(own_http).canary_watch
+    wait_for(lambda: "are needed" in canary(own_http)["verdict"]["reason"])
+    counts = watch._counts
+    assert counts.active.answers + counts.canary.answers == 40
+    assert counts.canary.answers > 5
+    assert counts.active.errors == counts.canary.errors == 0
+    assert canary(own_http)["verdict"]["word"] == "waiting"
+
+
+def test_a_canary_that_fails_is_taken_back_with_its_reason(
+    own_http: TestClient, try_one: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    try_one()
+    model = service_of(own_http).models.canary
+    object.__setattr__(model, "popularity", None)  # every answer of it is a 500
+    assert 500 in ask(own_http, 60)
+    wait_for(lambda: canary(own_http) is None)
+    entry = deployment(own_http)["audit"][0]
+    assert (entry["who"], entry["why"]) == (who(), "the canary's verdict")
+    newest = entry["what"]
+    assert newest.startswith("take the canary back: made-2: errors ")
+    assert "active 0 % of" in newest
+    wait_for(lambda: service_of(own_http).models.canary is None)
+    assert set(ask(own_http, 20)) == {200}
+    assert "longtail_canaries_taken_back_total 1.0" in own_http.get("/metrics").text
+    assert any("the canary was taken back: made-2" in one.message for one in caplog.records)
+
+
+def test_a_canary_with_short_answers_is_taken_back(own_http: TestClient, try_one: Any) -> None:
+    try_one(catalogue=make_catalogue(n_items=16))
+    assert set(ask(own_http, 60, k=20)) == {200}
+    wait_for(lambda: canary(own_http) is None)
+    assert "short" in deployment(own_http)["audit"][0]["what"]
+
+
+def test_counts_of_all_workers_are_judged_and_damaged_ones_left_out(
+    own_http: TestClient, try_one: Any, client: redis.Redis
+) -> None:
+    epoch = try_one()["epoch"]
+    bad = Counts(Outcomes(), Outcomes())
+    for _ in range(400):
+        bad.active.record(0.001)
+        bad.canary.record(0.001, error=True)
+    client.hset(keys.outcomes_key(epoch), "damaged", b"[1")
+    client.hset(keys.outcomes_key(epoch), "elsewhere", bad.to_json())
+    wait_for(lambda: canary(own_http) is None)
+    assert "errors 100.0 % of 400 answers" in deployment(own_http)["audit"][0]["what"]
+    assert client.ttl(keys.outcomes_key(epoch)) > 0
+
+
+def test_counts_begin_anew_with_another_share(own_http: TestClient, try_one: Any) -> None:
+    first = try_one()
+    ask(own_http, 20)
+    again = own_http.post("/admin/models/made-2/canary", headers=AS_ADMIN, json={"percent": 60})
+    assert again.status_code == 200
+    now = canary(own_http)
+    assert now["epoch"] != first["epoch"]
+    assert now["since"] == first["since"]
+    assert now["verdict"]["reason"] == "no answers of the canary yet"
+    ask(own_http, 10)
+    counts = service_of(own_http).canary_watch._counts
+    assert counts.active.answers + counts.canary.answers == 10
+
+
+def test_a_canary_that_an_operator_changed_meanwhile_stays(
+    own_http: TestClient, try_one: Any, client: redis.Redis
+) -> None:
+    old = try_one()["epoch"]
+    own_http.post("/admin/models/made-2/canary", headers=AS_ADMIN, json={"percent": 60})
+    with pytest.raises(RegistryError, match="was changed meanwhile"):
+        Registry(client).take_back(old, "late")
+    assert canary(own_http)["percent"] == 60
+
+
+def test_counts_survive_json_and_add_up() -> None:
+    counts = Counts()
+    counts.active.record(0.002)
+    counts.canary.record(0.5, degraded=True)
+    back = Counts.from_json(counts.to_json().encode())
+    assert back == counts
+    assert total([back, counts]).canary.degraded == 2
+    assert total([]) == Counts()
+    for damaged in (b"", b"[]", b"7", b'["x","y"]', json.dumps(["{}", "{}"]).encode()):
+        with pytest.raises(StoreError):
+            Counts.from_json(damaged)

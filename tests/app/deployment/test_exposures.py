@@ -1,0 +1,142 @@
+"""What an experiment's users see and click, on its way to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+
+from app.deployment.arms import route_experiment
+from app.deployment.exposures import Exposures
+from app.experiments.moments import NAMES
+from model_store import keys
+from model_store.errors import StoreAway, StoreError
+from model_store.experiment import Experiment
+from model_store.experiment_counts import (
+    LOAD,
+    MOMENTS,
+    N_SHARDS,
+    REMEMBERED_CLICKS,
+    Seen,
+    count_command,
+    shard_of,
+    user_key,
+)
+
+USERS = [f"user {number}" for number in range(30)]
+HALVES = [{"name": "control", "share": 50}, {"name": "varied", "share": 50, "defaults": {"k": 3}}]
+
+
+def experiment(name: str = "x") -> Experiment:
+    return Experiment.model_validate(
+        {"name": name, "salt": name, "since": "2026-01-01T00:00:00+00:00", "arms": HALVES}
+    )
+
+
+@dataclass
+class RecordedClick:
+    user_id: str
+    item_id: str
+    request_id: str | None
+
+
+class Unreliable:
+    """The store, whose answers don't always come, or which is away."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client: Any = client
+        self.mode = "works"
+
+    async def write(self, commands: Sequence[Any]) -> dict[int, str]:
+        if self.mode == "away":
+            raise StoreAway("gone")
+        self.client.execute_command(*LOAD)
+        for command in commands:
+            self.client.execute_command(*command)
+        if self.mode == "late":
+            raise StoreAway("the answer didn't come")
+        return {}
+
+
+def test_what_is_sent_twice_is_counted_once(client: redis.Redis) -> None:
+    store, lost = Unreliable(client), []
+    exposures = Exposures(store, "worker", lost.append)  # type: ignore[arg-type]
+    routed = route_experiment(experiment(), {})
+    assert routed is not None
+    for mode in ("late", "away", "late", "works"):
+        arm = routed.arm_of("somebody")
+        assert arm is not None
+        exposures.note_shown(routed, arm, "somebody")
+        store.mode = mode
+        if mode == "works":
+            asyncio.run(exposures.write())
+        else:
+            with pytest.raises(StoreError):
+                asyncio.run(exposures.write())
+    key = keys.experiment_key("x", shard_of(user_key("somebody")))
+    counted = {k[1:].decode(): int(v) for k, v in client.hgetall(key).items() if k[:1] == b"m"}
+    assert counted == {
+        f"{arm.name}:users": 1,
+        f"{arm.name}:exposures": 4,
+        f"{arm.name}:exposures_squared": 16,
+    }
+    assert lost == []
+
+
+def test_what_waits_for_the_store_is_bounded(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.deployment.exposures.MAX_USERS", 10)
+    monkeypatch.setattr("app.deployment.exposures.MAX_CLICKS", 5)
+    store, lost = Unreliable(client), []
+    exposures = Exposures(store, "worker", lost.append)  # type: ignore[arg-type]
+    routed = route_experiment(experiment(), {})
+    assert routed is not None
+    for user in USERS:
+        arm = routed.arm_of(user)
+        assert arm is not None
+        exposures.note_shown(routed, arm, user)
+    assert sum(lost) == 20
+    clicks = [RecordedClick(USERS[0], f"i{number}", "r") for number in range(8)]
+    asyncio.run(exposures.note_clicks(routed, clicks))
+    assert sum(lost) == 23
+    asyncio.run(exposures.write())
+    shards = [client.hgetall(keys.experiment_key("x", shard)) for shard in range(N_SHARDS)]
+    counted = Counter[bytes]()
+    for name, value in (entry for shard in shards for entry in shard.items()):
+        if name[:1] == b"m":
+            counted[name.split(b":")[1]] += int(value)
+    assert (counted[b"users"], counted[b"exposures"], counted[b"clicks"]) == (10, 10, 5)
+
+
+def test_clicks_are_remembered_up_to_a_bound(client: redis.Redis) -> None:
+    client.execute_command(*LOAD)
+    user = user_key("somebody")
+
+    def click(batch: int, *items: int) -> int:
+        seen = Seen(clicks=[("r", f"i{item}") for item in items])
+        client.execute_command(*count_command("x", 0, ("w", batch), [("a", user, seen)]))
+        return int(client.hget(keys.experiment_key("x", 0), "ma:clicks") or 0)
+
+    assert click(1, 1, 2, 1) == 2
+    assert click(2, 2, 3) == 3
+    assert click(2, 4) == 3  # the same batch
+    assert click(3, *range(100, 100 + REMEMBERED_CLICKS)) == 3 + REMEMBERED_CLICKS
+    assert click(4, 100, 100 + REMEMBERED_CLICKS - 1) == 3 + REMEMBERED_CLICKS
+    assert click(5, 1) == 4 + REMEMBERED_CLICKS  # forgotten
+
+
+def test_a_worker_without_an_arms_version_answers_nobody_by_the_experiment() -> None:
+    with_version = experiment().model_dump()
+    with_version["arms"][1]["version"] = "made-2"
+    assert route_experiment(Experiment.model_validate(with_version), {}) is None
+    assert route_experiment(None, {}) is None
+
+
+def test_the_scripts_sums_are_those_of_the_statistics() -> None:
+    assert MOMENTS == NAMES

@@ -1,0 +1,406 @@
+"""A version is brought to all workers at once, or to none of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from app.deployment.buckets import bucket_of
+from app.models_command import describe_lost
+from model_store import keys, rollout
+from model_store.attributes import ItemAttributes
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.errors import BundleError, RegistryError
+from model_store.fresh_items import FreshItem, publish_fresh
+from model_store.publication import publish
+from model_store.registry import Registry
+from model_store.rollout import Rollout
+from model_store.workers import WorkerState, live_workers, report_commands
+from tests.app.conftest import (
+    AS_ADMIN,
+    publish_and_activate,
+    service_of,
+    serving,
+    settings_for,
+    wait_for,
+)
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
+
+
+@pytest.fixture
+def two(
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
+) -> Iterator[list[TestClient]]:
+    """Two services on one store, which look at it rarely."""
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    settings = settings_for(store.url, folder, watch_interval_ms=200)
+    with serving(settings) as one, serving(settings) as other:
+        yield [one, other]
+
+
+def version_of(http: TestClient, user_id: str = "u1", **headers: str) -> str:
+    response = http.post("/recommend", json={"user_id": user_id}, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.headers["X-Model-Version"] == response.json()["model_version"]
+    return str(response.json()["model_version"])
+
+
+def post(http: TestClient, path: str, body: object = None) -> Any:
+    return http.post(f"/admin/models/{path}", headers=AS_ADMIN, json=body)
+
+
+def deployment(http: TestClient) -> dict[str, Any]:
+    response = http.get("/admin/deployment", headers=AS_ADMIN)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_an_activation_is_over_when_every_worker_answers_with_the_version(
+    two: list[TestClient], second: str
+) -> None:
+    answer = post(two[0], f"{second}/activate")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["workers"] == 2
+    # At once, although the other service looks at the store five times a second only.
+    assert [version_of(http) for http in two] == [second, second]
+    found = deployment(two[1])
+    assert (found["active"], found["canary"], found["previous"]) == (second, None, ["made-1"])
+    assert [one["version"] for one in found["workers"]] == [second, second]
+    assert {one["generation"] for one in found["workers"]} == {found["generation"]}
+    assert {one["state"] for one in found["workers"]} == {"ready"}
+    assert all(one["loaded"] == [second] for one in found["workers"])
+    assert found["audit"][0]["what"] == "activate made-2, before made-1"
+    assert found["audit"][0]["why"] == "admin API"
+    assert post(two[1], "rollback").status_code == 200
+    assert [version_of(http) for http in two] == ["made-1", "made-1"]
+
+
+def test_a_version_that_one_worker_cannot_load_reaches_none(
+    two: list[TestClient], second: str, folder: Path, client: redis.Redis
+) -> None:
+    models = service_of(two[1]).models
+
+    async def fail(_version: str) -> None:
+        raise BundleError("too little memory here")
+
+    models._open = fail
+    answer = post(two[0], f"{second}/activate")
+    assert answer.status_code == 424
+    assert "too little memory here" in answer.json()["detail"]
+    assert "worker " in answer.json()["detail"]
+    assert [version_of(http) for http in two] == ["made-1", "made-1"]
+    assert deployment(two[0])["active"] == "made-1"
+    assert client.get(keys.PREPARING) is None
+    # It is not kept in memory for nothing, and another attempt is a new one.
+    wait_for(lambda: all(one["loaded"] == ["made-1"] for one in deployment(two[0])["workers"]))
+    del models._open
+    assert post(two[0], f"{second}/activate").status_code == 200
+    assert [version_of(http) for http in two] == [second, second]
+
+
+def test_the_command_line_waits_for_the_workers_too(
+    two: list[TestClient], second: str, folder: Path, client: redis.Redis
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+    to_all = Rollout(client, folder / "bundles", "a test", lambda *one: seen.append(one))
+    rolled = to_all.activate(second)
+    assert (rolled.active, rolled.previous, rolled.workers) == (second, "made-1", 2)
+    assert [version_of(http) for http in two] == [second, second]
+    assert seen[-1] == ("following", 2, 2)
+    assert ("loading", 2, 2) in seen
+    assert to_all.rollback().active == "made-1"
+    assert [version_of(http) for http in two] == ["made-1", "made-1"]
+
+
+def test_two_operators_do_not_meet(
+    two: list[TestClient], second: str, folder: Path, client: redis.Redis
+) -> None:
+    client.set(
+        keys.PREPARING,
+        rollout.Preparing(
+            versions=("made-1",), token="t", who="eve@far", why="x"
+        ).model_dump_json(),
+    )
+    answer = post(two[0], f"{second}/activate")
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == (
+        "version 'made-1' is being brought to the workers by eve@far (x)"
+    )
+    client.delete(keys.PREPARING)
+    assert post(two[0], f"{second}/activate").status_code == 200
+
+
+def test_what_an_operator_who_was_killed_has_asked_for_expires(
+    two: list[TestClient], second: str, client: redis.Redis
+) -> None:
+    asked = rollout.Preparing(
+        versions=(second,), token="t", who="eve@far", why="x"
+    ).model_dump_json()
+    client.set(keys.PREPARING, asked, px=60_000)
+    wait_for(lambda: all(second in one["loaded"] for one in deployment(two[0])["workers"]))
+    client.pexpire(keys.PREPARING, 1)
+    wait_for(lambda: all(one["loaded"] == ["made-1"] for one in deployment(two[0])["workers"]))
+    assert [version_of(http) for http in two] == ["made-1", "made-1"]
+
+
+def test_a_worker_that_is_gone_holds_nothing_up(
+    two: list[TestClient], second: str, client: redis.Redis
+) -> None:
+    dead = WorkerState(id="x", host="h", pid=1, version="made-1", generation=1, state="ready")
+    set_, add = report_commands(dead)
+    client.execute_command(*set_[:-1], 300)
+    client.execute_command(*add)
+    assert len(live_workers(client)) == 3
+    assert post(two[0], f"{second}/activate").json()["workers"] == 2
+    assert client.scard(keys.WORKERS) == 2
+
+
+def test_a_worker_leaves_at_its_end(
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
+) -> None:
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder)) as http:
+        [worker] = deployment(http)["workers"]
+        assert (worker["version"], worker["state"]) == ("made-1", "ready")
+    assert live_workers(client) == []
+
+
+def test_a_late_joiner_has_the_canary_from_its_first_answer(
+    store: EmbeddedStore, two: list[TestClient], second: str, folder: Path
+) -> None:
+    assert post(two[0], f"{second}/canary", {"percent": 100}).status_code == 200
+    with serving(settings_for(store.url, folder)) as late:
+        assert version_of(late) == second
+        assert len(deployment(late)["workers"]) == 3
+
+
+def test_a_version_is_retired_when_no_worker_answers_with_it(
+    two: list[TestClient], second: str, client: redis.Redis, folder: Path
+) -> None:
+    to_all = Rollout(client, folder / "bundles", "a test")
+    with pytest.raises(RegistryError, match="is active"):
+        to_all.retire("made-1")
+    to_all.canary(second, 5)
+    with pytest.raises(RegistryError, match="is the canary"):
+        to_all.retire(second)
+    to_all.canary(second, 0)
+    Registry(client).activate(second)  # the workers follow later
+    to_all.retire("made-1")
+    assert [version_of(http) for http in two] == [second, second]
+    assert not client.keys(keys.version_pattern("made-1"))
+
+    stuck = WorkerState(
+        id="x", host="h", pid=7, version="made-1", generation=1, state="ready", loaded=("made-3",)
+    )
+    third = make_bundle(folder / "3", version="made-3", catalogue=make_catalogue(seed=9))
+    publish(third, folder / "bundles", client)
+    for command in report_commands(stuck):
+        client.execute_command(*command)
+    with pytest.raises(RegistryError, match="worker 7 on h: still at version 'made-3'"):
+        to_all.retire("made-3", wait_s=0.1)
+    assert client.keys(keys.version_pattern("made-3"))
+
+
+def test_fresh_items_are_carried_over_or_counted(
+    two: list[TestClient], client: redis.Redis, catalogue: Catalogue, folder: Path, tmp_path: Path
+) -> None:
+    new = FreshItem("new film", catalogue.knowledge[3], {"title": "New Film"})
+    assert publish_fresh([new], client, encoder="made") == {"made-1": 1}
+    wait_for(lambda: two[0].get("/health/ready").json()["fresh_items"] == 1)
+    # Published afterwards, so that the item was never given to them.
+    same = make_bundle(tmp_path / "same", version="same", catalogue=make_catalogue(seed=8))
+    without = make_bundle(tmp_path / "without", version="without", with_encoder=False)
+    for bundle in (same, without):
+        publish(bundle, folder / "bundles", client)
+    assert Rollout(client, folder / "bundles", "x").lost_items("same") == 0
+    assert Rollout(client, folder / "bundles", "x").lost_items("without") == 1
+    records = Registry(client)
+    assert describe_lost(1, records.get("without")) == (
+        "1 fresh item of the active version won't be known to without; without a text encoder it "
+        "takes none"
+    )
+    assert "`longtail publish --fresh-items FILE`" in describe_lost(2, records.get("same"))
+    assert post(two[0], "same/activate").json()["fresh_items"] == {"carried": 1, "lost": 0}
+    assert [http.get("/health/ready").json()["fresh_items"] for http in two] == [1, 1]
+    answer = two[1].post("/recommend", json={"history": ["new film"], "fields": ["title"]}).json()
+    assert answer["served_by"] == "model"
+    assert post(two[0], "without/activate").json()["fresh_items"] == {"carried": 0, "lost": 1}
+
+
+def test_a_version_without_an_attribute_of_the_active_one_needs_force(
+    two: list[TestClient], client: redis.Redis, catalogue: Catalogue, folder: Path, tmp_path: Path
+) -> None:
+    kept = [catalogue.attributes.get(name) for name in ("title", "year")]
+    fewer = ItemAttributes([one for one in kept if one is not None], len(catalogue.ids))
+    poorer = make_bundle(
+        tmp_path / "poorer",
+        version="poorer",
+        catalogue=dataclasses.replace(catalogue, attributes=fewer),
+    )
+    publish(poorer, folder / "bundles", client)
+    for path, body in (("poorer/activate", None), ("poorer/canary", {"percent": 1})):
+        answer = post(two[0], path, body)
+        assert answer.status_code == 409
+        assert "lacks attributes of 'made-1': genres (list)" in answer.json()["detail"]
+    assert version_of(two[0]) == "made-1"
+    assert post(two[0], "poorer/activate?force=true").status_code == 200
+    assert version_of(two[0]) == "poorer"
+    # Back to more attributes, which needs none.
+    assert post(two[0], "made-1/activate").status_code == 200
+
+
+USERS = [f"user {number}" for number in range(200)]
+
+
+def versions_of(http: TestClient, users: Sequence[str]) -> dict[str, str]:
+    body = {"requests": [{"user_id": user, "k": 1} for user in users]}
+    answers = http.post("/recommend/batch", json=body).json()["responses"]
+    return {answer["user_id"]: answer["model_version"] for answer in answers}
+
+
+def test_a_canary_has_its_share_of_the_users_and_keeps_them(
+    two: list[TestClient], second: str
+) -> None:
+    def tried(http: TestClient) -> set[str]:
+        return {user for user, version in versions_of(http, USERS).items() if version == second}
+
+    assert post(two[0], f"{second}/canary", {"percent": 20}).json() == {
+        "version": second, "percent": 20.0
+    }  # fmt: skip
+    some = tried(two[0])
+    assert 18 <= len(some) <= 62  # 40 expected; four standard deviations
+    assert tried(two[1]) == some
+    post(two[1], f"{second}/canary", {"percent": 50})
+    more = tried(two[0])
+    assert some < more
+    assert 72 <= len(more) <= 128
+    listed = two[0].get("/admin/models", headers=AS_ADMIN).json()["models"]
+    assert [one["state"] for one in listed] == ["serving", "canary"]
+    assert deployment(two[0])["canary"]["percent"] == 50
+
+    post(two[0], f"{second}/canary", {"percent": 0})
+    assert tried(two[0]) == set()
+    assert deployment(two[0])["canary"] is None
+    assert all(one["loaded"] == ["made-1"] for one in deployment(two[0])["workers"])
+    # Another canary has other users.
+    post(two[0], f"{second}/canary", {"percent": 20})
+    assert tried(two[0]) != some
+
+
+def test_a_batch_is_answered_by_the_versions_of_its_users(
+    two: list[TestClient], second: str
+) -> None:
+    post(two[0], f"{second}/canary", {"percent": 50})
+    alone = {user: version_of(two[0], user) for user in USERS[:60]}
+    assert set(alone.values()) == {"made-1", second}
+    body = {"requests": [{"user_id": user, "k": 3} for user in alone] + [{"user_id": 1}]}
+    *answers, wrong = two[0].post("/recommend/batch", json=body).json()["responses"]
+    assert {answer["user_id"]: answer["model_version"] for answer in answers} == alone
+    assert wrong["status"] == 422
+    labels = f'arm="",served_by="popular",status="200",version="{second}"'
+    assert f"longtail_batch_entries_total{{{labels}}}" in two[0].get("/metrics").text
+
+
+def test_a_stateless_request_is_routed_by_its_id(two: list[TestClient], second: str) -> None:
+    post(two[0], f"{second}/canary", {"percent": 50})
+
+    def ask(request_id: str) -> str:
+        headers = {"X-Request-ID": request_id}
+        answer = two[0].post("/recommend", json={"history": ["i1"]}, headers=headers)
+        return str(answer.json()["model_version"])
+
+    answers = [ask(f"session-{number}") for number in range(20)]
+    assert set(answers) == {"made-1", second}
+    assert [ask(f"session-{number}") for number in range(20)] == answers
+
+
+def test_a_canary_is_promoted(two: list[TestClient], second: str) -> None:
+    rejected = post(two[0], f"{second}/promote")
+    assert (rejected.status_code, rejected.json()["detail"]) == (
+        409, "version 'made-2' is not the canary (there is none)"
+    )  # fmt: skip
+    post(two[0], f"{second}/canary", {"percent": 1})
+    assert post(two[1], f"{second}/promote", {}).json()["active"] == second
+    assert {version for http in two for version in versions_of(http, USERS).values()} == {second}
+    found = deployment(two[0])
+    assert (found["canary"], found["active"]) == (None, second)
+    assert found["audit"][0]["what"] == "promote made-2, before made-1"
+
+
+def test_a_change_that_makes_no_sense_is_rejected(two: list[TestClient], second: str) -> None:
+    for path, body, status, said in (
+        ("made-1/canary", {"percent": 5}, 409, "is active and answers all users already"),
+        ("nothing/canary", {"percent": 5}, 404, "'nothing' is not published"),
+        ("made-2/canary", {"percent": 0}, 409, "'made-2' is not the canary (there is none)"),
+        ("made-2/canary", {"percent": 101}, 422, "percent: Input should be less than or equal"),
+        ("made-2/canary", {"percent": -1}, 422, "percent: Input should be greater than"),
+        ("made-2/canary", {"percent": "many"}, 422, "percent: Input should be a valid number"),
+        ("made-2/canary", {}, 422, "percent: Field required"),
+        ("made-2/canary", {"percent": 5, "share": 1}, 422, "share"),
+        ("made-2/activate?force=perhaps", None, 422, "force"),
+    ):
+        answer = post(two[0], path, body)
+        assert answer.status_code == status, answer.text
+        assert said in answer.json()["detail"]
+    assert deployment(two[0])["canary"] is None
+
+
+def test_a_store_that_is_emptied_leaves_everybody_at_the_active_version(
+    two: list[TestClient], second: str, client: redis.Redis
+) -> None:
+    post(two[0], f"{second}/activate")
+    client.flushall()
+    wait_for(lambda: len(live_workers(client)) == 2)
+    assert [version_of(http) for http in two] == [second, second]
+
+
+def test_buckets_are_even_and_depend_on_the_salt() -> None:
+    buckets = np.array([bucket_of(user, "salt") for user in USERS * 2])
+    assert (buckets[:200] == buckets[200:]).all()
+    assert abs(buckets[:200].mean() - 5_000) < 1_000
+    assert [bucket_of(user, "other") for user in USERS] != buckets[:200].tolist()
+
+
+def test_a_swap_leaves_no_garbage_frozen(two: list[TestClient], second: str) -> None:
+    gc.unfreeze()  # what tests before this one have left
+    gc.collect()
+    gc.freeze()
+    for version in (second, "made-1") * 3:
+        assert post(two[0], f"{version}/activate").status_code == 200
+    gc.collect()
+    gc.unfreeze()
+    try:
+        n_left = gc.collect()
+    finally:
+        gc.freeze()
+    # Those of the last moments; frozen with each of the twelve loads they were over four thousand.
+    assert n_left < 2_000
+
+
+def test_an_operator_whose_lease_went_to_another_gives_up(
+    client: redis.Redis, synthetic_bundle: Bundle, store: EmbeddedStore, folder: Path
+) -> None:
+    """As after a pause of the process that is longer than the lease."""
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    slow = WorkerState(id="x", host="h", pid=1, version="made-1", generation=1, state="ready")
+    for command in report_commands(slow):
+        client.execute_command(*command)
+    other = rollout.Preparing(versions=("made-1",), token="t", who="eve@far", why="x")
+
+    def take_over(_what: str, _done: int, _total: int) -> None:
+        client.set(keys.PREPARING, other.model_dump_json())
+
+    mine = Rollout(client, folder / "bundles", "a test", take_over)
+    with pytest.raises(RegistryError, match="'made-1' is being brought to the workers by eve@far"):
+        mine.activate("made-1")
+    assert rollout.read_preparing(client.get(keys.PREPARING)) == other
