@@ -1,4 +1,4 @@
-"""`longtail serve`, `models` and `rerank`; heavy modules are imported when a command runs."""
+"""`longtail serve`, `models`, `rerank`, `tokens`; heavy modules are imported when one runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import NoReturn
 
 _RAW = argparse.RawDescriptionHelpFormatter
+_AMOUNT_EXAMPLES = {"canary": " --percent 5", "shadow": " --share 10"}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands."""
     _register_serve(subparsers)
     _register_models(subparsers)
+    _register_experiments(subparsers)
     _register_rerank(subparsers)
+    _register_tokens(subparsers)
 
 
 def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +37,8 @@ def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         "--bundle",
         type=Path,
         metavar="FOLDER",
-        help="publish this bundle if it isn't published yet, and make it the active version",
+        help="publish this bundle if it isn't published yet, and make it the active version, also "
+        "of other services on the store: their workers load and check it first",
     )
     serve.add_argument("--host", help="address to listen on (LONGTAIL_HOST, else 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (LONGTAIL_PORT, else 8000)")
@@ -47,15 +51,18 @@ def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
 def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     models = subparsers.add_parser(
         "models",
-        help="list, show, activate, roll back, retire versions",
-        description="Show published versions and choose the active one. Works on the store;\n"
-        "running services follow within a second. With --url a service does it instead, and\n"
-        "answers once the version has passed all its checks there.",
+        help="versions: list, activate, canary, shadow, compare, promote, roll back, retire",
+        description="Show published versions and choose which answer. Works on the store, or with\n"
+        "--url through a service. Either way all running workers load and check a version\n"
+        "first, then all swap at once; if one of them can't, nothing changes.",
         epilog="examples:\n"
         "  longtail models list\n"
         "  longtail models show 2026-11-21-1\n"
         "  longtail models activate 2026-11-21-2\n"
         "  longtail models activate 2026-11-21-2 --url http://127.0.0.1:8000\n"
+        "  longtail models canary 2026-11-21-3 --percent 5\n"
+        "  longtail models promote 2026-11-21-3\n"
+        "  longtail models shadow 2026-11-21-4 --share 10\n"
         "  longtail models rollback\n"
         "  longtail models retire 2026-11-21-1",
         formatter_class=_RAW,
@@ -65,24 +72,134 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         ("list", "all versions", False),
         ("show", "one version with its metrics", True),
         ("activate", "make a version the active one", True),
+        ("canary", "let a version answer a share of the users; 0 %% ends that", True),
+        ("shadow", "let a version answer a share of the requests unseen; 0 %% ends that", True),
+        ("promote", "make the canary the active version", True),
         ("rollback", "activate the version that was active before", False),
         ("retire", "remove a version and its keys from the store; its bundle stays", True),
     ):
         parser = actions.add_parser(
             action,
             help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"example: longtail models {action}{' 2026-11-21-1' if takes_version else ''}",
+            description=f"{about[0].upper()}{about[1:]}.".replace("%%", "%"),
+            epilog=f"example: longtail models {action}{' 2026-11-21-1' if takes_version else ''}"
+            f"{_AMOUNT_EXAMPLES.get(action, '')}",
         )
         if takes_version:
             parser.add_argument("version", metavar="VERSION")
+        if action == "canary":
+            parser.add_argument(
+                "--percent", type=_percentage, required=True, help="of the users, 0 to 100"
+            )
+        if action == "shadow":
+            parser.add_argument(
+                "--share", type=_percentage, required=True, help="of the requests, 0 to 100"
+            )
+        if action in {"activate", "canary"}:
+            parser.add_argument(
+                "--force",
+                action="store_true",
+                help="also a version whose items lack attributes of the active one's",
+            )
         parser.add_argument("--json", action="store_true", help="print JSON, for machines")
         if action != "retire":
-            parser.add_argument(
-                "--url", help="ask a running service; needs LONGTAIL_ADMIN_TOKEN or --token"
-            )
-            parser.add_argument("--token", help="admin token (else LONGTAIL_ADMIN_TOKEN)")
+            _add_service_flags(parser)
         parser.set_defaults(run=_run_models)
+    _register_compare(actions)
+
+
+def _add_service_flags(parser: argparse.ArgumentParser) -> None:
+    """For commands that work on the store, or through a service."""
+    parser.add_argument(
+        "--url", help="ask a running service; needs LONGTAIL_ADMIN_TOKEN or --token"
+    )
+    parser.add_argument("--token", help="admin token (else LONGTAIL_ADMIN_TOKEN)")
+
+
+def _register_compare(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    compare = actions.add_parser(
+        "compare",
+        help="how the answers of two versions differ",
+        description="Ask two versions about the same users, or read what one of them answered as "
+        "the other's\nshadow, and show how much their answers differ, for whom, and what is "
+        "recommended\ninstead. A running service is not disturbed.",
+        epilog="examples:\n"
+        "  longtail models compare 2026-11-21-1 2026-11-21-2\n"
+        "  longtail models compare 2026-11-21-1 2026-11-21-2 --shadowed --html comparison.html\n"
+        "  longtail models compare 2026-11-21-1 2026-11-21-2 --url http://127.0.0.1:8000",
+        formatter_class=_RAW,
+    )
+    compare.add_argument("a", metavar="A", help="a version")
+    compare.add_argument("b", metavar="B", help="the version that it is compared with")
+    compare.add_argument(
+        "--users",
+        type=_positive,
+        default=200,
+        metavar="N",
+        help="ask about N users that both versions know (200); with --shadowed: the last N answers",
+    )
+    compare.add_argument(
+        "--k", type=_positive, default=10, metavar="K", help="items for each user (10)"
+    )
+    compare.add_argument(
+        "--shadowed",
+        action="store_true",
+        help="compare what A answered live with what B answered as its shadow",
+    )
+    compare.add_argument("--html", type=Path, metavar="FILE", help="write a page, too")
+    compare.add_argument("--json", action="store_true", help="print JSON, for machines")
+    _add_service_flags(compare)
+    compare.set_defaults(run=_run_compare)
+
+
+def _register_experiments(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    experiments = subparsers.add_parser(
+        "experiments",
+        help="compare arms of users by clicks: start, show, stop",
+        description="Answer arms of the users by other versions or with other defaults, and show\n"
+        "exposures, clicks and the effect by arm. The first arm is the control. Works on the\n"
+        "store, or with --url through a service.",
+        epilog="examples:\n"
+        "  longtail experiments start diverse --arm control=50 --arm varied=50,diversity=0.3\n"
+        "  longtail experiments start plain --arm control=90 --arm plain=10,rerank=never\n"
+        "  longtail experiments show diverse\n"
+        "  longtail experiments stop diverse",
+        formatter_class=_RAW,
+    )
+    actions = experiments.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, about, example in (
+        ("start", "start an experiment", "diverse --arm control=50 --arm varied=50,diversity=0.3"),
+        ("show", "the figures of an experiment, or the list of all", "diverse"),
+        ("stop", "end an experiment and show its figures; they are kept for 30 days", "diverse"),
+    ):
+        parser = actions.add_parser(
+            action,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog=f"example: longtail experiments {action} {example}",
+        )
+        parser.add_argument("name", metavar="NAME", nargs="?" if action == "show" else None)
+        if action == "start":
+            parser.add_argument(
+                "--arm",
+                action="append",
+                required=True,
+                metavar="ARM",
+                help="NAME=SHARE in percent, then by commas version=VERSION and defaults of "
+                "requests: k, exclude_seen, diversity, rerank, deadline_ms; twice or more, the "
+                "control first",
+            )
+            parser.add_argument(
+                "--salt", help="decides with a user's id which arm it is in (else NAME)"
+            )
+            parser.add_argument(
+                "--force",
+                action="store_true",
+                help="also versions whose items lack attributes of the active one's",
+            )
+        parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+        _add_service_flags(parser)
+        parser.set_defaults(run=_run_experiments)
 
 
 def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -131,10 +248,71 @@ def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     rerank.set_defaults(run=_run_rerank)
 
 
+def _register_tokens(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tokens = subparsers.add_parser(
+        "tokens",
+        help="make, list, revoke tokens of operators and keys of callers",
+        description="Tokens for the admin endpoints, besides LONGTAIL_ADMIN_TOKEN, and keys for\n"
+        "callers where LONGTAIL_API_KEYS=required. The store keeps their digests; running\n"
+        "services take and reject them without a restart.",
+        epilog="examples:\n"
+        "  longtail tokens create --role read --note grafana\n"
+        "  longtail tokens create --role operate --note deployments --days 90\n"
+        "  longtail tokens create --role call --note shop --per-minute 6000\n"
+        "  longtail tokens list\n"
+        "  longtail tokens revoke 9f86d081",
+        formatter_class=_RAW,
+    )
+    actions = tokens.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser(
+        "create",
+        help="make a token and print it, this once",
+        description="Make a token and print it, this once. Only the token goes to stdout.",
+        epilog="example: longtail tokens create --role read --note grafana",
+    )
+    create.add_argument(
+        "--role",
+        choices=["read", "operate", "call"],
+        required=True,
+        help="read: GET under /admin; operate: everything there; call: recommendations, events and "
+        "the like, where LONGTAIL_API_KEYS=required",
+    )
+    create.add_argument("--note", default="", help="its user or purpose, for lists and logs")
+    create.add_argument(
+        "--days", type=_positive, metavar="N", help="it expires after N days; unset, never"
+    )
+    create.add_argument(
+        "--per-minute", type=_positive, metavar="N", help="quota of a caller; unset, none"
+    )
+    listing = actions.add_parser(
+        "list",
+        help="all tokens, without their secrets",
+        description="All tokens, without their secrets.",
+        epilog="example: longtail tokens list",
+    )
+    listing.add_argument("--json", action="store_true", help="print JSON, for machines")
+    revoke = actions.add_parser(
+        "revoke",
+        help="end a token",
+        description="End a token; services reject it from their next request on.",
+        epilog="example: longtail tokens revoke 9f86d081",
+    )
+    revoke.add_argument("id", metavar="ID", help="of `longtail tokens list`")
+    for parser in (create, listing, revoke):
+        parser.set_defaults(run=_run_tokens)
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _percentage(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 100")
     return number
 
 
@@ -164,6 +342,18 @@ def _run_models(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _run_compare(arguments: argparse.Namespace) -> int:
+    from app.compare_command import run
+
+    return run(arguments)
+
+
+def _run_experiments(arguments: argparse.Namespace) -> int:
+    from app.experiments_command import run
+
+    return run(arguments)
+
+
 def _run_rerank(arguments: argparse.Namespace) -> int:
     from app.rerank_command import run
 
@@ -173,3 +363,9 @@ def _run_rerank(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         max_in_flight=arguments.in_flight,
     )
+
+
+def _run_tokens(arguments: argparse.Namespace) -> int:
+    from app.tokens_command import run
+
+    return run(arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import metadata
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +15,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.http.admin_routes import admin_router
+from app.http.caller_keys import CallerKeys
+from app.http.console_page import console_router
 from app.http.documentation import documentation_router
 from app.http.hot_endpoints import hot_endpoints
 from app.http.middleware import Endpoint, Middleware, unexpected
@@ -30,10 +31,12 @@ from app.http.problems import (
 )
 from app.http.request_id import REQUEST_ID
 from app.http.routes import public_router
+from app.http.tracing import traced
 from app.reranking.client import RerankClient
 from app.reranking.job import Reranker
 from app.service import Service
 from app.settings import Settings
+from app.telemetry.package_version import package_version
 from model_store.errors import LongtailError
 
 
@@ -63,13 +66,13 @@ def create_app(
     settings: Settings,
     *,
     prepare: Callable[[], object] | None = None,
-    waits_for_model: bool = False,
+    accepts: Callable[[], bool] | None = None,
     reranker: Reranker | None = None,
 ) -> LongtailApp:
     """An application for these settings; its resources are opened in its lifespan.
 
     Args:
-        settings, prepare, waits_for_model: of its Service.
+        settings, prepare, accepts: of its Service.
         reranker: of its Service; unless given, the one that listens on the settings' socket.
 
     Raises:
@@ -77,28 +80,34 @@ def create_app(
     """
     if reranker is None and settings.rerank_socket is not None:
         reranker = RerankClient(settings.rerank_socket)
-    service = Service(settings, prepare=prepare, waits_for_model=waits_for_model, reranker=reranker)
+    service = Service(settings, prepare=prepare, accepts=accepts, reranker=reranker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             yield
 
-    hot = hot_endpoints(service)
+    hot, callers = hot_endpoints(service), None
+    if service.quotas is not None:
+        callers = CallerKeys(service.quotas, service.metrics.callers)
+        hot = {path: callers.guard(endpoint) for path, endpoint in hot.items()}
+    if service.traces is not None:
+        hot = {path: traced(path, endpoint, service.traces) for path, endpoint in hot.items()}
     app = LongtailApp(
         service,
         hot,
         title="Longtail",
         description="What should this user see next?",
         openapi_tags=TAGS,
-        version=_package_version(),
+        version=package_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.include_router(public_router(service, hot))
+    app.include_router(public_router(service, hot, callers))
     app.include_router(admin_router(service))
+    app.include_router(console_router())
     app.include_router(documentation_router(f"{app.title} {app.version}"))
     _answer_errors_as_problems(app)
     app.state.service = service
@@ -150,10 +159,3 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_anything(request: Request, _error: Exception) -> Response:
         return respond(request, unexpected())
-
-
-def _package_version() -> str:
-    try:
-        return metadata.version("longtail")
-    except metadata.PackageNotFoundError:
-        return "0"

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
+import sys
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from pydantic import SecretStr
-
-from app.settings import Settings, clean_token, read_settings
+from app.admin_client import admin_token, ask, service_url
+from app.canary.bounds import Bounds
+from app.canary.verdict import judge_documents
+from app.settings import Settings, read_settings
+from app.table import table
+from model_store import keys
 from model_store.bundle import Bundle
+from model_store.deployment import Canary, Deployment
 from model_store.embedded import EmbeddedStore
-from model_store.errors import ConfigError, RegistryError
+from model_store.errors import RegistryError
 from model_store.registry import ModelRecord, Registry
-from model_store.store import connect
+from model_store.rollout import Rolled, Rollout
+from model_store.store import connect, store_errors
+from model_store.store_url import StoreUrl
 
-# Loading and checking a large bundle next to the running one takes a while.
-ACTIVATION_TIMEOUT_S = 600
+# What a command changes by how much, as the admin API names it.
+_AMOUNTS = {"canary": "percent", "shadow": "share"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,14 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
         LongtailError: it could not be done.
     """
     settings = read_settings()
-    why = f"longtail models {arguments.action}"
     if getattr(arguments, "url", None):
         outcome = _through_service(arguments, settings)
     elif settings.redis_url:
-        outcome = _on_registry(arguments, Registry(connect(settings.redis_url), why), settings)
+        outcome = _on_store(arguments, settings.redis_url, settings)
     else:
         with EmbeddedStore(settings.store_dir) as store:
-            outcome = _on_registry(arguments, Registry(connect(store.url), why), settings)
+            outcome = _on_store(arguments, store.url, settings)
     if arguments.json:
         print(json.dumps(outcome, ensure_ascii=False, indent=2))
     else:
@@ -46,37 +48,93 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _on_registry(
-    arguments: argparse.Namespace, registry: Registry, settings: Settings
+def _on_store(
+    arguments: argparse.Namespace, url: StoreUrl | str, settings: Settings
 ) -> dict[str, Any]:
-    if arguments.action == "list":
-        active = registry.active()
-        models = [_shown(record, active) for record in registry.records()]
-        return {"active": active, "models": models}
-    if arguments.action == "show":
-        return _shown(registry.get(arguments.version), registry.active())
-    if arguments.action == "activate":
-        record = registry.get(arguments.version)
-        # Services check again, with golden requests; here a damaged bundle is rejected at once.
-        Bundle.open(record.folder_in(settings.bundles_dir))
-        previous = registry.activate(arguments.version)
-        return {"active": arguments.version, "previous": previous}
-    if arguments.action == "rollback":
-        left = registry.active()
-        return {"active": registry.rollback(), "previous": left}
-    return {"retired": arguments.version, "keys": registry.retire(arguments.version)}
+    client = connect(url)
+    action, why = arguments.action, f"longtail models {arguments.action}"
+    registry = Registry(client, why)
+    rollout = Rollout(client, settings.bundles_dir, why, _show_progress)
+    if action == "list":
+        deployment = registry.deployment()
+        models = [_shown(record, deployment) for record in registry.records()]
+        return {
+            "active": deployment.active,
+            "models": models,
+            "canary": _followed(client, deployment.canary),
+        }
+    if action == "show":
+        return _shown(registry.get(arguments.version), registry.deployment())
+    if action == "rollback":
+        return _with_canary(rollout.rollback(), registry)
+    version: str = arguments.version
+    if action == "retire":
+        return {"retired": version, "keys": rollout.retire(version)}
+    if action == "promote":
+        return rollout.promote(version).model_dump()
+    record = registry.get(version)
+    # Services check again, with golden requests; here a damaged bundle is rejected at once.
+    Bundle.open(record.folder_in(settings.bundles_dir))
+    if action == "canary":
+        percent = rollout.canary(version, arguments.percent, force=arguments.force)
+        return {"version": version, "percent": percent}
+    if action == "shadow":
+        return {"version": version, "share": rollout.shadow(version, arguments.share)}
+    if lost := rollout.lost_items(version):
+        print(f"longtail models activate: {describe_lost(lost, record)}", file=sys.stderr)
+    return _with_canary(rollout.activate(version, force=arguments.force), registry)
+
+
+def describe_lost(n_lost: int, record: ModelRecord) -> str:
+    """What becomes of fresh items that a version can't place, and what can be done."""
+    hint = "once it is active, `longtail publish --fresh-items FILE` gives them to it"
+    if record.encoder is None:
+        hint = "without a text encoder it takes none"
+    items = "1 fresh item" if n_lost == 1 else f"{n_lost:,} fresh items"
+    return f"{items} of the active version won't be known to {record.version}; {hint}"
+
+
+def _with_canary(rolled: Rolled, registry: Registry) -> dict[str, Any]:
+    """The outcome of a rollout, with the canary that goes on beside it."""
+    canary = registry.deployment().canary
+    return {**rolled.model_dump(), "canary": canary and canary.version}
+
+
+def _followed(client: Any, canary: Canary | None) -> dict[str, Any] | None:
+    """The canary with the verdict on it, from the counts of all workers."""
+    if canary is None:
+        return None
+    with store_errors():
+        documents = client.hvals(keys.outcomes_key(canary.epoch))
+    return {**canary.model_dump(), "verdict": judge_documents(documents, Bounds()).to_document()}
+
+
+def _show_progress(what: str, n_done: int, n_workers: int) -> None:
+    if n_workers:
+        print(f"{what}: {n_done} of {n_workers} workers", file=sys.stderr, flush=True)
 
 
 def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    token = _admin_token(arguments.token, settings)
-    base = f"{_service_url(arguments.url)}/admin/models"
-    if arguments.action == "activate":
-        return _ask("POST", f"{base}/{quote(arguments.version, safe='')}/activate", token)
-    if arguments.action == "rollback":
-        return _ask("POST", f"{base}/rollback", token)
-    listed = _ask("GET", base, token)
-    if arguments.action == "list":
-        return listed
+    token = admin_token(arguments.token, settings)
+    base = f"{service_url(arguments.url)}/admin/models"
+    action = arguments.action
+    deployment_url = f"{service_url(arguments.url)}/admin/deployment"
+    if action == "rollback":
+        rolled = ask("POST", f"{base}/rollback", token)
+        return {**rolled, "canary": _version_of(ask("GET", deployment_url, token)["canary"])}
+    if action in {"activate", "canary", "promote", "shadow"}:
+        url = f"{base}/{quote(arguments.version, safe='')}/{action}"
+        url += "?force=true" if getattr(arguments, "force", False) else ""
+        body = None
+        if action in _AMOUNTS:
+            body = {_AMOUNTS[action]: getattr(arguments, _AMOUNTS[action])}
+        outcome = ask("POST", url, token, body)
+        if action == "activate":
+            outcome["canary"] = _version_of(ask("GET", deployment_url, token)["canary"])
+        return outcome
+    listed = ask("GET", base, token)
+    if action == "list":
+        return {**listed, "canary": ask("GET", deployment_url, token)["canary"]}
     for model in listed["models"]:
         if model["version"] == arguments.version:
             found: dict[str, Any] = model
@@ -84,75 +142,21 @@ def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[
     raise RegistryError(f"version {arguments.version!r} is not published")
 
 
-def _admin_token(given: str | None, settings: Settings) -> SecretStr:
-    try:
-        token = clean_token(given) if given else settings.admin_token
-    except ValueError as error:
-        raise ConfigError(f"--token: {error}") from None
-    if token is None:
-        raise ConfigError("--url needs the admin token: set LONGTAIL_ADMIN_TOKEN or give --token")
-    return token
+def _version_of(canary: dict[str, Any] | None) -> str | None:
+    return canary["version"] if canary else None
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The token is for the service that was named, and for no other that it may point to."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
-
-
-def _service_url(given: str) -> str:
-    """The URL of a service as given, without a slash at the end.
-
-    Raises:
-        ConfigError: it isn't one; what may hold a password is not shown.
-    """
-    if "@" in given:
-        raise ConfigError("--url: has a user or a password; a service knows its token only")
-    try:
-        parts = urlsplit(given)
-        is_usable = bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ConfigError(f"--url {given!r}: {error}") from None
-    if parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"--url {given!r}: starts with neither http:// nor https://")
-    if not is_usable:
-        raise ConfigError(f"--url {given!r}: names no host")
-    return given.rstrip("/")
-
-
-def _ask(method: str, url: str, token: SecretStr) -> dict[str, Any]:
-    request = urllib.request.Request(  # noqa: S310 - `_service_url` has checked the scheme
-        url, method=method, headers={"Authorization": f"Bearer {token.get_secret_value()}"}
-    )
-    try:
-        with _OPENER.open(request, timeout=ACTIVATION_TIMEOUT_S) as response:
-            document: dict[str, Any] = json.load(response)
-            return document
-    except urllib.error.HTTPError as error:
-        raise RegistryError(_detail(error)) from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
-        raise RegistryError(f"{url}: {reason}") from error
-
-
-def _detail(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError, http.client.HTTPException):
-        return f"{error.url}: {error.code} {error.reason}"
-
-
-def _shown(record: ModelRecord, active: str | None) -> dict[str, Any]:
-    is_active = record.version == active
-    return {
-        **record.model_dump(),
-        "state": "active" if is_active else "published",
-        "active": is_active,
-    }
+def _shown(record: ModelRecord, deployment: Deployment) -> dict[str, Any]:
+    is_active, state = record.version == deployment.active, "published"
+    if is_active:
+        state = "active"
+    elif deployment.canary and record.version == deployment.canary.version:
+        state = f"canary, {deployment.canary.percent:g} %"
+    elif deployment.shadow and record.version == deployment.shadow.version:
+        state = f"shadow, {deployment.shadow.share:g} %"
+    elif deployment.experiment and record.version in deployment.experiment.versions:
+        state = f"in experiment {deployment.experiment.name}"
+    return {**record.model_dump(), "state": state, "active": is_active}
 
 
 def _readable(action: str, outcome: dict[str, Any]) -> str:
@@ -163,32 +167,68 @@ def _readable(action: str, outcome: dict[str, Any]) -> str:
                 model["version"],
                 model["state"],
                 str(model.get("model", "")),
+                _megabytes(model.get("memory_bytes")),
                 ", ".join(f"{name} {value:.4g}" for name, value in _main_metrics(model)),
             )
             for model in outcome["models"]
         ]
-        return _table(("", "VERSION", "STATE", "MODEL", "METRICS"), rows)
+        versions = table(("", "VERSION", "STATE", "MODEL", "MEMORY", "METRICS"), rows)
+        return "\n".join([versions, *_describe(outcome["canary"])])
     if action == "show":
         metrics = outcome.pop("metrics")
         fields = [(name, str(value)) for name, value in outcome.items() if value is not None]
         fields += [(f"metrics.{name}", f"{value:.4g}") for name, value in metrics.items()]
-        return _table(("FIELD", "VALUE"), fields)
+        return table(("FIELD", "VALUE"), fields)
     if action == "retire":
         return f"retired {outcome['retired']}; {outcome['keys']} keys are gone"
-    return f"active is {outcome['active']}, before it was {outcome['previous'] or 'none'}"
+    if action == "canary":
+        if not outcome["percent"]:
+            return f"{outcome['version']} is no longer the canary"
+        return (
+            f"{outcome['version']} answers {outcome['percent']:g} % of the users; "
+            f"`longtail models list` shows how it does\n{_ways_on(outcome['version'])}"
+        )
+    if action == "shadow":
+        if not outcome["share"]:
+            return f"{outcome['version']} is no longer the shadow"
+        return f"{outcome['version']} also answers {outcome['share']:g} % of the requests, unseen"
+    lines = [f"active is {outcome['active']}, before it was {outcome['previous'] or 'none'}"]
+    if outcome["workers"]:
+        lines.append(f"workers that answer with it: {outcome['workers']}")
+    items = outcome["fresh_items"]
+    if items["carried"] or items["lost"]:
+        lines.append(f"fresh items: {items['carried']:,} carried over, {items['lost']:,} lost")
+    if canary := outcome.get("canary"):
+        lines += [f"the canary {canary} goes on", _ways_on(canary)]
+    return "\n".join(lines)
+
+
+def _describe(canary: dict[str, Any] | None) -> list[str]:
+    """What is known of a canary, and what can be done with it."""
+    if canary is None:
+        return []
+    verdict = canary["verdict"]
+    share = f"{canary['percent']:g} % of the users"
+    return [
+        f"canary {canary['version']}, {share}: {verdict['word']}: {verdict['reason']}",
+        _ways_on(canary["version"]),
+    ]
+
+
+def _ways_on(canary: str) -> str:
+    return (
+        f"`longtail models promote {canary}` gives it to all users, "
+        f"`longtail models canary {canary} --percent 0` ends it"
+    )
+
+
+def _megabytes(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else f"{size_bytes / 1e6:,.0f} MB"
 
 
 def _main_metrics(model: dict[str, Any]) -> list[tuple[str, float]]:
     """The few metrics that fit on a line: hit rates and ranks, else the first ones."""
     metrics = {k: v for k, v in model["metrics"].items() if isinstance(v, int | float)}
+    metrics = {k: v for k, v in metrics.items() if not k.endswith("_standard_error")}
     main = [(k, v) for k, v in metrics.items() if "ndcg_at_10" in k or "hit_rate_at_10" in k]
     return (main or list(metrics.items()))[:3]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )

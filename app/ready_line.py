@@ -73,7 +73,7 @@ def _ask(host: str, port: int) -> tuple[int, dict[str, Any]] | None:
 
 
 def _ready_line(address: str, ready: dict[str, Any], settings: Settings) -> str:
-    """The address, the version, and a command that works with the version's items."""
+    """The version, the console, and a command that works with the version's items."""
     asked: dict[str, object] = {"interests": "something new", "k": 10}
     try:
         bundle = Bundle.open(settings.bundles_dir / str(ready["version"]), verify=False)
@@ -86,6 +86,7 @@ def _ready_line(address: str, ready: dict[str, Any], settings: Settings) -> str:
         pass
     body = shlex.quote(json.dumps(asked, ensure_ascii=False))
     return (
-        f"Longtail is ready (version {ready['version']}, {ready['items']} items), try: "
+        f"Longtail is ready (version {ready['version']}, {ready['items']} items), "
+        f"console: {address}/console, try: "
         f"curl -s {address}/recommend -H 'Content-Type: application/json' -d {body}"
     )

@@ -84,7 +84,7 @@ def run(*, bundle: Path | None, users: Users, limit: int | None, max_in_flight: 
             stack.enter_context(EmbeddedStore(settings.store_dir)).url
         )
         opened = _open_bundle(bundle, settings, url)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         # It speaks of requests and their histories; here a store that fails ends the command.
         logging.getLogger("app.store.state").setLevel(logging.CRITICAL)
         os.nice(LOWEST_NICENESS)

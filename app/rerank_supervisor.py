@@ -207,6 +207,7 @@ def rerank_command(settings: Settings, path: Path) -> list[str]:
         *("--api", settings.rerank_api),
         *("--timeout-ms", str(settings.rerank_timeout_ms)),
         *("--log-level", settings.log_level),
+        *("--log-format", settings.log_format),
     ]
     if settings.rerank_model is not None:
         command += ["--model", settings.rerank_model]

@@ -8,12 +8,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
 from app.folders import check_writable, metrics_folder
+from app.given_bundle import publish_and_activate
 from app.http.server import Server, server_config
 from app.ready_line import announced_when_ready
 from app.rerank_supervisor import reranker_process
@@ -21,12 +21,8 @@ from app.settings import Settings, describe_ignored_variables, read_settings
 from app.supervisor import Supervisor
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import MULTIPROCESS_DIR
-from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
-from model_store.publication import find_published, publish
-from model_store.registry import Registry
-from model_store.store import connect
 from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
@@ -40,7 +36,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
             unusable.
     """
     settings = read_settings(host=host, port=port, workers=workers)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     for line in describe_ignored_variables():
         log.warning("%s", line)
     if settings.redis_url is None and settings.redis_password is not None:
@@ -56,7 +52,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
         settings = stack.enter_context(reranker_process(settings))
         prepare = None
         if bundle is not None:
-            prepare = functools.partial(_publish_and_activate, bundle, settings, url)
+            prepare = functools.partial(publish_and_activate, bundle, settings, url)
         if settings.workers == 1:
             _run_here(settings, listener, prepare)
         else:
@@ -64,7 +60,7 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
 
 
 def _run_here(
-    settings: Settings, listener: socket.socket, prepare: Callable[[], None] | None
+    settings: Settings, listener: socket.socket, prepare: Callable[[], object] | None
 ) -> None:
     from app.main import create_app
 
@@ -75,7 +71,7 @@ def _run_here(
 
 
 def _run_workers(
-    settings: Settings, listener: socket.socket, prepare: Callable[[], None] | None
+    settings: Settings, listener: socket.socket, prepare: Callable[[], object] | None
 ) -> None:
     with metrics_folder(settings.store_dir) as folder:
         os.environ[MULTIPROCESS_DIR] = str(folder)  # read by workers when they are started
@@ -105,24 +101,6 @@ def _embedded_store(folder: Path) -> Iterator[StoreUrl]:
     with EmbeddedStore(folder) as store:
         store.supervise()
         yield StoreUrl.parse(store.url)
-
-
-def _publish_and_activate(folder: Path, settings: Settings, url: StoreUrl) -> None:
-    source = Bundle.open(folder)
-    client = connect(url)
-    registry = Registry(client, "longtail serve --bundle")
-    record = find_published(source, registry)
-    if record is None:
-        record = publish(source, settings.bundles_dir, client, _show_progress)
-    version = record.version
-    if registry.active() != version:
-        registry.activate(version)
-
-
-def _show_progress(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done >= total else ""
-        print(f"\rpublishing {what}: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
 
 
 def _use_one_thread_a_worker() -> None:

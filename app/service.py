@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from app.deployment.models import Models
+from app.comparison.background_answers import BackgroundAnswers
+from app.comparison.comparer import Comparer
+from app.comparison.shadow import ShadowQueue
+from app.deployment.canary_watch import LOOK_S, CanaryWatch
+from app.deployment.exposures import WRITE_S, Exposures
+from app.deployment.models import STOP_TIMEOUT_S, Models
+from app.deployment.operations import Operations
 from app.deployment.repeating import Repeating
-from app.deployment.watcher import Watcher
-from app.model.background import gc_paused
+from app.deployment.routing import Routing, ShadowModel
+from app.deployment.watcher import LEAVE_S, Watcher
+from app.deployment.worker_report import WorkerReport
+from app.model.background import BackgroundThread, gc_paused
 from app.model.model import Model
 from app.overload.admission import Admission
+from app.overload.quotas import SETTLE_S, Quotas
 from app.overload.running import Runner
 from app.reranking.cache import AnswerCache
 from app.reranking.cached_reranker import CachedReranker
@@ -23,9 +34,15 @@ from app.store.journal import Journal
 from app.store.state import StoreState
 from app.store.store import Store
 from app.telemetry.metrics import Metrics
-from model_store.errors import ConfigError, LongtailError, NotReady
+from model_store.errors import ConfigError, LongtailError, NotReady, StoreError
+
+if TYPE_CHECKING:
+    from app.telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
+
+ACCEPT_LOOK_S = 0.02
+"""Between two looks whether requests may be accepted."""
 
 
 class Service:
@@ -34,8 +51,8 @@ class Service:
     Args:
         settings: of the service.
         prepare: called in a thread before a model is loaded; if it fails, the service ends.
-        waits_for_model: accept no requests before the first load is over. That is better where
-            other workers answer them.
+        accepts: if given, accept no requests before the first load is over and this is true. That
+            is better where another worker answers them.
         reranker: of language models; None: no answer is reranked.
 
     Raises:
@@ -47,7 +64,7 @@ class Service:
         settings: Settings,
         *,
         prepare: Callable[[], object] | None = None,
-        waits_for_model: bool = False,
+        accepts: Callable[[], bool] | None = None,
         reranker: Reranker | None = None,
     ) -> None:
         if settings.redis_url is None:
@@ -57,12 +74,12 @@ class Service:
         self.settings = settings
         self._prepare = prepare
         self._is_preparing = False
-        self._waits_for_model = waits_for_model
+        self._accepts = accepts
         self.started = asyncio.Event()  # the first load is over, with or without success
         self.failure: LongtailError | None = None
         self._ending = asyncio.Event()
         self.metrics = Metrics()
-        self.journal = Journal(settings.store_dir)
+        self.journal = Journal(settings.store_dir, self.metrics.journal_events.set)
         self.store = Store(
             settings.redis_url,
             self.journal,
@@ -71,12 +88,24 @@ class Service:
             on_change=self._store_changed,
             on_renewal=self._store_renewed,
         )
+        self.operations = Operations(settings.redis_url, settings.bundles_dir)
         self.models = Models(
-            settings.redis_url,
+            self.operations.registry,
             self.store.versions,
             self.metrics,
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
+        )
+        self._report = WorkerReport(self.models, self.store.versions)
+        self.canary_watch = CanaryWatch(
+            self.models,
+            self.store.outcomes,
+            self.operations.take_back,
+            self._report.worker_id,
+            self.metrics.canaries_taken_back.inc,
+        )
+        self.exposures = Exposures(
+            self.store.experiments, self._report.worker_id, self.metrics.experiment_lost.inc
         )
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self._reranker = reranker
@@ -93,37 +122,73 @@ class Service:
             on_wait=self.admission.idle,
         )
         self.reranker_loading = RerankerLoading(reranker, lambda: self.models.current)
+        self._second_reranker_loading = RerankerLoading(reranker, lambda: self.models.second)
         self.runner = Runner(self.admission.count)
+        self.traces = _open_traces(settings)
+        self.quotas = Quotas(self.store.tokens) if settings.api_keys == "required" else None
+        self._comparing = BackgroundThread("comparison", yields=True)
+        self.comparer = Comparer(
+            self.operations.registry,
+            self.store,
+            self._comparing,
+            bundles_dir=settings.bundles_dir,
+            provider=settings.execution_provider,
+            loaded=self.models.find,
+        )
+        self.shadow = ShadowQueue(
+            BackgroundAnswers(self.store.background_features, self._comparing),
+            self.store.answer_pairs,
+            self.admission.count,
+            self._shadow_model,
+            self.metrics.shadow_asked,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open everything, and close it again at the end."""
         interval_s = self.settings.watch_interval_ms / 1e3
-        watcher = Watcher(self.models, self.store, interval_s)
-        loading = Repeating(
-            "loading the reranker", self.reranker_loading.look, interval_s, self.store.is_known
-        )
+        watcher = Watcher(self.models, self.store, self._report, interval_s)
+        self.operations.watcher = watcher
+        is_known = self.store.is_known
+        others = [
+            Repeating("loading the reranker", self._load_rerankers, interval_s, is_known),
+            Repeating("watching the canary", self.canary_watch.look, LOOK_S, is_known),
+            Repeating("counting exposures", self.exposures.write, WRITE_S, is_known),
+        ]
+        if self.quotas is not None:
+            others.append(Repeating("settling quotas", self.quotas.settle, SETTLE_S, is_known))
         starting = asyncio.create_task(self._start(watcher))
-        loading.start()
+        for task in others:
+            task.start()
+        self.shadow.start()
         try:
-            if self._waits_for_model:
-                waits = [asyncio.create_task(one.wait()) for one in (self.started, self._ending)]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                for one in waits:
-                    one.cancel()
+            if self._accepts is not None:
+                await self._until_it_accepts(self._accepts)
             yield
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-            await loading.stop()
+            for task in others:
+                await task.stop()
+            await self._write_last_exposures()
             await self.reranker_loading.stop()
+            await self._second_reranker_loading.stop()
             await watcher.stop()
+            await self.shadow.stop()
+            self._comparing.stop(STOP_TIMEOUT_S)
             if self._reranker is not None:
                 await self._reranker.close()
             await self.reranker.close()
+            if self.traces is not None:
+                await asyncio.to_thread(self.traces.close)
             self.models.close()
+            self.operations.disconnect()
             self.store.close()
             self.journal.close()
+
+    async def _until_it_accepts(self, accepts: Callable[[], bool]) -> None:
+        while not (self._ending.is_set() or (self.started.is_set() and accepts())):
+            await asyncio.sleep(ACCEPT_LOOK_S)
 
     async def _start(self, watcher: Watcher) -> None:
         try:
@@ -134,7 +199,7 @@ class Service:
                 self._is_preparing = False
             # The active version, fresh items, and events that an earlier process journaled.
             await watcher.look()
-            await self.reranker_loading.look()
+            await self._load_rerankers()
             watcher.start()
         except LongtailError as error:
             self.failure = error
@@ -153,21 +218,43 @@ class Service:
         """Why the reranker is not asked at present; None if it is, or is being loaded."""
         return self.reranker_loading.reason or self.reranker.paused_reason
 
+    async def _load_rerankers(self) -> None:
+        await self.reranker_loading.look()
+        await self._second_reranker_loading.look()
+
+    async def _write_last_exposures(self) -> None:
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self.exposures.write()
+
+    def _shadow_model(self) -> ShadowModel | None:
+        routing = self.models.routing
+        return routing.shadow if routing else None
+
     def _store_renewed(self) -> None:
-        self.models.reconnect()
+        # The store's name may mean another server now.
+        self.operations.disconnect()
 
     def _store_changed(self, state: StoreState) -> None:
         self.metrics.store_up.set(state.reads is None)
         self.metrics.store_writable.set(state.writes is None)
 
     def model(self) -> Model:
-        """The current model, to be used for one whole request.
+        """The active version's model, to be used for one whole request.
 
         Raises:
             NotReady: none is loaded.
         """
-        model = self.models.current
-        if model is None:
+        return self.routing().active
+
+    def routing(self) -> Routing:
+        """Who answers whom, to be used for one whole request.
+
+        Raises:
+            NotReady: no model is loaded.
+        """
+        routing = self.models.routing
+        if routing is None:
             if self.models.loading is not None:
                 raise NotReady(f"version {self.models.loading} is being loaded")
             if self._is_preparing:
@@ -176,4 +263,13 @@ class Service:
                 raise NotReady("the service is starting")
             reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())
             raise NotReady(f"no model is loaded ({reasons or 'no version is active'})")
-        return model
+        return routing
+
+
+def _open_traces(settings: Settings) -> Traces | None:
+    """Where traces go; None where there are none: nothing of OpenTelemetry's is loaded then."""
+    if settings.traces == "off":
+        return None
+    from app.telemetry.traces import Traces
+
+    return Traces(settings.traces_share)

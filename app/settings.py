@@ -9,6 +9,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.telemetry.logs import LogFormat
 from model_store.embedded import store_folder
 from model_store.errors import ConfigError
 from model_store.publication import bundles_folder
@@ -32,7 +34,9 @@ from model_store.store_url import StoreUrl
 PREFIX = "LONGTAIL_"
 
 # Variables of other packages: known, so no warning, but not read here.
-KNOWN_ELSEWHERE = frozenset({"LONGTAIL_CACHE_DIR", "LONGTAIL_DATA", "LONGTAIL_LLM_API_KEY"})
+KNOWN_ELSEWHERE = frozenset(
+    {"LONGTAIL_CACHE_DIR", "LONGTAIL_CALLER_KEY", "LONGTAIL_DATA", "LONGTAIL_LLM_API_KEY"}
+)
 
 MIN_TOKEN_CHARACTERS = 8
 # Their values are secrets.
@@ -63,7 +67,13 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of the admin endpoints; unset, they are closed.",
+        description="Bearer token of the admin endpoints; unset, they are closed but to tokens of "
+        "`longtail tokens`.",
+    )
+    api_keys: Literal["off", "required"] = Field(
+        default="off",
+        description="Whether callers need a key of `longtail tokens create --role call`; off, "
+        "whoever reaches the port may ask.",
     )
     bundles_dir: Path = Field(
         default_factory=bundles_folder,
@@ -204,8 +214,24 @@ class Settings(BaseSettings):
         description="Unix socket of a reranker's process that something else runs; unset means "
         "one that starts and ends with `longtail serve`.",
     )
+    traces: Literal["off", "otlp"] = Field(
+        default="off",
+        description="Whether traces of requests go to a collector of OpenTelemetry; its own "
+        "variables (OTEL_EXPORTER_OTLP_ENDPOINT …) say which. Needs the extra `traces`.",
+    )
+    traces_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of the requests that are traced; a caller's `traceparent` comes first.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message that is logged, on stderr."
+    )
+    log_format: LogFormat = Field(
+        default="text",
+        description="Form of a log line: text for people, json for machines (time, level, logger, "
+        "process, message, and where there are any request_id and exception).",
     )
 
     @field_validator("redis_url", mode="before")
@@ -237,6 +263,13 @@ class Settings(BaseSettings):
     def _usable_key(cls, key: SecretStr | None) -> SecretStr | None:
         return None if key is None else clean_token(key.get_secret_value())
 
+    @field_validator("traces")
+    @classmethod
+    def _installed(cls, traces: str) -> str:
+        if traces != "off" and not _can_trace():
+            raise ValueError("needs OpenTelemetry: pip install 'longtail[serve,traces]'")
+        return traces
+
     @field_validator("admin_token")
     @classmethod
     def _usable_token(cls, token: SecretStr | None) -> SecretStr | None:
@@ -252,6 +285,13 @@ class Settings(BaseSettings):
         if isinstance(given, dict) and _SERVICE_URL.fullmatch(str(given.get("port"))):
             return {name: value for name, value in given.items() if name != "port"}
         return given
+
+
+def _can_trace() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # not even the packages around it
+        return False
 
 
 def clean_token(text: str) -> SecretStr | None:

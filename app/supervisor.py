@@ -47,7 +47,7 @@ class Worker:
     Args:
         settings: of the service.
         listener: the socket that all workers accept connections from.
-        waits_for_model: accept connections only when the first load is over.
+        accepts: if given, accept connections only when the first load is over and this is readable.
         go: if given, the worker loads when this becomes readable.
     """
 
@@ -56,13 +56,13 @@ class Worker:
         settings: Settings,
         listener: socket.socket,
         *,
-        waits_for_model: bool,
+        accepts: Connection | None = None,
         go: Connection | None = None,
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._beats, theirs = context.Pipe(duplex=False)
         self.process = context.Process(
-            target=run_worker, args=(settings, listener, theirs, go, waits_for_model)
+            target=run_worker, args=(settings, listener, theirs, go, accepts)
         )
         self.process.start()
         theirs.close()
@@ -110,7 +110,7 @@ class Supervisor:
         self,
         settings: Settings,
         listener: socket.socket,
-        prepare: Callable[[], None] | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         self._settings = settings
         self._listener = listener
@@ -121,6 +121,8 @@ class Supervisor:
         self._end_s = settings.shutdown_timeout_ms / 1e3 + END_S
         self._ends = False
         self._renews = False
+        # Readable from the moment that `_first_answers` is closed, in all workers.
+        self._accepts, self._first_answers = multiprocessing.Pipe(duplex=False)
 
     def is_ready(self) -> bool:
         """Whether every worker accepts requests, its first load over."""
@@ -138,8 +140,9 @@ class Supervisor:
         waits_for_go, go = context.Pipe(duplex=False)
         try:
             # It answers from the first moment that nothing is ready yet, for all of them. The
-            # others take no request before they can answer it.
-            self._workers.append(self._start(waits_for_model=False, go=waits_for_go))
+            # others take no request before they can answer it, nor before the first one can: as
+            # soon as one says that the service is ready, it is.
+            self._workers.append(Worker(self._settings, self._listener, go=waits_for_go))
             if self._prepare is not None:
                 self._prepare()
             with self._signals_noted():
@@ -179,7 +182,11 @@ class Supervisor:
         worker, now_s = self._workers[place], time.monotonic()
         if worker.process.is_alive():
             worker.look()
+            if place == 0 and worker.is_ready:
+                self._first_answers.close()
             return
+        # If it has ended, the others answer.
+        self._first_answers.close()
         if place not in self._start_again_s:
             lived_s = now_s - worker.started_s
             pause_s = self._pauses_s[place] if lived_s < SOON_S else 0.0
@@ -217,8 +224,8 @@ class Supervisor:
             old.process.terminate()
             old.end(time.monotonic() + self._end_s)
 
-    def _start(self, *, waits_for_model: bool = True, go: Connection | None = None) -> Worker:
-        return Worker(self._settings, self._listener, waits_for_model=waits_for_model, go=go)
+    def _start(self) -> Worker:
+        return Worker(self._settings, self._listener, accepts=self._accepts)
 
     def _end_all(self) -> None:
         for worker in self._workers:
@@ -233,7 +240,7 @@ def run_worker(
     listener: socket.socket,
     beats: Connection,
     go: Connection | None,
-    waits_for_model: bool,
+    accepts: Connection | None,
 ) -> None:
     """The main function of a worker process; it ends with its supervisor."""
     # After the server's own shutdown a signal has nothing left to do.
@@ -242,7 +249,7 @@ def run_worker(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.set_blocking(beats.fileno(), False)
     _end_with_parent()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     from app.main import create_app
 
     def beat(is_ready: bool) -> None:
@@ -255,7 +262,7 @@ def run_worker(
         app = create_app(
             settings,
             prepare=None if go is None else lambda: _wait_for(go),
-            waits_for_model=waits_for_model,
+            accepts=None if accepts is None else accepts.poll,
         )
         server = Server(server_config(app, settings), app.state.service, beat)
         server.run(sockets=[listener])

@@ -1,114 +1,152 @@
-"""Routes for operators, with the admin token as bearer."""
+"""Routes for operators, with an admin token as bearer."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Security
+from fastapi import APIRouter, Depends, Query, Security
+from fastapi import Body as FromBody
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
+from app.http.admin_access import AdminAccess, By, Operator
+from app.http.comparison_routes import add_comparison_routes
+from app.http.console_routes import add_console_routes
+from app.http.experiment_routes import add_experiment_routes
 from app.http.openapi import problems_of
+from app.http.operator_errors import asked
 from app.http.parameters import reject_unknown_parameters
-from app.http.problems import Problem
-from app.http.responses import Activated, Models, ModelState
+from app.http.requests import CanaryRequest
+from app.http.responses import CanarySet, CanaryState, DeploymentState, Models, ModelState
 from app.service import Service
-from model_store.errors import BundleError, RegistryError, StoreError
+from model_store.rollout import Rolled
 
-T = TypeVar("T")
-# For the document and its Authorize button; `require_token` does the checking.
+_FORCE = Annotated[
+    bool, Query(description="Also a version whose items lack attributes of the active one's.")
+]
+# For the document and its Authorize button; `AdminAccess` does the checking.
 _SCHEME = HTTPBearer(
-    auto_error=False, scheme_name="adminToken", description="The value of LONGTAIL_ADMIN_TOKEN."
+    auto_error=False,
+    scheme_name="adminToken",
+    description="The value of LONGTAIL_ADMIN_TOKEN, or a token of `longtail tokens create`.",
 )
+_CANARY = Annotated[
+    CanaryRequest,
+    FromBody(openapi_examples={"five": {"summary": "5 % of the users", "value": {"percent": 5}}}),
+]
 
 
 def admin_router(service: Service) -> APIRouter:
     """Routes under /admin."""
-    token = service.settings.admin_token
-
-    async def require_token(request: Request) -> None:
-        if token is None:
-            raise Problem(403, "admin endpoints are closed (LONGTAIL_ADMIN_TOKEN is not set)")
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Compared as bytes and in constant time, so that timing doesn't reveal the token.
-        right = secrets.compare_digest(
-            given.strip().encode("utf-8", "replace"), token.get_secret_value().encode()
-        )
-        if scheme.lower() != "bearer" or not right:
-            reason = "wrong" if given else "missing"
-            raise Problem(
-                401,
-                f"the admin token is {reason}; send `Authorization: Bearer TOKEN`",
-                headers={"WWW-Authenticate": 'Bearer realm="longtail"'},
-            )
+    access = AdminAccess(service.settings.admin_token, service.store.tokens, service.metrics.admin)
 
     router = APIRouter(
         prefix="/admin",
         tags=["admin"],
         dependencies=[
             Security(_SCHEME),
-            Depends(require_token),
+            Depends(access.check),
             Depends(reject_unknown_parameters),
         ],
-        responses=problems_of(401, 403, 422, 503),
+        responses=problems_of(401, 403, 422, 429, 503),
     )
+
+    operations = service.operations
+
+    @router.get("/whoami", summary="The role of the token that asks")
+    async def who_asks(request: Request) -> Operator:
+        operator: Operator = request.state.operator
+        return operator
 
     @router.get("/models", summary="All versions")
     async def list_models() -> Models:
-        active, records = await _asked(service.models.records())
+        deployment, records = await asked(operations.records())
         current = service.models.current
         return Models(
-            active=active,
+            active=deployment.active,
             models=[
                 ModelState(
                     version=record.version,
-                    state=_state(service, record.version, current.version if current else None),
-                    active=record.version == active,
+                    state=_state(service, record.version),
+                    active=record.version == deployment.active,
                     reranker=service.reranker_loading.state_of(current)
                     if current and record.version == current.version
                     else None,
                     metrics=dict(record.metrics),
+                    memory_bytes=record.memory_bytes,
                 )
                 for record in records
             ],
         )
 
+    @router.get("/deployment", summary="Who answers whom, and all workers")
+    async def get_deployment() -> DeploymentState:
+        deployment, workers = await asked(operations.deployment())
+        canary, verdict = deployment.canary, None
+        if canary is not None:
+            verdict = (await asked(service.canary_watch.verdict(canary.epoch))).to_document()
+        return DeploymentState(
+            generation=deployment.generation,
+            active=deployment.active,
+            previous=list(deployment.previous),
+            canary=CanaryState(**canary.model_dump(), verdict=verdict) if canary else None,
+            shadow=deployment.shadow,
+            experiments=list(deployment.kept_experiments),
+            workers=workers,
+            audit=list(deployment.audit),
+        )
+
     @router.post(
         "/models/{version}/activate",
-        summary="Load a version, check it, and switch to it",
-        responses=problems_of(404, 424),
+        summary="Load a version in every worker, check it, and switch all of them to it",
+        responses=problems_of(404, 409, 424),
     )
-    async def activate_model(version: str) -> Activated:
-        previous = await _asked(service.models.activate(version), unknown_status=404)
-        return Activated(active=version, previous=previous)
+    async def activate_model(version: str, by: By, force: _FORCE = False) -> Rolled:
+        return await asked(operations.activate(version, force=force, by=by))
+
+    @router.post(
+        "/models/{version}/canary",
+        summary="Let a version answer a share of the users",
+        responses=problems_of(404, 409, 424),
+    )
+    async def set_canary(version: str, body: _CANARY, by: By, force: _FORCE = False) -> CanarySet:
+        percent = await asked(operations.canary(version, body.percent, force=force, by=by))
+        return CanarySet(version=version, percent=percent)
+
+    @router.post(
+        "/models/{version}/promote",
+        summary="Make the canary the active version",
+        responses=problems_of(404, 409, 424),
+    )
+    async def promote_model(version: str, by: By) -> Rolled:
+        return await asked(operations.promote(version, by=by))
 
     @router.post(
         "/models/rollback",
         summary="Go back to the version that was active before",
         responses=problems_of(409, 424),
     )
-    async def roll_back_models() -> Activated:
-        version, left = await _asked(service.models.rollback())
-        return Activated(active=version, previous=left)
+    async def roll_back_models(by: By) -> Rolled:
+        return await asked(operations.rollback(by=by))
 
+    add_comparison_routes(router, service)
+    add_console_routes(router, service)
+    add_experiment_routes(router, service)
     return router
 
 
-async def _asked(action: Awaitable[T], unknown_status: int = 409) -> T:
-    """Await an operator's command; its errors become problems."""
-    try:
-        return await action
-    except RegistryError as error:
-        raise Problem(unknown_status, str(error)) from error
-    except BundleError as error:
-        raise Problem(424, f"{error}; the running version stays") from error
-    except StoreError as error:
-        raise Problem(503, str(error), headers={"Retry-After": "1"}) from error
-
-
-def _state(service: Service, version: str, current: str | None) -> str:
-    if version in service.models.rejected:
-        return f"rejected: {service.models.rejected[version]}"
-    return "serving" if version == current else "published"
+def _state(service: Service, version: str) -> str:
+    models = service.models
+    if version in models.rejected:
+        return f"rejected: {models.rejected[version]}"
+    if models.canary is not None and version == models.canary.version:
+        return "canary"
+    routing = models.routing
+    if routing and routing.shadow and version == routing.shadow.model.version:
+        return "shadow"
+    if models.current and version == models.current.version:
+        return "serving"
+    experiment = routing.experiment if routing else None
+    if experiment and version in {model.version for model in experiment.models}:
+        return f"in experiment {experiment.name}"
+    return "published"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.http.problems import Problem
 from app.http.request_id import RequestIds
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import NOBODY, Metrics
 
 Header = tuple[bytes, bytes]
 
@@ -62,7 +62,7 @@ class EarlyAnswers:
         """
         request_id = self._ids.choose(headers)
         response = problem.response(request_id)
-        self._metrics.answered("other", problem.status, "", None)
+        self._metrics.answered("other", problem.status, NOBODY, None)
         head = _head(
             problem, [*response.raw_headers, *more, (b"x-request-id", request_id.encode())]
         )

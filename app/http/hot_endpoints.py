@@ -2,62 +2,126 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.deployment.arms import RoutedArm
+from app.deployment.routing import Routing
+from app.http.caller_keys import N_REQUESTS
 from app.http.json_response import JsonResponse
-from app.http.middleware import SERVED_BY, Endpoint
+from app.http.middleware import ANSWERED_BY, Endpoint
 from app.http.parsing import parse_batch, parse_body, parse_events, parse_recommend
-from app.http.problems import Problem
+from app.http.problems import Problem, from_error
 from app.http.request_id import REQUEST_ID
-from app.http.requests import MAX_AHEAD_S, Event
+from app.http.requests import MAX_AHEAD_S, Event, RecommendRequest
 from app.model.model import Model
-from app.recommend.pipeline import recommend
+from app.recommend.pipeline import recommend, recommend_each
+from app.recommend.query import Query
 from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
+from app.telemetry.metrics import AnsweredBy
 from model_store import codecs
+from model_store.errors import InvalidField
 
-_SERVER_TIMING = ", ".join(
-    f"{stage};dur=%({stage}).3f" for stage in ("features", "inference", "rerank", "total")
-)
+_STAGES = ("features", "inference", "rerank", "total")
+_SERVER_TIMING = ", ".join(f"{stage};dur=%({stage}).3f" for stage in _STAGES)
+# As many are parsed in a fifth of a millisecond.
+MANY_EVENTS = 100
+# Requests of a batch may hold thousands of texts each, which take as long to free as to parse.
+MANY_REQUESTS = 64
+NO_TIMINGS = dict.fromkeys(_STAGES, 0.0)
+"""Of a batch in which every request is wrong."""
 
 
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints of nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store.features, service.metrics
-    runner, reranker = service.runner, service.reranker
+    runner, reranker, shadow = service.runner, service.reranker, service.shadow
 
     async def post_recommend(request: Request) -> Response:
         asked = await parse_body(request, parse_recommend)
-        model = models.current or service.model()
-        [answer] = await recommend([asked], model, store, runner, reranker)
         scope = request.scope
+        routing = models.routing or service.routing()
+        arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
+        model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
+        if arm is not None:
+            asked = asked.with_defaults(arm.defaults)
+        answering: Awaitable[Sequence[dict[str, Any]]]
+        answering = recommend([asked], model, store, runner, reranker)
+        if routing.trial is not None:
+            answering = service.canary_watch.observe(routing, model, asked, answering)
+        [answer] = await answering
         answer["request_id"] = scope[REQUEST_ID]
-        scope[SERVED_BY] = answer["served_by"]
-        _count(answer)
         metrics.stages(answer["timings_ms"])
-        return JsonResponse(answer, _answer_headers(model.version, answer["timings_ms"]))
+        if routing.shadow is not None:
+            shadow.offer(routing.shadow, asked, model, answer)
+        headers = _answer_headers(model.version, answer["timings_ms"])
+        if arm is not None:
+            _note_arm(routing, arm, answer)
+            headers.append((b"x-arm", arm.name.encode()))
+        scope[ANSWERED_BY] = _count(answer)
+        return JsonResponse(answer, headers)
 
     async def post_batch(request: Request) -> Response:
-        asked = await parse_body(request, parse_batch)
-        model = models.current or service.model()
-        answers = await recommend(asked, model, store, runner, reranker, in_batch=True)
-        for answer in answers:
-            answer["request_id"] = request.scope[REQUEST_ID]
+        parsed = await parse_body(request, parse_batch)
+        request.scope[N_REQUESTS] = len(parsed)
+        routing, request_id = models.routing or service.routing(), request.scope[REQUEST_ID]
+        asked = [one for one in parsed if not isinstance(one, Problem)]
+        answers = await _answer_by_version(asked, routing, request_id)
+        sound = [answer for answer in answers if not isinstance(answer, InvalidField)]
+        model = routing.active
+        request.scope[ANSWERED_BY] = ("", model.version, "")
+        for answer in sound:
+            answer["request_id"] = request_id
             _count(answer)
-        timings = answers[0]["timings_ms"]
-        metrics.stages(timings)
-        heavy = sum(len(answer["items"]) for answer in answers) > MAX_ITEMS_ON_LOOP
-        [encoded] = await runner.run(_encode_batch, answers, model, heavy=heavy)
+        timings = sound[0]["timings_ms"] if sound else NO_TIMINGS
+        if sound:
+            metrics.stages(timings)
+        heavy = sum(len(answer["items"]) for answer in sound) > MAX_ITEMS_ON_LOOP
+        documents = _in_place(parsed, answers, request_id)
+        metrics.batch_answered([_outcome(one, model.version) for one in documents])
+        [encoded] = await runner.run(_encode_batch, documents, model, heavy=heavy)
+        if len(parsed) > MANY_REQUESTS:
+            del asked
+            await asyncio.to_thread(_let_go, parsed)
         return JsonResponse(encoded, _answer_headers(model.version, timings))
+
+    async def _answer_by_version(
+        asked: Sequence[RecommendRequest], routing: Routing, request_id: str
+    ) -> list[dict[str, Any] | InvalidField]:
+        """Each version answers its own users; the answers are in the order of the requests."""
+        if routing.trial is None and routing.experiment is None:
+            return list(await recommend_each(asked, routing.active, store, runner, reranker))
+        arms = [routing.arm_for(one.user_id, request_id) for one in asked]
+        models = [
+            routing.model_for(one.user_id, request_id, arm)
+            for one, arm in zip(asked, arms, strict=True)
+        ]
+        asked = [
+            one if arm is None else one.with_defaults(arm.defaults)
+            for one, arm in zip(asked, arms, strict=True)
+        ]
+        answers: dict[int, dict[str, Any] | InvalidField] = {}
+        for model in routing.models:
+            own = [position for position, one in enumerate(models) if one is model]
+            queries = [asked[position] for position in own]
+            found = await recommend_each(queries, model, store, runner, reranker)
+            answers |= zip(own, found, strict=True)
+        for position, arm in enumerate(arms):
+            if arm is not None and not isinstance(answer := answers[position], InvalidField):
+                _note_arm(routing, arm, answer)
+        return [answers[position] for position in range(len(asked))]
 
     async def post_events(request: Request) -> Response:
         events = await parse_body(request, parse_events)
+        if len(events) > MANY_EVENTS:
+            await asyncio.sleep(0)  # others' turn: parsing alone may have taken two milliseconds
         now = time.time()
         arrived = [(event.user_id, _as_it_happened(event, now)) for event in events]
         try:
@@ -70,24 +134,56 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             ) from error
         metrics.events.labels("store").inc(len(events) - n_journaled)
         metrics.events.labels("journal").inc(n_journaled)
+        routing = models.routing
+        if routing is not None and routing.experiment is not None:
+            await service.exposures.note_clicks(routing.experiment, events)
         model = models.current
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
         degraded = ["store"] if n_journaled else []
         for what in degraded:
-            metrics.degraded.labels(what).inc()
+            metrics.degraded.labels(what, "", "").inc()
         return JsonResponse(
             {"accepted": len(events), "unknown_items": unknown, "degraded": degraded}
         )
 
-    def _count(answer: dict[str, Any]) -> None:
-        for what in answer["degraded"]:
-            metrics.degraded.labels(what.partition(":")[0]).inc()
+    def _note_arm(routing: Routing, arm: RoutedArm, answer: dict[str, Any]) -> None:
+        answer["arm"] = arm.name
+        if routing.experiment is not None:
+            service.exposures.note_shown(routing.experiment, arm, answer["user_id"])
+
+    def _count(answer: dict[str, Any]) -> AnsweredBy:
+        """Count what is missing in an answer; returns what answered."""
+        degraded, outcome = answer["degraded"], answer["rerank"]
+        version, arm = answer["model_version"], answer.get("arm", "")
+        if degraded or outcome != "skipped":  # of most answers there is nothing to count
+            metrics.marked(degraded, outcome, version, arm)
+        return answer["served_by"], version, arm
 
     return {
         "/recommend": post_recommend,
         "/recommend/batch": post_batch,
         "/events": post_events,
     }
+
+
+def _in_place(
+    parsed: Sequence[Query | Problem],
+    answers: Sequence[dict[str, Any] | InvalidField],
+    request_id: str,
+) -> list[dict[str, Any]]:
+    """For each request of a batch its answer, or the problem of it."""
+    left = iter(answers)
+    found = [one if isinstance(one, Problem) else next(left) for one in parsed]
+    problems = [from_error(one) if isinstance(one, InvalidField) else one for one in found]
+    return [one.document(request_id) if isinstance(one, Problem) else one for one in problems]
+
+
+def _outcome(document: dict[str, Any], active: str) -> tuple[int, AnsweredBy]:
+    """The status of an entry of a batch, and what answered it."""
+    served_by = document.get("served_by")
+    if served_by is None:
+        return document["status"], ("", active, "")
+    return 200, (served_by, document["model_version"], document.get("arm", ""))
 
 
 def _as_it_happened(event: Event, now: float) -> codecs.Event:
@@ -108,6 +204,12 @@ def _encode_batch(answers: Sequence[dict[str, Any]], _: Model) -> list[bytes]:
         encoded.append(orjson.dumps(answer))
         answer.clear()
     return [b'{"responses":[' + b",".join(encoded) + b"]}"]
+
+
+def _let_go(requests: list[RecommendRequest | Problem]) -> None:
+    """Free requests one by one: all in one call would block other threads."""
+    while requests:
+        requests.pop()
 
 
 def _answer_headers(version: str, timings: dict[str, float]) -> list[tuple[bytes, bytes]]:

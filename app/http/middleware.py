@@ -20,8 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.http.early_answers import EarlyAnswers, ending, overload
 from app.http.problems import STATUS_OF, Problem, from_error, from_validation
 from app.http.request_id import REQUEST_ID, RequestIds
+from app.http.security_headers import headers_for
 from app.overload.admission import Admission
-from app.telemetry.metrics import Metrics
+from app.telemetry import logs
+from app.telemetry.metrics import NOBODY, Metrics
 
 if TYPE_CHECKING:
     from uvicorn._types import HTTPScope
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-SERVED_BY = "longtail.served_by"
+ANSWERED_BY = "longtail.answered_by"
 SEND_AT_ONCE = "longtail.send_at_once"
 """Where the scope of a request that was announced holds how its answer may be sent."""
 _KNOWN_ERRORS = tuple(STATUS_OF)
@@ -91,8 +93,8 @@ class Middleware:
                 response.raw_headers.append((b"x-request-id", scope[REQUEST_ID].encode()))
                 if send_at_once is None or not send_at_once(response):
                     await response(scope, receive, send)
-                served_by, elapsed_s = scope.get(SERVED_BY, ""), perf_counter() - started
-                self._metrics.answered(path, response.status_code, served_by, elapsed_s)
+                by, elapsed_s = scope.get(ANSWERED_BY, NOBODY), perf_counter() - started
+                self._metrics.answered(path, response.status_code, by, elapsed_s)
             else:
                 await self._pass_on(scope, receive, send, started)
         except ClientDisconnect:
@@ -146,6 +148,7 @@ class Middleware:
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", scope[REQUEST_ID].encode()),
+                    *headers_for(scope["path"]),
                 ]
             await send(message)
 
@@ -156,10 +159,10 @@ class Middleware:
                 await ending().response(scope[REQUEST_ID])(scope, receive, with_id)
         except Exception:
             # The framework has already answered 500 where it still could.
-            log.exception("request %s failed", scope[REQUEST_ID])
+            log.exception("a request failed", extra={logs.REQUEST_ID: scope[REQUEST_ID]})
         # The route's pattern, not the path: a label per item id would fill the memory.
         route = getattr(scope.get("route"), "path_format", "other")
-        self._metrics.answered(route, status, "", perf_counter() - started)
+        self._metrics.answered(route, status, NOBODY, perf_counter() - started)
 
 
 async def answer(endpoint: Endpoint, request: Request) -> Response:
@@ -178,7 +181,7 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
     except asyncio.CancelledError:
         return ending().response(request_id)
     except Exception:
-        log.exception("request %s failed", request_id)
+        log.exception("a request failed", extra={logs.REQUEST_ID: request_id})
         return unexpected().response(request_id)
 
 

@@ -24,7 +24,7 @@ _DOCUMENTED: tuple[type[BaseModel], ...] = (
 )
 _MEANINGS = {
     401: "The bearer token is missing or wrong.",
-    403: "The admin endpoints are closed.",
+    403: "The admin endpoints are closed, or the token's role is too low.",
     404: "Not found.",
     409: "The registry doesn't allow it now.",
     413: "The body is too long.",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 import orjson
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from app.http.body import read_body
-from app.http.problems import from_validation
+from app.http.problems import Problem, from_validation
 from app.http.requests import MAX_BATCH, BatchRequest, Event, EventsRequest, RecommendRequest
 
 Parsed = TypeVar("Parsed")
@@ -44,16 +43,41 @@ def parse_recommend(body: bytes) -> RecommendRequest:
     return RecommendRequest.model_validate_json(body)
 
 
-def parse_batch(body: bytes) -> Sequence[RecommendRequest]:
-    """The body of `POST /recommend/batch`."""
-    if len(body) > MAX_PARSED_ON_LOOP:
-        # One request after another: parsing all in one call would block other threads.
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            document = orjson.loads(body)
-            if document.keys() == {"requests"} and 1 <= len(document["requests"]) <= MAX_BATCH:
-                return [RecommendRequest.model_validate(one) for one in document["requests"]]
-    # If one is wrong, this finds its position.
-    return BatchRequest.model_validate_json(body).requests
+def parse_batch(body: bytes) -> list[RecommendRequest | Problem]:
+    """The body of `POST /recommend/batch`; a request that is wrong is its problem.
+
+    Raises:
+        ValidationError: it is no list of 1 to MAX_BATCH requests.
+    """
+    if len(body) <= MAX_PARSED_ON_LOOP:
+        try:
+            return [*BatchRequest.model_validate_json(body).requests]
+        except ValidationError:
+            parsed = _parse_each(body)
+            if parsed is None:
+                raise
+            return parsed
+    # One request after another: parsing all in one call would block other threads.
+    parsed = _parse_each(body)
+    return [*BatchRequest.model_validate_json(body).requests] if parsed is None else parsed
+
+
+def _parse_each(body: bytes) -> list[RecommendRequest | Problem] | None:
+    """The requests one by one; None where the batch itself is wrong."""
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        return None
+    requests = document.get("requests") if isinstance(document, dict) else None
+    if not isinstance(requests, list) or len(document) > 1 or not 1 <= len(requests) <= MAX_BATCH:
+        return None
+    parsed: list[RecommendRequest | Problem] = []
+    for one in requests:
+        try:
+            parsed.append(RecommendRequest.model_validate(one))
+        except ValidationError as error:
+            parsed.append(from_validation(error))
+    return parsed
 
 
 def parse_events(body: bytes) -> list[Event]:

@@ -11,6 +11,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from app.http.failure_log import FailureLog
 from model_store.errors import InvalidField, LongtailError, NotReady
 
 MEDIA_TYPE = "application/problem+json"
@@ -21,10 +22,16 @@ MAX_LISTED_ERRORS = 1_000  # pydantic makes all of them at once, at two microsec
 STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
 
 
+# A 500 is logged with its stack trace where it is caught; 424 is a version that fails its checks.
+LOGGED = frozenset({424, *range(501, 600)})
+_failures = FailureLog()
+
+
 class Problem(Exception):  # noqa: N818 - named after the document it becomes
     """An error that becomes the response; raised anywhere in a request.
 
-    `errors` are extension members {"field", "value", "message"}, one for each wrong field.
+    `errors` are extension members {"field", "value", "message"}, one for each wrong field. An
+    expected one tells of no failure, whatever its status, and is not logged.
     """
 
     def __init__(
@@ -34,8 +41,10 @@ class Problem(Exception):  # noqa: N818 - named after the document it becomes
         *,
         errors: Sequence[Mapping[str, Any]] = (),
         headers: Mapping[str, str] | None = None,
+        is_expected: bool = False,
     ) -> None:
         super().__init__(detail)
+        self.is_expected = is_expected
         self.status = status
         self.detail = detail
         self.errors = list(errors)
@@ -46,8 +55,8 @@ class Problem(Exception):  # noqa: N818 - named after the document it becomes
         """The status in words."""
         return HTTPStatus(self.status).phrase
 
-    def response(self, request_id: str) -> Response:
-        """The document as a response."""
+    def document(self, request_id: str) -> dict[str, Any]:
+        """The document, JSON-ready."""
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": self.title,
@@ -57,7 +66,14 @@ class Problem(Exception):  # noqa: N818 - named after the document it becomes
         }
         if self.errors:
             document["errors"] = self.errors
-        return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
+        return document
+
+    def response(self, request_id: str) -> Response:
+        """The document as a response; a failure of the service is logged."""
+        if self.status in LOGGED and not self.is_expected:
+            _failures.note(self.status, self.detail, request_id)
+        content = orjson.dumps(self.document(request_id))
+        return Response(content, self.status, self.headers, MEDIA_TYPE)
 
 
 def from_error(error: LongtailError) -> Problem:
@@ -85,6 +101,8 @@ def from_validation(error: ValidationError) -> Problem:
         # The input of a whole-body rule is the whole body, which would not help.
         value = None if missing or not one["loc"] else shorten(one["input"])
         message = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            message = "unknown field; GET /docs lists the known ones"
         errors.append({"field": field_path(one["loc"]), "value": value, "message": message})
     first = errors[0]
     detail = f"{first['field']}: {first['message']}"

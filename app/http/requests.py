@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -9,11 +11,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
 from model_store.codecs import MAX_RATING
+from model_store.experiment import Arms, Name, check_arms
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
@@ -25,11 +30,29 @@ MAX_AHEAD_S = 60
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 # Long lists end with their first wrong entry: to find and describe a million takes a second.
 Identifiers = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
-FilterValues = Annotated[
-    list[Annotated[str, StringConstraints(max_length=512)]],
-    Field(min_length=1, max_length=1_000, fail_fast=True),
-]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/+=@-]{1,128}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _OneError:
+    """A value that fits no type of a union is one error, not one for each type."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        message = "Input should be a text of at most 512 characters, a number or a boolean"
+        return {
+            **handler(source),
+            "custom_error_type": "filter_value",
+            "custom_error_message": message,
+        }
+
+
+# Texts first: the types are tried in order, and nearly all values are texts.
+FilterValue = Annotated[
+    Annotated[str, StringConstraints(max_length=512)] | bool | Number,
+    Field(union_mode="left_to_right"),
+    _OneError(),
+]
+FilterValues = Annotated[list[FilterValue], Field(min_length=1, max_length=1_000, fail_fast=True)]
 
 
 class Body(BaseModel):
@@ -39,7 +62,10 @@ class Body(BaseModel):
 
 
 class Filter(Body):
-    """A rule on one attribute; all given parts must hold."""
+    """A rule on one attribute; all given parts must hold.
+
+    `any` and `none` fit every kind of attribute, `all` lists, `gte` and `lte` numbers.
+    """
 
     any: FilterValues | None = Field(default=None, description="Has at least one of these.")
     all: FilterValues | None = Field(default=None, description="Has every one of these.")
@@ -113,6 +139,11 @@ class RecommendRequest(Body):
             raise ValueError("one of user_id, history, interests is needed")
         return self
 
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
+        """The same request, with values for the fields that it doesn't set itself."""
+        unset = {name: defaults[name] for name in defaults.keys() - self.model_fields_set}
+        return self.model_copy(update=unset) if unset else self
+
 
 class BatchRequest(Body):
     """Several requests answered together: one store round trip, one inference."""
@@ -122,18 +153,53 @@ class BatchRequest(Body):
     ]
 
 
+def _as_unix_s(value: object) -> object:
+    """Unix seconds of a text with a time; all else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            "neither unix seconds nor an ISO 8601 time such as 2026-01-31T09:30:00Z"
+        ) from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+EventTime = Annotated[
+    float,
+    Field(ge=0, le=1e11, allow_inf_nan=False),
+    BeforeValidator(_as_unix_s),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1e11},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
+]
+
+
 class Event(Body):
     """One interaction that happened."""
 
     user_id: Identifier
     item_id: Identifier
-    timestamp: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = Field(
+    timestamp: EventTime | None = Field(
         default=None,
-        description="Unix seconds; the server's clock where absent, or where more than "
+        description="Unix seconds, or an ISO 8601 time, which is UTC without an offset; the "
+        "server's clock where absent, or where more than "
         f"{MAX_AHEAD_S} seconds ahead of it.",
     )
     rating: Annotated[float, Field(ge=-MAX_RATING, le=MAX_RATING, allow_inf_nan=False)] | None = (
         None
+    )
+    request_id: RequestId | None = Field(
+        default=None, description="Of the answer that it follows: a click, in an experiment."
+    )
+    rank: int | None = Field(
+        default=None, ge=1, le=1_000, description="Rank of the item in that answer."
     )
 
 
@@ -141,3 +207,36 @@ class EventsRequest(Body):
     """Interactions as they happen; a single event object is accepted in its place."""
 
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS, fail_fast=True)]
+
+
+class ShadowRequest(Body):
+    """The share of the requests that a version answers unseen."""
+
+    share: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        description="In per cent; 0 ends the shadow."
+    )
+
+
+class CanaryRequest(Body):
+    """The share of the users that a version answers."""
+
+    percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        description="0 ends the canary."
+    )
+
+
+class ExperimentRequest(Body):
+    """Arms of users that are answered by another version, or with other defaults."""
+
+    name: Name | None = Field(default=None, description="Needed unless it stands in the path.")
+    salt: Name | None = Field(
+        default=None,
+        description="Decides with a user's id which arm it is in; the name, if null. The salt of "
+        "an earlier experiment gives the same users the same arms, if the shares are the same.",
+    )
+    arms: Arms = Field(description="The first one is the control.")
+
+    @model_validator(mode="after")
+    def _is_a_split(self) -> Self:
+        check_arms(self.arms)
+        return self

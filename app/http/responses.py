@@ -12,7 +12,10 @@ from pydantic import BaseModel, Field
 
 from app.recommend.query import ServedBy
 from app.reranking.outcome import RerankOutcome
+from model_store.deployment import AuditEntry, Canary, Shadow
+from model_store.experiment import Experiment
 from model_store.knowledge_texts import SHORT_CHARACTERS
+from model_store.workers import WorkerState
 
 
 class Because(BaseModel):
@@ -92,12 +95,15 @@ class RecommendResponse(BaseModel):
     degraded: list[str] = Field(description="Parts that were missing for the answer.")
     items: list[RecommendedItem]
     timings_ms: Timings
+    arm: str | None = Field(
+        default=None, description="The arm of the experiment; absent for users in none."
+    )
 
 
 class BatchResponse(BaseModel):
-    """Answers in the order of the requests."""
+    """Answers in the order of the requests; a wrong request has its problem in its place."""
 
-    responses: list[RecommendResponse]
+    responses: list[RecommendResponse | ProblemDocument]
 
 
 class EventsResponse(BaseModel):
@@ -164,6 +170,9 @@ class ModelState(BaseModel):
         description="State of its reranker, as in /health/ready; null unless it serves here."
     )
     metrics: dict[str, Any]
+    memory_bytes: int | None = Field(
+        description="About what each worker takes to hold it beside others; null where unknown."
+    )
 
 
 class Models(BaseModel):
@@ -173,11 +182,84 @@ class Models(BaseModel):
     models: list[ModelState]
 
 
-class Activated(BaseModel):
-    """The version that answers from now on."""
+class CanarySet(BaseModel):
+    """The canary from now on; at 0 there is none."""
 
-    active: str
-    previous: str | None
+    version: str
+    percent: float
+
+
+class CanaryState(Canary):
+    """A canary, and whether it is worse than the active version."""
+
+    verdict: dict[str, Any] | None = Field(
+        description="`word` (waiting, worse, fine), a `reason` for people, and its figures in "
+        "`findings`; a canary that is worse is taken back."
+    )
+
+
+class ShadowSet(BaseModel):
+    """The shadow from now on; at 0 there is none."""
+
+    version: str
+    share: float
+
+
+class DeploymentState(BaseModel):
+    """Who answers whom, and the live workers of all services on the store."""
+
+    generation: int = Field(description="Changes of the record so far.")
+    active: str | None
+    previous: list[str] = Field(description="Versions that were active before, newest first.")
+    canary: CanaryState | None
+    shadow: Shadow | None
+    experiments: list[Experiment] = Field(
+        description="The one that runs, and those that ended in the last 30 days; newest first."
+    )
+    workers: list[WorkerState]
+    audit: list[AuditEntry] = Field(description="Changes, newest first.")
+
+
+class PastItem(BaseModel):
+    """An item of a history."""
+
+    item_id: str
+    title: str | None
+
+
+class HistoryOfUser(BaseModel):
+    """What is known of a user, in the active version's items."""
+
+    user_id: str
+    model_version: str
+    n_items: int = Field(description="Items in the whole history.")
+    n_unknown: int = Field(description="Events about items that the version doesn't know.")
+    is_complete: bool = Field(description="False where the store could not be read.")
+    items: list[PastItem] = Field(description="Newest first.")
+
+
+class FoundItem(BaseModel):
+    """An item of the catalogue."""
+
+    item_id: str
+    title: str | None
+    fields: dict[str, Any] = Field(
+        description="All its attributes, and `knowledge`: what a language model wrote about it."
+    )
+
+
+class FoundItems(BaseModel):
+    """Items that match a search."""
+
+    model_version: str
+    n_matches: int = Field(description="All items that match.")
+    items: list[FoundItem]
+
+
+class Experiments(BaseModel):
+    """The experiment that runs and those that ended lately, newest first."""
+
+    experiments: list[Experiment]
 
 
 class WrongField(BaseModel):

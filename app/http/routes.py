@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Security
+from fastapi.security import HTTPBearer
 from starlette.responses import PlainTextResponse, Response
 
 from app.http import responses
+from app.http.caller_keys import CallerKeys
 from app.http.json_response import JsonResponse
 from app.http.middleware import Endpoint
 from app.http.openapi import problems_of, request_body
@@ -17,16 +19,35 @@ from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
 from app.http.requests import BatchRequest, EventsRequest, RecommendRequest
 from app.recommend.plan import check_fields
+from app.recommend.rounding import six_digits
 from app.recommend.similarity import find_similar
 from app.service import Service
+from model_store.errors import NotReady
 
 # A product with more rows, and the choice of its best, take longer than two milliseconds.
 MAX_ROWS_ON_LOOP = 20_000
+# For the document and its Authorize button; `CallerKeys` does the checking.
+_SCHEME = HTTPBearer(
+    auto_error=False,
+    scheme_name="callerKey",
+    description="A key of `longtail tokens create --role call`.",
+)
 
 
-def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
-    """Routes for everything but /admin; those in `hot` are listed here for the documentation."""
+def public_router(
+    service: Service, hot: dict[str, Endpoint], callers: CallerKeys | None
+) -> APIRouter:
+    """Routes for everything but /admin.
+
+    Args:
+        service: answers.
+        hot: endpoints that the middleware calls; they are listed here for the documentation.
+        callers: checks the keys of callers, which those in `hot` do themselves; None: no keys.
+    """
     router = APIRouter()
+    declared: list[Any] = [Security(_SCHEME)] if callers else []
+    checked = [*declared, Depends(callers.check)] if callers else []
+    statuses = (401,) if callers else ()
     documented: list[tuple[str, str, str, type, type]] = [
         ("/recommend", "recommend", "What should this user see next?", RecommendRequest,
          responses.RecommendResponse),
@@ -44,7 +65,11 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             tags=["recommend"],
             summary=summary,
             response_class=JsonResponse,
-            responses={200: {"model": response_model}, **problems_of(413, 415, 422, 429, 503)},
+            dependencies=declared,
+            responses={
+                200: {"model": response_model},
+                **problems_of(*statuses, 413, 415, 422, 429, 503),
+            },
             openapi_extra=request_body(request_model),
         )
 
@@ -52,9 +77,12 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
         "/items/{item_id:path}/similar",
         summary="Items near another",
         tags=["recommend"],
-        dependencies=[Depends(reject_unknown_parameters)],
+        dependencies=[*checked, Depends(reject_unknown_parameters)],
         response_class=JsonResponse,
-        responses={200: {"model": responses.SimilarResponse}, **problems_of(404, 422, 429, 503)},
+        responses={
+            200: {"model": responses.SimilarResponse},
+            **problems_of(*statuses, 404, 422, 429, 503),
+        },
     )
     async def similar_items(
         item_id: str,
@@ -75,7 +103,7 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
             {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
             | ({"fields": model.fields_of(near, names)} if names else {})
             for rank, (near, score) in enumerate(
-                zip(best.tolist(), scores.tolist(), strict=True), start=1
+                zip(best.tolist(), six_digits(scores.tolist()), strict=True), start=1
             )
         ]
         document = {"item_id": item_id, "model_version": model.version, "items": items}
@@ -93,7 +121,12 @@ def public_router(service: Service, hot: dict[str, Endpoint]) -> APIRouter:
         responses={200: {"model": responses.Ready}, **problems_of(503)},
     )
     async def health_ready() -> Response:
-        model = service.model()
+        try:
+            model = service.model()
+        except NotReady as error:
+            # Probes ask from the start; a caller's request that fails is logged.
+            headers = {"Retry-After": "1"}
+            raise Problem(503, str(error), headers=headers, is_expected=True) from error
         return JsonResponse(
             {
                 "status": "ready",

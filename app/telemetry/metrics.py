@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+from collections import Counter as Counts
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +19,10 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from app.telemetry.admin_metrics import AdminMetrics
+from app.telemetry.caller_metrics import CallerMetrics
+from app.telemetry.package_version import package_version
+from app.telemetry.recent_series import RecentNames, RecentSeries
 from app.telemetry.rerank_metrics import RerankMetrics
 
 # Fractions of a millisecond matter here; the library's own buckets begin at five.
@@ -22,6 +30,10 @@ BUCKETS_S = (
     *(0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
+AnsweredBy: TypeAlias = tuple[str, str, str]
+"""What an answer was served by, as in the answer, the model's version, and the experiment's arm."""
+NOBODY: AnsweredBy = ("", "", "")
+SHADOW_OUTCOMES = ("answered", "busy", "full", "failed")
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -35,14 +47,20 @@ class Metrics:
         self.requests = Counter(
             "longtail_requests",
             "Requests answered.",
-            ("route", "status", "served_by"),
+            ("route", "status", "served_by", "version", "arm"),
             registry=registry,
         )
         self.seconds = Histogram(
             "longtail_request_seconds",
             "Time from a request's first byte to its answer; rejected ones (429) are not timed.",
-            ("route",),
+            ("route", "version", "arm"),
             buckets=BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_entries = Counter(
+            "longtail_batch_entries",
+            "Requests answered inside batches; a batch as a whole counts as one request.",
+            ("status", "served_by", "version", "arm"),
             registry=registry,
         )
         self.stage_seconds = Histogram(
@@ -53,7 +71,10 @@ class Metrics:
             registry=registry,
         )
         self.degraded = Counter(
-            "longtail_degraded", "Answers with a missing part.", ("what",), registry=registry
+            "longtail_degraded",
+            "Answers with a missing part.",
+            ("what", "version", "arm"),
+            registry=registry,
         )
         self.events = Counter(
             "longtail_events",
@@ -66,6 +87,25 @@ class Metrics:
         )
         self.swaps = Counter(
             "longtail_model_swaps", "Changes of the current model.", registry=registry
+        )
+        self.canaries_taken_back = Counter(
+            "longtail_canaries_taken_back",
+            "Canaries that were shown to be worse than the active version and taken back.",
+            registry=registry,
+        )
+        self._shadow = Counter(
+            "longtail_shadow",
+            "Requests of the shadow's share, by outcome; answered ones are kept for comparison.",
+            ("outcome",),
+            registry=registry,
+        )
+        for outcome in SHADOW_OUTCOMES:  # a rate over a series that isn't there yet is no zero
+            self._shadow.labels(outcome)
+        self.experiment_lost = Counter(
+            "longtail_experiment_lost",
+            "Exposures and clicks of experiments that were not counted: too many waited for the "
+            "store, or it rejected them.",
+            registry=registry,
         )
         self.store_up = Gauge(
             "longtail_store_up",
@@ -93,35 +133,102 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.model_created = Gauge(
+            "longtail_model_created_timestamp_seconds",
+            "When the version that answers was built; the oldest where workers differ.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._rejected_versions = Gauge(
+            "longtail_rejected_version",
+            "1 while this version should answer and can't be loaded.",
+            ("version",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.journal_events = Gauge(
+            "longtail_journal_events",
+            "Events in the journals of live workers that wait for the store.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        build_info = Gauge(
+            "longtail_build_info",
+            "1; the labels say what runs.",
+            ("version", "python"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        build_info.labels(package_version(), platform.python_version()).set(1)
         self.rerank = RerankMetrics(registry)
-        self._requests: dict[tuple[str, int, str], Counter] = {}
-        self._seconds: dict[str, Histogram] = {}
+        self.admin = AdminMetrics(registry)
+        self.callers = CallerMetrics(registry)
+        self._versions, self._arms = RecentNames(), RecentNames()
+        self._requests: dict[tuple[str, int, AnsweredBy], Counter] = {}
+        self._seconds: dict[tuple[str, AnsweredBy], Histogram] = {}
         self._stages = {
             stage: self.stage_seconds.labels(stage) for stage in ("features", "inference")
         }
         self._rerank_seconds = self.stage_seconds.labels("rerank")
 
-    def answered(self, route: str, status: int, served_by: str, seconds: float | None) -> None:
+    def answered(self, route: str, status: int, by: AnsweredBy, seconds: float | None) -> None:
         """Count one answer, and time it if its request was complete."""
-        self._count(route, status, served_by).inc()
+        self._count(route, status, by).inc()
         if seconds is None:
             return
-        histogram = self._seconds.get(route)
+        key = (route, by)
+        histogram = self._seconds.get(key)
         if histogram is None:
-            histogram = self._seconds[route] = self.seconds.labels(route)
+            histogram = self._seconds[key] = self.seconds.labels(route, by[1], by[2])
         histogram.observe(seconds)
+
+    def batch_answered(self, outcomes: Iterable[tuple[int, AnsweredBy]]) -> None:
+        """Count the requests of a batch, each by its status and by what answered it."""
+        for (status, by), n in Counts(outcomes).items():
+            self.batch_entries.labels(str(status), *by).inc(n)
+
+    def marked(self, degraded: Collection[str], outcome: str, version: str, arm: str) -> None:
+        """Count the missing parts of an answer, and its reranking where it was to be reranked.
+
+        Args:
+            degraded: as in the answer.
+            outcome: of reranking, as in the answer: `skipped` also where none was wanted.
+        """
+        for what in degraded:
+            self.degraded.labels(what.partition(":")[0], version, arm).inc()
+        if outcome != "skipped" or "rerank" in degraded:
+            self.rerank.count(outcome, version, arm)
+
+    def answering(self, answering: Collection[tuple[str, str]]) -> None:
+        """Note which versions answer which arms from now on; series of others end in an hour.
+
+        Args:
+            answering: pairs of version and arm; an empty one is of users in no arm.
+        """
+        self._versions.use({version for version, _ in answering})
+        self._arms.use({arm for _, arm in answering})
+        for version, arm in answering:
+            self.rerank.expect(version, arm)
+
+    def version_rejected(self, version: str, is_rejected: bool) -> None:
+        """Note that a version can't be loaded, or is no longer wanted or rejected."""
+        self._rejected_versions.labels(version).set(is_rejected)
+
+    def shadow_asked(self, outcome: str) -> None:
+        """Count a request that a shadow was to answer too: answered, busy, full or failed."""
+        self._shadow.labels(outcome).inc()
 
     def rejected_by_overload(self, route: str, n: int) -> None:
         """Count rejected requests. Timing them would make an overloaded service look fast."""
-        self._count(route, 429, "").inc(n)
+        self._count(route, 429, NOBODY).inc(n)
         self.rejected.inc(n)
 
-    def _count(self, route: str, status: int, served_by: str) -> Counter:
+    def _count(self, route: str, status: int, by: AnsweredBy) -> Counter:
         """A child metric; kept, as looking it up again costs more."""
-        key = (route, status, served_by)
+        key = (route, status, by)
         counter = self._requests.get(key)
         if counter is None:
-            counter = self._requests[key] = self.requests.labels(route, str(status), served_by)
+            counter = self._requests[key] = self.requests.labels(route, str(status), *by)
         return counter
 
     def stages(self, timings_ms: dict[str, float]) -> None:
@@ -133,12 +240,13 @@ class Metrics:
 
     def document(self) -> bytes:
         """All metrics in Prometheus' text format, summed over workers where there are several."""
-        if MULTIPROCESS_DIR not in os.environ:
-            return generate_latest(self._registry)
-        _forget_dead_workers(Path(os.environ[MULTIPROCESS_DIR]))
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        registry = self._registry
+        if MULTIPROCESS_DIR in os.environ:
+            _forget_dead_workers(Path(os.environ[MULTIPROCESS_DIR]))
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        names = {"version": self._versions, "arm": self._arms}
+        return generate_latest(RecentSeries(registry.collect, names))
 
 
 def _forget_dead_workers(folder: Path) -> None:

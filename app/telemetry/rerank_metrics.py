@@ -12,15 +12,14 @@ class RerankMetrics:
     """Outcomes of requests that were to be reranked, and the reranker's state."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        outcomes = Counter(
+        self._outcomes = Counter(
             "longtail_rerank_outcomes",
             "Answers that were to be reranked, by outcome; skipped: the reranker couldn't be "
             "asked.",
-            ("outcome",),
+            ("outcome", "version", "arm"),
             registry=registry,
         )
-        # All from the beginning: a rate over a series that isn't there yet is no zero.
-        self._outcomes = {outcome: outcomes.labels(outcome) for outcome in OUTCOMES}
+        self._by_key: dict[tuple[str, str, str], Counter] = {}
         self.seconds = Histogram(
             "longtail_rerank_seconds",
             "Time from asking the reranker to its answer, whether waited for or not.",
@@ -50,6 +49,22 @@ class RerankMetrics:
             registry=registry,
         )
 
-    def count(self, outcome: str) -> None:
+    def expect(self, version: str, arm: str) -> None:
+        """Begin the series of a version, and of an arm of it; empty: of users in no arm.
+
+        A rate over a series that isn't there yet is no zero.
+        """
+        for outcome in OUTCOMES:
+            self._child(outcome, version, arm)
+
+    def count(self, outcome: str, version: str, arm: str) -> None:
         """Count an answer that was to be reranked."""
-        self._outcomes[outcome].inc()
+        self._child(outcome, version, arm).inc()
+
+    def _child(self, outcome: str, version: str, arm: str) -> Counter:
+        """One series; kept, as looking it up again costs more."""
+        key = (outcome, version, arm)
+        child = self._by_key.get(key)
+        if child is None:
+            child = self._by_key[key] = self._outcomes.labels(*key)
+        return child

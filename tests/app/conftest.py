@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from starlette.testclient import TestClient
 
 from app.main import LongtailApp, create_app
 from app.model import background
 from app.settings import Settings
+from model_store import rollout
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.publication import publish
@@ -30,11 +32,12 @@ AS_ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 def loads_without_pauses() -> Iterator[None]:
     """Versions load without pauses and at normal priority, as hundreds of tests wait for one.
 
-    `test_background` is about both.
+    `test_background` is about both. Who rolls a version out looks often whether it is loaded.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(background, "SHARE", 1.0)
         patch.setattr(background, "_lower_priority", lambda: None)
+        patch.setattr(rollout, "LOADING_PAUSE_S", 0.01)
         yield
 
 
@@ -91,10 +94,7 @@ def serving(settings: Settings) -> Iterator[TestClient]:
             wait_until_started(app)
             yield http
     finally:
-        # FastAPI remembers the endpoints of every application, and with them its model, whose
-        # files stay open; the collector must see what is left.
-        app.state.service.models.current = None
-        gc.unfreeze()
+        gc.unfreeze()  # the collector must see what the service has left
 
 
 def service_of(http: TestClient) -> Any:
@@ -105,6 +105,26 @@ def service_of(http: TestClient) -> Any:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "bundles").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def good(store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path) -> str:
+    """The active version, of an otherwise empty store."""
+    return publish_and_activate(synthetic_bundle, folder, store.url)
+
+
+@pytest.fixture
+def own_http(store: EmbeddedStore, good: str, folder: Path) -> Iterator[TestClient]:
+    """A service of one test, which may change what it answers with."""
+    with serving(settings_for(store.url, folder)) as http:
+        yield http
+
+
+@pytest.fixture
+def second(client: redis.Redis, folder: Path, tmp_path: Path) -> str:
+    """Another version that is published in the same folder."""
+    bundle = make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
+    return publish(bundle, folder / "bundles", client).version
 
 
 @pytest.fixture(scope="module")

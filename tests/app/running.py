@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,11 @@ def serving(folder: Path, bundle: Path, *flags: str, **options: Any) -> Iterator
 
 @dataclass
 class Load:
-    """Requests one after another from a thread, on one connection."""
+    """Requests one after another from a thread, on one connection, for each of the users."""
 
     port: int
     reconnects: bool = False
+    user_ids: Sequence[str] = ("u1",)
     answers: list[tuple[int, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -174,8 +176,9 @@ class Load:
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        body = json.dumps({"user_id": "u1", "k": 5})
+        bodies = cycle([json.dumps({"user_id": user_id, "k": 5}) for user_id in self.user_ids])
         while not self._ended.is_set():
+            body = next(bodies)
             started = time.perf_counter()
             connection.request("POST", "/recommend", body)
             response = connection.getresponse()

@@ -25,7 +25,6 @@ from app.reranking.client import RerankClient
 from app.reranking.job import Job
 from app.reranking.lowest_priority import GROUP
 from app.settings import Settings
-from model_store.bundle import Bundle
 from model_store.errors import ConfigError
 from tests.app.conftest import settings_for, wait_for
 from tests.app.reranking.processes import PATIENCE_S, with_client
@@ -265,10 +264,7 @@ def test_folders_of_killed_services_are_removed_and_others_stay(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_service_reranks_again_after_its_process_was_killed(
-    tmp_path: Path, workers: str
-) -> None:
+def test_the_service_reranks_again_after_its_process_was_killed(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "v1", version="v1", with_reranker=True)
 
     def outcome(item_id: str) -> str:
@@ -278,7 +274,7 @@ def test_the_service_reranks_again_after_its_process_was_killed(
         word: str = answer["rerank"]
         return word
 
-    with serving(tmp_path, bundle.folder, "--workers", workers) as running:
+    with serving(tmp_path, bundle.folder, "--workers", "2") as running:
         wait_for(lambda: outcome("i1") == "cached", PATIENCE_S)
         [process] = running.rerankers()
         process.kill()
@@ -290,17 +286,3 @@ def test_the_service_reranks_again_after_its_process_was_killed(
         assert not process.is_running()
         assert "Traceback" not in running.log
         assert "INFO app.reranking.versions: the reranker has loaded version v1" in running.log
-
-
-@pytest.mark.slow
-def test_a_killed_service_takes_it_along(synthetic_bundle: Bundle, tmp_path: Path) -> None:
-    with serving(tmp_path, synthetic_bundle.folder) as running:
-        [process] = running.rerankers()
-        assert running.end(signal.SIGKILL) == -signal.SIGKILL
-        assert not process.is_running()
-
-
-@pytest.mark.slow
-def test_the_service_leaves_it_out_when_told(synthetic_bundle: Bundle, tmp_path: Path) -> None:
-    with serving(tmp_path, synthetic_bundle.folder, LONGTAIL_RERANK="off") as running:
-        assert running.rerankers() == []

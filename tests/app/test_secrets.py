@@ -15,6 +15,10 @@ from starlette.testclient import TestClient
 
 import longtail
 from app.settings import read_settings
+from model_store import keys
+from model_store.embedded import EmbeddedStore
+from model_store.store import connect
+from model_store.tokens import Tokens
 from tests.app.conftest import TOKEN
 
 SECRET = "x7secret/of@tests"
@@ -22,6 +26,7 @@ WITH_SECRET = {
     "LONGTAIL_ADMIN_TOKEN": SECRET,
     "LONGTAIL_REDIS_PASSWORD": SECRET,
     "LONGTAIL_LLM_API_KEY": SECRET,
+    "LONGTAIL_CALLER_KEY": SECRET,
     "LONGTAIL_RERANK_API_KEY": SECRET,
     "LONGTAIL_RERANK_URL": f"https://user:{quote(SECRET, safe='')}@elsewhere/v1",
 }
@@ -165,6 +170,27 @@ def test_the_service_shows_no_token(http: TestClient, caplog: pytest.LogCaptureF
         assert TOKEN not in http.get(path).text
     assert SECRET not in caplog.text
     assert TOKEN not in caplog.text
+
+
+def test_no_token_of_the_store_is_shown(
+    http: TestClient, store: EmbeddedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with connect(store.url) as client:
+        tokens = Tokens(client)
+        (reader, read), (record, revoked) = tokens.create("read", "a"), tokens.create("operate")
+        tokens.revoke(record.id)
+        client.hset(keys.TOKENS, record.id, f"no record, but {revoked}")
+    shown = ""
+    for token in (read, revoked, f"{read}x"):
+        for path in ("models", "whoami", "models/v/activate"):
+            for method in ("GET", "POST"):
+                headers = {"Authorization": f"Bearer {token}"}
+                answer = http.request(method, f"/admin/{path}", headers=headers)
+                shown += str(answer.headers) + answer.text
+    shown += "".join(http.get(path).text for path in ("/metrics", "/health/ready", "/openapi.json"))
+    for part in (read[12:], revoked[12:], reader.digest, record.digest):
+        assert part not in shown + caplog.text
 
 
 def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ def test_the_ready_line_holds_a_call_that_works(running: Running) -> None:
     assert running.ready_line.startswith("Longtail is ready (version made-1, 60 items)")
     curl = shlex.split(running.ready_line.partition("try: ")[2])
     url, body = curl[2], curl[-1]
+    assert f"console: http://127.0.0.1:{running.port}/console" in running.ready_line
     assert url == f"http://127.0.0.1:{running.port}/recommend"
     status, answer = running.ask("POST", "/recommend", json.loads(body))
     assert status == 200
@@ -55,7 +56,7 @@ def test_versions_are_swapped_under_load_without_a_failure(
     with Load(running.port) as load:
         time.sleep(0.2)
         status, answer = running.ask("POST", "/admin/models/made-2/activate")
-        assert (status, answer) == (200, {"active": "made-2", "previous": "made-1"})
+        assert (status, answer["active"], answer["previous"]) == (200, "made-2", "made-1")
         time.sleep(0.2)
         assert command("models", "rollback")[0] == 0
         wait_for(lambda: load.answers[-1][1]["model_version"] == "made-1")
@@ -114,12 +115,38 @@ def command(
     return run
 
 
+def test_a_canary_is_followed_and_taken_back_by_commands_alone(
+    running: Running, command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """As somebody does it who has read the help only."""
+    third = make_bundle(tmp_path / "made-3", version="made-3", catalogue=make_catalogue(seed=9))
+    with connect(running.store_url()) as client:
+        publish(third, Path(running.environment["LONGTAIL_BUNDLES_DIR"]), client)
+    ended = "made-3 is no longer the canary"
+    for extra in ([], ["--url", f"http://127.0.0.1:{running.port}"]):
+        said = command("models", "canary", "made-3", "--percent", "50", *extra)[1]
+        assert "made-3 answers 50 % of the users" in said
+        assert "`longtail models list` shows how it does" in said
+        assert "`longtail models canary made-3 --percent 0` ends it" in said
+        running.ask("POST", "/recommend/batch", {"requests": [{"user_id": "u1"}]})
+        told = command("models", "list", *extra)[1]
+        assert "canary made-3, 50 % of the users: waiting: no answers of the canary yet" in told
+        listed = json.loads(command("models", "list", "--json", *extra)[1])
+        assert listed["canary"]["verdict"]["word"] == "waiting"
+        status, said, _ = command("models", "activate", "made-1", *extra)
+        assert (status, "the canary made-3 goes on" in said) == (0, True)
+        assert ended in command("models", "canary", "made-3", "--percent", "0", *extra)[1]
+        assert json.loads(command("models", "list", "--json", *extra)[1])["canary"] is None
+
+
 def test_models_on_the_store_and_through_the_service(
     running: Running, command: Callable[..., tuple[int, str, str]]
 ) -> None:
     url = f"http://127.0.0.1:{running.port}"
     _, table, _ = command("models", "list")
-    assert re.search(r"^\*\s+made-1\s+active\s+made\s+ndcg_at_10 0.1$", table, re.MULTILINE)
+    assert re.search(
+        r"^\*\s+made-1\s+active\s+made\s+\d+ MB\s+ndcg_at_10 0.1$", table, re.MULTILINE
+    )
     for extra in ([], ["--url", url]):
         listed = json.loads(command("models", "list", "--json", *extra)[1])
         assert listed["active"] == "made-1"

@@ -44,6 +44,20 @@ def test_it_is_live_while_a_model_loads_and_ends_at_once(
         assert "Traceback" not in running.log
 
 
+def test_it_is_ready_once_the_worker_that_listens_from_the_start_can_answer(
+    synthetic_bundle: Bundle, tmp_path: Path
+) -> None:
+    with started(
+        *(tmp_path, synthetic_bundle.folder, "--workers", "2"),
+        script=SLOW_LONGTAIL,
+        SLOW_PROCESS="SpawnProcess-1",
+        SLOW_LOAD_S="2",
+    ) as running:
+        wait_for(lambda: running.answers() and live_and_ready(running)[1] == 200, 30)
+        asked = [running.ask("POST", "/recommend", {"user_id": "u1"})[0] for _ in range(20)]
+    assert asked == [200] * 20
+
+
 def test_requests_under_way_are_answered_or_told_when_it_ends(
     synthetic_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -52,7 +66,9 @@ def test_requests_under_way_are_answered_or_told_when_it_ends(
         script=SLOW_LONGTAIL,
         SLOW_BATCH_S="30",
         LONGTAIL_SHUTDOWN_TIMEOUT_MS="500",
+        LONGTAIL_RERANK="off",
     ) as running:
+        assert running.rerankers() == []
         batch = {"requests": [{"history": ["i1"]}] * 200}
         answers: list[tuple[int, Any]] = []
         asking = threading.Thread(
@@ -72,7 +88,9 @@ def test_requests_under_way_are_answered_or_told_when_it_ends(
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_kill_leaves_nothing(synthetic_bundle: Bundle, tmp_path: Path, workers: str) -> None:
     with serving(tmp_path, synthetic_bundle.folder, "--workers", workers) as running:
+        [reranker] = running.rerankers()
         assert running.end(signal.SIGKILL) == -signal.SIGKILL
+        assert not reranker.is_running()
 
 
 def test_a_bundle_that_cannot_be_published_ends_the_service(

@@ -28,7 +28,7 @@ def test_a_worker_that_hangs_is_killed_and_named(
 ) -> None:
     assert supervisor.HANG_S >= LONG_LOAD_S
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        worker = Worker(settings_for(store.url, folder), listener, waits_for_model=False)
+        worker = Worker(settings_for(store.url, folder), listener)
         process = psutil.Process(worker.process.pid)
 
         def lives() -> bool:

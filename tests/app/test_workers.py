@@ -43,7 +43,10 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
     wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2, 20)
     for _ in range(20):
         running.ask("POST", "/recommend", {"user_id": "u1"})
-    line = 'longtail_requests_total{route="/recommend",served_by="model",status="200"}'
+    line = (
+        'longtail_requests_total{arm="",route="/recommend",served_by="model",status="200",'
+        'version="made-1"}'
+    )
     assert metric(line) == 20
     second = make_bundle(tmp_path / "two", version="made-2", catalogue=make_catalogue(seed=8))
     with connect(running.store_url()) as client:

@@ -76,17 +76,49 @@ def test_limits_on_lists(http: TestClient) -> None:
     assert document["errors"][0]["field"] == "requests"
 
 
-def test_a_wrong_field_of_a_batch_is_named_with_its_position(http: TestClient) -> None:
-    good = {"history": ["i1"]}
-    for bad, field in (
-        ({"history": [], "k": 0}, "requests[2].k"),
-        ({"history": [], "filters": {"nope": {"any": ["a"]}}}, "requests[2].filters.nope"),
-    ):
-        body = {"requests": [good, good, bad]}
-        document = check_problem(http.post("/recommend/batch", json=body), 422)
-        assert document["errors"][0]["field"] == field
-        alone = check_problem(http.post("/recommend/batch", json={"requests": [bad]}), 422)
-        assert alone["errors"][0]["field"] == field.replace("[2]", "[0]")
+WRONG_REQUESTS = [
+    ({"history": [], "k": 0}, "k"),
+    ({"history": [], "filters": {"nope": {"any": ["a"]}}}, "filters.nope"),
+    ({"history": [], "fields": ["nope"]}, "fields[0]"),
+    ({"k": 3}, "body"),
+    (None, "body"),
+    ({"history": ["i1"], "unknown": 1}, "unknown"),
+]
+
+
+@pytest.mark.parametrize("padding", [0, 4_000], ids=["short", "long"])
+def test_a_wrong_request_of_a_batch_has_its_problem_in_its_place(
+    http: TestClient, padding: int
+) -> None:
+    """As long bodies are parsed elsewhere, both are tried."""
+    good = {"history": ["i1"], "k": 2, "exclude": [f"x{n}" for n in range(padding)]}
+    requests = [good]
+    for bad, _ in WRONG_REQUESTS:
+        requests += [bad, good]
+    answer = http.post("/recommend/batch", json={"requests": requests})
+    assert answer.status_code == 200
+    responses = answer.json()["responses"]
+    assert len(responses) == len(requests)
+    for one in responses[::2]:
+        assert len(one["items"]) == 2
+    for one, (_, field) in zip(responses[1::2], WRONG_REQUESTS, strict=True):
+        assert one["status"] == 422
+        assert one["errors"][0]["field"] == field
+        assert one["request_id"] == responses[0]["request_id"]
+        assert "items" not in one
+
+
+def test_a_batch_of_wrong_requests_alone_is_answered_too(http: TestClient) -> None:
+    def n_timed() -> str:
+        lines = http.get("/metrics").text.splitlines()
+        return next(x for x in lines if x.startswith("longtail_stage_seconds_count"))
+
+    before = n_timed()
+    for bad, field in WRONG_REQUESTS:
+        answer = http.post("/recommend/batch", json={"requests": [bad]})
+        assert answer.status_code == 200
+        assert answer.json()["responses"][0]["errors"][0]["field"] == field
+    assert n_timed() == before  # no stage was run
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -104,7 +136,7 @@ def test_a_wrong_field_of_a_batch_is_named_with_its_position(http: TestClient) -
         b'{"history": ["\\ud800"]}',
         b'{"history": [], "diversity": NaN}',
         b'{"history": [], "diversity": 1e999}',
-        b'{"requests": [null]}',
+        b'{"requests": [null], "more": 1}',
         b'{"events": {}}',
         b"[" * 100_000,
         b'{"history":' * 5_000,

@@ -53,6 +53,24 @@ def test_they_are_ordered_by_time_and_come_after_what_is_stored(
     assert ids_for(http, user_id="u5") == ids_for(http, history=["i60", *stored, *new])
 
 
+def test_a_time_may_be_written_as_iso_8601(http: TestClient, catalogue: Catalogue) -> None:
+    send(http, {"user_id": "iso", "item_id": "i7", "timestamp": "2001-09-09T01:46:40Z"})
+    send(http, {"user_id": "iso", "item_id": "i9", "timestamp": "2001-09-09T03:46:39+02:00"})
+    send(http, {"user_id": "iso", "item_id": "i5", "timestamp": "2001-09-09 01:46:41"})
+    assert ids_for(http, user_id="iso") == ids_for(http, history=["i9", "i7", "i5"])
+    for wrong in ("yesterday", "1e9", "0001-01-01", ""):
+        event = {"user_id": "iso", "item_id": "i1", "timestamp": wrong}
+        answer = http.post("/events", json={"events": [event]})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "events[0].timestamp"
+    assert "ISO 8601" in http.post("/events", json={**event, "timestamp": "now"}).json()["detail"]
+
+
+def test_an_unknown_field_is_called_so(http: TestClient) -> None:
+    answer = http.post("/events", json={"user_id": "e", "item_id": "i1", "price": 3})
+    assert answer.json()["detail"] == "price: unknown field; GET /docs lists the known ones (got 3)"
+
+
 def test_repeating_a_call_changes_nothing(http: TestClient) -> None:
     event = {"user_id": "e2", "item_id": "i3", "timestamp": 100}
     later = {"user_id": "e2", "item_id": "i4", "timestamp": 200}

@@ -1,0 +1,63 @@
+"""Routes for operators: a shadow, and comparisons of two versions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from fastapi import Body as FromBody
+from starlette.responses import HTMLResponse, Response
+
+from app.comparison.comparer import DEFAULT_K, DEFAULT_USERS, MAX_USERS, Wanted
+from app.comparison.page import render_page
+from app.comparison.report import Comparison, Source
+from app.http.admin_access import By
+from app.http.openapi import problems_of
+from app.http.operator_errors import asked
+from app.http.requests import ShadowRequest
+from app.http.responses import ShadowSet
+from app.http.security_headers import page_headers
+from app.service import Service
+from model_store.answer_pairs import MAX_ITEMS
+
+_Shadow = Annotated[
+    ShadowRequest,
+    FromBody(openapi_examples={"tenth": {"summary": "A tenth", "value": {"share": 10}}}),
+]
+_Version = Annotated[str, Query(min_length=1, max_length=64)]
+
+
+def add_comparison_routes(router: APIRouter, service: Service) -> None:
+    """Add them to the admin router, whose prefix and checks they share."""
+
+    @router.post(
+        "/models/{version}/shadow",
+        summary="Let a version answer a share of the requests unseen, for comparison",
+        responses=problems_of(404, 409, 424),
+    )
+    async def set_shadow(version: str, body: _Shadow, by: By) -> ShadowSet:
+        share = await asked(service.operations.shadow(version, body.share, by=by))
+        return ShadowSet(version=version, share=share)
+
+    @router.get(
+        "/compare",
+        summary="How the answers of two versions differ, as JSON or as a page",
+        response_model=Comparison,
+        responses={
+            200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+            **problems_of(404, 409, 424),
+        },
+    )
+    async def compare_models(
+        a: _Version,
+        b: _Version,
+        users: Annotated[int, Query(ge=1, le=MAX_USERS)] = DEFAULT_USERS,
+        k: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_K,
+        source: Source = "replayed",
+        format: Literal["json", "html"] = "json",  # noqa: A002 - the parameter's name
+    ) -> Comparison | Response:
+        wanted = Wanted(a=a, b=b, source=source, users=users, k=k)
+        comparison = await asked(service.comparer.compare(wanted))
+        if format == "html":
+            return HTMLResponse(render_page(comparison), headers=page_headers(inline_styles=True))
+        return comparison
