@@ -19,7 +19,11 @@ MAX_CONCURRENT_USERS = 500
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a load test."""
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument(
+        "--url",
+        default="http://127.0.0.1:8000",
+        help="default: %(default)s; LONGTAIL_CALLER_KEY has the key where callers need one",
+    )
     parser.add_argument("--workload", choices=WORKLOADS, default="stored_users")
     source = parser.add_argument_group(
         "where users and items come from"

@@ -23,6 +23,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from loadtest.api import version_of, wait_until_ready
+from loadtest.caller_key import caller_headers
 from loadtest.errors import LoadTestError
 from loadtest.options import add_load_options, read_arrivals, read_thresholds
 from loadtest.recorder import Recorder
@@ -244,6 +245,7 @@ def _set_up(environment: Environment, **_: object) -> None:
         if not environment.host:
             raise LoadTestError("--host is missing, like http://127.0.0.1:8000")
         address = parse_target(environment.host, owned=options.i_own_this_host)
+        PacedUser.default_headers = caller_headers()
         _run = Run(environment, wait_until_ready(address))
     except LoadTestError as error:
         sys.exit(f"loadtest: {error}")

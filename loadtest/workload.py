@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtest.api import ask, version_of, wait_until_ready
+from loadtest.caller_key import caller_headers, hint
 from loadtest.errors import LoadTestError, TargetError, WorkloadError
 from loadtest.target import Address, parse_target
 
@@ -233,14 +234,17 @@ def gather_service_workload(
 
 
 def _recommended(address: Address, body: dict[str, object]) -> tuple[str, list[str]]:
-    status, answer = ask(address, "POST", "/recommend", body)
+    status, answer = ask(address, "POST", "/recommend", body, headers=caller_headers())
     if status != 200 or not isinstance(answer, dict):
-        raise TargetError(f"{address.url}: POST /recommend answers {status} to {body}")
+        raise TargetError(
+            f"{address.url}: POST /recommend answers {status} to {body}{hint(status)}"
+        )
     return str(answer.get("served_by")), [item["item_id"] for item in answer["items"]]
 
 
 def _similar(address: Address, item_id: str) -> list[str]:
-    status, answer = ask(address, "GET", f"/items/{quote(item_id, safe='')}/similar")
+    path = f"/items/{quote(item_id, safe='')}/similar"
+    status, answer = ask(address, "GET", path, headers=caller_headers())
     if status != 200 or not isinstance(answer, dict):
         raise TargetError(f"{address.url}: GET /items/{item_id}/similar answers {status}")
     return [item["item_id"] for item in answer["items"]]

@@ -16,6 +16,7 @@ from loadtest.bench import (
     knowledge,
     overload,
     reranking,
+    shadow,
     shapes,
     swap,
     swap_memory,
@@ -37,6 +38,7 @@ NAMES = (
     "overload",
     "swap",
     "swap_memory",
+    "shadow",
     "workers",
     "reranking",
     "catalogue",
@@ -71,6 +73,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
         "overload": Section("overload", overload.run, overload.describe),
         "swap": Section("swap", swap.run, swap.describe),
         "swap_memory": Section("swap_memory", swap_memory.run, swap_memory.describe),
+        "shadow": Section("shadow", shadow.run, shadow.describe),
         "workers": Section("workers", workers.run, workers.describe),
         "reranking": Section("reranking", reranking.run, reranking.describe),
     }

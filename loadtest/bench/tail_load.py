@@ -32,6 +32,7 @@ NEW_SHARE = 0.5
 N_CONNECTIONS = 64
 RERANKED = ("fresh", "cached")
 STEP = "rerank"  # its name in `degraded`
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -203,15 +204,24 @@ class Verdict:
             yield f"{label} with degraded {given['degraded']}"
         if label in RERANKED and not may_rerank:
             yield f"labelled {label}, where nothing ranks"
-        is_base = _ids(given) == _ids(base)
+        is_base = _are_in_one_order(given, base)
         if label in RERANKED:
             self.unmoved += is_base
         elif not is_base:
             yield f"labelled {label}, and not in the base order"
 
 
-def _ids(document: dict[str, Any]) -> list[str]:
-    return [item["item_id"] for item in document["items"]]
+def _are_in_one_order(given: dict[str, Any], base: dict[str, Any]) -> bool:
+    """Whether two complete answers rank alike.
+
+    A score differs by rounding with the number of requests in a batch, so items whose scores are
+    equal but for that may have swapped ranks.
+    """
+    pairs = list(zip(given["items"], base["items"], strict=True))
+    if all(one["item_id"] == other["item_id"] for one, other in pairs):
+        return True
+    scores = np.array([[one["score"], other["score"]] for one, other in pairs])
+    return bool(np.allclose(scores[:, 0], scores[:, 1], rtol=ROUNDING, atol=ROUNDING))
 
 
 def _document(body: bytes) -> dict[str, Any] | None:

@@ -13,10 +13,12 @@ from collections import defaultdict
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 N_ITEMS = 300
+KEY = "lt_0a1b2c3d_secret-of-a-caller"
 KNOWN_USERS = [str(number) for number in range(1, 21)]
 
 
@@ -39,6 +41,13 @@ def make_service(misbehaviour: str = "none") -> FastAPI:
     service = FastAPI()
     seen: defaultdict[str, list[str]] = defaultdict(list)
     state = {"requests": 0, "stalled": False, "first_s": 0.0}
+
+    @service.middleware("http")
+    async def check_key(request: Request, answer: Any) -> Any:
+        is_open = misbehaviour != "wants a key" or request.url.path.startswith("/health")
+        if is_open or request.headers.get("authorization") == f"Bearer {KEY}":
+            return await answer(request)
+        return JSONResponse({"status": 401, "detail": "the caller's key is missing"}, 401)
 
     @service.get("/health/ready")
     def ready() -> dict[str, Any]:

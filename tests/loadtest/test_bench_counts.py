@@ -1,6 +1,7 @@
-"""The benchmark's sections that count answers and memory, against the real service.
+"""The benchmark's sections against the real service, but for those of `test_bench_real`.
 
-Together they run all sections with those of `test_bench_real`, but for two that are as `ks`.
+What is asserted of them holds on a busy machine, too. Together they run all sections but two that
+are as `ks`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from tests.loadtest.tiny_bundles import N_ITEMS
 
 pytestmark = pytest.mark.slow
 
-SECTIONS = ("ks", "swap_memory", "workers", "reranking", "catalogue")
+SECTIONS = (
+    *("comparison", "demo", "ks", "knowledge", "swap_memory", "shadow", "workers"),
+    *("reranking", "catalogue"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +32,24 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_no_section_is_forgotten() -> None:
     assert {*SECTIONS, *test_bench_real.SECTIONS} == {*NAMES} - {"lengths", "batches"}
+
+
+def test_the_real_service_is_compared_with_the_echo(document: dict[str, Any]) -> None:
+    assert 0 < document["ratio"] < 1.5
+    assert document["open_loop"]["100"]["p99_ms"] > 0
+    assert 0.3 < document["knowledge_overhead"] < 3
+    assert document["demo"]["recommend"]["rps"] > 0
+    assert (document["demo"]["n_users"], document["demo"]["history_length"]) == (60, 50)
+    assert document["echo_rps"] > document["recommend_rps"] * 0.5
+
+
+def test_a_shadow_changes_no_answer_and_is_measured(document: dict[str, Any]) -> None:
+    shadow = document["shadow"]
+    assert shadow["changed_answers"] == 0
+    assert sum(shadow["outcomes"].values()) > 0
+    assert shadow["outcomes"]["failed"] == 0
+    assert shadow["shadowed"]["requests"] > 0
+    assert shadow["p99_ratio"] > 0  # how much a busy machine makes of it is no matter of a test
 
 
 def test_memory_after_swaps_is_measured(document: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import pytest
 from loadtest.bench.figures import percentiles_ms, ratio_of
 from loadtest.bench.overload import Phases, add_cpu_shares
 from loadtest.bench.overload import summarise as summarise_overload
+from loadtest.bench.shadow import describe as describe_shadow
+from loadtest.bench.shadow import summarise as summarise_shadow
 from loadtest.bench.swap import SETTLING_S
 from loadtest.bench.swap import describe as describe_swaps
 from loadtest.bench.swap import summarise as summarise_swaps
@@ -180,3 +182,18 @@ def test_cpu_shares_are_reported_second_by_second() -> None:
     add_cpu_shares(figures, PHASES, sample, watch)
     assert figures["steady"]["cpu_share"] == 0.6
     assert figures["recovery"]["cpu_share_by_second"] == [0.7, 0.1]
+
+
+def test_a_shadows_stretches_are_compared_round_by_round() -> None:
+    def stretch(p99_ms: float) -> Sample:
+        return make_sample((0.0, 200, p99_ms), (0.1, 200, p99_ms), (0.2, 429, 900.0))
+
+    figures = summarise_shadow([stretch(2.0), stretch(4.0)], [stretch(2.0), stretch(6.0)], 100.0)
+    assert figures["p99_ratio"] == 1.25  # of 1 and 1.5
+    assert figures["p99_ratio_interval"] is not None
+    assert (figures["without"]["requests"], figures["shadowed"]["requests"]) == (4, 4)
+    assert (figures["without"]["p99_ms"], figures["shadowed"]["p99_ms"]) == (4.0, 6.0)
+    figures |= {"changed_answers": 0, "outcomes": {"busy": 3, "answered": 1_000}}
+    first, *_ = describe_shadow({"shadow": figures})
+    assert "p99 is 1.250 times that without" in first
+    assert "0 changed answers; of its share 1,000 answered, 3 busy" in first

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from loadtest.children import Child
-from loadtest.workload import Workload
+from loadtest.errors import TargetError
+from loadtest.workload import Workload, gather_service_workload
 from tests.loadtest.conftest import start_stand_in
-from tests.loadtest.stand_in import KNOWN_USERS
+from tests.loadtest.stand_in import KEY, KNOWN_USERS
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +49,29 @@ def run(service: Child, folder: Path, *options: str) -> tuple[int, str, str, dic
         done.stderr,
         json.loads(results.read_bytes()) if results.exists() else {},
     )
+
+
+def test_a_key_of_the_environment_goes_along_and_is_shown_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_stand_in("wants a key") as service:
+        monkeypatch.delenv("LONGTAIL_CALLER_KEY", raising=False)
+        with pytest.raises(TargetError, match=r"401.*LONGTAIL_CALLER_KEY is unset"):
+            gather_service_workload(service.address)
+        monkeypatch.setenv("LONGTAIL_CALLER_KEY", "lt_another")
+        with pytest.raises(TargetError, match=r"401.*LONGTAIL_CALLER_KEY is no key") as caught:
+            gather_service_workload(service.address)
+        assert "lt_another" not in str(caught.value)
+        monkeypatch.setenv("LONGTAIL_CALLER_KEY", f"{KEY}\n")
+        command = [
+            *(sys.executable, "-m", "loadtest.run", "--url", service.address.url),
+            *("--workload=mixed", "--rate=20", "--duration=1", "--users=2"),
+            *("--out", str(tmp_path / "r.json")),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    written = [(tmp_path / f"r.{kind}").read_text() for kind in ("json", "html")]
+    assert not [text for text in (done.stdout, done.stderr, *written) if "secret-of" in text]
 
 
 @pytest.mark.alone

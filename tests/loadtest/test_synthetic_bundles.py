@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from loadtest.bench.bundles import BundleFiles, SyntheticBundles
 from loadtest.errors import WorkloadError
+from offline.synthetic.__main__ import main
 
 pytestmark = pytest.mark.slow
+
+
+def run_here(command: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which has loaded torch; a process of its own takes seconds."""
+    assert command[:3] == [sys.executable, "-m", "offline.synthetic"]
+    return subprocess.CompletedProcess(command, main(command[3:]))
 
 
 def test_a_synthetic_bundle_is_created_once_and_again_when_its_code_changes(
@@ -17,7 +28,9 @@ def test_a_synthetic_bundle_is_created_once_and_again_when_its_code_changes(
 ) -> None:
     monkeypatch.setattr("loadtest.bench.bundles.MAKERS", ("LICENSE",))
     synthetic = SyntheticBundles(tmp_path / "synthetic")
-    folder = synthetic.get(200, knowledge=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("loadtest.bench.bundles.subprocess", SimpleNamespace(run=run_here))
+        folder = synthetic.get(200, knowledge=False)
     files = BundleFiles(folder)
     assert len(files.item_ids) == len(files.table) - 1 == 200
     attribute, value, rows = files.find_filter(0.01)

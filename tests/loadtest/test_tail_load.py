@@ -28,7 +28,8 @@ def answer(label: str, *degraded: str, ids: list[str] = BASE, user_id: str = "u"
         "rerank": label,
         "degraded": list(degraded),
         "items": [
-            {"item_id": item_id, "rank": n, "score": 1.0} for n, item_id in enumerate(ids, 1)
+            {"item_id": item_id, "rank": n, "score": 9.0 - BASE.index(item_id)}
+            for n, item_id in enumerate(ids, 1)
         ],
         "timings_ms": {"features": 1, "inference": 1, "rerank": 1, "total": 3},
     }
@@ -91,6 +92,20 @@ def test_answers_without_a_document_are_faults_and_a_rejection_is_none() -> None
     assert judged(of(None)).faults == {"the answer is not a JSON object": 1}
     rejected = judged(of(None, 429))
     assert (rejected.faults, rejected.rejected) == ({}, 1)
+
+
+def test_items_that_rounding_alone_tells_apart_may_swap_ranks() -> None:
+    def swapped(difference: float) -> dict[str, Any]:
+        document = answer("skipped", "rerank", ids=[BASE[1], BASE[0], *BASE[2:]])
+        for item, score in zip(document["items"], (9.0, 9.0 - difference), strict=False):
+            item["score"] = score
+        return document
+
+    base = answer("skipped")
+    base["items"][1]["score"] = 9.0 - 1e-6
+    assert judged(of(swapped(1e-6)), of(base)).faults == {}
+    wrong = "labelled skipped, and not in the base order"
+    assert judged(of(swapped(1e-2)), of(base)).faults == {wrong: 1}
 
 
 def test_where_nothing_ranks_no_answer_is_reranked() -> None:
