@@ -3,17 +3,20 @@
 PYTHON ?= python3
 PORT ?= 8000
 QUICK ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := app model_store offline loadtest tests longtail.py
+PACKAGES := app model_store offline loadtest tests docs/hooks longtail.py
 # Files of tests side by side, so that what a file's tests share is made once; tests/schedule.py has
-# their order.
+# their order. A worker more than two cores have: tests wait for processes a good part of their time.
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Both workers and more than a hundred processes that tests start load the same modules: they compile
+# them once, also where the environment says to write no bytecode.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format bench clean
+.PHONY: help install demo test test-fast check audit format bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,17 +26,17 @@ install: $(INSTALLED) ## .venv with everything needed to build, serve and test
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longtail needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,offline,loadtest,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,traces,offline,loadtest,dev]'
 	@touch $@
 
 demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
 	@exec $(BIN)/longtail demo --port $(PORT)
 
 test: install ## the whole test suite
-	@$(BIN)/pytest $(SIDE_BY_SIDE)
+	@$(PYTEST) $(SIDE_BY_SIDE)
 
 test-fast: install ## without the tests marked slow
-	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
+	@$(PYTEST) $(SIDE_BY_SIDE) -m "not slow"
 
 check: install ## lint, format, types, import rules
 	$(BIN)/ruff check $(PACKAGES)
@@ -41,12 +44,22 @@ check: install ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Advisories come from osv.dev. What can't be looked up fails: an audit of nothing must not pass.
+audit: ## look up known vulnerabilities of the pinned dependencies at osv.dev
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && \
+		build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	build/audit/bin/pip-audit --strict --vulnerability-service osv --progress-spinner off \
+		--no-deps --disable-pip --requirement constraints.txt
+
 format: install ## format and mend what a tool can mend
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
 
 bench: install ## the serving benchmark; its last line is one JSON document
 	@QUICK=$(QUICK) $(BIN)/python -m loadtest.bench --out loadtest/results/bench$(if $(filter-out 0,$(QUICK)),-quick).json
+
+docs: install ## the pages of docs/ as a site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## remove builds, caches and the environment; published bundles and the store stay
 	rm -rf .venv builds build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,8 @@
-"""Shared by tests of several packages: a real store, and the lock between test workers."""
+"""Shared by tests of several packages: a real store, the workers' lock, the garbage collector."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from model_store.embedded import EmbeddedStore
 from model_store.store import connect
 from tests.machine_lock import MachineLock
 from tests.schedule import schedule
+
+# What is imported and collected stays to the end. To walk it each time that it has grown by a
+# quarter took as long as the rest; `pytest_runtestloop` goes on.
+gc.disable()
 
 # Before anything loads torch, and for child processes too: the order of sums depends on the number
 # of threads, and tiny models lose more by waiting for threads than they gain.
@@ -38,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if MACHINE_LOCK in config.stash:
         items[:] = schedule(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -28,6 +28,7 @@ from model_store.files import save_array
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeSource, TextArrays
 from model_store.manifest import EncoderInfo, KnowledgeInfo, ModelInfo
+from model_store.repeats import Repeats
 from tests.synthetic_reranker import reranker_info, write_reranker
 
 GENRES = ("action", "comedy", "drama", "horror", "romance", "western")
@@ -115,6 +116,8 @@ def make_bundle(
     with_wrong_golden: bool = False,
     with_reranker: bool = False,
     configuration: dict[str, object] | None = None,
+    report: dict[str, object] | None = None,
+    repeats: Repeats = "keep",
     source: KnowledgeSource = SOURCE,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
@@ -131,7 +134,7 @@ def make_bundle(
         writer.write("popularity.npy", lambda path: save_array(path, made.popularity))
         golden = _golden(made, swap=with_wrong_golden)
         writer.write("golden.json", lambda path: _save_json(path, golden))
-        writer.write("report.json", lambda path: _save_json(path, {}))
+        writer.write("report.json", lambda path: _save_json(path, report or {}))
         _write_users(writer, made)
         if with_encoder:
             _write_encoder(writer, made)
@@ -145,7 +148,9 @@ def make_bundle(
         return writer.finish(
             version=version,
             created_at="2026-01-01T00:00:00Z",
-            model=ModelInfo.of_sequence_graph("made", size, MAX_LENGTH),
+            model=ModelInfo.of_sequence_graph("made", size, MAX_LENGTH).model_copy(
+                update={"repeats": repeats}
+            ),
             encoder=EncoderInfo(name="made", vector_size=len(GENRES), has_graph=True)
             if with_encoder
             else None,

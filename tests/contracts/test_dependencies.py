@@ -12,6 +12,8 @@ from tests.contracts.tree import PACKAGES, ROOT, imports_of, python_files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRA_OF = {"model_store": None, "app": "serve", "offline": "offline", "loadtest": "loadtest"}
+# Files that are imported only where an extra of their own is installed.
+OPTIONAL = {"app/telemetry/traces.py": "traces"}
 
 
 def names_of(requirements: list[str]) -> set[str]:
@@ -23,9 +25,9 @@ def names_of(requirements: list[str]) -> set[str]:
     return names
 
 
-def declared_for(package: str) -> set[str]:
-    extra = EXTRA_OF[package]
-    more = PROJECT["optional-dependencies"][extra] if extra else []
+def declared_for(package: str, path: str = "") -> set[str]:
+    extras = [extra for extra in (EXTRA_OF[package], OPTIONAL.get(path)) if extra]
+    more = [one for extra in extras for one in PROJECT["optional-dependencies"][extra]]
     names = names_of(PROJECT["dependencies"] + more)
     # `redis[hiredis]` and FastAPI bring along, by their own declaration, what is used with them.
     return names | {"hiredis"} | ({"starlette"} if "fastapi" in names else set())
@@ -34,10 +36,10 @@ def declared_for(package: str) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
     distributions = metadata.packages_distributions()
-    declared = declared_for(package)
     missing = {
         f"{path.relative_to(ROOT)}: {top}"
         for path in python_files(package)
+        for declared in [declared_for(package, str(path.relative_to(ROOT)))]
         for top in {module.partition(".")[0] for module, _ in imports_of(path)}
         if top not in sys.stdlib_module_names
         and top not in {*PACKAGES, "longtail"}

@@ -74,7 +74,7 @@ def test_every_import_rule_breaks_when_it_is_broken(copied: Path) -> None:
     """Plant one forbidden import for each rule."""
     plants = {
         "app/model/planted.py": "import faiss\nimport onnxruntime\nimport redis\n"
-        "import torch\nimport offline.fetch\nimport app.main\n",
+        "import opentelemetry\nimport torch\nimport offline.fetch\nimport app.main\n",
         "loadtest/planted.py": "import model_store.keys\n",
         "model_store/planted.py": "import fastapi\n",
         "offline/data/planted.py": "import app.main\nimport offline.recommender.recommender\n",
@@ -115,8 +115,10 @@ def test_a_new_package_must_be_given_its_layer(copied: Path, root: str) -> None:
 def test_starting_the_service_loads_no_torch() -> None:
     """In a fresh process: what is imported lazily or by libraries counts too."""
     script = (
-        "import sys, app.main\n"
-        "heavy = {'torch', 'transformers', 'offline', 'loadtest', 'polars', 'locust', 'scipy'}\n"
+        "import sys, app.main, app.serve, app.cli, app.models_command\n"
+        "heavy = {'torch', 'transformers', 'onnx', 'polars', 'locust', 'scipy'}\n"
+        "heavy |= {'offline', 'loadtest'}\n"
+        "heavy |= {'app.telemetry.traces', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -45,7 +45,9 @@ READ_SUFFIXES = {".py", ".md", ".toml", ".yaml", ".yml", ".ini", ""}
 NOT_READ = {"LICENSE", "tests/contracts/test_words.py"}
 # An answer in which a language model declines to answer is called a refusal in the field.
 ALLOWED_PHRASES = {
+    "offline/knowledge/endpoint/completion.py": {"refusal"},  # also a field of the protocol
     "offline/knowledge/flaws.py": {"refusal"},
+    "tests/offline/knowledge/endpoint/test_model.py": {"refusal"},
     "tests/offline/knowledge/test_flaws.py": {"refusal"},
     "tests/offline/knowledge/test_generation.py": {"refusal"},
 }

@@ -26,7 +26,7 @@ def is_generated(path: Path) -> bool:
 @cache
 def source_files() -> tuple[Path, ...]:
     """All files under version control, and new ones."""
-    folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", ".ci")]
+    folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", "deploy", ".ci")]
     found = [path for path in ROOT.iterdir() if path.is_file()]
     found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return tuple(
