@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from model_store.errors import BundleError, BundleUnavailable
+from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
 from model_store.files import write_atomically
 from model_store.knowledge_texts import KnowledgeSource, Name
 from model_store.reading import bundle_errors, read_json
@@ -188,6 +189,9 @@ class Manifest(_Frozen):
     knowledge: KnowledgeInfo | None = Field(None, description="none: no texts of items are in it")
     retriever: RetrieverInfo | None = Field(None, description="none: every item is scored")
     reranker: RerankerInfo | None = Field(None, description="none: no language model reranks")
+    events: EventsInfo = Field(
+        DEFAULT_EVENTS, description="how training read interactions, and requests read events"
+    )
     n_items: int = Field(gt=0, le=MAX_ITEMS)
     n_users: int = Field(ge=0, le=MAX_ITEMS)
     files: dict[str, FileEntry]

@@ -24,6 +24,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
+from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
 from model_store.files import save_array
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeSource, TextArrays
@@ -118,6 +119,7 @@ def make_bundle(
     configuration: dict[str, object] | None = None,
     report: dict[str, object] | None = None,
     repeats: Repeats = "keep",
+    events: EventsInfo = DEFAULT_EVENTS,
     source: KnowledgeSource = SOURCE,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
@@ -163,6 +165,7 @@ def make_bundle(
             n_items=len(made.ids),
             n_users=len(made.histories),
             metrics={"ndcg_at_10": 0.1},
+            events=events,
             inputs={},
             configuration=configuration or {},
             code_revision="made",

@@ -36,7 +36,9 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
     )
     async def get_user_history(user_id: _UserId, limit: _Limit = 50) -> Response:
         model = service.model()
-        [history] = await service.store.features.read_histories([user_id], model.version, model.ids)
+        [history] = await service.store.features.read_histories(
+            [user_id], model.version, model.ids, reading=model.events
+        )
         newest = history.items[::-1][:limit].tolist()
         return JsonResponse(
             {

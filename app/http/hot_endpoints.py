@@ -28,6 +28,7 @@ from app.service import Service
 from app.telemetry.metrics import AnsweredBy
 from model_store import codecs
 from model_store.errors import InvalidField
+from model_store.event_rules import DEFAULT_EVENTS
 
 _STAGES = ("features", "inference", "rerank", "total")
 _SERVER_TIMING = ", ".join(f"{stage};dur=%({stage}).3f" for stage in _STAGES)
@@ -134,10 +135,15 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             ) from error
         metrics.events.labels("store").inc(len(events) - n_journaled)
         metrics.events.labels("journal").inc(n_journaled)
+        model = models.current
+        rules = DEFAULT_EVENTS.rules if model is None else model.events.rules
+        weights = [rules.weigh(event.type, event.rating) for event in events]
+        metrics.events_read(weights)
         routing = models.routing
         if routing is not None and routing.experiment is not None:
-            await service.exposures.note_clicks(routing.experiment, events)
-        model = models.current
+            pairs = zip(events, weights, strict=True)
+            clicks = [event for event, weight in pairs if weight > 0]
+            await service.exposures.note_clicks(routing.experiment, clicks)
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
         degraded = ["store"] if n_journaled else []
         for what in degraded:
@@ -191,7 +197,16 @@ def _as_it_happened(event: Event, now: float) -> codecs.Event:
     timestamp = event.timestamp
     if timestamp is None or timestamp > now + MAX_AHEAD_S:
         timestamp = now
-    return codecs.Event(event.item_id, timestamp, event.rating)
+    return codecs.Event(
+        event.item_id,
+        timestamp,
+        event.rating,
+        event.type,
+        event.value,
+        event.event_id,
+        event.request_id,
+        event.rank,
+    )
 
 
 def _encode_batch(answers: Sequence[dict[str, Any]], _: Model) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -18,7 +19,9 @@ from pydantic import (
 )
 
 from model_store.codecs import MAX_RATING
+from model_store.event_rules import INTERACTION, EventType
 from model_store.experiment import Arms, Name, check_arms
+from model_store.keys import MAX_EVENTS_PER_USER
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
@@ -34,15 +37,18 @@ RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/+=@-]{1,12
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
+@dataclass(frozen=True)
 class _OneError:
     """A value that fits no type of a union is one error, not one for each type."""
 
+    name: str
+    message: str
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        message = "Input should be a text of at most 512 characters, a number or a boolean"
         return {
             **handler(source),
-            "custom_error_type": "filter_value",
-            "custom_error_message": message,
+            "custom_error_type": self.name,
+            "custom_error_message": self.message,
         }
 
 
@@ -50,9 +56,20 @@ class _OneError:
 FilterValue = Annotated[
     Annotated[str, StringConstraints(max_length=512)] | bool | Number,
     Field(union_mode="left_to_right"),
-    _OneError(),
+    _OneError(
+        "filter_value", "Input should be a text of at most 512 characters, a number or a boolean"
+    ),
 ]
 FilterValues = Annotated[list[FilterValue], Field(min_length=1, max_length=1_000, fail_fast=True)]
+
+
+ExcludeSeen = Annotated[
+    bool | Annotated[list[EventType], Field(min_length=1, max_length=64)],
+    _OneError(
+        "exclude_seen",
+        "Input should be a boolean, or a list of 1 to 64 types of event of 1 to 64 characters",
+    ),
+]
 
 
 class Body(BaseModel):
@@ -108,7 +125,12 @@ class RecommendRequest(Body):
     filters: Filters | None = Field(
         default=None, description="Rules by attribute name; all must hold."
     )
-    exclude_seen: bool = Field(default=True, description="Leave out the whole history.")
+    exclude_seen: ExcludeSeen = Field(
+        default=True,
+        description="Leave out the whole history; a list of types leaves out items with such "
+        'events alone: with ["purchase"], what was viewed may come back. Events of the request\'s '
+        "own `history` are of the type `interaction`.",
+    )
     diversity: float = Field(
         default=0.0,
         ge=0,
@@ -182,7 +204,7 @@ EventTime = Annotated[
 
 
 class Event(Body):
-    """One interaction that happened."""
+    """One interaction that happened; docs/events.md tells what each type means."""
 
     user_id: Identifier
     item_id: Identifier
@@ -194,6 +216,19 @@ class Event(Body):
     )
     rating: Annotated[float, Field(ge=-MAX_RATING, le=MAX_RATING, allow_inf_nan=False)] | None = (
         None
+    )
+    type: EventType = Field(
+        default=INTERACTION,
+        description="A free word, such as purchase, view or dislike; the version that answers "
+        "decides by its rules which are positive, negative or context only.",
+    )
+    value: Annotated[float, Field(ge=-MAX_RATING, le=MAX_RATING, allow_inf_nan=False)] | None = (
+        Field(default=None, description="A number that is kept with it, such as a price.")
+    )
+    event_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        default=None,
+        description="Your name of the event; a repeat counts once while the first report is among "
+        f"the user's newest {MAX_EVENTS_PER_USER:,} events.",
     )
     request_id: RequestId | None = Field(
         default=None, description="Of the answer that it follows: a click, in an experiment."

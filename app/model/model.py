@@ -33,6 +33,7 @@ from model_store import bundle as files
 from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
+from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
 from model_store.fresh_items import FreshItem
 from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
@@ -65,6 +66,8 @@ class Model:
     """How a language model reranks its answers; None: none does."""
     repeats: Repeats = "keep"
     """How repeats of an item in a history are collapsed before it is read."""
+    events: EventsInfo = DEFAULT_EVENTS
+    """How events are read: positive, negative or context only."""
     created_s: float = 0.0
     """When the bundle was written, in seconds since 1970; 0 where its manifest doesn't tell."""
     n_fresh: int = 0
@@ -183,6 +186,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         knowledge_texts=bundle.knowledge_texts,
         reranker=bundle.manifest.reranker,
         repeats=info.repeats,
+        events=bundle.manifest.events,
         created_s=_unix_time(bundle.manifest.created_at),
     )
     _check_answers(model, graph)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from app.model.model import Model
 from app.recommend.plan import Plan
 from app.store.feature_store import FeatureStore
@@ -23,9 +25,12 @@ async def add_features(plans: Sequence[Plan], model: Model, store: FeatureStore)
             model.version,
             model.ids,
             [plan.deadline for plan in stored],
+            model.events,
         )
         for plan, history in zip(stored, histories, strict=True):
             plan.history = history
+            if len(history.disliked):
+                plan.excluded = np.concatenate([plan.excluded, history.disliked])
             if not history.is_complete:
                 plan.degraded.append("features")
     for plan in plans:

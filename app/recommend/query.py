@@ -40,8 +40,8 @@ class Query(Protocol):
         """Rules by attribute name; all must hold."""
 
     @property
-    def exclude_seen(self) -> bool:
-        """Whether items of the history are left out."""
+    def exclude_seen(self) -> bool | Sequence[str]:
+        """Whether items of the history are left out; types: those with such interactions."""
 
     @property
     def diversity(self) -> float:

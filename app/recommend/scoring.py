@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.model.arrays import FloatArray, IndexArray
+from app.model.arrays import NO_ITEMS, FloatArray, IndexArray
 from app.model.model import Model
 from app.recommend.diversity import pool_size
 from app.recommend.plan import Plan
@@ -55,7 +55,9 @@ def score(plans: Sequence[Plan], model: Model) -> list[Ranking]:
 def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -> Ranking:
     query = plan.query
     excluded, seen = plan.excluded, plan.history.items
-    if query.exclude_seen and len(seen):
+    if query.exclude_seen is not True:
+        seen = plan.history.of_types(query.exclude_seen) if query.exclude_seen else NO_ITEMS
+    if len(seen):
         excluded = np.concatenate([excluded, seen]) if len(excluded) else seen
     k = pool_size(query.k) if query.diversity > 0 else query.k
     n_candidates = 0

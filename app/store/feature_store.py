@@ -22,6 +22,7 @@ from app.store.state import StoreState, trouble_in
 from model_store import keys
 from model_store.codecs import Event, decode_arrived, decode_user
 from model_store.errors import StoreAway, StoreError
+from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
 from model_store.id_map import IdMap
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class FeatureStore:
         version: str,
         ids: IdMap,
         deadlines: Sequence[Deadline | None] | None = None,
+        reading: EventsInfo = DEFAULT_EVENTS,
     ) -> list[History]:
         """Histories of users in a version's item indices, in the order of the users.
 
@@ -70,12 +72,13 @@ class FeatureStore:
             version: version whose features are read.
             ids: its item indices.
             deadlines: one for each user; None sets no limit but the store's own.
+            reading: how the version reads events.
         """
         late: set[int] = set()
         try:
             *replies, has_version = await self._ask(user_ids, version, deadlines, late)
         except StoreError:
-            return [self._recall(user_id, version, ids) for user_id in user_ids]
+            return [self._recall(user_id, version, ids, reading) for user_id in user_ids]
         self._state.has_version(version, has_version != 0)
         if any(map(_is_error, replies)):
             await self._convert(user_ids, replies, deadlines)
@@ -84,7 +87,7 @@ class FeatureStore:
         for place, (user_id, blob, entries) in enumerate(found):
             last = self._remembered.get(user_id)
             if place in late:
-                history = self._recall(user_id, version, ids)
+                history = self._recall(user_id, version, ids, reading)
             elif (
                 last is not None
                 and last.blob == blob
@@ -96,9 +99,9 @@ class FeatureStore:
                 history = last.history
             elif blob is None and has_version == 0:
                 # Of a user without a history as of any other: nobody's is there.
-                history = self._recall(user_id, version, ids, entries)
+                history = self._recall(user_id, version, ids, reading, entries)
             else:
-                history = self._decode(user_id, blob, entries, version, ids)
+                history = self._decode(user_id, blob, entries, version, ids, reading)
             histories.append(history)
         return histories
 
@@ -164,15 +167,16 @@ class FeatureStore:
         entries: list[bytes] | Exception,
         version: str,
         ids: IdMap,
+        reading: EventsInfo,
     ) -> History:
         """The history from the replies; unreadable ones come from memory, and are logged once."""
         waiting = self._journal.of_user(user_id)
         try:
             base = _decode_base(blob, ids)
-            history = merge(base, [*_decode_events(entries), *waiting], ids)
+            history = merge(base, [*_decode_events(entries), *waiting], ids, reading)
         except Unreadable as error:
             self._log_once(user_id, error)
-            return self._recall(user_id, version, ids, entries)
+            return self._recall(user_id, version, ids, reading, entries)
         if not waiting and not isinstance(blob, Exception) and not isinstance(entries, Exception):
             read = Remembered(version, len(ids), blob, entries, history)
             self._remembered.put(user_id, read)
@@ -214,6 +218,7 @@ class FeatureStore:
         user_id: str,
         version: str,
         ids: IdMap,
+        reading: EventsInfo,
         entries: Sequence[bytes] | Exception = (),
     ) -> History:
         """The features last read of a user, plus the events just read and those in the journal."""
@@ -222,14 +227,14 @@ class FeatureStore:
         with contextlib.suppress(*Unreadable):
             events = [*_decode_events(entries), *events]
         if last is None:
-            return replace(merge(None, events, ids), is_complete=False)
+            return replace(merge(None, events, ids, reading), is_complete=False)
         events = [*_decode_events(last.entries), *events]
         # Item indices of another version mean other items; its events are by item id.
         blob = last.blob if last.version == version else None
         try:
-            history = merge(_decode_base(blob, ids), events, ids)
+            history = merge(_decode_base(blob, ids), events, ids, reading)
         except Unreadable:
-            history = merge(None, events, ids)
+            history = merge(None, events, ids, reading)
         return replace(history, is_complete=False)
 
     def _log_once(self, user_id: str, error: Exception) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from model_store import keys
-from model_store.codecs import MAX_RATING, Event
+from model_store.codecs import MAX_RATING, Event, first_reports
 from model_store.errors import ConfigError
+from model_store.event_rules import INTERACTION
 from model_store.files import probe_folder
 
 log = logging.getLogger(__name__)
@@ -220,32 +221,37 @@ def _batches(by_user: Events) -> Iterator[Events]:
 
 def _newest(events: Sequence[Event]) -> list[Event]:
     """The newest events, each once, as the store would keep them."""
-    once: dict[object, Event] = {}
-    for event in events:
-        once.setdefault(event.identity, event)
-    in_order = sorted(once.values(), key=lambda event: event.timestamp)
+    in_order = sorted(first_reports(events), key=lambda event: event.timestamp)
     return in_order[-keys.MAX_EVENTS_PER_USER :]
 
 
 def _encode(by_user: Events) -> bytes:
     return b"".join(
-        json.dumps(
-            [user_id, event.item_id, event.timestamp, event.rating], ensure_ascii=False
-        ).encode()
-        + b"\n"
+        json.dumps(_line(user_id, event), ensure_ascii=False).encode() + b"\n"
         for user_id, events in by_user.items()
         for event in events
     )
+
+
+def _line(user_id: str, event: Event) -> list[object]:
+    """User, item, time and rating, as in earlier releases; then what else is known, if anything."""
+    line: list[object] = [user_id, event.item_id, event.timestamp, event.rating]
+    more: dict[str, float | str] = event.details()
+    if event.type != INTERACTION:
+        more["type"] = event.type
+    if event.event_id is not None:
+        more["event_id"] = event.event_id
+    return [*line, more] if more else line
 
 
 def _decode_all(content: bytes, path: Path) -> dict[str, list[Event]]:
     by_user: dict[str, list[Event]] = {}
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            user_id, item_id, timestamp, rating = json.loads(line)
+            user_id, item_id, timestamp, rating, *more = json.loads(line)
             if rating is not None and not abs(rating) <= MAX_RATING:
                 rating = None
-            event = Event(str(item_id), float(timestamp), rating)
+            event = Event(str(item_id), float(timestamp), rating, **(more[0] if more else {}))
         except (ValueError, TypeError):
             # Only a line that was cut off by a kill, so never acknowledged, looks like this.
             log.warning("%s line %d is cut off and was not acknowledged", path.name, number)

@@ -82,6 +82,13 @@ class Metrics:
             ("where",),
             registry=registry,
         )
+        kinds = Counter(
+            "longtail_event_kinds",
+            "Events by their meaning under the active version's rules.",
+            ("kind",),
+            registry=registry,
+        )
+        self._event_kinds = [kinds.labels(kind) for kind in ("context", "positive", "negative")]
         self.rejected = Counter(
             "longtail_overload", "Requests rejected with 429 because of load.", registry=registry
         )
@@ -198,6 +205,11 @@ class Metrics:
             self.degraded.labels(what.partition(":")[0], version, arm).inc()
         if outcome != "skipped" or "rerank" in degraded:
             self.rerank.count(outcome, version, arm)
+
+    def events_read(self, weights: Iterable[float]) -> None:
+        """Count events by what `EventRules.weigh` answered."""
+        for sign, n in Counts((weight > 0) - (weight < 0) for weight in weights).items():
+            self._event_kinds[sign].inc(n)
 
     def answering(self, answering: Collection[tuple[str, str]]) -> None:
         """Note which versions answer which arms from now on; series of others end in an hour.

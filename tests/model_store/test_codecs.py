@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from model_store.codecs import (
     encode_event,
     encode_user,
     encode_vector,
+    kind_numbers,
 )
 from model_store.errors import StoreError
 
@@ -41,6 +44,54 @@ def test_a_history_comes_back(rows: list[tuple[int, float]]) -> None:
 def test_an_event_comes_back(item_id: str, timestamp: float, rating: float | None) -> None:
     event = Event(item_id, timestamp, rating)
     assert decode_event(encode_event(event)) == event
+
+
+texts = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable())
+
+
+@given(
+    st.builds(
+        Event,
+        item_id=texts,
+        timestamp=st.floats(allow_nan=False, allow_infinity=False),
+        rating=st.none() | st.floats(0, 5, width=32),
+        type=st.just("interaction") | texts,
+        value=st.none() | st.floats(-1e9, 1e9),
+        event_id=st.none() | texts,
+        request_id=st.none() | texts,
+        rank=st.none() | st.integers(1, 1_000),
+    )
+)
+def test_an_event_with_all_that_is_known_comes_back(event: Event) -> None:
+    assert decode_event(encode_event(event)) == event
+
+
+def test_a_plain_event_is_stored_as_earlier_releases_do() -> None:
+    assert encode_event(Event("film", 1.5, 4.0)) == b"E1" + struct.pack("<df", 1.5, 4) + b"film"
+
+
+@pytest.mark.parametrize("n_missing", [1, 5, 12, 20])
+def test_a_typed_event_that_is_cut_short_is_rejected(n_missing: int) -> None:
+    whole = encode_event(Event("i1", 1.0, type="purchase", event_id="e1", value=2.0))
+    with pytest.raises(StoreError, match="event"):
+        decode_event(whole[:-n_missing])
+
+
+@given(interactions, st.data())
+def test_kinds_of_a_history_come_back(rows: list[tuple[int, float]], data: st.DataObject) -> None:
+    n = len(rows)
+    weights = np.array(
+        data.draw(st.lists(st.sampled_from([2.0, 0.0, -1.0]), min_size=n, max_size=n))
+    )
+    types = np.array(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)), dtype=np.int64)
+    items = np.array([item for item, _ in rows], dtype=np.int32)
+    times = np.array([timestamp for _, timestamp in rows], dtype=np.float64)
+    history = decode_user(encode_user(UserHistory(items, times, kind_numbers(types, weights))))
+    np.testing.assert_array_equal(history.positive().items, items[weights > 0])
+    assert history.negative() == [*zip(items[weights < 0], times[weights < 0], strict=True)]
+    by_type = history.by_type(("a", "b", "c"))
+    for number, name in enumerate("abc"):
+        assert by_type.get(name, items[:0]).tolist() == items[types == number].tolist()
 
 
 @pytest.mark.parametrize("blob", [b"", b"U1", b"XX\0\0\0\0\0\0", b"U1\0\0\x02\0\0\0" + b"\0" * 12])

@@ -51,6 +51,7 @@ def test_exposures_and_clicks_are_those_that_happened(pair: list[TestClient], st
     for user in USERS[:40]:
         shown[user] += 1
     events.append({"user_id": USERS[0], "item_id": "i1"})  # it follows no answer
+    events.append({**one, "item_id": "i60", "request_id": "r", "type": "dislike"})  # no click
     # Whichever worker they come to, and however often.
     for http in (pair[0], pair[1], pair[0]):
         assert http.post("/events", json={"events": events}).status_code == 200
