@@ -9,14 +9,12 @@ each line that gives no row is counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from model_store.errors import InputError
 from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.lenient_records import LenientReader, LenientRows, wrong_count
 from offline.data.plain_blocks import PlainForm, count_byte, read_plain
@@ -40,62 +38,74 @@ class BlockRows:
         frame: their columns, as text or Int64 (`read_plain`).
         lines: int64, the line of each, counted from 0 at the block's beginning.
         issues: kind, line, and what to add to the line, of each line with one.
-        first_line: the block's first line in the file.
+        n_lines: of the block.
+        encloses: whether they prove that the file puts fields in quotes.
     """
 
     frame: pl.DataFrame
     lines: npt.NDArray[np.int64]
     issues: Sequence[tuple[IssueKind, int, str]]
-    first_line: int
+    n_lines: int
+    encloses: bool = False
 
-    def reported(self, issues: Issues, file: str) -> Batch:
-        """The rows with their lines in the file, once the issues are counted."""
+    def reported(self, issues: Issues, file: str, first_line: int) -> Batch:
+        """The rows with their lines in the file, once the issues are counted.
+
+        `first_line` is the block's first line in the file.
+        """
         for kind in dict.fromkeys(kind for kind, _, _ in self.issues):
             own = [(line, note) for k, line, note in self.issues if k is kind]
             examples = [
-                f"line {self.first_line + line}" + (f": {note}" if note else "")
+                f"line {first_line + line}" + (f": {note}" if note else "")
                 for line, note in own[:MAX_EXAMPLES]
             ]
             issues.add(file, kind, len(own), examples)
-        places = (self.lines + self.first_line).astype(np.uint32)
+        places = (self.lines + first_line).astype(np.uint32)
         return Batch(self.frame, pl.Series("place", places))
+
+
+class TooLongLineError(Exception):
+    """A line is longer than a line should be; the message says how long."""
+
+
+Work = Callable[[], BlockRows | None]
+"""What is left to do for a block's rows; None where the block is to be taken anew."""
 
 
 class BlockReader:
     """Takes blocks apart, one after another.
 
     Args:
-        path: the file, for messages.
         form: of the file.
         columns: to read.
         with_integers: whether columns of a block may come as Int64 (`read_plain`).
     """
 
     def __init__(
-        self, path: Path, form: TextForm, columns: Sequence[str], *, with_integers: bool = False
+        self, form: TextForm, columns: Sequence[str], *, with_integers: bool = False
     ) -> None:
-        self._path, self._form = path, form
+        self._form = form
         self._columns = list(columns)
         self._positions = [form.columns.index(column) for column in columns]
         self._n_fields = len(form.columns)
         self._separator = form.separator if len(form.separator) == 1 else ONE_BYTE_SEPARATOR
         self._plain_form = PlainForm(form.columns, self._separator, form.line_break)
         self._may_be_plain, self._with_integers = True, with_integers
-        self._first_line = form.header_lines + 1
         self._encloses = form.encloses
 
-    def take(self, text: bytes, *, is_last: bool) -> tuple[Callable[[], BlockRows], int]:
+    def take(self, text: bytes, *, is_last: bool) -> tuple[Work, int]:
         """What is left to do for a block's rows, and how many of its bytes they use up.
 
-        What is left may run in another thread, block by block; it counts the lines. It raises
-        InputError where the block has no line break and is larger than a line should be.
+        What is left may run in another thread, several blocks at a time; its results are to be
+        settled in the file's order. It raises TooLongLineError where the block has no line break
+        and is larger than a line should be.
         """
         has_long_separator = len(self._form.separator) > 1
         if not is_last and (has_long_separator or len(text) > MAX_RECORD_BYTES):
             n_bytes = text.rfind(self._form.line_break) + 1
             if not n_bytes:
                 size = f"{len(text) / (1 << 20):.0f} MiB"
-                return lambda: self._reject(f"is longer than {size}"), len(text)
+                return lambda: _reject(f"is longer than {size}"), len(text)
             text, is_last = text[:n_bytes], True
         n_bytes = len(text)
         if has_long_separator:
@@ -106,10 +116,17 @@ class BlockReader:
         work, n_used = take(text, is_last=is_last)
         return work, n_bytes if is_last else n_used
 
-    def _reject(self, reason: str) -> BlockRows:
-        raise InputError(f"{self._path}: line {self._first_line} {reason}")
+    def settle(self, rows: BlockRows | None) -> None:
+        """Learn from the rows of a block before any block behind it that has quotes is taken.
 
-    def _take_unquoted(self, text: bytes, *, is_last: bool) -> tuple[Callable[[], BlockRows], int]:
+        None: this block and all that were taken since are to be taken anew.
+        """
+        if rows is None:
+            self._may_be_plain = False  # what failed in one block costs its time in each
+        else:
+            self._encloses |= rows.encloses
+
+    def _take_unquoted(self, text: bytes, *, is_last: bool) -> tuple[Work, int]:
         """A block in which each line break ends a record."""
         n_bytes = len(text) if is_last else text.rfind(self._form.line_break) + 1
         text, lenient = text[:n_bytes], self._lenient_reader()
@@ -118,7 +135,7 @@ class BlockReader:
     def _parse_unquoted(self, text: bytes, lenient: LenientReader) -> BlockRows:
         frame = self._read_plain(text, quoted=False)
         if frame is not None:
-            return self._counted(frame, np.arange(frame.height), [], frame.height)
+            return _of_lines(frame)
         separator, line_break = self._separator.encode(), self._form.line_break
         index = index_records(text, separator, line_break, quoted=False, is_last=True)
         if index is None or self._hides_line_breaks(text, index):
@@ -133,15 +150,18 @@ class BlockReader:
         self._with_integers &= pl.Int64 in frame.dtypes
         return frame.select(self._columns)
 
-    def _take_quoted(self, text: bytes, *, is_last: bool) -> tuple[Callable[[], BlockRows], int]:
+    def _take_quoted(self, text: bytes, *, is_last: bool) -> tuple[Work, int]:
         n_bytes = len(text) if is_last else text.rfind(self._form.line_break) + 1
+        if not (self._may_be_plain and n_bytes):
+            return self._take_folded(text, is_last=is_last)
         whole = text[:n_bytes]
-        frame = self._read_plain(whole, quoted=True) if self._may_be_plain and whole else None
-        if frame is not None:
-            self._encloses |= self._shows_quoting(whole, frame.height)
-            return lambda: self._counted(frame, np.arange(frame.height), [], frame.height), n_bytes
-        self._may_be_plain = False  # what failed in one block costs its time in each
-        return self._take_folded(text, is_last=is_last)
+        return lambda: self._parse_quoted(whole), n_bytes
+
+    def _parse_quoted(self, text: bytes) -> BlockRows | None:
+        frame = self._read_plain(text, quoted=True)
+        if frame is None:  # its last line break may stand within a field
+            return None
+        return replace(_of_lines(frame), encloses=self._shows_quoting(text, frame.height))
 
     def _shows_quoting(self, text: bytes, n_rows: int) -> bool:
         """Whether quotes in whole rows prove that the file puts fields in quotes."""
@@ -149,7 +169,7 @@ class BlockReader:
             return True
         return count_byte(text, b"\t") > n_rows * (self._n_fields - 1)
 
-    def _take_folded(self, text: bytes, *, is_last: bool) -> tuple[Callable[[], BlockRows], int]:
+    def _take_folded(self, text: bytes, *, is_last: bool) -> tuple[Work, int]:
         """A block with fields in quotes that may hold line breaks, or quotes as letters."""
         separator, line_break = self._separator.encode(), self._form.line_break
         index = index_records(text, separator, line_break, quoted=True, is_last=is_last)
@@ -164,18 +184,6 @@ class BlockReader:
         self._encloses |= is_proof and bool((index.n_fields == self._n_fields).all())
         lenient = self._lenient_reader()
         return lambda: self._parse(text, index, lenient), index.n_bytes
-
-    def _counted(
-        self,
-        frame: pl.DataFrame,
-        lines: npt.NDArray[np.int64],
-        issues: Sequence[tuple[IssueKind, int, str]],
-        n_lines: int,
-    ) -> BlockRows:
-        """The rows of a block of so many lines."""
-        rows = BlockRows(frame, lines, issues, self._first_line)
-        self._first_line += n_lines
-        return rows
 
     def _lenient_reader(self) -> LenientReader:
         return LenientReader(
@@ -205,7 +213,7 @@ class BlockReader:
         ]
         if index.is_folded:
             issues += self._rows_in_fields(text, index, is_whole)
-        return self._counted(frame, index.lines[is_whole], issues, index.n_lines)
+        return BlockRows(frame, index.lines[is_whole], issues, index.n_lines)
 
     def _rows_in_fields(
         self, text: bytes, index: RecordIndex, is_whole: npt.NDArray[np.bool_]
@@ -260,7 +268,7 @@ class BlockReader:
 
     def _of_lenient(self, rows: LenientRows) -> BlockRows:
         lines = np.array(rows.lines, dtype=np.int64)
-        return self._counted(self._frame(rows.rows), lines, rows.issues, rows.n_lines)
+        return BlockRows(self._frame(rows.rows), lines, rows.issues, rows.n_lines)
 
     def _frame(self, rows: Sequence[Sequence[str]]) -> pl.DataFrame:
         return pl.DataFrame(
@@ -270,6 +278,15 @@ class BlockReader:
             },
             schema=dict.fromkeys(self._columns, pl.String()),
         )
+
+
+def _reject(reason: str) -> BlockRows:
+    raise TooLongLineError(reason)
+
+
+def _of_lines(frame: pl.DataFrame) -> BlockRows:
+    """The rows of a block in which each line is one."""
+    return BlockRows(frame, np.arange(frame.height), [], frame.height)
 
 
 def _read_leniently(

@@ -6,6 +6,8 @@ The form of a file is found in `text_form.py`; `text_blocks.py` makes rows of it
 from __future__ import annotations
 
 import codecs
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,10 +19,12 @@ from model_store.errors import InputError
 from offline.data.byte_streams import ByteStream, packing_of
 from offline.data.issues import Issues
 from offline.data.tables import Batch, progress_on
-from offline.data.text_blocks import BlockReader, BlockRows
+from offline.data.text_blocks import BlockReader, BlockRows, TooLongLineError
 from offline.data.text_form import TextForm, find_form
 
 BLOCK_BYTES = 4 << 20
+# Each block that is parsed ahead is kept in memory.
+_N_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -65,34 +69,53 @@ class TextTable:
         Raises:
             InputError: a packed file is damaged, or a line is no line of text.
         """
-        blocks = BlockReader(self.path, self.form, columns, with_integers=self.with_integers)
+        blocks = BlockReader(self.form, columns, with_integers=self.with_integers)
         size = self.path.stat().st_size
+        first_line, done_bytes = self.form.header_lines + 1, 0
         with (
             ByteStream(self.path, self.form.encoding) as stream,
-            ThreadPoolExecutor(1) as pool,
+            ThreadPoolExecutor(_N_THREADS) as pool,
             progress_on(self.path, size, "B") as progress,
         ):
             stream.read(self.form.header_bytes)
-            rest, done_bytes, is_last = b"", 0, False
-            pending: Future[BlockRows] | None = None
-            while not is_last:
-                lines, is_last = stream.read_lines(BLOCK_BYTES, self.form.line_break)
-                text = rest + lines if rest else lines
-                work, n_bytes = blocks.take(text, is_last=is_last)
-                rest = text[n_bytes:]
-                # One block is parsed while the next one is indexed.
-                following = pool.submit(work)
-                if pending is not None:
-                    yield self._batch(pending.result(), issues)
-                pending = following
-                if progress:
-                    progress.advance(stream.position - done_bytes)
-                    done_bytes = stream.position
-            if pending is not None:
-                yield self._batch(pending.result(), issues)
+            try:
+                for rows in self._parse(blocks, stream, pool):
+                    yield self._batch(rows, issues, first_line)
+                    first_line += rows.n_lines
+                    if progress:
+                        progress.advance(stream.position - done_bytes)
+                        done_bytes = stream.position
+            except TooLongLineError as error:
+                raise InputError(f"{self.path}: line {first_line} {error}") from None
 
-    def _batch(self, rows: BlockRows, issues: Issues) -> Batch:
-        batch = rows.reported(issues, self.path.name)
+    def _parse(
+        self, blocks: BlockReader, stream: ByteStream, pool: ThreadPoolExecutor
+    ) -> Iterator[BlockRows]:
+        """The rows of each block in file order; some blocks are parsed ahead, each in a thread."""
+        ahead: deque[tuple[bytes, Future[BlockRows | None]]] = deque()
+        rest, is_read, is_taken = b"", False, False
+        while ahead or not is_taken:
+            while not is_taken and len(ahead) <= _N_THREADS:
+                lines = b""
+                if not is_read:
+                    lines, is_read = stream.read_lines(BLOCK_BYTES, self.form.line_break)
+                text = rest + lines if rest else lines
+                work, n_bytes = blocks.take(text, is_last=is_read)
+                rest, is_taken = text[n_bytes:], is_read
+                ahead.append((text[:n_bytes], pool.submit(work)))
+            text, future = ahead.popleft()
+            rows = future.result()
+            blocks.settle(rows)
+            if rows is not None:
+                yield rows
+                continue
+            for _, following in ahead:
+                following.cancel()
+            rest, is_taken = b"".join([text, *(taken for taken, _ in ahead), rest]), False
+            ahead.clear()
+
+    def _batch(self, rows: BlockRows, issues: Issues, first_line: int) -> Batch:
+        batch = rows.reported(issues, self.path.name, first_line)
         if not self.form.padded:
             return batch
         return replace(batch, frame=batch.frame.with_columns(pl.col(pl.String).str.strip_chars()))
