@@ -20,6 +20,7 @@ from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.kinds.ids import as_ids
 from offline.data.kinds.numbers import are_blank, as_floats, read_numbers
 from offline.data.kinds.time_counts import are_plausible
+from offline.data.kinds.time_shapes import AlikeTimes
 from offline.data.kinds.times import AmbiguousDatesError, ReadTimes, read_times
 from offline.data.row_checks import Flags, RowChecks, Show
 from offline.data.tables import Table
@@ -133,6 +134,7 @@ class _RawRows:
     users: IdNumbers
     items: IdNumbers
     times: pl.Series
+    alike: AlikeTimes
     ratings: pl.Series | None
     types: IdNumbers | None
 
@@ -140,10 +142,12 @@ class _RawRows:
     def read(cls, table: Table, columns: Mapping[str, str], issues: Issues) -> _RawRows:
         users, items, types = IdNumbers(), IdNumbers(), IdNumbers()
         places, times, ratings = [], [], []
+        alike = AlikeTimes()
         for batch in table.batches(list(columns.values()), issues):
             users.add(batch.frame[columns[USER_ID]])
             items.add(batch.frame[columns[ITEM_ID]])
             times.append(_compact(batch.frame[columns[TIMESTAMP]]))
+            alike.add(times[-1])  # while the next rows are parsed
             if EVENT_TYPE in columns:
                 names = as_ids(batch.frame[columns[EVENT_TYPE]]).str.strip_chars()
                 types.add(names.set(are_blank(names), None))
@@ -155,6 +159,7 @@ class _RawRows:
             users,
             items,
             _joined(times),
+            alike,
             _joined(ratings) if RATING in columns else None,
             types if EVENT_TYPE in columns else None,
         )
@@ -187,7 +192,7 @@ def _read_times(
     issues: Issues,
 ) -> ReadTimes:
     try:
-        times = read_times(raw.times, day_first=day_first, now_s=now_s)
+        times = read_times(raw.times, day_first=day_first, now_s=now_s, alike=raw.alike)
     except AmbiguousDatesError as error:
         raise InputError(
             f"{table.path}: column {column!r}: {error}; say --kinds "

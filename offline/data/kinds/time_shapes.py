@@ -44,7 +44,7 @@ DateOrder = Literal["DMY", "MDY", "YMD"]
 
 _ZERO = ord("0")
 _MAX_DIGITS = 9  # of a part: nanoseconds have as many
-_CACHED_ROWS = 16_384
+_CACHED_ROWS = 32_768
 
 _NAME = rf"(?P<name>{'|'.join(sorted(MONTHS, key=len, reverse=True))})[^\W\d_]*\.?"
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s*)?"
@@ -217,30 +217,51 @@ class ShapedTexts:
         return local - shape.zone_s if shape.zone_s else local
 
 
-def read_alike(texts: pl.Series) -> tuple[Shape, Floats] | None:
-    """The shape of all texts, and their unix seconds, float64 [n].
+class AlikeTimes:
+    """Reads texts in parts, as long as all have one shape that tells the day from the month.
 
-    None unless all have one shape, that of a time which tells the day from the month. Most columns
-    do, and this takes a third of the time of `shaped_texts`.
+    Most columns do, and this takes a third of the time of `shaped_texts`.
     """
-    if not len(texts) or texts[0] is None or _are_numbers(texts.head(1)):
-        return None
-    shape = read_shape(_shape_of(texts[0]))
-    if shape is None or shape.day_and_month:
-        return None
-    parts = []
-    for chunk in texts.get_chunks():  # without a copy that puts them together
-        found = _as_bytes(chunk, len(shape.text.encode()))
-        if found.has_nulls():
+
+    def __init__(self) -> None:
+        self._shape: Shape | None = None
+        self._are_alike = True
+        self._seconds: list[Floats] = []
+
+    def add(self, texts: pl.Series) -> None:
+        """Read more texts, unless they or earlier ones are of another kind."""
+        if not (self._are_alike and len(texts)):
+            return
+        self._are_alike = texts.dtype == pl.String and not texts.has_nulls() and self._read(texts)
+        if not self._are_alike:
+            self._seconds.clear()
+
+    def _read(self, texts: pl.Series) -> bool:
+        if self._shape is None:
+            if _are_numbers(texts.head(1)):
+                return False
+            self._shape = read_shape(_shape_of(texts[0]))
+        shape = self._shape
+        if shape is None or shape.day_and_month:
+            return False
+        for chunk in texts.get_chunks():  # without a copy that puts them together
+            found = _as_bytes(chunk, len(shape.text.encode()))
+            if found.has_nulls():
+                return False
+            by_row = found.to_numpy()
+            for some in _cached_rows(len(by_row)):
+                content = np.ascontiguousarray(by_row[some].T)
+                if not _are_all_of(content, shape.text):
+                    return False
+                rows = np.arange(content.shape[1])
+                self._seconds.append(ShapedTexts(shape, rows, content).seconds(order="DMY"))
+        return True
+
+    def result(self) -> tuple[Shape, Floats] | None:
+        """The shape of all texts, and their unix seconds, float64 [n]; None if there is no such."""
+        if not (self._are_alike and self._shape):
             return None
-        by_row = found.to_numpy()
-        for some in _cached_rows(len(by_row)):
-            content = np.ascontiguousarray(by_row[some].T)
-            if not _are_all_of(content, shape.text):
-                return None
-            rows = np.arange(content.shape[1])
-            parts.append(ShapedTexts(shape, rows, content).seconds(order="DMY"))
-    return shape, np.concatenate(parts)
+        return self._shape, np.concatenate(self._seconds)
 
 
 def shaped_texts(texts: pl.Series) -> Iterator[ShapedTexts]:

@@ -11,7 +11,7 @@ import polars as pl
 from offline.data.kinds.calendar import Floats
 from offline.data.kinds.numbers import are_blank, as_floats
 from offline.data.kinds.time_counts import are_plausible, find_unit
-from offline.data.kinds.time_shapes import DateOrder, ShapedTexts, read_alike, shaped_texts
+from offline.data.kinds.time_shapes import AlikeTimes, DateOrder, ShapedTexts, shaped_texts
 from offline.data.kinds.time_spellings import respelled
 
 
@@ -35,7 +35,11 @@ class ReadTimes:
 
 
 def read_times(
-    values: pl.Series, *, day_first: bool | None = None, now_s: float | None = None
+    values: pl.Series,
+    *,
+    day_first: bool | None = None,
+    now_s: float | None = None,
+    alike: AlikeTimes | None = None,
 ) -> ReadTimes:
     """Unix seconds of dates, counts since 1970 or of days, and texts with dates.
 
@@ -45,6 +49,7 @@ def read_times(
         values: a column of numbers, dates or text.
         day_first: whether in "01/02/2019" the day is first; None: find it from the column.
         now_s: later times are not plausible; None: the clock's.
+        alike: has read the values already, in parts.
 
     Raises:
         AmbiguousDatesError: the day can't be told from the month; the message has both readings.
@@ -55,7 +60,10 @@ def read_times(
     if isinstance(values.dtype, pl.Categorical | pl.Enum):
         values = values.cast(pl.String)
     if values.dtype == pl.String:
-        return _read_texts(values, day_first, now_s)
+        if alike is None:
+            alike = AlikeTimes()
+            alike.add(values)
+        return _read_texts(values, alike, day_first, now_s)
     numbers = _finite(as_floats(values))
     unit = find_unit(numbers, now_s)
     return ReadTimes(unit.to_seconds(numbers), unit.detail)
@@ -68,10 +76,12 @@ def _read_typed(values: pl.Series) -> ReadTimes:
     return ReadTimes((microseconds / 1e6).to_numpy(), f"{detail}, {zone or 'taken as UTC'}")
 
 
-def _read_texts(values: pl.Series, day_first: bool | None, now_s: float) -> ReadTimes:
-    alike = read_alike(values)
-    if alike is not None and not np.isnan(alike[1]).any():
-        shape, seconds = alike
+def _read_texts(
+    values: pl.Series, alike: AlikeTimes, day_first: bool | None, now_s: float
+) -> ReadTimes:
+    read = alike.result()
+    if read is not None and not np.isnan(read[1]).any():
+        shape, seconds = read
         return ReadTimes(seconds, shape.describe(order="DMY"))
     times = _read_as_spelled(values, day_first, now_s)
     left = np.flatnonzero(np.isnan(times.seconds) & ~are_blank(values).to_numpy())
