@@ -1,10 +1,8 @@
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.data import id_numbers
 from offline.data.id_numbers import IdNumbers
 
 ids = st.sampled_from(
@@ -13,25 +11,14 @@ ids = st.sampled_from(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(ids, max_size=8), max_size=4), st.sampled_from([1, 5, 1000]))
-def test_ids_are_numbered_by_first_appearance(batches, together):
+@given(st.lists(st.lists(ids, max_size=8), max_size=4))
+def test_ids_are_numbered_by_first_appearance(batches):
     numbers = IdNumbers()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(id_numbers, "_NUMBERED_ROWS", together)
-        for batch in batches:
-            numbers.add(pl.Series(batch, dtype=pl.String))
-        rows, known = numbers.rows, numbers.ids
+    for batch in batches:
+        numbers.add(pl.Series(batch, dtype=pl.String))
     flat = [item_id or "" for batch in batches for item_id in batch]
-    assert known == list(dict.fromkeys(flat))
-    assert [known[number] for number in rows] == flat
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 5) | st.integers(2**64 - 5, 2**64 - 1), min_size=1, max_size=300))
-def test_rows_with_one_hash_are_found_though_others_share_its_first_bits(hashes):
-    first, firsts = id_numbers._first_rows(np.array(hashes, dtype=np.uint64))
-    assert first.tolist() == [hashes.index(one) for one in hashes]
-    assert firsts.tolist() == sorted(set(first.tolist()))
+    assert numbers.ids == list(dict.fromkeys(flat))
+    assert [numbers.ids[number] for number in numbers.rows] == flat
 
 
 def test_integers_are_ids_as_their_digits_are():
@@ -39,6 +26,20 @@ def test_integers_are_ids_as_their_digits_are():
     numbers.add(pl.Series([7, 0, 7]))
     numbers.add(pl.Series(["07", "0"]))
     assert (numbers.ids, numbers.rows.tolist()) == (["7", "0", "07"], [0, 1, 0, 2, 1])
+
+
+def test_large_integers_are_ids_as_their_digits_are():
+    numbers = IdNumbers()
+    for batch in ([7, 2**40], [2**40 + 1, 7]):
+        numbers.add(pl.Series(batch))
+    assert numbers.ids == ["7", str(2**40), str(2**40 + 1)]
+    assert numbers.rows.tolist() == [0, 1, 2, 0]
+
+
+def test_few_integers_that_lie_far_apart_need_no_large_table():
+    numbers = IdNumbers()
+    numbers.add(pl.Series(["3000000000", "5", "3000000000"]))
+    assert (numbers.ids, numbers.rows.tolist()) == (["3000000000", "5"], [0, 1, 0])
 
 
 @settings(max_examples=30, deadline=None)
