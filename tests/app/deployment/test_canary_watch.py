@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.canary.outcomes import Outcomes
 from model_store import keys
 from model_store.deployment import who
 from model_store.errors import RegistryError, StoreError
+from model_store.id_map import IdMap
 from model_store.publication import publish
 from model_store.registry import Registry
 from tests.app.conftest import (
@@ -99,6 +101,16 @@ def test_a_canary_with_short_answers_is_taken_back(own_http: TestClient, try_one
     assert set(ask(own_http, 60, k=20)) == {200}
     wait_for(lambda: canary(own_http) is None)
     assert "short" in deployment(own_http)["audit"][0]["what"]
+
+
+def test_a_canary_of_another_catalogue_is_taken_back(own_http: TestClient, try_one: Any) -> None:
+    catalogue = make_catalogue(seed=8)
+    others = IdMap([f"other {item_id}" for item_id in catalogue.ids.ids])
+    try_one(catalogue=replace(catalogue, ids=others))
+    assert set(ask(own_http, 60, history=["i1", "i2"])) == {200}
+    wait_for(lambda: canary(own_http) is None)
+    newest = deployment(own_http)["audit"][0]["what"]
+    assert "degraded 100.0 % of" in newest, newest
 
 
 def test_counts_of_all_workers_are_judged_and_damaged_ones_left_out(
