@@ -168,7 +168,8 @@ class Settings(BaseSettings):
         default=500,
         ge=10,
         le=60_000,
-        description="How often a worker looks for a new active version and for fresh items.",
+        description="How often a worker looks for a new active version, for fresh items and for "
+        "changes of items.",
     )
     rerank: bool = Field(
         default=True,

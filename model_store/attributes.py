@@ -149,6 +149,31 @@ class ItemAttributes:
             if name in self._attributes
         }
 
+    def change(self, item_index: int, name: str, value: AttributeValue) -> AttributeValue:
+        """Set an item's value in place; returns the one before.
+
+        Args:
+            item_index: in 1..N.
+            name: of an attribute of the catalogue.
+            value: of the attribute's kind, or None; see `find_fault`.
+        """
+        attribute = self._attributes[name]
+        if not isinstance(attribute.values, list):
+            attribute = Attribute(name, attribute.kind, list(attribute.values))
+            self._attributes[name] = attribute
+        before = attribute.value_of(item_index)
+        attribute.values[item_index - 1] = value  # type: ignore[index]
+        return before
+
+    def find_fault(self, name: str, value: object) -> str | None:
+        """The reason why no item can have that value, None if one can."""
+        attribute = self._attributes.get(name)
+        if attribute is None:
+            return f"attribute {name!r:.100} is not one of {list(self._attributes)}"
+        if not _fits(attribute.kind, value):
+            return f"attribute {name!r}: {_show(value)} is no {attribute.kind}"
+        return None
+
     def extended(self, rows: Sequence[Mapping[str, AttributeValue]]) -> ItemAttributes:
         """Attributes with new items appended; the present ones stay as they are.
 
@@ -157,11 +182,8 @@ class ItemAttributes:
         """
         for row in filter(None, rows):
             for name, value in row.items():
-                attribute = self._attributes.get(name)
-                if attribute is None:
-                    raise InputError(f"attribute {name!r} is not one of {list(self._attributes)}")
-                if not _fits(attribute.kind, value):
-                    raise InputError(f"attribute {name!r}: {_show(value)} is no {attribute.kind}")
+                if fault := self.find_fault(name, value):
+                    raise InputError(fault)
         grown = [
             Attribute(name, attribute.kind, [*attribute.values, *(row.get(name) for row in rows)])
             for name, attribute in self._attributes.items()

@@ -12,6 +12,9 @@ lt:tokens                  hash     id → record of an operator's token or a ca
 lt:uses:<minute>           hash     id of a key → requests of all workers in a minute; expires
 lt:outcomes:<epoch>        hash     id of a worker → what a canary and the active version answered
                                     there (canary.watch.Counts, JSON); expires a day later
+lt:items:states            hash     item_id → what was said of it since it was trained
+                                    (item_changes.ItemState, JSON), for all versions
+lt:items:changes           sorted set  the same item_ids by the number of their newest change
 lt:experiment:<name>:<shard>  hash  what the users of a shard saw and clicked in an experiment, and
                                     the sums over them by arm (experiment_counts); expires 30 days
                                     after its end, or after the last count
@@ -39,6 +42,8 @@ DEPLOYMENT = "lt:deployment"
 PREPARING = "lt:preparing"
 WORKERS = "lt:workers"
 TOKENS = "lt:tokens"
+ITEM_STATES = "lt:items:states"
+ITEM_CHANGES = "lt:items:changes"
 ACTIVE = "lt:active"
 PREVIOUS = "lt:previous"
 PROBE = "lt:probe"

@@ -177,19 +177,28 @@ def _register_pretrain_encoder(
 def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = subparsers.add_parser(
         "publish",
-        help="publish a bundle, or fresh items, for services",
+        help="publish a bundle, or what is new about items, for services",
         description="Publish a bundle: its files into the bundles folder, its user features into\n"
-        "the store, its record into the registry. Or give items that came after training to the\n"
-        "versions that are published: no retraining, no restart.",
+        "the store, its record into the registry. Or give the items of a file to running services\n"
+        "without retraining or restart: known ones get the attributes that stand there, and are\n"
+        "withdrawn or come back by a column `available` (an empty cell changes nothing); new ones\n"
+        "are placed by their texts.",
         epilog="examples:\n"
         "  longtail publish --bundle builds/mine/bundle\n"
         "  longtail publish --bundle builds/mine/bundle --activate\n"
-        "  longtail publish --fresh-items new.csv --generate",
+        "  longtail publish --items changes.csv\n"
+        "  longtail publish --items new.csv --generate",
         formatter_class=_RAW,
     )
     what = publish.add_mutually_exclusive_group(required=True)
     what.add_argument("--bundle", type=Path, metavar="FOLDER", help="bundle to publish")
-    what.add_argument("--fresh-items", type=Path, metavar="FILE", help="catalogue of new items")
+    what.add_argument(
+        "--items",
+        "--fresh-items",
+        type=Path,
+        metavar="FILE",
+        help="catalogue of new items, of changes, or of both",
+    )
     add_item_naming_flags(publish)
     publish.add_argument(
         "--activate", action="store_true", help="make the published bundle the active version"
@@ -203,7 +212,7 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     publish.add_argument(
         "--generate",
         action="store_true",
-        help="with --fresh-items: have the language model describe each item first",
+        help="with --items: have the language model describe each new item first",
     )
     publish.set_defaults(run=_run_publish)
 
@@ -256,11 +265,11 @@ def _run_pretrain_encoder(arguments: argparse.Namespace) -> int:
 
 def _run_publish(arguments: argparse.Namespace) -> int:
     from model_store.errors import ConfigError
-    from offline.publish import publish_bundle, publish_fresh_items
+    from offline.publish import publish_bundle, publish_items
 
     if arguments.bundle:
         if arguments.generate:
-            raise ConfigError("--generate goes with --fresh-items, not with --bundle")
+            raise ConfigError("--generate goes with --items, not with --bundle")
         publish_bundle(
             arguments.bundle,
             activate=arguments.activate,
@@ -270,9 +279,9 @@ def _run_publish(arguments: argparse.Namespace) -> int:
     else:
         for flag in ("activate", "vectors"):
             if getattr(arguments, flag):
-                raise ConfigError(f"--{flag} goes with --bundle, not with --fresh-items")
-        publish_fresh_items(
-            arguments.fresh_items,
+                raise ConfigError(f"--{flag} goes with --bundle, not with --items")
+        publish_items(
+            arguments.items,
             naming=naming_of(arguments).items,
             generate=arguments.generate,
             log=_print_line,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 import redis
 
-from model_store.attributes import Attribute, ItemAttributes
+from model_store.attributes import Attribute, AttributeKind, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
 from model_store.fresh_items import FreshItem, find_new, publish_fresh
@@ -67,19 +67,54 @@ def add_fresh_items(
             is active, or the active one has no text encoder or no recipe.
         ConfigError: `generate` with a recipe that has no language model.
     """
+    bundle = active_bundle(client)
+    if fault := why_none_are_taken(bundle):
+        raise InputError(fault)
+    ids, attributes = read_items(items, naming, bundle.attributes, log)
+    return add_new(
+        ids, attributes, bundle, client, path=items, generate=generate, log=log, report=report
+    )
+
+
+def active_bundle(client: redis.Redis) -> Bundle:
+    """The active version's bundle.
+
+    Raises:
+        InputError: no version is active.
+    """
     bundle = open_active(client)
     if bundle is None:
         raise InputError("no version is active, so there is none to give fresh items to")
-    described = bundle.manifest.encoder
-    if described is None or not described.has_graph:
-        raise InputError(
-            f"version {bundle.version!r} has no text encoder, so it can't take fresh items"
-        )
+    return bundle
+
+
+def add_new(
+    ids: IdMap,
+    attributes: ItemAttributes,
+    bundle: Bundle,
+    client: redis.Redis,
+    *,
+    path: Path,
+    generate: bool = False,
+    log: Log = print,
+    report: Report | None = None,
+) -> dict[str, int]:
+    """Publish those of some items that published versions don't know; see `add_fresh_items`.
+
+    Args:
+        ids: of the items, known or not.
+        attributes: of the same items, all of them attributes of the bundle's catalogue.
+        bundle: of the active version, which takes new items; see `why_none_are_taken`.
+        client: of the store.
+        path: of the file that they were read from, for messages.
+        generate, log, report: as for `add_fresh_items`.
+    """
     recipe, config = _choices_of(bundle, generate=generate)
-    ids, attributes = _read_items(items, naming, bundle.attributes, log)
-    new = find_new(ids.ids, client, encoder=described.name)
+    assert bundle.manifest.encoder is not None  # noqa: S101 - it takes new items
+    encoder_name = bundle.manifest.encoder.name
+    new = find_new(ids.ids, client, encoder=encoder_name)
     unknown = set().union(*new.values())
-    log(f"{items}: {len(ids):,} items, {len(unknown):,} of them new")
+    log(f"{path}: {len(ids):,} items, {len(unknown):,} of them new")
     if not unknown:
         return dict.fromkeys(new, 0)
     kept = [row for row, item_id in enumerate(ids.ids) if item_id in unknown]
@@ -96,16 +131,24 @@ def add_fresh_items(
         FreshItem(ids.ids[row], vector, attributes.row(row + 1), text)
         for row, vector, text in zip(kept, vectors, written, strict=True)
     ]
-    return publish_fresh(fresh, client, encoder=described.name, report=report)
+    return publish_fresh(fresh, client, encoder=encoder_name, report=report)
+
+
+def why_none_are_taken(bundle: Bundle) -> str | None:
+    """The reason why a version takes no new items; None if it does."""
+    described = bundle.manifest.encoder
+    if described is None or not described.has_graph:
+        return f"version {bundle.version!r} has no text encoder, so it can't take fresh items"
+    if "recipe" not in bundle.manifest.configuration:
+        return (
+            f"version {bundle.version!r} was built without a recipe, so it can't take fresh items"
+        )
+    return None
 
 
 def _choices_of(bundle: Bundle, *, generate: bool) -> tuple[Recipe, KnowledgeConfig]:
     """The recipe that a version was built with, and how its items are described."""
     configuration = bundle.manifest.configuration
-    if "recipe" not in configuration:
-        raise InputError(
-            f"version {bundle.version!r} was built without a recipe, so it can't take fresh items"
-        )
     recipe = Recipe.model_validate(configuration["recipe"])
     config = recipe.knowledge.model_copy(update={"item_kind": configuration["item_kind"]})
     if generate and config.model == NO_MODEL:
@@ -124,16 +167,36 @@ def _as_aligned(text: KnowledgeText) -> KnowledgeText:
     return text.model_copy(update={"source": text.source.model_copy(update={"aligned": True})})
 
 
-def _read_items(
-    path: Path, naming: FileNaming | None, known: ItemAttributes, log: Log
+def read_items(
+    path: Path,
+    naming: FileNaming | None,
+    known: ItemAttributes,
+    log: Log,
+    *,
+    further: Mapping[str, AttributeKind] | None = None,
 ) -> tuple[IdMap, ItemAttributes]:
-    source, issues = open_items(path, naming), Issues()
+    """The items of a catalogue file, with those of its columns that a version has.
+
+    Args:
+        path: the file.
+        naming: what was said about its columns.
+        known: the version's attributes, whose kinds the values get.
+        log: called with what is left out.
+        further: columns to be read as well, if the file has them, and their kinds; such a file
+            needs no titles.
+
+    Raises:
+        InputError: the file can't be used, or a value is not of its attribute's kind.
+    """
+    source, issues = open_items(path, naming, needs_title=further is None), Issues()
     # A few rows may look like another kind than the catalogue's: one genre is a text.
-    kinds = {
+    kinds: dict[str, str] = {
         name: attribute.kind
         for name in source.table.schema
         if (attribute := known.get(name)) and attribute.kind != "number"
     }
+    further = further or {}
+    kinds |= {name: kind for name, kind in further.items() if name in source.table.schema}
     said = naming.kinds if naming else {}
     catalogue = read_catalogue(source.table, source.columns, issues, {**kinds, **said})
     for line in issues.lines():
@@ -141,10 +204,12 @@ def _read_items(
     fitted: list[Attribute] = []
     for name in catalogue.attributes.names:
         attribute, target = catalogue.attributes.get(name), known.get(name)
-        if attribute is None or target is None:
+        if attribute is not None and name in further:
+            fitted.append(attribute)
+        elif attribute is None or target is None:
             log(f"  {path}: column {name!r} is no attribute of the active version and is left out")
-            continue
-        fitted.append(_fitted(attribute, target, catalogue.item_ids, path))
+        else:
+            fitted.append(_fitted(attribute, target, catalogue.item_ids, path))
     return IdMap(catalogue.item_ids), ItemAttributes(fitted, len(catalogue.item_ids))
 
 

@@ -1,10 +1,11 @@
-"""`longtail publish`: writes a bundle or fresh items to the store (default: the embedded one)."""
+"""`longtail publish`: writes a bundle or items to the store (default: the embedded one)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_store.bundle import REPORT, Bundle
 from model_store.embedded import running_store
@@ -15,6 +16,9 @@ from model_store.store_url import store_url_from
 from offline.data.namings import FileNaming
 from offline.evaluate.verdict import warnings_about
 from offline.progress import Progress
+
+if TYPE_CHECKING:
+    from offline.item_changes import Published
 
 Log = Callable[[str], None]
 
@@ -93,3 +97,34 @@ def publish_fresh_items(
     for version, count in added.items():
         log(f"{version}: {count} fresh items")
     return added
+
+
+def publish_items(
+    items: Path,
+    *,
+    naming: FileNaming | None = None,
+    generate: bool = False,
+    log: Log = print,
+) -> Published:
+    """Publish what a catalogue file says of known items, and its new ones.
+
+    Args:
+        items: the file.
+        naming: what was said about its columns.
+        generate: have the active version's language model describe new items first.
+        log: called with lines of progress.
+
+    Raises:
+        ConfigError, InputError, StoreAway: as `offline.item_changes.publish_items`.
+    """
+    from offline import item_changes
+
+    with running_store(store_url_from()) as url, ExitStack() as stack:
+        lines = _ProgressLines(stack)
+        published = item_changes.publish_items(
+            items, connect(url), naming=naming, generate=generate, log=log, report=lines
+        )
+    for version, count in published.new.items():
+        log(f"{version}: {count} fresh items")
+    log(f"known items: {published.n_changed:,} changed, {published.n_unchanged:,} as they were")
+    return published

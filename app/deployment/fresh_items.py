@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from app.deployment.item_changes import follow_changes
 from app.model.background import BackgroundThread
 from app.model.model import Model
 from app.store.versions import StoredItem, VersionStore
@@ -42,14 +43,17 @@ async def with_fresh_items(
 async def with_stored_items(
     model: Model, versions: VersionStore, thread: BackgroundThread
 ) -> Model:
-    """The model with all fresh items that the store holds for its version.
+    """The model with all fresh items that the store holds for its version, and all changes.
 
     Raises:
         StoreError: the store can't be read.
     """
     ids = await versions.fresh_ids(model.version)
     found = await versions.fresh_items(model.version, ids)
-    return await with_fresh_items(model, found, thread) if found else model
+    if found:
+        model = await with_fresh_items(model, found, thread)
+    await follow_changes(model, versions)
+    return model
 
 
 def _extend(model: Model, found: Sequence[StoredItem]) -> Model:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.deployment.arms import route_experiment
 from app.deployment.fresh_items import with_fresh_items, with_stored_items
+from app.deployment.item_changes import apply_stored, follow_changes
 from app.deployment.last_active import LastActive
 from app.deployment.loading import load_version
 from app.deployment.rejections import Rejections
@@ -210,9 +211,20 @@ class Models:
                 return
             with gc_paused(), large_blocks_mapped():
                 grown = await with_fresh_items(model, found, self._loads)
+            # They may have been withdrawn, or changed, while other versions alone had them.
+            await apply_stored(grown, new_ids, self._versions)
             self._loaded[model.version] = grown
             await self._swap(self.routing.with_model(grown))
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
+
+    async def follow_item_changes(self) -> None:
+        """Apply the changes of items that came since the last round to all models.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        for model in tuple(self._loaded.values()):
+            await follow_changes(model, self._versions)
 
     # --- implementation ----------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from app.deployment.watcher import Watcher
 from app.model.background import BackgroundThread
 from model_store.deployment import Deployment
 from model_store.experiment import Experiment
+from model_store.item_changes import ItemChange, write_changes
 from model_store.registry import ModelRecord, Registry
 from model_store.rollout import Rolled, Rollout
 from model_store.store import connect
@@ -71,6 +72,13 @@ class Operations:
     async def stop_experiment(self, name: str, *, by: str) -> Experiment:
         """End an experiment."""
         return await self._change(by, lambda rollout: rollout.stop_experiment(name))
+
+    async def change_items(self, changes: Sequence[ItemChange]) -> int:
+        """Keep changes of items; see `model_store.item_changes.write_changes`."""
+        assert self.watcher is not None  # noqa: S101 - there from the first request on
+        n_changed = await asyncio.to_thread(write_changes, changes, self._client)
+        self.watcher.items_changed()
+        return n_changed
 
     async def take_back(self, epoch: str, reason: str) -> Deployment:
         """End a canary that is worse, unless it was changed meanwhile (RegistryError)."""

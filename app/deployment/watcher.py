@@ -1,4 +1,4 @@
-"""Follows the store: the deployment record, fresh items, events to replay.
+"""Follows the store: the deployment record, fresh and changed items, events to replay.
 
 Through the store all workers and the command line agree. Each of these is a task of its own: a
 large bundle that is being loaded, or a store that takes no writes, delays no other.
@@ -38,10 +38,12 @@ class Watcher:
         def task(what: str, action: object, pause_s: float = interval_s) -> Repeating:
             return Repeating(what, action, pause_s, store.is_known)  # type: ignore[arg-type]
 
+        self._item_changes = task("reading changes of items", models.follow_item_changes)
         self._following = task("following the deployment record", self.follow)
         self._tasks = [
             self._following,
             task("reading fresh items", self.read_fresh_items),
+            self._item_changes,
             task("replaying the journal", store.events.replay),
             task("checking the store", self.check_store),
         ]
@@ -62,6 +64,10 @@ class Watcher:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self._report.leave()
+
+    def items_changed(self) -> None:
+        """Read the changes of items now: this process has just made some."""
+        self._item_changes.wake()
 
     @contextmanager
     def hurrying(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from app.http.admin_access import AdminAccess, By, Operator
 from app.http.comparison_routes import add_comparison_routes
 from app.http.console_routes import add_console_routes
 from app.http.experiment_routes import add_experiment_routes
+from app.http.item_routes import add_item_routes
 from app.http.openapi import problems_of
 from app.http.operator_errors import asked
 from app.http.parameters import reject_unknown_parameters
@@ -132,6 +133,7 @@ def admin_router(service: Service) -> APIRouter:
     add_comparison_routes(router, service)
     add_console_routes(router, service)
     add_experiment_routes(router, service)
+    add_item_routes(router, service)
     return router
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.http.problems import MEDIA_TYPE
-from app.http.requests import BatchRequest, Event, EventsRequest, RecommendRequest
+from app.http.requests import BatchRequest, Event, EventsRequest, ItemsRequest, RecommendRequest
 from app.http.responses import ProblemDocument
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -20,6 +20,7 @@ _DOCUMENTED: tuple[type[BaseModel], ...] = (
     BatchRequest,
     EventsRequest,
     Event,
+    ItemsRequest,
     ProblemDocument,
 )
 _MEANINGS = {
@@ -74,6 +75,16 @@ EXAMPLES: dict[type[BaseModel], dict[str, dict[str, Any]]] = {
                     {"user_id": "22", "item_id": "302", "rating": 4},
                 ]
             },
+        },
+    },
+    ItemsRequest: {
+        "withdraw": {
+            "summary": "Sold out",
+            "value": {"items": [{"item_id": "242", "available": False}]},
+        },
+        "attributes": {
+            "summary": "Another attribute",
+            "value": {"items": [{"item_id": "242", "attributes": {"year": 1997}}]},
         },
     },
 }

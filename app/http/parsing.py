@@ -12,7 +12,14 @@ from starlette.requests import Request
 
 from app.http.body import read_body
 from app.http.problems import Problem, from_validation
-from app.http.requests import MAX_BATCH, BatchRequest, Event, EventsRequest, RecommendRequest
+from app.http.requests import (
+    MAX_BATCH,
+    BatchRequest,
+    Event,
+    EventsRequest,
+    ItemsRequest,
+    RecommendRequest,
+)
 
 Parsed = TypeVar("Parsed")
 
@@ -91,6 +98,11 @@ def parse_events(body: bytes) -> list[Event]:
         ):
             return [Event.model_validate_json(body)]
         raise
+
+
+def parse_items(body: bytes) -> ItemsRequest:
+    """The body of `PUT /admin/items`."""
+    return ItemsRequest.model_validate_json(body)
 
 
 def _parse_large(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:

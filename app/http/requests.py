@@ -244,6 +244,34 @@ class EventsRequest(Body):
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS, fail_fast=True)]
 
 
+AttributeText = Annotated[str, StringConstraints(max_length=10_000)]
+AttributeTexts = Annotated[list[AttributeText], Field(max_length=1_000, fail_fast=True)]
+AttributeValue = Annotated[
+    bool | int | Number | AttributeText | AttributeTexts | None, Field(union_mode="left_to_right")
+]
+
+
+class ItemChange(Body):
+    """What is new about an item."""
+
+    item_id: Identifier
+    available: bool | None = Field(
+        default=None,
+        description="false withdraws the item from all answers, true lets it come back; null "
+        "leaves that as it is.",
+    )
+    attributes: Annotated[dict[Identifier, AttributeValue], Field(max_length=64)] = Field(
+        default={},
+        description="New values by name, each of its attribute's kind; null: it has none.",
+    )
+
+
+class ItemsRequest(Body):
+    """Changes of items; all of them are kept, or none where one is wrong."""
+
+    items: Annotated[list[ItemChange], Field(min_length=1, max_length=10_000, fail_fast=True)]
+
+
 class ShadowRequest(Body):
     """The share of the requests that a version answers unseen."""
 

@@ -182,6 +182,13 @@ class Models(BaseModel):
     models: list[ModelState]
 
 
+class ItemsChanged(BaseModel):
+    """What became of changes of items."""
+
+    items: int = Field(description="Items that the changes are about.")
+    changed: int = Field(description="Items of which something new was said.")
+
+
 class CanarySet(BaseModel):
     """The canary from now on; at 0 there is none."""
 

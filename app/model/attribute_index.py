@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 
 from app.model.arrays import NO_ITEMS, IndexArray
+from app.model.ranking import Mask, are_members
 from model_store.attributes import Attribute, AttributeValue
 
+FloatsByItem = npt.NDArray[np.float64]
 FilterValue = str | bool | int | float
 """A value in a filter; of whatever type, it is compared as the attribute's kind asks for."""
 # Below this share of the catalogue, sorting the found items is faster than a pass over all items.
 SORTING_SHARE = 1 / 256
+# So many changed numbers are looked at one by one; then their column is sorted anew.
+MAX_UNSORTED = 1_024
 
 
 class TextPostings:
-    """value → sorted item_indices, for text, list and boolean attributes, as CSR."""
+    """value → sorted item_indices, for text, list and boolean attributes, as CSR.
+
+    A change of an item is noted with the values concerned, and worked into the set of a value when
+    that is looked up next: it costs the same in every catalogue.
+    """
 
     def __init__(self, attribute: Attribute) -> None:
         self.kind = attribute.kind
+        self._lock = Lock()
+        self._edits: dict[str, dict[int, bool]] = {}
+        """value → item_index → whether the item has it now; not yet in `_edited`."""
+        self._edited: dict[str, IndexArray] = {}
+        """value → sorted item_indices, where that differs from the CSR."""
         slots: dict[str, int] = {}
         slot_of: list[int] = []
         items: list[int] = []
@@ -39,42 +54,112 @@ class TextPostings:
         """Sorted item_indices of the items with each distinct value; adds to `unmatched`."""
         found = []
         for value in _spelled(values):
-            slot = self._slots.get(value)
-            if slot is None:
-                unmatched.append(value)
+            items = self._items_of(value)
+            if len(items):
+                found.append(items)
             else:
-                found.append(self._items[self._offsets[slot] : self._offsets[slot + 1]])
+                unmatched.append(value)
         return found
+
+    def change(self, item_index: int, before: AttributeValue, after: AttributeValue) -> None:
+        """Find an item by another value from now on."""
+        lost, won = set(_texts_of(before)), set(_texts_of(after))
+        with self._lock:
+            for text in won - lost:
+                self._edits.setdefault(text, {})[item_index] = True
+            for text in lost - won:
+                edits = self._edits.setdefault(text, {})
+                edits[item_index] = False
+                if text not in self._slots:  # a value that came and went leaves nothing behind
+                    self._work_in(text)
+
+    def _items_of(self, text: str) -> IndexArray:
+        if text in self._edits:
+            with self._lock:
+                self._work_in(text)
+        items = self._edited.get(text)
+        return self._unedited(text) if items is None else items
+
+    def _unedited(self, text: str) -> IndexArray:
+        slot = self._slots.get(text)
+        if slot is None:
+            return NO_ITEMS
+        return self._items[self._offsets[slot] : self._offsets[slot + 1]]
+
+    def _work_in(self, text: str) -> None:
+        """Work the noted changes of a value into the set of its items; the caller has the lock."""
+        edits = self._edits.get(text)
+        if edits is None:
+            return  # another thread has just done it
+        items = self._edited.get(text, self._unedited(text))
+        changed = np.array(sorted(edits), dtype=np.int32)
+        kept = items[~are_members(items, changed)]
+        added = changed[[edits[item] for item in changed.tolist()]]
+        items = np.insert(kept, kept.searchsorted(added), added)
+        if len(items) or text in self._slots:
+            self._edited[text] = items
+        else:
+            self._edited.pop(text, None)
+        del self._edits[text]
 
 
 class NumberColumn:
-    """The values of a number attribute, by item and in order."""
+    """The values of a number attribute, by item and in order.
+
+    Changed items are few beside the sorted ones, and looked at apart from these.
+    """
 
     def __init__(self, attribute: Attribute) -> None:
         self.kind = attribute.kind
+        self._unsorted: set[int] = set()
         values = [np.nan if value is None else value for value in attribute.values]
         # Row 0 is padding; NaN compares false with everything, as a missing value must.
         self._by_item = np.array([np.nan, *values], dtype=np.float64)
+        self._ordered = self._sort()
+
+    def _sort(self) -> tuple[IndexArray, FloatsByItem]:
+        """item_indices by number, and their numbers; one object, as other threads read both."""
         order = np.argsort(self._by_item, kind="stable")
         n_present = int(np.count_nonzero(~np.isnan(self._by_item)))
-        self._order = order[:n_present].astype(np.int32)
-        self._sorted = self._by_item[self._order]
+        in_order = order[:n_present].astype(np.int32)
+        return in_order, self._by_item[in_order]
+
+    def change(self, item_index: int, _before: AttributeValue, after: AttributeValue) -> None:
+        """Find an item by another number from now on; None: by none."""
+        self._by_item[item_index] = np.nan if after is None else after
+        if len(self._unsorted) >= max(MAX_UNSORTED, int(SORTING_SHARE * len(self._by_item))):
+            self._ordered, self._unsorted = self._sort(), set()
+        else:
+            self._unsorted.add(item_index)
 
     def between(self, gte: float | None, lte: float | None) -> IndexArray:
         """Sorted item_indices of the items with a number in [gte, lte]; None leaves a side open."""
-        low = 0 if gte is None else int(np.searchsorted(self._sorted, gte, side="left"))
-        high = (
-            len(self._sorted)
-            if lte is None
-            else int(np.searchsorted(self._sorted, lte, side="right"))
-        )
-        if high <= low:
+        # In this order: what is not unsorted any more has been sorted in since.
+        unsorted, (order, in_order) = self._unsorted, self._ordered
+        low = 0 if gte is None else int(np.searchsorted(in_order, gte, side="left"))
+        high = len(in_order) if lte is None else int(np.searchsorted(in_order, lte, side="right"))
+        if high <= low and not unsorted:
             return NO_ITEMS
         if high - low < SORTING_SHARE * len(self._by_item):
-            return np.sort(self._order[low:high])
-        least, most = self._sorted[low], self._sorted[high - 1]
-        matches = (self._by_item >= least) & (self._by_item <= most)
+            found = np.sort(order[low : max(low, high)])
+            return self._with_unsorted(found, unsorted, gte, lte) if unsorted else found
+        matches = self._are_between(self._by_item, gte, lte)
         return np.flatnonzero(matches).astype(np.int32)
+
+    def _with_unsorted(
+        self, found: IndexArray, unsorted: set[int], gte: float | None, lte: float | None
+    ) -> IndexArray:
+        """The found items, those whose numbers have changed by the numbers that they have now."""
+        changed = np.array(sorted(unsorted.copy()), dtype=np.int32)
+        kept = found[~are_members(found, changed)]
+        fitting = changed[self._are_between(self._by_item[changed], gte, lte)]
+        return np.insert(kept, kept.searchsorted(fitting), fitting)
+
+    @staticmethod
+    def _are_between(numbers: FloatsByItem, gte: float | None, lte: float | None) -> Mask:
+        """Whether each number is in [gte, lte]; a missing one (NaN) never is."""
+        above: Mask = numbers >= (-np.inf if gte is None else gte)
+        return above & (numbers <= (np.inf if lte is None else lte))
 
     def look_up(self, values: Iterable[FilterValue], unmatched: list[str]) -> list[IndexArray]:
         """Sorted item_indices of the items with each distinct number; adds to `unmatched`."""

@@ -18,7 +18,7 @@ from app.model.attribute_index import (
 )
 from app.model.background import yield_cpu
 from app.model.ranking import Mask, are_members
-from model_store.attributes import ItemAttributes
+from model_store.attributes import AttributeValue, ItemAttributes
 from model_store.errors import InvalidField
 
 NAMES_SHOWN = 20
@@ -80,10 +80,17 @@ class _Clauses:
 
 
 class FilterIndex:
-    """Inverted index over all attributes of N items; immutable."""
+    """Inverted index over all attributes of N items.
+
+    Attributes:
+        n_items: N.
+        n_changes: how often an item's value was changed; what is kept of `match` holds while this
+            stays the same.
+    """
 
     def __init__(self, attributes: ItemAttributes) -> None:
         self.n_items = attributes.n_items
+        self.n_changes = 0
         self._columns: dict[str, TextPostings | NumberColumn] = {}
         for name in attributes.names:
             attribute = attributes.get(name)
@@ -91,6 +98,13 @@ class FilterIndex:
             kind = NumberColumn if attribute.kind == "number" else TextPostings
             self._columns[name] = kind(attribute)
             yield_cpu()
+
+    def change(
+        self, item_index: int, name: str, before: AttributeValue, after: AttributeValue
+    ) -> None:
+        """Find an item by another value of an attribute; costs the same in every catalogue."""
+        self._columns[name].change(item_index, before, after)
+        self.n_changes += 1
 
     def match(self, filters: Mapping[str, Rule]) -> Matches:
         """The items that pass every rule, and the conditions that no item meets.

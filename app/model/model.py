@@ -1,13 +1,14 @@
-"""A loaded version: everything needed to answer with it, in one immutable object.
+"""A loaded version: everything needed to answer with it, in one object.
 
 A request takes the current Model once, at its start, and uses it to the end. A swap replaces the
-whole object, so no answer mixes two versions, and no lock is needed.
+whole object, so no answer mixes two versions, and no lock is needed. Only what operators change of
+single items is changed in place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from app.model.arrays import FloatArray, IndexArray
+from app.model.availability import Availability
 from app.model.background import yield_cpu
 from app.model.filters import FilterIndex
 from app.model.inference import (
@@ -30,7 +32,7 @@ from app.model.popularity import Popularity
 from app.model.ranking import mask, top_k
 from app.model.retrieval import Retriever
 from model_store import bundle as files
-from model_store.attributes import ItemAttributes
+from model_store.attributes import AttributeValue, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
 from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
@@ -73,6 +75,9 @@ class Model:
     n_fresh: int = 0
     n_fresh_read: int = 0
     """Number of entries of the version's list of fresh items that were read, usable or not."""
+    availability: Availability = field(default_factory=Availability)
+    """Which items are withdrawn. This and attributes change in place: a change of the catalogue
+    costs the same whatever its size. An answer shows an item as it was or as it is."""
 
     @property
     def table(self) -> FloatArray:
@@ -111,6 +116,18 @@ class Model:
         lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", self.table, self.table))
         return np.maximum(lengths, np.float32(1e-12))
 
+    def change_attribute(self, item_index: int, name: str, value: AttributeValue) -> None:
+        """Set an attribute of an item, for filters as for `fields`.
+
+        Args:
+            item_index: in 1..N.
+            name: of an attribute of the catalogue.
+            value: of its kind; None: the item has none.
+        """
+        before = self.attributes.change(item_index, name, value)
+        if before != value:
+            self.filters.change(item_index, name, before, value)
+
     def extended(self, items: Sequence[FreshItem]) -> Model:
         """This model with fresh items appended; present indices stay.
 
@@ -122,6 +139,8 @@ class Model:
         """
         if self.fresh_projection is None or self.knowledge_vectors is None:
             raise BundleError(f"version {self.version} has no knowledge to place fresh items by")
+        # Taken first: what changes from here on is to be read again.
+        availability = self.availability.copy()
         vectors = np.stack([item.vector for item in items]).astype(np.float32)
         ones = np.ones((len(items), 1), dtype=np.float32)
         rows = np.hstack([vectors, ones]) @ self.fresh_projection
@@ -140,6 +159,7 @@ class Model:
             knowledge_vectors=vectors,
             knowledge_texts=self.knowledge_texts.extended([item.knowledge for item in items]),
             n_fresh=self.n_fresh + len(items),
+            availability=availability,
         )
         return warmed_up(grown)
 

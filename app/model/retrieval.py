@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.model.arrays import FloatArray, IndexArray
+from app.model.arrays import NO_ITEMS, FloatArray, IndexArray
 from app.model.candidates import CandidateIndex
 from app.model.grouping import Grouping, RecentSets
 from app.model.ranking import EXCLUDED, Best, Mask, are_members, best_of, kth_best, mask, top_k
@@ -100,7 +100,12 @@ class Retriever:
         return Retriever(self._index, self._info, table, self._lengths, self._outliers)
 
     def best(
-        self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
+        self,
+        user: FloatArray,
+        k: int,
+        excluded: IndexArray,
+        allowed: IndexArray | None,
+        withdrawn: IndexArray = NO_ITEMS,
     ) -> Best:
         """The k best items, best first, ties to the lower item_index; fewer only if no more exist.
 
@@ -108,14 +113,15 @@ class Retriever:
             user: float32 [D].
             k: at least 1.
             excluded: item_indices not to be returned, in any order.
-            allowed: sorted item_indices to choose among; None means all.
+            allowed: sorted item_indices to choose among, none of them withdrawn; None means all.
+            withdrawn: sorted item_indices that nobody is to get, of which there may be very many.
 
         Returns:
             item_indices int32 [<= k] and their scores float32, `user @ table row`.
         """
         excluded = np.sort(excluded)
         if allowed is None:
-            return self._best_of_found(user, k, excluded, None)
+            return self._best_of_found(user, k, excluded, None, withdrawn)
         if len(allowed) <= max(MAX_SCORED_AT_ONCE, k):
             return self._choose(user, k, allowed, excluded)[0]
         if len(allowed) <= self._max_copied:
@@ -123,7 +129,7 @@ class Retriever:
             return _choose_scored(k, allowed, scores, excluded)[0]
         if len(allowed) < GROUPED_SHARE * len(self._table):
             return self._best_of_grouped(user, k, excluded, allowed)
-        return self._best_of_found(user, k, excluded, allowed)
+        return self._best_of_found(user, k, excluded, allowed, NO_ITEMS)
 
     def verify(
         self,
@@ -155,10 +161,16 @@ class Retriever:
         return recall
 
     def _best_of_found(
-        self, user: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
+        self,
+        user: FloatArray,
+        k: int,
+        excluded: IndexArray,
+        allowed: IndexArray | None,
+        withdrawn: IndexArray,
     ) -> Best:
         """Search the whole catalogue deep enough to find k permitted items."""
-        share = 1.0 if allowed is None else len(allowed) / len(self._table)
+        n_allowed = len(self._table) - len(withdrawn) if allowed is None else len(allowed)
+        share = max(1, n_allowed) / len(self._table)
         always = (self._always_rows @ user)[: len(self._always)]
         # Seen items are often among the best: half as many as k are expected.
         n_better, wide = min(k // 2, len(excluded)), False
@@ -167,9 +179,12 @@ class Retriever:
             scores[are_members(self._always, excluded)] = EXCLUDED
             n_better, wide = self._count_better(user, excluded, kth_best(scores, k)), True
         depth = int((k + n_better) / share)
+        hidden = excluded
+        if len(withdrawn):
+            hidden = np.insert(withdrawn, withdrawn.searchsorted(excluded), excluded)
         while (probe := self._probe(depth, wide)) is not None:
             found = self._index.search(user, probe)
-            best, reached = self._choose_found(user, k, found, always, excluded, allowed)
+            best, reached = self._choose_found(user, k, found, always, hidden, allowed)
             if len(best[0]) == k and reached <= probe.depth:
                 return best
             least = best[1][-1] if len(best[0]) == k else EXCLUDED
@@ -178,7 +193,7 @@ class Retriever:
             if depth <= probe.depth:
                 depth = 4 * probe.depth
         if allowed is None:
-            return self._best_of_all(user, k, excluded)
+            return self._best_of_all(user, k, hidden)
         return self._best_of_grouped(user, k, excluded, allowed)
 
     def _look_best(

@@ -84,6 +84,8 @@ def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:
             allowed = np.intersect1d(allowed, candidates, assume_unique=True)
         if n_unknown:
             degraded.append(f"unknown_candidates:{n_unknown}")
+    if allowed is not None:
+        allowed = model.availability.permitted(allowed)
     # An unknown item is never returned anyway, so an unknown exclusion is not reported.
     excluded = model.ids.indices(query.exclude)[0] if query.exclude else NO_ITEMS
     deadline = None

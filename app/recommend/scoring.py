@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.model.arrays import NO_ITEMS, FloatArray, IndexArray
+from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
 from app.recommend.diversity import pool_size
 from app.recommend.plan import Plan
@@ -69,7 +69,7 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
         items, best = source.best(scores, k, excluded, plan.allowed, model)
         if _is_sound(items, best, k, scores):
             return Ranking(plan, source, items, best, n_candidates)
-    items, best = model.popularity.best(k, excluded, plan.allowed)
+    items, best = POPULAR.best(NO_SCORES, k, excluded, plan.allowed, model)
     return Ranking(plan, POPULAR, items, best)
 
 

@@ -17,6 +17,6 @@ def _find_similar(item_index: int, model: Model, k: int) -> Best:
     lengths = model.lengths * model.lengths[item_index]
     scores = model.table @ model.table[item_index] / lengths
     scores[item_index] = EXCLUDED
-    mask(scores)
+    mask(scores, model.availability.withdrawn)
     best = top_k(scores, k)
     return best, scores[best]

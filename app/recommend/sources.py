@@ -83,8 +83,9 @@ class ModelSource:
     ) -> Best:
         """See `Source.best`."""
         if model.retriever:
-            return model.retriever.best(scores, k, excluded, allowed)
-        return _best_of_all(scores, k, excluded, allowed)
+            withdrawn = model.availability.withdrawn
+            return model.retriever.best(scores, k, excluded, allowed, withdrawn)
+        return _best_of_all(scores, k, excluded, allowed, model)
 
     def explain(
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
@@ -113,7 +114,7 @@ class ColdStartSource:
         model: Model,
     ) -> Best:
         """See `Source.best`."""
-        return _best_of_all(scores, k, excluded, allowed)
+        return _best_of_all(scores, k, excluded, allowed, model)
 
     def explain(
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
@@ -140,7 +141,7 @@ class PopularSource:
         model: Model,
     ) -> Best:
         """See `Source.best`."""
-        return model.popularity.best(k, excluded, allowed)
+        return model.popularity.best(k, excluded, allowed, model.availability.withdrawn)
 
     def explain(
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
@@ -162,8 +163,10 @@ def choose_source(plan: Plan) -> Source:
 
 
 def _best_of_all(
-    scores: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None
+    scores: FloatArray, k: int, excluded: IndexArray, allowed: IndexArray | None, model: Model
 ) -> Best:
     mask(scores, excluded)
+    if len(withdrawn := model.availability.withdrawn):
+        mask(scores, withdrawn)
     items = top_k(scores, k, allowed)
     return items, scores[items]

@@ -1,4 +1,4 @@
-"""Versions in the store: those that answer, and the fresh items of each.
+"""Versions in the store: those that answer, the fresh items of each, and changes of items.
 
 Read in the background, over a connection of its own and with limits of its own, so that it neither
 waits for requests nor delays them.
@@ -27,6 +27,15 @@ class StoredItem:
     vector: bytes | None
     attributes: bytes | None
     knowledge: bytes | None
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """What was said of an item as stored, not decoded, and the number of its newest change."""
+
+    item_id: bytes
+    state: bytes | None
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,3 +93,27 @@ class VersionStore:
             )
             items += map(StoredItem, some, *found)
         return items
+
+    async def item_changes(self, after: int = 0) -> list[StoredState]:
+        """Items that were changed after the change of that number, the oldest changes first.
+
+        At most ITEMS_AT_ONCE; where there are as many, there may be more.
+        """
+        [found] = await self._client.ask(
+            (
+                *("ZRANGEBYSCORE", keys.ITEM_CHANGES, f"({after}", "+inf"),
+                *("WITHSCORES", "LIMIT", 0, ITEMS_AT_ONCE),
+            )
+        )
+        if not found:
+            return []
+        states = await self.item_states(found[::2])
+        return [
+            StoredState(state.item_id, state.state, int(float(number)))
+            for state, number in zip(states, found[1::2], strict=True)
+        ]
+
+    async def item_states(self, ids: Sequence[bytes]) -> list[StoredState]:
+        """What was said of items, in the order of their ids; at most ITEMS_AT_ONCE."""
+        [states] = await self._client.ask(("HMGET", keys.ITEM_STATES, *ids))
+        return [*map(StoredState, ids, states)]

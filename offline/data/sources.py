@@ -85,7 +85,11 @@ def _open_interactions(path: Path, naming: FileNaming) -> Source:
 
 
 def open_items(
-    path: Path, naming: FileNaming | None = None, item_id_column: str | None = None
+    path: Path,
+    naming: FileNaming | None = None,
+    item_id_column: str | None = None,
+    *,
+    needs_title: bool = True,
 ) -> Source:
     """Open a file of items.
 
@@ -93,13 +97,14 @@ def open_items(
         path: the file.
         naming: what was said about its columns.
         item_id_column: what the interactions call the id; it is meant if there is such a column.
+        needs_title: whether a file without titles is rejected; changes of items need none.
 
     Raises:
         InputError: it is missing, of no known form, or lacks a column.
     """
     path, naming = _existing(path), naming or FileNaming()
     name = without_packing(path.name)
-    required: tuple[str, ...] = (ITEM_ID, TITLE)
+    required: tuple[str, ...] = (ITEM_ID, TITLE) if needs_title else (ITEM_ID,)
     if name == "u.item":
         table: Table = open_u_item(path)
     elif name.endswith(".item"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.http.requests import Filter
+from app.model import attribute_index
 from app.model.filters import FilterIndex
-from model_store.attributes import Attribute, ItemAttributes
+from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.errors import InvalidField
 
 law = settings(max_examples=60, deadline=None)
@@ -134,6 +136,58 @@ def test_filters_are_an_algebra_of_sets(
     for part in ("any", "all", "none"):
         assert items(**{part: shuffled}) == items(**{part: values})
     assert items(any=values, none=values) == set()
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[tuple[int, str, AttributeValue]]:
+    """New values of items, which are numbered beyond the catalogue's end."""
+    values = {
+        "color": st.none() | texts | st.just("new"),
+        "genres": st.none() | st.lists(texts | st.just("new"), max_size=4),
+        "year": st.none() | numbers,
+        "new": st.none() | st.booleans(),
+    }
+    names = st.sampled_from([*values])
+    one = names.flatmap(lambda name: st.tuples(st.integers(0, 99), st.just(name), values[name]))
+    return draw(st.lists(one, max_size=30))
+
+
+@pytest.mark.parametrize("max_unsorted", [0, 3, 1_000])
+def test_a_changed_index_equals_one_of_the_changed_catalogue(
+    max_unsorted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attribute_index, "MAX_UNSORTED", max_unsorted)
+
+    @law
+    @given(catalogues(), st.lists(st.tuples(changes(), rules()), min_size=1, max_size=3))
+    def holds(
+        attributes: ItemAttributes,
+        steps: list[tuple[list[tuple[int, str, AttributeValue]], dict[str, Filter]]],
+    ) -> None:
+        index = FilterIndex(attributes)
+        for changed, filters in steps:
+            for number, name, value in changed:
+                item = number % attributes.n_items + 1
+                before = attributes.change(item, name, value)
+                index.change(item, name, before, value)
+            found, expected = index.match(filters), FilterIndex(attributes).match(filters)
+            assert found.items.tolist() == expected.items.tolist()
+            assert found.items.dtype == np.int32
+            assert set(found.unmatched) == set(expected.unmatched)
+
+    holds()
+
+
+def test_values_that_come_and_go_leave_nothing_behind() -> None:
+    attributes = ItemAttributes([Attribute("seen", "text", ["first"])], 1)
+    index = FilterIndex(attributes)
+    for number in range(50):
+        value = f"at {number}"
+        index.change(1, "seen", attributes.change(1, "seen", value), value)
+        if number % 2:
+            assert index.match({"seen": Filter(any=[value])}).items.tolist() == [1]
+    column: Any = index._columns["seen"]
+    assert len(column._edits) + len(column._edited) < 6
 
 
 VALUES = ItemAttributes(

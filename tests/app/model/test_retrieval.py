@@ -48,16 +48,18 @@ def recall(
     k: int,
     excluded: IndexArray = NO_ITEMS,
     allowed: IndexArray | None = None,
+    withdrawn: IndexArray = NO_ITEMS,
 ) -> float:
     """Of the k best; every answer is checked to be permitted, in order, and of full length."""
     shares = []
     for user in users:
-        wanted = best_exactly(table, user, k, excluded, allowed)
-        items, scores = retriever.best(user, k, excluded, allowed)
+        wanted = best_exactly(table, user, k, np.concatenate([excluded, withdrawn]), allowed)
+        items, scores = retriever.best(user, k, excluded, allowed, withdrawn)
         assert items.dtype == np.int32
         assert scores.dtype == np.float32
         assert len(items) == len(wanted) == len(set(items.tolist()))
         assert not np.isin(items, excluded).any()
+        assert not np.isin(items, withdrawn).any()
         assert items.min(initial=1) > 0
         assert allowed is None or np.isin(items, allowed).all()
         np.testing.assert_allclose(scores, table[items] @ user, rtol=1e-5)
@@ -128,6 +130,23 @@ def test_excluding_the_very_best_leaves_the_next(
         excluded = best_first[:count].astype(np.int32)
         excluded = np.concatenate([excluded[::-1], excluded[:3], np.zeros(2, np.int32)])
         assert recall(retriever, bundle.item_table, user[None], 10, excluded) >= 0.8
+
+
+@pytest.mark.parametrize("count", [1, 500, N_ITEMS // 2, N_ITEMS - 40, N_ITEMS - 5, N_ITEMS])
+def test_the_best_of_what_is_not_withdrawn_are_found(
+    retriever: Retriever, bundle: Bundle, users: FloatArray, count: int
+) -> None:
+    withdrawn, seen = random_items(count, 2), random_items(30, 3)
+    assert recall(retriever, bundle.item_table, users, 10, seen, withdrawn=withdrawn) >= 0.97
+
+
+def test_withdrawing_the_very_best_leaves_the_next(
+    retriever: Retriever, bundle: Bundle, users: FloatArray
+) -> None:
+    for user in users[:16]:
+        best_first = np.argsort(-(bundle.item_table[1:] @ user)) + 1
+        withdrawn = np.sort(best_first[:2_000]).astype(np.int32)
+        assert recall(retriever, bundle.item_table, user[None], 10, withdrawn=withdrawn) >= 0.8
 
 
 @pytest.mark.parametrize("n_shown", [10, 50, 200, 500])
