@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from model_store.array_checks import (
 from model_store.attributes import ItemAttributes
 from model_store.codecs import UserHistory
 from model_store.errors import BundleError, BundleUnavailable
+from model_store.event_rules import MAX_TYPES
 from model_store.files import hash_file
 from model_store.golden import GoldenRequest, read_golden
 from model_store.id_map import IdMap, read_ids
@@ -48,6 +49,11 @@ USER_IDS = "user_ids.json"
 USER_OFFSETS = "user_offsets.npy"
 USER_ITEMS = "user_items.npy"
 USER_TIMESTAMPS = "user_timestamps.npy"
+EVENT_USER_IDS = "event_user_ids.json"
+EVENT_OFFSETS = "event_offsets.npy"
+EVENT_ITEMS = "event_items.npy"
+EVENT_TIMESTAMPS = "event_timestamps.npy"
+EVENT_KINDS = "event_kinds.npy"
 TEXT_ENCODER = "text_encoder.onnx"
 TOKENIZER = "tokenizer.json"
 RERANKER = "reranker.onnx"
@@ -62,6 +68,9 @@ ENCODER = (TEXT_ENCODER, TOKENIZER)
 RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_LIST_IDS, RETRIEVER_OUTLIERS)
 RERANKER_FILES = (RERANKER, RERANKER_TOKENIZER)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
+# All interactions with their kinds, where some are not positive or of types of their own: what is
+# published. `USERS` are the positive ones alone, for all that reads histories.
+TYPED_EVENTS = (EVENT_USER_IDS, EVENT_OFFSETS, EVENT_ITEMS, EVENT_TIMESTAMPS, EVENT_KINDS)
 
 
 def no_pause() -> None:
@@ -132,6 +141,7 @@ class Bundle:
             **dict.fromkeys(ENCODER, has_graph),
             **dict.fromkeys(RETRIEVER_FILES, has_retriever),
             **dict.fromkeys(USERS, has_users),
+            **dict.fromkeys(TYPED_EVENTS, bool(manifest.events.types)),
             **dict.fromkeys(
                 RERANKER_FILES,
                 manifest.reranker is not None and manifest.reranker.graph is not None,
@@ -314,27 +324,61 @@ class Bundle:
         if not self.has(USER_IDS):
             empty = np.zeros(0, dtype=np.int64)
             return Histories([], np.zeros(1, np.int64), empty.astype(np.int32), empty.astype(float))
-        user_ids = read_ids(self.folder / USER_IDS)
+        histories = self._histories(USERS)
         n_users = self.manifest.n_users
-        if len(user_ids) != n_users:
+        if len(histories.user_ids) != n_users:
             raise BundleError(
-                f"{self.folder / USER_IDS}: {len(user_ids)} users, the manifest says {n_users}"
+                f"{self.folder / USER_IDS}: {len(histories.user_ids)} users, the manifest says "
+                f"{n_users}"
             )
-        offsets, items, timestamps = (self._array(name) for name in USERS[1:])
+        return histories
+
+    def _histories(self, names: Sequence[str]) -> Histories:
+        """Those of the four files with these names: ids, offsets, items, times."""
+        user_ids = read_ids(self.folder / names[0])
+        offsets, items, timestamps = (self._array(name) for name in names[1:])
         for name, array, dtype, length in (
-            (USER_OFFSETS, offsets, "<i8", n_users + 1),
-            (USER_ITEMS, items, "<i4", items.size),
-            (USER_TIMESTAMPS, timestamps, "<f8", items.size),
+            (names[1], offsets, "<i8", len(user_ids) + 1),
+            (names[2], items, "<i4", items.size),
+            (names[3], timestamps, "<f8", items.size),
         ):
             check_layout(self.folder / name, array, dtype, (length,))
         check_histories(self.folder, offsets, items, timestamps, self.manifest.n_items)
         return Histories(user_ids, offsets, items, timestamps)
 
+    @cached_property
+    def n_event_users(self) -> int:
+        """Number of users of `all_interactions`."""
+        if not self.has(EVENT_OFFSETS):
+            return self.manifest.n_users
+        return len(self._array(EVENT_OFFSETS)) - 1
+
+    def all_interactions(self) -> Iterator[tuple[str, UserHistory]]:
+        """Every user with all interactions, not only those that are history, and their kinds.
+
+        Raises:
+            BundleUnavailable: a file can't be read now.
+            BundleError: they are not interactions with the bundle's items, of its types.
+        """
+        if not self.has(EVENT_KINDS):
+            yield from self.users()
+            return
+        histories, kinds = self._histories(TYPED_EVENTS[:4]), self._array(EVENT_KINDS)
+        path = self.folder / EVENT_KINDS
+        check_layout(path, kinds, "<u2", (histories.items.size,))
+        n_types = len(self.manifest.events.types)
+        if len(kinds) and int((kinds % MAX_TYPES).max()) >= n_types:
+            raise BundleError(f"{path}: more types than the {n_types} that the manifest names")
+        for user_id, span in _rows(histories):
+            yield (
+                user_id,
+                UserHistory(histories.items[span], histories.timestamps[span], kinds[span]),
+            )
+
     def users(self) -> Iterator[tuple[str, UserHistory]]:
         """Every user with the whole history, oldest to newest."""
         histories = self.histories()
-        for row, user_id in enumerate(histories.user_ids):
-            span = slice(int(histories.offsets[row]), int(histories.offsets[row + 1]))
+        for user_id, span in _rows(histories):
             yield user_id, UserHistory(histories.items[span], histories.timestamps[span])
 
     def report(self) -> dict[str, Any]:
@@ -347,3 +391,8 @@ class Bundle:
             raise BundleError(f"{self.folder}: holds no {REPORT}")
         report: dict[str, Any] = read_json(self.folder / REPORT)
         return report
+
+
+def _rows(histories: Histories) -> Iterator[tuple[str, slice]]:
+    for row, user_id in enumerate(histories.user_ids):
+        yield user_id, slice(int(histories.offsets[row]), int(histories.offsets[row + 1]))

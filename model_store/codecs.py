@@ -90,7 +90,8 @@ class UserHistory:
         return {types[number]: self.items[numbers == number] for number in present}
 
 
-# Types are numbered below MAX_TYPES; what an interaction is stands above.
+# Types are numbered below MAX_TYPES; above it stands whether they are positive (0), negative (1) or
+# context only (2).
 _NEGATIVE_KIND, _CONTEXT_KIND = MAX_TYPES, 2 * MAX_TYPES
 
 

@@ -90,14 +90,19 @@ class EventRules(BaseModel):
         return self.weights.get(event_type, 1.0)
 
 
+DEFAULT_RULES = EventRules()
+
+
 class EventsInfo(BaseModel):
     """How a version reads events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rules: EventRules = EventRules()
+    rules: EventRules = DEFAULT_RULES
     types: tuple[str, ...] = Field(
-        (), max_length=MAX_TYPES, description="of the training data, as user_event_kinds.npy counts"
+        (),
+        max_length=MAX_TYPES,
+        description="of the training data, as event_kinds.npy numbers them",
     )
 
 

@@ -149,8 +149,8 @@ def _in_batches(values: Iterable[T]) -> Iterator[list[T]]:
 
 
 def _write_users(bundle: Bundle, client: redis.Redis, tell: Report) -> None:
-    done, total = 0, bundle.manifest.n_users
-    for batch in _in_batches(bundle.users()):
+    done, total = 0, bundle.n_event_users
+    for batch in _in_batches(bundle.all_interactions()):
         blobs = {
             keys.user_key(bundle.version, user_id): encode_user(history)
             for user_id, history in batch

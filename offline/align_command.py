@@ -74,7 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     asked = source.adapt(recipe.knowledge)
     with locked(arguments.out):
-        data = make(DataStage(source, arguments.split, _print_line, recipe.data))
+        stage = DataStage(source, arguments.split, _print_line, recipe.data, recipe.events)
+        data = make(stage)
         pending = _pending(data, recipe, asked, arguments.out)
         if pending:
             from offline.cost import expected_costs

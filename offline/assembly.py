@@ -15,6 +15,7 @@ from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
 from model_store.errors import BundleError
+from model_store.event_rules import EventsInfo
 from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
 from model_store.publication import bundles_folder, next_version
@@ -109,8 +110,14 @@ def gather_files(parts: BundleParts) -> dict[str, Path]:
             files.TOKENIZER: parts.text_encoder.path(parts.text_encoder.TOKENIZER),
         }
     texts = TEXT_FILES if parts.knowledge.info() else ()
+    typed = {}
+    if data.event_types():
+        names = ("user_ids.json", "offsets.npy", "items.npy", "timestamps.npy", "kinds.npy")
+        paths = (data.path(data.TYPED) / name for name in names)
+        typed = dict(zip(files.TYPED_EVENTS, paths, strict=True))
     return {
         **reranker,
+        **typed,
         **encoder,
         **{name: parts.knowledge.path(name) for name in texts},
         **{name: exported.path(name) for name in retriever},
@@ -143,6 +150,9 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "knowledge": parts.knowledge.info(),
         "retriever": exported.retriever(),
         "reranker": parts.reranker.info() if parts.reranker else None,
+        "events": EventsInfo(
+            rules=configuration["recipe"]["events"], types=parts.data.event_types()
+        ),
         "n_items": len(table) - 1,
         "n_users": len(offsets) - 1,
         "metrics": {name: value for name, value in test.items() if value == value},

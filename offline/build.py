@@ -82,7 +82,8 @@ class Build:
             return self._run_stages()
 
     def _run_stages(self) -> Path:
-        data = self._made(DataStage(self.source, self.split, self.log, self.recipe.data))
+        choices, rules = self.recipe.data, self.recipe.events
+        data = self._made(DataStage(self.source, self.split, self.log, choices, rules))
         if self.suit is None:
             return self._build_on(data)
         recipe = self.suit(int(data.facts["interactions"]), data.n_items)

@@ -20,11 +20,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  longtail inspect --interactions clicks.csv --items items.csv\n"
         "  longtail inspect --interactions ml-1m/ --html ml-1m.html\n"
         "  longtail inspect --interactions clicks.csv --items items.csv --json | jq .warnings\n"
+        "  longtail inspect --interactions clicks.csv --recipe shop.toml\n"
         "  longtail inspect --interactions log.txt --no-header "
         "--columns user_id=1,item_id=2,timestamp=4",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_data_flags(inspect)
+    inspect.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="use the interactions as this recipe's [data] and [events] say",
+    )
     inspect.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots, too")
     inspect.add_argument(
         "--json", action="store_true", help="print a JSON document, in place of the text"
@@ -41,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         source.items,
         arguments.html,
         source.naming,
+        arguments.recipe,
         as_json=arguments.json,
     )
     print(described)

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model_store.errors import ConfigError
+from model_store.event_rules import EventRules
 from offline.alignment.config import AlignmentConfig
 from offline.augmentation.config import AugmentationConfig
 from offline.behaviour.config import BehaviourConfig
@@ -33,6 +34,7 @@ class Recipe(BaseModel):
 
     description: str = Field(min_length=1, description="one line about the recipe")
     data: DataConfig = DataConfig()
+    events: EventRules = EventRules()
     knowledge: KnowledgeConfig = KnowledgeConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     encoding: EncodingConfig = EncodingConfig()

@@ -29,6 +29,7 @@ _TYPES = {
     "string": "text",
     "boolean": "`true`, `false`",
     "array": "list",
+    "object": "table",
 }
 
 

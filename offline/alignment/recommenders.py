@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from offline.alignment.drawn_texts import DrawnTexts
-from offline.data.histories import Items
+from offline.data.histories import Items, Weights
 from offline.data.split import Cases
 from offline.fingerprint import fingerprint_of
 from offline.metrics import Ranking, ndcg_at_k, rank_cases
@@ -86,10 +86,12 @@ class TunableRecommender(SequenceRecommender):
         objective: Objective,
         windows: list[Items],
         validate: Callable[[SequenceNetwork], float] | None,
+        weights: list[Weights] | None,
     ) -> SequenceTraining:
         if self._drawn is None:
-            return super()._new_training(network, objective, windows, validate)
-        task = DrawnTextsTraining(network, objective, windows, self.training.batch_size, validate)
+            return super()._new_training(network, objective, windows, validate, weights)
+        batch_size = self.training.batch_size
+        task = DrawnTextsTraining(network, objective, windows, batch_size, validate, weights)
         task.drawn = self._drawn
         return task
 

@@ -135,8 +135,8 @@ class GridRun:
 
     def read_data(self, log: Log = log_nothing) -> DataArtifact:
         """The data set."""
-        choices = self.grid.data_config_on(self.choice)
-        return run_stage(DataStage(self.source, "leave_one_out", log, choices), self.root, log)
+        choices = self.grid.data_choices_on(self.choice)
+        return run_stage(DataStage(self.source, "leave_one_out", log, *choices), self.root, log)
 
 
 @dataclass(frozen=True)

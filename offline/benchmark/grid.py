@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model_store.errors import ConfigError
+from model_store.event_rules import EventRules
 from offline.config_file import config_names, describe_first, read_config_file
 from offline.data.config import DataConfig
 from offline.encoding.config import missing_folder
@@ -116,20 +117,23 @@ class Grid(_Part):
                             f"entry {entry.name!r} on {data.name}: encoder {encoder!r}: there is "
                             f"no such folder in {Path.cwd()}"
                         )
-                if recipe.data != self.data_config_on(data):
-                    raise ConfigError(
-                        f"entry {entry.name!r} on {data.name}: data: differs from that of the "
-                        "entries before it, and all are compared on the same interactions"
-                    )
+                choices = self.data_choices_on(data)
+                for table, chosen in zip(("data", "events"), choices, strict=True):
+                    if getattr(recipe, table) != chosen:
+                        raise ConfigError(
+                            f"entry {entry.name!r} on {data.name}: {table}: differs from that of "
+                            "the entries before it, and all are compared on the same interactions"
+                        )
             self.curves_on(data)
 
-    def data_config_on(self, data: DataChoice) -> DataConfig:
-        """Which interactions of a data set are used: one choice for all entries on it.
+    def data_choices_on(self, data: DataChoice) -> tuple[DataConfig, EventRules]:
+        """Which interactions of a data set are used, and how: one choice for all entries on it.
 
         Raises:
             ConfigError: there is no such recipe, or a change doesn't fit it.
         """
-        return self.recipe_of(data, self.entries_on(data.name)[0], self.seeds[0]).data
+        recipe = self.recipe_of(data, self.entries_on(data.name)[0], self.seeds[0])
+        return recipe.data, recipe.events
 
     def curves_on(self, data: DataChoice) -> dict[str, dict[float, str]]:
         """Learning curves on a data set: names of entries by the share of users that train.

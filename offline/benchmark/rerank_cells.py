@@ -95,8 +95,8 @@ class RerankRun:
     @cached_property
     def data(self) -> DataArtifact:
         """The data set."""
-        choices = self.grid.recipe_of(self.choice, self.grid.seeds[0]).data
-        stage = DataStage(self.source, "leave_one_out", self.log, choices)
+        recipe = self.grid.recipe_of(self.choice, self.grid.seeds[0])
+        stage = DataStage(self.source, "leave_one_out", self.log, recipe.data, recipe.events)
         return run_stage(stage, self.root, self.log)
 
     @cached_property

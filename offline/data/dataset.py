@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from model_store.files import write_atomically
 from model_store.id_map import IdMap
 from offline.data.catalogue import Catalogue, read_catalogue
 from offline.data.column_readings import ColumnReading, load_readings, save_readings
+from offline.data.event_meaning import TypedInteractions
 from offline.data.event_types import EventTypes
 from offline.data.interaction_rows import InteractionRows, read_interaction_rows
 from offline.data.interactions import Interactions
@@ -23,7 +25,7 @@ from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.namings import AS_FOUND, Naming
 from offline.data.sources import open_sources
 
-SUMMARY = "dataset.json"
+SUMMARY, TYPED = "dataset.json", "typed"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Dataset:
         n_catalogued: items of the catalogue, which are numbered first; 0: there is none.
         files: which files were read and in which form, one line each, for people.
         event_types: of the interactions; None where the file names none, and once saved.
+        typed: all interactions, where some are not positive, or are of other types than the usual
+            one; None: `interactions` are all, and are positive.
     """
 
     interactions: Interactions
@@ -47,10 +51,14 @@ class Dataset:
     n_catalogued: int = 0
     files: tuple[str, ...] = ()
     event_types: EventTypes | None = None
+    typed: TypedInteractions | None = None
 
     def save(self, folder: Path) -> None:
         """Write as `.npy` and `.json` files."""
         self.interactions.save(folder)
+        shutil.rmtree(folder / TYPED, ignore_errors=True)
+        if self.typed is not None:
+            self.typed.save(folder / TYPED)
         self.attributes.save(folder / "attributes.json")
         self.issues.save(folder / "issues.json")
         save_readings(self.readings, folder / "readings.json")
@@ -74,6 +82,7 @@ class Dataset:
             Issues.load(folder / "issues.json"),
             load_readings(folder / "readings.json"),
             *_load_summary(folder / SUMMARY),
+            typed=TypedInteractions.load(folder / TYPED) if (folder / TYPED).is_dir() else None,
         )
 
 

@@ -6,8 +6,10 @@ them, since none of these reads anything but sequences.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ from offline.data.histories import Histories, Items
 from offline.data.interactions import load_array
 
 Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Row = TypeVar("Row", Int32, Float32)
 _NAMES = ("users", "positions", "items")
 
 
@@ -43,12 +47,19 @@ class Insertions:
 
         A position past a sequence's end counts as its end.
         """
-        filled = [np.asarray(sequence) for sequence in sequences]
+        return self._insert([np.asarray(sequence) for sequence in sequences], -self.items)
+
+    def into_weights(self, weights: Sequence[Float32]) -> list[Float32]:
+        """Weights of the sequences' items, with 0 where `into` has an inserted item."""
+        return self._insert([*weights], np.zeros(len(self), np.float32))
+
+    def _insert(self, rows: list[Row], values: Row) -> list[Row]:
+        """The rows with a value for each inserted item at its position."""
         for user in np.unique(self.users):
             its = self.users == user
-            positions = np.minimum(self.positions[its], len(filled[user]))
-            filled[user] = np.insert(filled[user], positions, -self.items[its])
-        return filled
+            positions = np.minimum(self.positions[its], len(rows[user]))
+            rows[user] = np.insert(rows[user], positions, values[its])
+        return rows
 
     def of_users(self, users: npt.NDArray[np.intp]) -> Insertions:
         """Those of some users, who become rows 0, 1, … in the given, ascending order."""

@@ -24,6 +24,7 @@ class Interactions:
     item_ids: every item of the catalogue, then those that only interactions name.
     offsets: int64 [U + 1]. items: int32 [n], item_index 1..N.
     timestamps: float64 [n], unix seconds. ratings: float32 [n], None where there are none.
+    weights: float32 [n] above 0, in the training loss; None: all are alike.
     """
 
     user_ids: list[str]
@@ -32,6 +33,7 @@ class Interactions:
     items: npt.NDArray[np.int32]
     timestamps: npt.NDArray[np.float64]
     ratings: npt.NDArray[np.float32] | None
+    weights: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def from_rows(
@@ -106,10 +108,8 @@ class Interactions:
         save_array(folder / "offsets.npy", self.offsets)
         save_array(folder / "items.npy", self.items)
         save_array(folder / "timestamps.npy", self.timestamps)
-        if self.ratings is None:
-            (folder / "ratings.npy").unlink(missing_ok=True)
-        else:
-            save_array(folder / "ratings.npy", self.ratings)
+        for name, column in (("ratings", self.ratings), ("weights", self.weights)):
+            save_optional(folder / f"{name}.npy", column)
 
     @classmethod
     def load(cls, folder: Path) -> Interactions:
@@ -123,15 +123,32 @@ class Interactions:
             item_ids = IdMap.load(folder / "item_ids.json")
         except (OSError, ValueError, BundleError) as error:
             raise InputError(f"{folder}: not readable interactions ({error})") from error
-        has_ratings = (folder / "ratings.npy").is_file()
         return cls(
             user_ids,
             item_ids,
             load_array(folder / "offsets.npy", np.int64),
             load_array(folder / "items.npy", np.int32),
             load_array(folder / "timestamps.npy", np.float64),
-            load_array(folder / "ratings.npy", np.float32) if has_ratings else None,
+            load_optional(folder / "ratings.npy"),
+            load_optional(folder / "weights.npy"),
         )
+
+
+def save_optional(path: Path, array: npt.NDArray[np.float32] | None) -> None:
+    """Write an array; None removes what an earlier run wrote."""
+    if array is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_array(path, array)
+
+
+def load_optional(path: Path) -> npt.NDArray[np.float32] | None:
+    """Read what `save_optional` wrote.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return load_array(path, np.float32) if path.is_file() else None
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -46,6 +46,8 @@ class IssueKind(StrEnum):
     REPEATED_ITEM = "repeating the item id of an earlier one dropped"
     ITEM_NOT_IN_CATALOGUE = "of items that the catalogue lacks kept"
     OTHER_EVENT_TYPE = "of an event type that isn't asked for left out"
+    NEGATIVE = "that are negative kept apart: they don't train, and their items are excluded"
+    CONTEXT_ONLY = "that are context only kept apart: they don't train"
     OUTSIDE_CATALOGUE = "of items that the catalogue lacks dropped"
     COLLAPSED_REPEAT = "repeating an item of the same user dropped"
     MISSING_TITLE = "without a title kept"

@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.errors import InputError
+from model_store.event_rules import DEFAULT_RULES, EventRules
 from model_store.id_map import IdMap
 from model_store.suggestion import did_you_mean
 from offline.data.config import DataConfig
 from offline.data.dataset import Dataset
+from offline.data.event_meaning import Meaning, TypedInteractions, Weights, unless_equal
 from offline.data.event_types import describe_types
 from offline.data.interactions import Interactions
 from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
@@ -22,19 +24,22 @@ Bool = npt.NDArray[np.bool_]
 _INTERACTIONS = "interactions"
 
 
-def select(dataset: Dataset, config: DataConfig) -> Dataset:
+def select(dataset: Dataset, config: DataConfig, rules: EventRules = DEFAULT_RULES) -> Dataset:
     """The data set with the interactions that are asked for; the others are reported as issues.
 
-    Users who have none left are left out.
+    Its interactions are the positive ones; `typed` has the others too. Users who have none left
+    are left out.
 
     Raises:
         InputError: the catalogue alone is asked for, and there is none, or no interaction has an
-            item of it; or event types are asked for that no interaction has.
+            item of it; or event types are asked for that no interaction has; or no interaction is
+            positive.
     """
     if config.event_types is not None:
         dataset = _of_types(dataset, config.event_types)
     if config.catalogue_only:
         dataset = _of_catalogue(dataset)
+    dataset = _positive(dataset, rules)
     if config.repeats != "keep":
         dataset = _without_repeats(dataset, within_runs=config.repeats == "runs")
     return dataset
@@ -88,6 +93,47 @@ def _of_types(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
     return _of_items(dataset, is_kept)
 
 
+def _positive(dataset: Dataset, rules: EventRules) -> Dataset:
+    """The data set with positive interactions, and all of them apart.
+
+    Items that only the others name are left out: nothing would be known of them.
+    """
+    meaning = Meaning.by_rules(dataset.interactions, dataset.event_types, rules)
+    if meaning.is_plain:
+        return replace(dataset, interactions=_weighted(dataset.interactions, meaning.weights))
+    counts, n_all = meaning.counts(), len(dataset.interactions)
+    if not counts["positive"]:
+        raise InputError(
+            f"[events]: none of the {n_all:,} interactions is positive ({counts['negative']:,} are "
+            f"negative, {counts['context']:,} context only), so there is nothing to learn from"
+        )
+    positive = meaning.weights > 0
+    is_kept = np.bincount(
+        dataset.interactions.items[positive], minlength=dataset.interactions.n_items + 1
+    )[1:].astype(np.bool_)
+    is_kept[: dataset.n_catalogued] = True
+    rows = is_kept[dataset.interactions.items - 1]
+    issues = _copy(dataset.issues)
+    issues.add(_INTERACTIONS, IssueKind.NEGATIVE, counts["negative"])
+    issues.add(_INTERACTIONS, IssueKind.CONTEXT_ONLY, counts["context"])
+    if not is_kept.all():
+        dataset = replace(dataset, interactions=_kept(dataset.interactions, rows))
+        dataset = _of_items(dataset, is_kept)
+    everything, weights = dataset.interactions, meaning.weights[rows]
+    used = _kept(everything, weights > 0)
+    return replace(
+        dataset,
+        interactions=_weighted(used, weights[weights > 0]),
+        issues=issues,
+        event_types=dataset.event_types and dataset.event_types.take(positive),
+        typed=TypedInteractions(everything, meaning.kinds[rows], meaning.types),
+    )
+
+
+def _weighted(interactions: Interactions, weights: Weights) -> Interactions:
+    return replace(interactions, weights=unless_equal(weights))
+
+
 def _of_items(dataset: Dataset, is_kept: Bool) -> Dataset:
     """The data set without items that no interaction is with; bool [N], true for those kept."""
     interactions = dataset.interactions
@@ -113,6 +159,9 @@ def _of_items(dataset: Dataset, is_kept: Bool) -> Dataset:
 def _without_repeats(dataset: Dataset, *, within_runs: bool) -> Dataset:
     interactions = dataset.interactions
     repeats = find_runs(interactions) if within_runs else find_repeats(interactions)
+    if interactions.weights is not None:
+        weights = _heaviest(interactions, interactions.weights, repeats, within_runs=within_runs)
+        interactions = replace(interactions, weights=weights)
     issues = _copy(dataset.issues)
     examples = [
         f"user {interactions.user_ids[user][:60]!r}, item "
@@ -127,6 +176,25 @@ def _without_repeats(dataset: Dataset, *, within_runs: bool) -> Dataset:
         issues=issues,
         event_types=dataset.event_types and dataset.event_types.take(~repeats),
     )
+
+
+def _heaviest(
+    interactions: Interactions, weights: Weights, repeats: Bool, *, within_runs: bool
+) -> Weights:
+    """The largest weight among each interaction and its repeats, float32 [n].
+
+    A purchase that repeats a view is left out, and the view that stays stands for both.
+    """
+    if within_runs:
+        groups = np.cumsum(~repeats) - 1
+    else:
+        users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.offsets))
+        keys = users * (interactions.n_items + 1) + interactions.items
+        groups = np.unique(keys, return_inverse=True)[1].reshape(-1)
+    heaviest = np.zeros(int(groups.max(initial=0)) + 1, np.float32)
+    np.maximum.at(heaviest, groups, weights)
+    of_each: Weights = heaviest[groups]
+    return of_each
 
 
 def _of_catalogue(dataset: Dataset) -> Dataset:
@@ -167,7 +235,7 @@ def _kept(interactions: Interactions, mask: Bool) -> Interactions:
     lengths = ends[interactions.offsets[1:]] - ends[interactions.offsets[:-1]]
     has_any = lengths > 0
     offsets = np.concatenate(([0], np.cumsum(lengths[has_any]))).astype(np.int64)
-    ratings = interactions.ratings
+    ratings, weights = interactions.ratings, interactions.weights
     return Interactions(
         [user_id for user_id, kept in zip(interactions.user_ids, has_any, strict=True) if kept],
         interactions.item_ids,
@@ -175,6 +243,7 @@ def _kept(interactions: Interactions, mask: Bool) -> Interactions:
         interactions.items[mask],
         interactions.timestamps[mask],
         None if ratings is None else ratings[mask],
+        None if weights is None else unless_equal(weights[mask]),
     )
 
 

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import save_array
-from offline.data.interactions import Interactions, load_array
+from offline.data.interactions import Interactions, load_array, load_optional, save_optional
 
 MIN_INTERACTIONS = 3
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
 
@@ -86,12 +87,14 @@ class Split:
     """Training rows of all users (row u: `train_offsets[u]:train_offsets[u + 1]`), and cases.
 
     train_offsets: int64 [U + 1]. train_items: int32, oldest first; a row may be empty.
+    train_weights: float32, of these items in the loss; None: all are alike.
     """
 
     train_offsets: Int64
     train_items: Int32
     validation: Cases
     test: Cases
+    train_weights: Float32 | None = None
 
     def train_history(self, user: int) -> Int32:
         """item_indices that a user trains with, oldest first, int32 [L]; a view."""
@@ -101,6 +104,7 @@ class Split:
         """Write as `.npy` files."""
         save_array(folder / "train_offsets.npy", self.train_offsets)
         save_array(folder / "train_items.npy", self.train_items)
+        save_optional(folder / "train_weights.npy", self.train_weights)
         self.validation.save(folder / "validation")
         self.test.save(folder / "test")
 
@@ -129,6 +133,7 @@ class Split:
             load_array(folder / "train_items.npy", np.int32),
             Cases.load(folder / "validation"),
             Cases.load(folder / "test"),
+            load_optional(folder / "train_weights.npy"),
         )
 
 
@@ -151,10 +156,9 @@ def leave_one_out(interactions: Interactions) -> Split:
     lengths = np.diff(interactions.offsets)
     is_split = lengths >= MIN_INTERACTIONS
     train_lengths = lengths - np.where(is_split, 2, 0)
-    train_offsets, train_items = _beginnings(interactions, train_lengths)
-    return Split(
-        train_offsets,
-        train_items,
+    return _split(
+        interactions,
+        train_lengths,
         _cases(interactions, is_split, lengths - 2),
         _cases(interactions, is_split, lengths - 1),
     )
@@ -188,10 +192,9 @@ def global_time(
     n_before_validation = _count_before(interactions, validation_from)
     n_before_test = _count_before(interactions, test_from)
     lengths = np.diff(interactions.offsets)
-    train_offsets, train_items = _beginnings(interactions, n_before_validation)
-    return Split(
-        train_offsets,
-        train_items,
+    return _split(
+        interactions,
+        n_before_validation,
         _cases(
             interactions,
             (n_before_validation > 0) & (n_before_validation < n_before_test),
@@ -215,17 +218,31 @@ def _count_before(interactions: Interactions, time_s: float) -> Int64:
     return counts
 
 
-def _beginnings(interactions: Interactions, lengths: Int64) -> tuple[Int64, Int32]:
-    """The first `lengths[u]` interactions of every user, as offsets and items."""
+def _split(interactions: Interactions, lengths: Int64, validation: Cases, test: Cases) -> Split:
+    """The first `lengths[u]` interactions of every user train."""
+    offsets, rows = _beginnings(interactions, lengths)
+    weights = interactions.weights
+    return Split(
+        offsets,
+        interactions.items[rows],
+        validation,
+        test,
+        None if weights is None else weights[rows],
+    )
+
+
+def _beginnings(interactions: Interactions, lengths: Int64) -> tuple[Int64, Int64]:
+    """The first `lengths[u]` interactions of every user, as offsets and rows."""
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     starts = interactions.offsets[:-1] - offsets[:-1]
-    return offsets, interactions.items[np.arange(offsets[-1]) + np.repeat(starts, lengths)]
+    return offsets, np.arange(offsets[-1]) + np.repeat(starts, lengths)
 
 
 def _cases(interactions: Interactions, is_case: Bool, positions: Int64) -> Cases:
     """A case for each user in `is_case`, its target at `positions[u]` of the user's row."""
     lengths = np.where(is_case, positions, 0)
-    offsets, items = _beginnings(interactions, lengths)
+    offsets, rows = _beginnings(interactions, lengths)
+    items = interactions.items[rows]
     targets = interactions.items[(interactions.offsets[:-1] + positions)[is_case]]
     users = np.flatnonzero(is_case).astype(np.int32)
     return Cases(users, np.append(offsets[:-1][is_case], offsets[-1]), items, targets)

@@ -28,6 +28,7 @@ def render_document(inspection: Inspection, files: Sequence[str]) -> str:
         "users": histories.n_users,
         "items": inspection.n_items,
         "event_types": inspection.event_types,
+        "kinds": inspection.kinds,
         "times": _times(inspection.times),
         "histories": _histories(histories),
         "catalogue": None if inspection.overlap is None else _catalogue(inspection.overlap),

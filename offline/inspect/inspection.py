@@ -43,6 +43,8 @@ class Inspection:
         times: of the interactions.
         histories: of the users.
         event_types: how many interactions each type has, most first; empty without such a column.
+        kinds: how many interactions are positive, negative and context only, by type; empty where
+            all are positive and of no type.
         samples: a few interactions.
         items: attributes of a few items of the catalogue, by name, the id first.
     """
@@ -55,6 +57,7 @@ class Inspection:
     times: Times
     histories: Histories
     event_types: dict[str, int]
+    kinds: dict[str, dict[str, int]]
     samples: Sequence[Sample]
     items: Sequence[dict[str, AttributeValue]]
 
@@ -85,6 +88,7 @@ def inspect_dataset(dataset: Dataset, test: Cases) -> Inspection:
         times=measure_times(interactions),
         histories=measure_histories(interactions, test),
         event_types=dataset.event_types.counts() if dataset.event_types else {},
+        kinds=dataset.typed.counts() if dataset.typed else {},
         samples=_samples(dataset),
         items=[
             {"item_id": interactions.item_ids.id_of(index), **dataset.attributes.row(index)}

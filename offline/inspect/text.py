@@ -43,6 +43,9 @@ def describe_briefly(inspection: Inspection) -> list[str]:
     return lines + [f"WARNING: {warning}" for warning in warnings_about_data(inspection)]
 
 
+_MEANINGS = {"positive": "positive", "negative": "negative", "context": "context only"}
+
+
 def facts(inspection: Inspection) -> list[tuple[str, str]]:
     """What is known of the whole data set, as labels and sentences."""
     histories = inspection.histories
@@ -59,6 +62,13 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
     ]
     if inspection.event_types:
         found.append(("event types", describe_types(inspection.event_types)))
+    kinds = inspection.kinds
+    if kinds.get("negative") or kinds.get("context"):
+        found += [
+            (_MEANINGS[meaning], describe_types(of_type))
+            for meaning, of_type in kinds.items()
+            if of_type
+        ]
     if inspection.overlap is not None:
         found.append(("catalogue", _describe_overlap(inspection.overlap)))
     found += [("unusual user", str(outlier)) for outlier in histories.outliers]

@@ -7,7 +7,6 @@ these are better than any that it will have when it serves.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,5 @@ def train_without(
         folder: gets a checkpoint of each training; finished ones are not repeated.
     """
     for number in range(int(fold.max()) + 1):
-        others = [items for items, part in zip(data.sequences, fold, strict=True) if part != number]
-        yield base.refit(
-            replace(data, sequences=others), None if folder is None else folder / f"fold-{number}"
-        )
+        others = data.of_users(np.flatnonzero(fold != number))
+        yield base.refit(others, None if folder is None else folder / f"fold-{number}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from offline.data.histories import Items, pad_right
+from offline.data.histories import Items, Weights, pad_right
 from offline.recommender.criterion import as_tensor
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
@@ -57,13 +57,18 @@ class Contrast:
         self.objective, self.weight, self.temperature = objective, weight, temperature
 
     def loss(
-        self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
+        self,
+        network: SequenceNetwork,
+        windows: list[Items],
+        rng: np.random.Generator,
+        weights: list[Weights] | None = None,
     ) -> Tensor:
         """The main loss plus the weighted contrastive one."""
         histories = [np.abs(window[:-1]) for window in windows]
         first, second = self._views(network, histories, rng)
         contrast = likeness_loss(first, second, self.temperature)
-        return self.objective.loss(network, windows, rng) + self.weight * contrast
+        main = self.objective.loss(network, windows, rng, weights)
+        return main + self.weight * contrast
 
     def _views(
         self, network: SequenceNetwork, histories: list[Items], rng: np.random.Generator

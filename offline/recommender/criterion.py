@@ -42,7 +42,12 @@ class Criterion:
             self._sampler = NegativeSampler(counts[self.trained], self._n_negatives)
 
     def loss(
-        self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
+        self,
+        users: Tensor,
+        table: Tensor,
+        targets: Indices,
+        rng: np.random.Generator,
+        weights: npt.NDArray[np.float32] | None = None,
     ) -> Tensor:
         """Mean loss, a scalar.
 
@@ -51,20 +56,22 @@ class Criterion:
             table: float32 [N+1, D].
             targets: item_indices int64 [P], all of them trained items.
             rng: draws negatives.
+            weights: factors on each target's loss, float32 [P]; None: all are 1.
         """
+        factors = None if weights is None else as_tensor(weights, table)
         if self.config.loss == "bce":
             others = self._one_each(targets, rng)
             return binary_cross_entropy(
-                users, table, as_tensor(targets, table), as_tensor(others, table)
+                users, table, as_tensor(targets, table), as_tensor(others, table), factors
             )
         if self.config.loss == "gbce":
-            return self._generalised(users, table, targets, rng)
+            return self._generalised(users, table, targets, rng, factors)
         if self._sampler is None:
             # The only loss that reads every row: leave out those that take no part.
             trained, class_of = self._on(table.device)
             classes = class_of[as_tensor(targets, table)]
             smoothing = self.config.label_smoothing
-            return catalogue_cross_entropy(users, table[trained], classes, smoothing)
+            return catalogue_cross_entropy(users, table[trained], classes, smoothing, factors)
         drawn, logs = self._sampler.draw(rng)
         return sampled_cross_entropy(
             users,
@@ -72,6 +79,7 @@ class Criterion:
             as_tensor(targets, table),
             as_tensor(self.trained[drawn], table),
             as_tensor(logs, table),
+            factors,
         )
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -89,7 +97,12 @@ class Criterion:
         return others
 
     def _generalised(
-        self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
+        self,
+        users: Tensor,
+        table: Tensor,
+        targets: Indices,
+        rng: np.random.Generator,
+        factors: Tensor | None,
     ) -> Tensor:
         n_items = len(self.trained)
         size = min(self._n_negatives, n_items)
@@ -97,7 +110,7 @@ class Criterion:
         others = min(size, max(1, n_items - 1))
         exponent = gbce_exponent(others, max(2, n_items), self.config.gbce_calibration)
         return generalised_binary_cross_entropy(
-            users, table, as_tensor(targets, table), as_tensor(drawn, table), exponent
+            users, table, as_tensor(targets, table), as_tensor(drawn, table), exponent, factors
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from offline.data.histories import Items
+from offline.data.histories import Items, Weights
 from offline.recommender.backbone import Backbone
 from offline.recommender.item_encoder import ItemEncoder
 from offline.recommender.network import SequenceNetwork
@@ -92,14 +92,18 @@ class EachMember:
         self.objective = objective
 
     def loss(
-        self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
+        self,
+        network: SequenceNetwork,
+        windows: list[Items],
+        rng: np.random.Generator,
+        weights: list[Weights] | None = None,
     ) -> Tensor:
         """Mean of the members' losses.
 
         A factor on the loss hardly matters: AdamW's steps don't depend on it.
         """
         members = members_of(network)
-        losses = [self.objective.loss(member, windows, rng) for member in members]
+        losses = [self.objective.loss(member, windows, rng, weights) for member in members]
         return torch.stack(losses).mean()
 
 

@@ -20,7 +20,12 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, users: Tensor, table: Tensor, targets: Tensor, label_smoothing: float
+        ctx: Any,
+        users: Tensor,
+        table: Tensor,
+        targets: Tensor,
+        label_smoothing: float,
+        weights: Tensor | None,
     ) -> Tensor:
         on_others = label_smoothing / len(table)
         on_target = 1.0 - label_smoothing
@@ -31,25 +36,28 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         for start in range(0, len(users), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
             chunk, wanted = users[rows], targets[rows].unsqueeze(1)
+            factors = None if weights is None else weights[rows].unsqueeze(1)
             logits = torch.mm(chunk, columns, out=block[: len(chunk)])
-            loss -= on_target * logits.gather(1, wanted).sum()
+            loss -= on_target * _times(logits.gather(1, wanted), factors).sum()
             if label_smoothing:
-                loss -= on_others * logits.sum()
+                loss -= on_others * _times(logits, factors).sum()
             peak = logits.amax(dim=1, keepdim=True)
             probabilities = logits.sub_(peak).exp_()
             total = probabilities.sum(dim=1, keepdim=True)
-            loss += (total.log() + peak).sum()
+            loss += _times(total.log() + peak, factors).sum()
             errors = probabilities.div_(total).sub_(on_others)
             errors.scatter_add_(1, wanted, -on_target * torch.ones_like(total))
+            if factors is not None:
+                errors.mul_(factors)
             torch.mm(errors, table, out=users_gradient[rows])
             table_gradient.addmm_(errors.T, chunk)
         ctx.save_for_backward(users_gradient.div_(len(users)), table_gradient.div_(len(users)))
         return loss / len(users)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         users_gradient, table_gradient = ctx.saved_tensors
-        return users_gradient * gradients[0], table_gradient * gradients[0], None, None
+        return users_gradient * gradients[0], table_gradient * gradients[0], None, None, None
 
 
 class _SampledCrossEntropy(torch.autograd.Function):
@@ -63,6 +71,7 @@ class _SampledCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         negatives: Tensor,
         log_expected: Tensor,
+        weights: Tensor | None,
     ) -> Tensor:
         wanted, others = table[targets], table[negatives]
         own = (users * wanted).sum(dim=1, keepdim=True)
@@ -84,9 +93,12 @@ class _SampledCrossEntropy(torch.autograd.Function):
             probabilities = logits.sub_(peak).exp_()
             own_generator = (own[rows] - peak).exp_()
             total = probabilities.sum(dim=1, keepdim=True).add_(own_generator)
-            loss += (total.log() + peak - own[rows]).sum()
+            factors = None if weights is None else weights[rows].unsqueeze(1)
+            loss += _times(total.log() + peak - own[rows], factors).sum()
             errors = probabilities.div_(total)
-            own_errors[rows] = own_generator / total - 1.0
+            own_errors[rows] = _times(own_generator / total - 1.0, factors)
+            if factors is not None:
+                errors.mul_(factors)
             torch.mm(errors, others, out=users_gradient[rows])
             others_gradient.addmm_(errors.T, chunk)
         users_gradient.addcmul_(own_errors, wanted)
@@ -96,13 +108,22 @@ class _SampledCrossEntropy(torch.autograd.Function):
         return loss / len(users)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         users_gradient, table_gradient = ctx.saved_tensors
-        return users_gradient * gradients[0], table_gradient * gradients[0], None, None, None
+        return users_gradient * gradients[0], table_gradient * gradients[0], *[None] * 4
+
+
+def _times(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Losses of positions, each times its weight; as they are where all are 1."""
+    return losses if weights is None else losses * weights
 
 
 def catalogue_cross_entropy(
-    users: Tensor, table: Tensor, targets: Tensor, label_smoothing: float = 0.0
+    users: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of each position's target against every item of the table.
 
@@ -113,13 +134,19 @@ def catalogue_cross_entropy(
         table: float32 [C, D], the items that take part.
         targets: int64 [P], rows of `table`.
         label_smoothing: weight spread evenly over all C items.
+        weights: factors on each position's loss, float32 [P]; None: all are 1.
     """
-    loss: Tensor = _CatalogueCrossEntropy.apply(users, table, targets, label_smoothing)  # type: ignore[no-untyped-call]
+    loss: Tensor = _CatalogueCrossEntropy.apply(users, table, targets, label_smoothing, weights)  # type: ignore[no-untyped-call]
     return loss
 
 
 def sampled_cross_entropy(
-    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, log_expected: Tensor
+    users: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_expected: Tensor,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy over the target and negatives drawn once for the whole batch.
 
@@ -133,13 +160,21 @@ def sampled_cross_entropy(
         targets: int64 [P], rows of `table`.
         negatives: int64 [S], different rows of `table`.
         log_expected: float32 [S], log of each negative's probability of being drawn.
+        weights: factors on each position's loss, float32 [P]; None: all are 1.
     """
-    loss: Tensor = _SampledCrossEntropy.apply(users, table, targets, negatives, log_expected)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SampledCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        users, table, targets, negatives, log_expected, weights
+    )
     return loss
 
 
 def generalised_binary_cross_entropy(
-    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, exponent: float
+    users: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    exponent: float,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """gBCE (Petrov and Macdonald, 2023, equation 10), its negatives shared by the batch.
 
@@ -152,12 +187,13 @@ def generalised_binary_cross_entropy(
         targets: int64 [P], rows of `table`.
         negatives: int64 [S], different rows of `table`, drawn evenly.
         exponent: beta, see `gbce_exponent`.
+        weights: factors on each position's loss, float32 [P]; None: all are 1.
     """
     wanted = F.logsigmoid((users * table[targets]).sum(dim=1))
     unwanted = F.softplus(users @ table[negatives].T)
     unwanted = unwanted.masked_fill(negatives[None, :] == targets[:, None], 0.0)
     loss: Tensor = unwanted.sum(dim=1) - exponent * wanted
-    return loss.mean() / (len(negatives) + 1)
+    return _times(loss, weights).mean() / (len(negatives) + 1)
 
 
 def gbce_exponent(n_negatives: int, n_items: int, calibration: float) -> float:
@@ -167,7 +203,11 @@ def gbce_exponent(n_negatives: int, n_items: int, calibration: float) -> float:
 
 
 def binary_cross_entropy(
-    users: Tensor, table: Tensor, targets: Tensor, negatives: Tensor
+    users: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """SASRec's own loss, with one negative for each position; a baseline.
 
@@ -176,7 +216,8 @@ def binary_cross_entropy(
         table: float32 [C, D].
         targets: int64 [P], rows of `table`.
         negatives: int64 [P], rows of `table`, none of them its position's target.
+        weights: factors on each position's loss, float32 [P]; None: all are 1.
     """
     wanted = F.logsigmoid((users * table[targets]).sum(dim=1))
     unwanted = F.logsigmoid(-(users * table[negatives]).sum(dim=1))
-    return -(wanted + unwanted).mean()
+    return -_times(wanted + unwanted, weights).mean()

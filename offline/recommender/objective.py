@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from offline.data.histories import Items, pad_right
+from offline.data.histories import Items, Weights, pad_right, pad_weights
 from offline.recommender.backbones.bert4rec import Bert4rec
 from offline.recommender.config import Bert4recConfig
 from offline.recommender.criterion import Criterion, as_tensor
@@ -26,9 +26,16 @@ class Objective(Protocol):
     """
 
     def loss(
-        self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
+        self,
+        network: SequenceNetwork,
+        windows: list[Items],
+        rng: np.random.Generator,
+        weights: list[Weights] | None = None,
     ) -> Tensor:
-        """Mean loss of a batch of windows, a scalar with gradients."""
+        """Mean loss of a batch of windows, a scalar with gradients.
+
+        `weights` are factors on the loss of each item of the windows; None: all are 1.
+        """
         ...
 
 
@@ -39,14 +46,21 @@ class NextItem:
         self.criterion = criterion
 
     def loss(
-        self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
+        self,
+        network: SequenceNetwork,
+        windows: list[Items],
+        rng: np.random.Generator,
+        weights: list[Weights] | None = None,
     ) -> Tensor:
         """Mean loss over all next items in the windows."""
         table = network.items()
         history = np.abs(pad_right([window[:-1] for window in windows]))
         wanted = pad_right([window[1:] for window in windows])
         users = network(as_tensor(history, table), table)
-        return self.criterion.loss(_at(users, wanted > 0), table, wanted[wanted > 0], rng)
+        factors = None
+        if weights is not None:
+            factors = pad_weights([row[1:] for row in weights])[wanted > 0]
+        return self.criterion.loss(_at(users, wanted > 0), table, wanted[wanted > 0], rng, factors)
 
 
 class HiddenItem:
@@ -59,7 +73,11 @@ class HiddenItem:
         self.criterion, self.config = criterion, config
 
     def loss(
-        self, network: SequenceNetwork, windows: list[Items], rng: np.random.Generator
+        self,
+        network: SequenceNetwork,
+        windows: list[Items],
+        rng: np.random.Generator,
+        weights: list[Weights] | None = None,
     ) -> Tensor:
         """Mean loss over all hidden items in the windows."""
         backbone = network.backbone
@@ -74,7 +92,8 @@ class HiddenItem:
             F.embedding(as_tensor(np.abs(block), table), table),
         )
         users = network.everywhere(items, as_tensor(block != 0, table))
-        return self.criterion.loss(_at(users, hidden), table, block[hidden], rng)
+        factors = None if weights is None else pad_weights(weights)[hidden]
+        return self.criterion.loss(_at(users, hidden), table, block[hidden], rng, factors)
 
     def choose(self, block: npt.NDArray[np.int64], rng: np.random.Generator) -> Mask:
         """The items to hide of a block [B, L], padded on the right: at least one in each row.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
@@ -33,6 +35,7 @@ class TrainingData:
         knowledge: knowledge_vectors float32 [N+1, K], row 0 and rows of items without knowledge
             zeros; None for ids alone.
         insertions: items to read between those of the sequences; None: nothing.
+        weights: of the sequences' items in the loss, float32 each; None: all are alike.
     """
 
     sequences: Histories
@@ -40,19 +43,22 @@ class TrainingData:
     validation: Cases | None = None
     knowledge: Vectors | None = None
     insertions: Insertions | None = None
+    weights: Sequence[Vectors] | None = None
 
     @classmethod
     def of_split(cls, split: Split, n_items: int, knowledge: Vectors | None = None) -> Self:
         """The training part, with validation cases for choices; the test part is left out."""
         users = range(len(split.train_offsets) - 1)
         sequences = [split.train_history(user) for user in users]
-        return cls(sequences, n_items, split.validation, knowledge)
+        weights = _rows_of(split.train_weights, split.train_offsets)
+        return cls(sequences, n_items, split.validation, knowledge, weights=weights)
 
     @classmethod
     def of_everything(cls, interactions: Interactions, knowledge: Vectors | None = None) -> Self:
         """All interactions, held-out ones too, for a refit after all choices."""
         sequences = [interactions.history(user) for user in range(interactions.n_users)]
-        return cls(sequences, interactions.n_items, None, knowledge)
+        weights = _rows_of(interactions.weights, interactions.offsets)
+        return cls(sequences, interactions.n_items, None, knowledge, weights=weights)
 
     def of_share(self, share: float, seed: int) -> Self:
         """The same with the sequences of some users only, and all validation cases.
@@ -67,10 +73,15 @@ class TrainingData:
         # Epochs draw from (seed, number), which begin with 1.
         order = np.random.default_rng([seed, 0]).permutation(len(self.sequences))
         drawn = np.sort(order[: math.ceil(share * len(order))])
+        insertions = self.insertions.of_users(drawn) if self.insertions else None
+        return replace(self.of_users(drawn), insertions=insertions)
+
+    def of_users(self, users: npt.NDArray[np.intp]) -> Self:
+        """The same with the sequences of some users, in the given order, and all insertions."""
         return replace(
             self,
-            sequences=[self.sequences[user] for user in drawn],
-            insertions=self.insertions.of_users(drawn) if self.insertions else None,
+            sequences=[self.sequences[user] for user in users],
+            weights=None if self.weights is None else [self.weights[user] for user in users],
         )
 
     def read_sequences(self) -> list[Items]:
@@ -82,11 +93,31 @@ class TrainingData:
             return [np.asarray(sequence) for sequence in self.sequences]
         return self.insertions.into(self.sequences)
 
+    def read_weights(self) -> list[Vectors] | None:
+        """Weights of `read_sequences`, with a mean of 1 over what is to be predicted.
+
+        Inserted items have 0. None where all are alike, as in training without weights.
+        """
+        if self.weights is None:
+            return None
+        predicted = np.concatenate([weights[1:] for weights in self.weights])
+        if not len(predicted) or (predicted == predicted[0]).all():
+            return None
+        mean = np.float32(predicted.mean(dtype=np.float64))
+        rows = [np.asarray(weights / mean, dtype=np.float32) for weights in self.weights]
+        return rows if self.insertions is None else self.insertions.into_weights(rows)
+
     def counts(self) -> npt.NDArray[np.int64]:
         """Training interactions of each item, int64 [N+1]; 0 at padding."""
         items = [np.asarray(sequence) for sequence in self.sequences]
         flat = np.concatenate(items) if items else np.zeros(0, dtype=np.int32)
         return np.bincount(flat, minlength=self.n_items + 1).astype(np.int64)
+
+
+def _rows_of(weights: Vectors | None, offsets: npt.NDArray[np.int64]) -> list[Vectors] | None:
+    if weights is None:
+        return None
+    return [weights[start:end] for start, end in itertools.pairwise(offsets.tolist())]
 
 
 class Baseline(Protocol):

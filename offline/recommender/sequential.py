@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from model_store.errors import ConfigError, InputError
 from model_store.files import save_array, write_atomically
-from offline.data.histories import Histories, Items, cut_windows, pad_left
+from offline.data.histories import Histories, Items, Weights, pad_left, window_spans
 from offline.data.split import Cases
 from offline.fingerprint import fingerprint_of
 from offline.metrics import Scores, ndcg_at_k, rank_cases
@@ -139,11 +139,14 @@ class SequenceRecommender:
             self._adopt(network, data, regression)
             return ndcg_at_k(rank_cases(self.score, cases, k=0).ranks)
 
+        sequences, weights = data.read_sequences(), data.read_weights()
+        spans = window_spans(sequences, self.config.max_length)
         return self._new_training(
             network,
             objective,
-            cut_windows(data.read_sequences(), self.config.max_length),
+            [sequences[row][span] for row, span in spans],
             partial(validate, cases=data.validation) if data.validation is not None else None,
+            None if weights is None else [weights[row][span] for row, span in spans],
         )
 
     def _new_training(
@@ -152,8 +155,10 @@ class SequenceRecommender:
         objective: Objective,
         windows: list[Items],
         validate: Callable[[SequenceNetwork], float] | None,
+        weights: list[Weights] | None,
     ) -> SequenceTraining:
-        return SequenceTraining(network, objective, windows, self.training.batch_size, validate)
+        batch_size = self.training.batch_size
+        return SequenceTraining(network, objective, windows, batch_size, validate, weights)
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """A new model trained on `data` for as many epochs as validation chose for this one.
@@ -297,6 +302,7 @@ class SequenceRecommender:
     def _fingerprint(self, data: TrainingData, phases: tuple[Phase, ...]) -> str:
         parts: list[object] = [self.config, self.training, phases, data.n_items]
         parts += data.read_sequences()
+        parts += data.read_weights() or ()
         if data.validation is not None:
             parts += [data.validation.history_items, data.validation.targets]
         if data.knowledge is not None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from offline.data.histories import Items
+from offline.data.histories import Items, Weights
 from offline.recommender.config import TrainingConfig
 from offline.recommender.learning_rate import learning_rate_at
 from offline.recommender.network import SequenceNetwork
@@ -27,6 +27,7 @@ class SequenceTraining:
         windows: training windows of item_indices.
         batch_size: windows in a step.
         validate: NDCG@10 of the network; None: the last epoch is kept.
+        weights: of the windows' items in the loss; None: all are alike.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class SequenceTraining:
         windows: list[Items],
         batch_size: int,
         validate: Callable[[SequenceNetwork], float] | None,
+        weights: list[Weights] | None = None,
     ) -> None:
         self.module, self._objective, self._windows = module, objective, windows
         self._batch_size, self._validate = batch_size, validate
+        self._weights = weights
         self._lengths = np.array([len(window) for window in windows], dtype=np.int64)
 
     def begin(self, phase: str) -> None:
@@ -51,7 +54,9 @@ class SequenceTraining:
 
     def loss(self, batch: Rows, rng: np.random.Generator) -> Tensor:
         """The objective's, of a batch of windows."""
-        return self._objective.loss(self.module, [self._windows[row] for row in batch], rng)
+        windows = [self._windows[row] for row in batch]
+        weights = None if self._weights is None else [self._weights[row] for row in batch]
+        return self._objective.loss(self.module, windows, rng, weights)
 
     def validate(self) -> float | None:
         """NDCG@10 of the network as it is now; None where nothing is held out."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from model_store.attributes import ItemAttributes
 from model_store.errors import InputError
+from model_store.event_rules import DEFAULT_RULES, EventRules
 from model_store.id_map import IdMap
 from offline.artifact import Artifact, Facts
 from offline.data.config import ALL_INTERACTIONS, DataConfig
@@ -32,7 +33,7 @@ class DataArtifact(Artifact):
         "items.npy",
         "timestamps.npy",
     )
-    SPLIT = "split"
+    SPLIT, TYPED = "split", "typed"
 
     @property
     def n_items(self) -> int:
@@ -53,6 +54,13 @@ class DataArtifact(Artifact):
 
         return Interactions.load(self.folder)
 
+    def event_types(self) -> tuple[str, ...]:
+        """Types of events by number; none where all interactions are alike."""
+        from offline.data.event_meaning import load_types
+
+        folder = self.path(self.TYPED)
+        return load_types(folder) if folder.is_dir() else ()
+
     def split(self) -> Split:
         """Training part, validation and test cases."""
         from offline.data.split import Split
@@ -69,12 +77,14 @@ class DataStage(Stage[DataArtifact]):
         split: name of the split.
         log: called with issues of rows, what columns were taken for, and warnings.
         choices: which of the interactions are used.
+        rules: what each of them means.
     """
 
     source: Source
     split: SplitName
     log: Log
     choices: DataConfig = ALL_INTERACTIONS
+    rules: EventRules = DEFAULT_RULES
 
     name = "data"
 
@@ -85,8 +95,9 @@ class DataStage(Stage[DataArtifact]):
 
     @property
     def config(self) -> Facts:
-        """The kind of split, and which interactions are used."""
-        return {"split": self.split, **self.choices.model_dump()}
+        """The kind of split, which interactions are used, and what they mean."""
+        rules = self.rules.model_dump(mode="json")
+        return {"split": self.split, **self.choices.model_dump(), "events": rules}
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -106,7 +117,7 @@ class DataStage(Stage[DataArtifact]):
         from offline.inspect.text import describe_briefly
 
         read = read_dataset(self.source.interactions, self.source.items, self.source.naming)
-        dataset = select(read, self.choices)
+        dataset = select(read, self.choices, self.rules)
         for line in dataset.files:
             self.log(f"  {line}")
         for line in dataset.issues.lines():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from offline.data.histories import Items, cut_windows
+from offline.data.histories import Items, Weights, cut_windows
 from offline.data.insertions import Insertions
 from offline.recommender.backbones import new_backbone
 from offline.recommender.baselines import Markov, Popularity
@@ -70,10 +70,15 @@ class RecordingCriterion(Criterion):
         self.targets: list[int] = []
 
     def loss(
-        self, users: Tensor, table: Tensor, targets: Indices, rng: np.random.Generator
+        self,
+        users: Tensor,
+        table: Tensor,
+        targets: Indices,
+        rng: np.random.Generator,
+        weights: Weights | None = None,
     ) -> Tensor:
         self.targets += targets.tolist()
-        return super().loss(users, table, targets, rng)
+        return super().loss(users, table, targets, rng, weights)
 
 
 def objective_of(config: RecommenderConfig, criterion: Criterion) -> Objective:

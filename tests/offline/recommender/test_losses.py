@@ -169,3 +169,54 @@ def test_a_step_takes_nothing_to_the_device_but_its_targets() -> None:
             criterion.loss(users, table, np.array([1, 2, 3]), np.random.default_rng(0))
         steps.append(sorted(copies.sizes))
     assert steps == [[3, 49, 50], [3]]
+
+
+@pytest.mark.parametrize("loss", ["softmax", "smoothed", "sampled", "gbce", "bce"])
+def test_a_weight_of_n_is_n_copies(loss: str) -> None:
+    """Of losses and gradients; a mean is over the positions, whatever their weights."""
+    torch.manual_seed(0)
+    choices: dict[str, TrainingConfig] = {
+        "softmax": TrainingConfig(),
+        "smoothed": TrainingConfig(label_smoothing=0.2),
+        "sampled": TrainingConfig(sampled_negatives=8),
+        "gbce": TrainingConfig(loss="gbce", sampled_negatives=8),
+        "bce": TrainingConfig(loss="bce"),
+    }
+    criterion = Criterion(np.arange(41), choices[loss])
+    n = 700  # more than a chunk
+    users = torch.randn(n, 8, requires_grad=True)
+    table = torch.randn(41, 8, requires_grad=True)
+    rng = np.random.default_rng(0)
+    targets, weights = rng.integers(1, 41, n), rng.integers(0, 4, n)
+    if loss == "bce":  # each target has a negative of its own
+        others = torch.from_numpy(targets % 40 + 1)
+        wanted_of = torch.from_numpy(targets)
+        copies = torch.from_numpy(np.repeat(np.arange(n), weights))
+        weighted = binary_cross_entropy(
+            users, table, wanted_of, others, torch.from_numpy(weights).float()
+        )
+        copied = binary_cross_entropy(users[copies], table, wanted_of[copies], others[copies])
+    else:
+        copies = torch.from_numpy(np.repeat(np.arange(n), weights))
+        factors = weights.astype(np.float32)
+        weighted = criterion.loss(users, table, targets, np.random.default_rng(1), factors)
+        copied = criterion.loss(
+            users[copies], table, targets[copies.numpy()], np.random.default_rng(1)
+        )
+    share = len(copies) / n
+    torch.testing.assert_close(weighted, copied * share)
+    torch.testing.assert_close(
+        torch.autograd.grad(weighted, (users, table)),
+        torch.autograd.grad(copied * share, (users, table)),
+    )
+
+
+def test_weights_of_one_are_none() -> None:
+    torch.manual_seed(0)
+    criterion = Criterion(np.arange(41), TrainingConfig())
+    users, table, targets = torch.randn(600, 8), torch.randn(41, 8), np.arange(600) % 40 + 1
+    ones = np.ones(600, np.float32)
+    rng = np.random.default_rng(0)
+    assert criterion.loss(users, table, targets, rng, ones) == criterion.loss(
+        users, table, targets, rng
+    )
