@@ -94,10 +94,13 @@ def test_entries_on_a_data_set_use_the_same_interactions(tmp_path: Path) -> None
     mixed = read_grid(write(tmp_path, GRID.replace(change, 'data.repeats = "runs"')))
     with pytest.raises(ConfigError, match="'Wide IDs' on movielens-100k: data: differs"):
         mixed.check()
+    other = read_grid(write(tmp_path, GRID.replace(change, "events.positive_from = 4")))
+    with pytest.raises(ConfigError, match="'Wide IDs' on movielens-100k: events: differs"):
+        other.check()
     shared = GRID.replace('name = "mine"', 'name = "mine"\nchanges.data.repeats = "runs"')
     grid = read_grid(write(tmp_path, shared))
     grid.check()
-    assert [grid.data_config_on(choice).repeats for choice in grid.data] == ["keep", "runs"]
+    assert [grid.data_choices_on(choice)[0].repeats for choice in grid.data] == ["keep", "runs"]
 
 
 @pytest.mark.parametrize("change", ["recommender.size = 3", "recomender.layers = 3"])
