@@ -29,7 +29,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     inspect.add_argument(
         "--recipe",
         metavar="NAME",
-        help="use the interactions as this recipe's [data] and [events] say",
+        help="use the interactions as this recipe's [data] and [events] say (default)",
     )
     inspect.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots, too")
     inspect.add_argument(
@@ -40,14 +40,16 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(arguments: argparse.Namespace) -> int:
     from offline.inspect.command import inspect_source
+    from offline.recipe import DEFAULT, read_recipe
 
-    source = source_of(arguments)
+    source, recipe = source_of(arguments), read_recipe(arguments.recipe or DEFAULT)
     described = inspect_source(
         source.interactions,
         source.items,
         arguments.html,
         source.naming,
-        arguments.recipe,
+        recipe.data,
+        recipe.events,
         as_json=arguments.json,
     )
     print(described)

@@ -6,9 +6,9 @@ from errno import EISDIR
 from pathlib import Path
 
 from model_store.errors import ConfigError
-from model_store.event_rules import DEFAULT_RULES
+from model_store.event_rules import DEFAULT_RULES, EventRules
 from model_store.files import probe_folder, write_atomically
-from offline.data.config import ALL_INTERACTIONS
+from offline.data.config import ALL_INTERACTIONS, DataConfig
 from offline.data.dataset import read_dataset
 from offline.data.namings import Naming
 from offline.data.selection import select
@@ -16,7 +16,6 @@ from offline.data.split import leave_one_out
 from offline.inspect.document import render_document
 from offline.inspect.inspection import inspect_dataset
 from offline.inspect.text import describe
-from offline.recipe import read_recipe
 
 
 def inspect_source(
@@ -24,7 +23,8 @@ def inspect_source(
     items: Path | None,
     html: Path | None,
     naming: Naming | None = None,
-    recipe: str | None = None,
+    choices: DataConfig = ALL_INTERACTIONS,
+    rules: EventRules = DEFAULT_RULES,
     *,
     as_json: bool = False,
 ) -> str:
@@ -33,20 +33,16 @@ def inspect_source(
     Args:
         interactions, items, naming: see `read_dataset`.
         html: where to write the page.
-        recipe: the name of the recipe whose `[data]` and `[events]` say which interactions are
-            used, and how; None: all, by the rules of a recipe without these tables.
+        choices: which of the interactions are used.
+        rules: what each of them means.
         as_json: describe it as a JSON document in place of a text.
 
     Raises:
-        InputError: a file can't be used, or nothing in it by the recipe.
-        ConfigError: the page can't be written, or there is no such recipe.
+        InputError: a file can't be used, or nothing in it is positive.
+        ConfigError: the page can't be written.
     """
     if html is not None:
         _check_writable(html)
-    choices, rules = ALL_INTERACTIONS, DEFAULT_RULES
-    if recipe is not None:
-        read = read_recipe(recipe)
-        choices, rules = read.data, read.events
     dataset = select(read_dataset(interactions, items, naming), choices, rules)
     inspection = inspect_dataset(dataset, leave_one_out(dataset.interactions).test)
     if html is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import longtail
 from model_store.errors import InputError
 from model_store.event_rules import EventRules
 from offline.data.config import DataConfig
@@ -15,7 +16,6 @@ from offline.data.dataset import Dataset, read_dataset
 from offline.data.issues import IssueKind
 from offline.data.selection import select
 from offline.data.split import Split, leave_one_out
-from offline.inspect.command import inspect_source
 from offline.recommender.recommender import TrainingData
 
 RULES = EventRules(weights={"purchase": 3}, context=("view",), positive_from=4, negative_to=2)
@@ -145,19 +145,26 @@ def test_weights_go_with_the_items_that_train(tmp_path: Path) -> None:
     assert [row.tolist() for row in everything.weights] == [[3, 1, 1], [3, 1]]
 
 
-def test_inspect_counts_by_what_a_recipe_says(tmp_path: Path) -> None:
+def test_inspect_counts_by_what_a_recipe_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     dataset_of(tmp_path, "abcdefg")
     recipe = tmp_path / "shop.toml"
     recipe.write_text(
         'description = "a shop"\n[events]\nweights = {purchase = 3}\ncontext = ["view"]\n'
         "positive_from = 4\nnegative_to = 2\n"
     )
-    files = tmp_path / "events.csv", tmp_path / "items.csv", None, None
-    text = inspect_source(*files, str(recipe))
+
+    def inspected(*flags: str) -> str:
+        files = ["--interactions", f"{tmp_path}/events.csv", "--items", f"{tmp_path}/items.csv"]
+        assert longtail.main(["inspect", *files, *flags]) == 0
+        return capsys.readouterr().out
+
+    text = inspected("--recipe", str(recipe))
     assert "context only" in text
     assert "view 2, rating 1" in text
     assert "dislike 3, rating 1" in text
-    document = json.loads(inspect_source(*files, str(recipe), as_json=True))
+    document = json.loads(inspected("--recipe", str(recipe), "--json"))
     assert document["kinds"]["negative"] == {"dislike": 3, "rating": 1}
     assert document["interactions"] == 5
-    assert json.loads(inspect_source(*files, as_json=True))["kinds"]["context"] == {}
+    assert json.loads(inspected("--json"))["kinds"]["context"] == {}
