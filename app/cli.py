@@ -1,4 +1,4 @@
-"""`longtail serve`, `models`, `rerank`, `tokens`; heavy modules are imported when one runs."""
+"""`longtail serve`, `models`, `tokens`, `users` …; heavy modules are imported when one runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _register_experiments(subparsers)
     _register_rerank(subparsers)
     _register_tokens(subparsers)
+    _register_users(subparsers)
 
 
 def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -302,6 +303,31 @@ def _register_tokens(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         parser.set_defaults(run=_run_tokens)
 
 
+def _register_users(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    users = subparsers.add_parser(
+        "users",
+        help="forget a person, or export what is kept of one",
+        description="Remove everything that the store has by a user's id, or print it as JSON.\n"
+        "Running services follow within a second. Bundles and the files they were built\n"
+        "from are not touched.",
+        epilog="examples:\n  longtail users forget 196\n  longtail users export 196 > 196.json",
+        formatter_class=_RAW,
+    )
+    actions = users.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, about in (
+        ("forget", "remove a person from the store"),
+        ("export", "print what the store has of a person, as JSON"),
+    ):
+        parser = actions.add_parser(
+            action,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog=f"example: longtail users {action} 196",
+        )
+        parser.add_argument("user_id", metavar="USER_ID")
+        parser.set_defaults(run=_run_users)
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -363,6 +389,12 @@ def _run_rerank(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         max_in_flight=arguments.in_flight,
     )
+
+
+def _run_users(arguments: argparse.Namespace) -> int:
+    from app.users_command import run
+
+    return run(arguments)
 
 
 def _run_tokens(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.http.admin_access import AdminAccess
 from app.http.admin_routes import admin_router
 from app.http.caller_keys import CallerKeys
 from app.http.console_page import console_router
@@ -21,6 +22,7 @@ from app.http.documentation import documentation_router
 from app.http.hot_endpoints import hot_endpoints
 from app.http.middleware import Endpoint, Middleware, unexpected
 from app.http.openapi import TAGS, openapi_document
+from app.http.people_routes import people_router
 from app.http.problems import (
     STATUS_OF,
     Problem,
@@ -106,7 +108,9 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(public_router(service, hot, callers))
-    app.include_router(admin_router(service))
+    access = AdminAccess(settings.admin_token, service.store.tokens, service.metrics.admin)
+    app.include_router(admin_router(service, access))
+    app.include_router(people_router(service, access))
     app.include_router(console_router())
     app.include_router(documentation_router(f"{app.title} {app.version}"))
     _answer_errors_as_problems(app)

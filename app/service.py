@@ -14,6 +14,7 @@ from app.comparison.comparer import Comparer
 from app.comparison.shadow import ShadowQueue
 from app.deployment.canary_watch import LOOK_S, CanaryWatch
 from app.deployment.exposures import WRITE_S, Exposures
+from app.deployment.forgetting import Forgetting
 from app.deployment.models import STOP_TIMEOUT_S, Models
 from app.deployment.operations import Operations
 from app.deployment.repeating import Repeating
@@ -31,6 +32,7 @@ from app.reranking.job import Reranker
 from app.reranking.loading import RerankerLoading
 from app.settings import Settings
 from app.store.journal import Journal
+from app.store.sessions import Sessions
 from app.store.state import StoreState
 from app.store.store import Store
 from app.telemetry.metrics import Metrics
@@ -85,6 +87,7 @@ class Service:
             self.journal,
             timeout_s=settings.store_timeout_ms / 1e3,
             remembered_users=settings.remembered_users,
+            sessions=Sessions(settings.session_prefix, settings.session_ttl_s),
             on_change=self._store_changed,
             on_renewal=self._store_renewed,
         )
@@ -109,13 +112,19 @@ class Service:
         )
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self._reranker = reranker
+        answers = AnswerCache(
+            self.store.reranks,
+            max_entries=settings.rerank_cache_entries,
+            max_age_s=settings.rerank_cache_s,
+        )
+        self.forgetting = Forgetting(
+            self.store.people,
+            self.journal,
+            (self.store.features.remembered, self.exposures, answers),
+        )
         self.reranker = CachedReranker(
             reranker,
-            AnswerCache(
-                self.store.reranks,
-                max_entries=settings.rerank_cache_entries,
-                max_age_s=settings.rerank_cache_s,
-            ),
+            answers,
             self.metrics.rerank,
             max_wait_s=settings.rerank_wait_ms / 1e3,
             max_in_flight=settings.rerank_max_in_flight,
@@ -154,6 +163,7 @@ class Service:
             Repeating("loading the reranker", self._load_rerankers, interval_s, is_known),
             Repeating("watching the canary", self.canary_watch.look, LOOK_S, is_known),
             Repeating("counting exposures", self.exposures.write, WRITE_S, is_known),
+            Repeating("reading who is forgotten", self.forgetting.look, interval_s, is_known),
         ]
         if self.quotas is not None:
             others.append(Repeating("settling quotas", self.quotas.settle, SETTLE_S, is_known))

@@ -171,6 +171,17 @@ class Settings(BaseSettings):
         description="How often a worker looks for a new active version, for fresh items and for "
         "changes of items.",
     )
+    session_prefix: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        default=None,
+        description="User ids that begin with this are of anonymous sessions, whose events have a "
+        "time to live; unset, there are none.",
+    )
+    session_ttl_s: int = Field(
+        default=86_400,
+        ge=1,
+        le=366 * 86_400,
+        description="How long the events of a session are kept after the last of them.",
+    )
     rerank: bool = Field(
         default=True,
         description="Whether the reranker's process is started; off leaves it out, and answers "

@@ -12,6 +12,8 @@ lt:tokens                  hash     id → record of an operator's token or a ca
 lt:uses:<minute>           hash     id of a key → requests of all workers in a minute; expires
 lt:outcomes:<epoch>        hash     id of a worker → what a canary and the active version answered
                                     there (canary.watch.Counts, JSON); expires a day later
+lt:forgotten               sorted set  digests of users who were forgotten, by unix microseconds
+                                    (people.digest_of_user)
 lt:items:states            hash     item_id → what was said of it since it was trained
                                     (item_changes.ItemState, JSON), for all versions
 lt:items:changes           sorted set  the same item_ids by the number of their newest change
@@ -42,6 +44,7 @@ DEPLOYMENT = "lt:deployment"
 PREPARING = "lt:preparing"
 WORKERS = "lt:workers"
 TOKENS = "lt:tokens"
+FORGOTTEN = "lt:forgotten"
 ITEM_STATES = "lt:items:states"
 ITEM_CHANGES = "lt:items:changes"
 ACTIVE = "lt:active"

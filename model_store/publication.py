@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -20,10 +20,11 @@ from model_store import bundle as files
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
-from model_store.codecs import encode_user, encode_vector
+from model_store.codecs import UserHistory, encode_user, encode_vector
 from model_store.compatibility import kinds_of
 from model_store.errors import BundleError
 from model_store.footprint import memory_bytes
+from model_store.forgotten import digest_of_user, left_of, read_forgotten
 from model_store.manifest import Manifest
 from model_store.registry import ModelRecord, Registry
 from model_store.store import store_errors
@@ -150,14 +151,31 @@ def _in_batches(values: Iterable[T]) -> Iterator[list[T]]:
 
 def _write_users(bundle: Bundle, client: redis.Redis, tell: Report) -> None:
     done, total = 0, bundle.n_event_users
+    forgotten = read_forgotten(client)
     for batch in _in_batches(bundle.all_interactions()):
         blobs = {
-            keys.user_key(bundle.version, user_id): encode_user(history)
+            keys.user_key(bundle.version, user_id): encode_user(left)
             for user_id, history in batch
+            if (left := _left_of(user_id, history, forgotten)) is not None
         }
-        client.mset(blobs)
+        if blobs:
+            client.mset(blobs)
         done += len(batch)
         tell("users", done, total)
+    meanwhile = read_forgotten(client).keys() - forgotten.keys()
+    if meanwhile:
+        for batch in _in_batches(bundle.all_interactions()):
+            gone = [user_id for user_id, _ in batch if digest_of_user(user_id) in meanwhile]
+            if gone:
+                client.unlink(*(keys.user_key(bundle.version, user_id) for user_id in gone))
+
+
+def _left_of(
+    user_id: str, history: UserHistory, forgotten: Mapping[bytes, float]
+) -> UserHistory | None:
+    """A user's history, of one who was forgotten without what was before; None: nothing is left."""
+    at_s = forgotten.get(digest_of_user(user_id)) if forgotten else None
+    return history if at_s is None else left_of(history, at_s)
 
 
 def _write_vectors(bundle: Bundle, client: redis.Redis, tell: Report) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -127,6 +127,16 @@ class Exposures:
             StoreError: it can't be read.
         """
         return await self._store.read(experiment.name, [arm.name for arm in experiment.arms])
+
+    @property
+    def user_ids(self) -> set[str]:
+        """Users whose counts are not in the store yet."""
+        return {user_id for _, _, user_id in self._seen}
+
+    def drop(self, user_ids: Collection[str]) -> None:
+        """Forget what users were shown and clicked that is not in the store yet."""
+        for key in [key for key in self._seen if key[2] in user_ids]:
+            self._n_clicks -= len(self._seen.pop(key).clicks)
 
     def _seen_by(self, experiment: RoutedExperiment, arm: RoutedArm, user_id: str) -> Seen | None:
         """Where to count for a user; None, and it is lost, where there is no more space."""

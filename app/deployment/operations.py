@@ -12,6 +12,7 @@ from app.model.background import BackgroundThread
 from model_store.deployment import Deployment
 from model_store.experiment import Experiment
 from model_store.item_changes import ItemChange, write_changes
+from model_store.people import Forgotten, forget
 from model_store.registry import ModelRecord, Registry
 from model_store.rollout import Rolled, Rollout
 from model_store.store import connect
@@ -79,6 +80,10 @@ class Operations:
         n_changed = await asyncio.to_thread(write_changes, changes, self._client)
         self.watcher.items_changed()
         return n_changed
+
+    async def forget(self, user_id: str) -> Forgotten:
+        """Remove a person from the store; see `model_store.people.forget`."""
+        return await asyncio.to_thread(forget, user_id, self._client)
 
     async def take_back(self, epoch: str, reason: str) -> Deployment:
         """End a canary that is worse, unless it was changed meanwhile (RegistryError)."""

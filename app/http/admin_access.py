@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Depends
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import Request
 
@@ -23,6 +24,12 @@ from model_store.tokens import Role, digest_of, id_of
 
 log = logging.getLogger(__name__)
 
+# For the document and its Authorize button; `AdminAccess` does the checking.
+ADMIN_SCHEME = HTTPBearer(
+    auto_error=False,
+    scheme_name="adminToken",
+    description="The value of LONGTAIL_ADMIN_TOKEN, or a token of `longtail tokens create`.",
+)
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="longtail"'}
 _READING = frozenset({"GET", "HEAD"})
 
@@ -82,7 +89,7 @@ class AdminAccess:
         log.info(
             "%s %r by %s",
             request.method,
-            request.scope["path"][:200],
+            _path_without_person(request)[:200],
             operator.describe(),
             extra={LOGGED_ID: request.scope[REQUEST_ID]},
         )
@@ -126,6 +133,13 @@ class AdminAccess:
     ) -> Problem:
         self._metrics.failed(reason)
         return problem
+
+
+def _path_without_person(request: Request) -> str:
+    """The path of a request; where it names a person, the route's."""
+    if "user_id" in request.path_params:
+        return str(request.scope["route"].path_format)
+    return str(request.scope["path"])
 
 
 def _describe(request: Request) -> str:

@@ -6,10 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Security
 from fastapi import Body as FromBody
-from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
-from app.http.admin_access import AdminAccess, By, Operator
+from app.http.admin_access import ADMIN_SCHEME, AdminAccess, By, Operator
 from app.http.comparison_routes import add_comparison_routes
 from app.http.console_routes import add_console_routes
 from app.http.experiment_routes import add_experiment_routes
@@ -25,27 +24,24 @@ from model_store.rollout import Rolled
 _FORCE = Annotated[
     bool, Query(description="Also a version whose items lack attributes of the active one's.")
 ]
-# For the document and its Authorize button; `AdminAccess` does the checking.
-_SCHEME = HTTPBearer(
-    auto_error=False,
-    scheme_name="adminToken",
-    description="The value of LONGTAIL_ADMIN_TOKEN, or a token of `longtail tokens create`.",
-)
 _CANARY = Annotated[
     CanaryRequest,
     FromBody(openapi_examples={"five": {"summary": "5 % of the users", "value": {"percent": 5}}}),
 ]
 
 
-def admin_router(service: Service) -> APIRouter:
-    """Routes under /admin."""
-    access = AdminAccess(service.settings.admin_token, service.store.tokens, service.metrics.admin)
+def admin_router(service: Service, access: AdminAccess) -> APIRouter:
+    """Routes under /admin.
 
+    Args:
+        service: that operators ask.
+        access: checks their tokens.
+    """
     router = APIRouter(
         prefix="/admin",
         tags=["admin"],
         dependencies=[
-            Security(_SCHEME),
+            Security(ADMIN_SCHEME),
             Depends(access.check),
             Depends(reject_unknown_parameters),
         ],

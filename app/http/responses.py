@@ -182,6 +182,18 @@ class Models(BaseModel):
     models: list[ModelState]
 
 
+class PersonForgotten(BaseModel):
+    """What was removed of a person; all 0 where there was nothing any more."""
+
+    user_id: str
+    events: int = Field(description="Events that came in while services ran.")
+    histories: int = Field(description="Histories of published versions.")
+    answers: int = Field(
+        description="Answers kept to compare versions, and cached ones that cite the person."
+    )
+    counts: int = Field(description="Figures in experiments; the sums over all users stay.")
+
+
 class ItemsChanged(BaseModel):
     """What became of changes of items."""
 

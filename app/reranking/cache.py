@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from app.reranking.job import Answer, Job
@@ -84,6 +84,18 @@ class AnswerCache:
             max_age_s=self._max_age_s,
             max_entries=self._max_entries,
         )
+
+    @property
+    def user_ids(self) -> set[str]:
+        """Users who are cited by an answer in memory."""
+        cited = (answer.similar_user for answer in self._remembered.values())
+        return {user_id for user_id in cited if user_id is not None}
+
+    def drop(self, user_ids: Collection[str]) -> None:
+        """Forget the answers in memory that cite users."""
+        for key, answer in list(self._remembered.items()):
+            if answer.similar_user in user_ids:
+                del self._remembered[key]
 
     def _remember(self, key: JobKey, answer: CachedAnswer) -> None:
         self._remembered[key] = answer

@@ -11,10 +11,13 @@ from app.store.client import StoreClient
 from app.store.connection import WholeStoreError
 from app.store.journal import Journal
 from app.store.scripts import LOAD, append_command
+from app.store.sessions import NO_SESSIONS, Sessions
 from app.store.state import StoreState, trouble_in
+from model_store import keys
 from model_store.codecs import Event
 from model_store.error_replies import explain
 from model_store.errors import StoreError
+from model_store.forgotten import digest_of_user
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +47,18 @@ class EventStore:
         background: for the replay of the journal.
         state: records whether writes work.
         journal: takes the events that the store can't take.
+        sessions: the users whose events have a time to live.
     """
 
     def __init__(
-        self, requests: StoreClient, background: StoreClient, state: StoreState, journal: Journal
+        self,
+        requests: StoreClient,
+        background: StoreClient,
+        state: StoreState,
+        journal: Journal,
+        sessions: Sessions = NO_SESSIONS,
     ) -> None:
+        self._sessions = sessions
         self._requests = requests
         self._background = background
         self._state = state
@@ -89,7 +99,8 @@ class EventStore:
         now = time.monotonic()
         waiting = {user for user in by_user if user in self._pauses}
         waiting = {user for user in waiting if self._pauses[user].until_s > now}
-        due = {user: events for user, events in by_user.items() if user not in waiting}
+        due: UserEvents = {user: new for user, new in by_user.items() if user not in waiting}
+        due = await self._without_forgotten(due) if due else due
         if not due:
             return waiting
         failed = await self._push(due, self._background)
@@ -103,6 +114,22 @@ class EventStore:
             self._pause(user_id, error)
         return waiting | failed.keys()
 
+    async def _without_forgotten(self, by_user: UserEvents) -> UserEvents:
+        """The events without those of users from before they were forgotten.
+
+        Raises:
+            StoreError: the store is away.
+        """
+        asked = [("ZSCORE", keys.FORGOTTEN, digest_of_user(user_id)) for user_id in by_user]
+        found = zip(by_user.items(), await self._background.ask(*asked), strict=True)
+        left: dict[str, Sequence[Event]] = {}
+        for (user_id, events), at_us in found:
+            if at_us is None:
+                left[user_id] = events
+            elif later := [one for one in events if one.timestamp > float(at_us) / 1e6]:
+                left[user_id] = later
+        return left
+
     async def _push(self, by_user: UserEvents, client: StoreClient) -> dict[str, Exception]:
         """Append events; the users whose events were not taken, and why. Repeats do no harm.
 
@@ -112,7 +139,10 @@ class EventStore:
         arrival_us = time.time_ns() // 1000
         failed: dict[str, Exception] = {}
         for some in _batches(by_user):
-            commands = [append_command(user, events, arrival_us) for user, events in some.items()]
+            commands = [
+                append_command(user, events, arrival_us, self._sessions.ttl_of(user))
+                for user, events in some.items()
+            ]
             replies = await client.call(commands)
             if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):
                 _, *replies = await client.call([LOAD, *commands])

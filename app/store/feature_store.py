@@ -105,6 +105,11 @@ class FeatureStore:
             histories.append(history)
         return histories
 
+    @property
+    def remembered(self) -> RememberedUsers:
+        """Users whose features are in memory."""
+        return self._remembered
+
     async def _ask(
         self,
         user_ids: Sequence[str],

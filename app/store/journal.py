@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -109,6 +109,20 @@ class Journal:
                 self._forget(user_id, events)
         return pushed
 
+    @property
+    def user_ids(self) -> list[str]:
+        """Users with waiting events."""
+        return list(self._by_user)
+
+    async def drop(self, user_ids: Collection[str]) -> None:
+        """Remove all waiting events of users, from the disk too."""
+        gone = [user_id for user_id in user_ids if user_id in self._by_user]
+        for user_id in gone:
+            self._forget(user_id, self._by_user[user_id])
+        if gone:
+            async with self._lock:
+                await asyncio.to_thread(self._rewrite)
+
     def _count(self, n_more: int) -> None:
         self._n_waiting += n_more
         if self._on_change is not None:
@@ -120,12 +134,13 @@ class Journal:
 
     def _forget(self, user_id: str, events: Sequence[Event]) -> None:
         gone = set(map(id, events))
-        left = [event for event in self._by_user[user_id] if id(event) not in gone]
-        self._count(len(left) - len(self._by_user[user_id]))
+        waiting = self._by_user.get(user_id, [])  # none: the user was forgotten meanwhile
+        left = [event for event in waiting if id(event) not in gone]
+        self._count(len(left) - len(waiting))
         if left:
             self._by_user[user_id] = left
         else:
-            del self._by_user[user_id]
+            self._by_user.pop(user_id, None)
 
     async def _replay_left_behind(self, path: Path, push: Push) -> None:
         with contextlib.ExitStack() as stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from app.store.history import History
@@ -41,6 +42,16 @@ class RememberedUsers:
         if remembered is not None:
             self._users.move_to_end(user_id)
         return remembered
+
+    @property
+    def user_ids(self) -> list[str]:
+        """The users."""
+        return list(self._users)
+
+    def drop(self, user_ids: Collection[str]) -> None:
+        """Forget the features of users."""
+        for user_id in user_ids:
+            self._users.pop(user_id, None)
 
     def put(self, user_id: str, remembered: Remembered) -> None:
         """Remember a user's features; the least recently used one is forgotten."""

@@ -105,12 +105,13 @@ for place, entry in ipairs(entries) do
     end
   end
 end
-for place = 1, #ARGV, 3 do add(ARGV[place], ARGV[place + 1], ARGV[place + 2]) end
+for place = 2, #ARGV, 3 do add(ARGV[place], ARGV[place + 1], ARGV[place + 2]) end
 
 for first = 1, #new, at_once do
   redis.call('ZADD', key, unpack(new, first, math.min(first + at_once - 1, #new)))
 end
 redis.call('ZREMRANGEBYRANK', key, 0, -limit - 1)
+if tonumber(ARGV[1]) > 0 then redis.call('EXPIRE', key, ARGV[1]) end
 """
 )
 
@@ -118,15 +119,18 @@ LOAD: Command = ("SCRIPT", "LOAD", APPEND)
 _APPEND_SHA = sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
 
 
-def append_command(user_id: str, events: Sequence[Event], arrival_us: int) -> Command:
+def append_command(
+    user_id: str, events: Sequence[Event], arrival_us: int, ttl_s: int = 0
+) -> Command:
     """Append events to a user's; with none, just make a sorted set of what is there.
 
     Args:
         user_id: whose events they are.
         events: in order of arrival.
         arrival_us: when the first of them arrived, unix microseconds.
+        ttl_s: seconds until all events of the user are removed, unless more come; 0: never.
     """
-    arguments: list[str | bytes] = []
+    arguments: list[str | bytes | int] = [ttl_s]
     for place, event in enumerate(events):
         arguments += (
             f"{second_of(event.timestamp):.0f}",

@@ -14,7 +14,9 @@ from app.store.experiment_store import ExperimentStore
 from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
 from app.store.outcome_store import OutcomeStore
+from app.store.people import PeopleStore
 from app.store.rerank_cache import RerankCache
+from app.store.sessions import NO_SESSIONS, Sessions
 from app.store.state import StoreState
 from app.store.tokens import TokenStore
 from app.store.versions import VersionStore
@@ -34,6 +36,7 @@ class Store:
         journal: takes the events that the store can't take.
         timeout_s: the longest that a request waits.
         remembered_users: whose last-read features are kept for when the store is away.
+        sessions: the users whose events have a time to live.
         on_change: called after each change of the store's state.
         on_renewal: called after a failover, when the name of the store means another server.
     """
@@ -45,6 +48,7 @@ class Store:
         *,
         timeout_s: float,
         remembered_users: int,
+        sessions: Sessions = NO_SESSIONS,
         on_change: Callable[[StoreState], None] | None = None,
         on_renewal: Callable[[], None] | None = None,
     ) -> None:
@@ -58,8 +62,9 @@ class Store:
         self.features = FeatureStore(
             self._requests, self.state, journal, remembered_users=remembered_users
         )
-        self.events = EventStore(self._requests, self._background, self.state, journal)
+        self.events = EventStore(self._requests, self._background, self.state, journal, sessions)
         self.versions = VersionStore(self._background)
+        self.people = PeopleStore(self._background)
         self.tokens = TokenStore(self._background)
         self.outcomes = OutcomeStore(self._background)
         # Of a state of its own: what the background finds out says nothing about requests.

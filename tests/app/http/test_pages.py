@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.id_map import IdMap
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, serving, settings_for, wait_for
-from tests.app.http.curl_examples import blocks_of, examples_of
+from tests.app.http.curl_examples import blocks_of, check_contained, examples_of
 from tests.contracts.tree import ROOT
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
@@ -66,6 +67,26 @@ def test_catalogue_changes(
     assert longtail.main(command.text.split()[1:]) == 0
     assert capsys.readouterr().out.endswith(output.text)
     wait_for(lambda: _has_items(http, {"year": {"any": [1609]}}))
+
+
+def test_people(
+    http: TestClient,
+    store: EmbeddedStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocks = blocks_of(ROOT / "docs" / "people.md")
+    forget, stranger, event, session = examples_of(blocks)
+    for example in (forget, stranger, event, session):
+        example.run(http)
+    monkeypatch.setenv("LONGTAIL_REDIS_URL", store.url)
+    monkeypatch.setenv("LONGTAIL_BUNDLES_DIR", str(_bundles_of(http)))
+    commands = [block.text for block in blocks if block.text.startswith("longtail ")]
+    for command in commands:
+        assert longtail.main(command.split()[1:]) == 0
+    shown = next(block.text for block in blocks if "compared_answers" in block.text)
+    _, _, printed = capsys.readouterr().out.partition("\n")
+    check_contained(json.loads(shown), json.loads(printed))
 
 
 def _has_items(http: TestClient, filters: dict[str, object]) -> bool:

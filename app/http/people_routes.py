@@ -1,0 +1,49 @@
+"""Routes for operators that stand outside /admin: forgetting a person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Security
+
+from app.http.admin_access import ADMIN_SCHEME, AdminAccess
+from app.http.openapi import problems_of
+from app.http.operator_errors import asked
+from app.http.parameters import reject_unknown_parameters
+from app.http.responses import PersonForgotten
+from app.service import Service
+
+
+def people_router(service: Service, access: AdminAccess) -> APIRouter:
+    """Routes under /users.
+
+    Args:
+        service: forgets.
+        access: checks the admin token.
+    """
+    router = APIRouter(tags=["admin"])
+
+    @router.delete(
+        "/users/{user_id:path}",
+        summary="Forget a person",
+        dependencies=[
+            Security(ADMIN_SCHEME),
+            Depends(access.check),
+            Depends(reject_unknown_parameters),
+        ],
+        responses=problems_of(401, 403, 422, 429, 503),
+    )
+    async def forget_person(
+        user_id: Annotated[str, Path(min_length=1, max_length=512)],
+    ) -> PersonForgotten:
+        found = await asked(service.operations.forget(user_id))
+        await asked(service.forgetting.look())
+        return PersonForgotten(
+            user_id=user_id,
+            events=found.events,
+            histories=found.histories,
+            answers=found.answers,
+            counts=found.counts,
+        )
+
+    return router
