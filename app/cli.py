@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from app.live_commands import add_service_flags, register_experiments, register_rules
+
 _RAW = argparse.RawDescriptionHelpFormatter
 _AMOUNT_EXAMPLES = {"canary": " --percent 5", "shadow": " --share 10"}
 
@@ -15,7 +17,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this package's commands."""
     _register_serve(subparsers)
     _register_models(subparsers)
-    _register_experiments(subparsers)
+    register_experiments(subparsers)
+    register_rules(subparsers)
     _register_rerank(subparsers)
     _register_tokens(subparsers)
     _register_users(subparsers)
@@ -104,17 +107,9 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
             )
         parser.add_argument("--json", action="store_true", help="print JSON, for machines")
         if action != "retire":
-            _add_service_flags(parser)
+            add_service_flags(parser)
         parser.set_defaults(run=_run_models)
     _register_compare(actions)
-
-
-def _add_service_flags(parser: argparse.ArgumentParser) -> None:
-    """For commands that work on the store, or through a service."""
-    parser.add_argument(
-        "--url", help="ask a running service; needs LONGTAIL_ADMIN_TOKEN or --token"
-    )
-    parser.add_argument("--token", help="admin token (else LONGTAIL_ADMIN_TOKEN)")
 
 
 def _register_compare(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -149,58 +144,8 @@ def _register_compare(actions: argparse._SubParsersAction[argparse.ArgumentParse
     )
     compare.add_argument("--html", type=Path, metavar="FILE", help="write a page, too")
     compare.add_argument("--json", action="store_true", help="print JSON, for machines")
-    _add_service_flags(compare)
+    add_service_flags(compare)
     compare.set_defaults(run=_run_compare)
-
-
-def _register_experiments(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    experiments = subparsers.add_parser(
-        "experiments",
-        help="compare arms of users by clicks: start, show, stop",
-        description="Answer arms of the users by other versions or with other defaults, and show\n"
-        "exposures, clicks and the effect by arm. The first arm is the control. Works on the\n"
-        "store, or with --url through a service.",
-        epilog="examples:\n"
-        "  longtail experiments start diverse --arm control=50 --arm varied=50,diversity=0.3\n"
-        "  longtail experiments start plain --arm control=90 --arm plain=10,rerank=never\n"
-        "  longtail experiments show diverse\n"
-        "  longtail experiments stop diverse",
-        formatter_class=_RAW,
-    )
-    actions = experiments.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action, about, example in (
-        ("start", "start an experiment", "diverse --arm control=50 --arm varied=50,diversity=0.3"),
-        ("show", "the figures of an experiment, or the list of all", "diverse"),
-        ("stop", "end an experiment and show its figures; they are kept for 30 days", "diverse"),
-    ):
-        parser = actions.add_parser(
-            action,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"example: longtail experiments {action} {example}",
-        )
-        parser.add_argument("name", metavar="NAME", nargs="?" if action == "show" else None)
-        if action == "start":
-            parser.add_argument(
-                "--arm",
-                action="append",
-                required=True,
-                metavar="ARM",
-                help="NAME=SHARE in percent, then by commas version=VERSION and defaults of "
-                "requests: k, exclude_seen, diversity, rerank, deadline_ms; twice or more, the "
-                "control first",
-            )
-            parser.add_argument(
-                "--salt", help="decides with a user's id which arm it is in (else NAME)"
-            )
-            parser.add_argument(
-                "--force",
-                action="store_true",
-                help="also versions whose items lack attributes of the active one's",
-            )
-        parser.add_argument("--json", action="store_true", help="print JSON, for machines")
-        _add_service_flags(parser)
-        parser.set_defaults(run=_run_experiments)
 
 
 def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -370,12 +315,6 @@ def _run_models(arguments: argparse.Namespace) -> int:
 
 def _run_compare(arguments: argparse.Namespace) -> int:
     from app.compare_command import run
-
-    return run(arguments)
-
-
-def _run_experiments(arguments: argparse.Namespace) -> int:
-    from app.experiments_command import run
 
     return run(arguments)
 

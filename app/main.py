@@ -152,7 +152,7 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
                 # The first part names the place (query, path); the rest is the field.
                 "field": field_path(one["loc"][1:]),
                 "value": shorten(one.get("input")),
-                "message": one["msg"],
+                "message": one["msg"].removeprefix("Value error, "),
             }
             for one in error.errors()
         ]

@@ -198,6 +198,7 @@ def _readable(action: str, outcome: dict[str, Any]) -> str:
     items = outcome["fresh_items"]
     if items["carried"] or items["lost"]:
         lines.append(f"fresh items: {items['carried']:,} carried over, {items['lost']:,} lost")
+    lines += [f"rules: {warning}" for warning in outcome.get("rule_warnings", ())]
     if canary := outcome.get("canary"):
         lines += [f"the canary {canary} goes on", _ways_on(canary)]
     return "\n".join(lines)

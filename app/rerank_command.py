@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from app.folders import check_writable
 from app.http.requests import RecommendRequest
 from app.model.background import BackgroundThread
 from app.model.model import Model
+from app.model.rule_book import compile_set
 from app.progress import Progress
 from app.recommend.precompute import Precompute, Tally
 from app.rerank_supervisor import reranker_process
@@ -159,12 +161,14 @@ async def _fill(task: _Task) -> Tally:
 
 
 async def _load_model(task: _Task, store: Store) -> Model:
-    """The version as a service has it: checked, and with its fresh items."""
+    """The version as a service has it: checked, with its fresh items and operators' rules."""
     thread = BackgroundThread("load", yields=False)
     bundle, provider = task.bundle, task.settings.execution_provider
     try:
         model = await thread.run(lambda: load_version(bundle.folder, bundle.version, provider))
-        return await with_stored_items(model, store.versions, thread)
+        model = await with_stored_items(model, store.versions, thread)
+        rules = (await store.versions.followed()).deployment.rules
+        return model.with_rules(await thread.run(partial(compile_set, rules, model)))
     finally:
         thread.stop(0)
 

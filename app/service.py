@@ -142,7 +142,7 @@ class Service:
             self._comparing,
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
-            loaded=self.models.find,
+            loaded=self._loaded_without_rules,
         )
         self.shadow = ShadowQueue(
             BackgroundAnswers(self.store.background_features, self._comparing),
@@ -240,6 +240,11 @@ class Service:
     def _shadow_model(self) -> ShadowModel | None:
         routing = self.models.routing
         return routing.shadow if routing else None
+
+    def _loaded_without_rules(self, version: str) -> Model | None:
+        # Versions are compared by what they recommend, and one that is loaded for it has no rules.
+        model = self.models.find(version)
+        return model.with_rules(None) if model is not None and model.rules is not None else model
 
     def _store_renewed(self) -> None:
         # The store's name may mean another server now.

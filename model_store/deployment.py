@@ -20,6 +20,7 @@ from model_store import keys
 from model_store.errors import UnknownExperiment
 from model_store.experiment import Experiment
 from model_store.manifest import check_version
+from model_store.rules import Rule, RuleSet
 from model_store.suggestion import did_you_mean
 from model_store.texts import first_line
 
@@ -79,6 +80,7 @@ class Deployment(BaseModel):
     experiments: tuple[Experiment, ...] = Field(
         (), description="the one that runs, and those that ended lately; newest first"
     )
+    rules: RuleSet = Field(RuleSet(), description="what operators hide, boost, pin and cap")
     audit: tuple[AuditEntry, ...] = Field((), description="newest first")
 
     @property
@@ -132,6 +134,13 @@ class Deployment(BaseModel):
             for one in self.kept_experiments
         )
         return self.model_copy(update={"experiments": experiments})
+
+    def ruled(self, rules: Sequence[Rule], by: str) -> Deployment:
+        """The record with other rules; itself, if they are the same."""
+        if tuple(rules) == self.rules.rules:
+            return self
+        new = RuleSet(revision=self.generation + 1, since=now(), who=by, rules=tuple(rules))
+        return self.model_copy(update={"rules": new})
 
     def activating(self, version: str) -> Deployment:
         """The record with another version active; itself, if that is active already."""
@@ -217,6 +226,7 @@ class DeploymentReader:
 
     def __init__(self) -> None:
         self._passed_over: dict[str, object] = {}
+        self._last: tuple[bytes, Deployment] | None = None
 
     def read(
         self, document: bytes | None, active: bytes | None, previous: Sequence[bytes] = ()
@@ -230,13 +240,22 @@ class DeploymentReader:
             document: value of keys.DEPLOYMENT.
             active, previous: values of keys.ACTIVE and keys.PREVIOUS.
         """
-        record = self._try(keys.DEPLOYMENT, document, lambda: _parse(document))
+        record = self._read_record(document)
         older = self._try(keys.ACTIVE, (active, *previous), lambda: _parse_older(active, previous))
         if older.active is None:
             return record
         # In the order of events: versions of the record, then those activated without it.
         for version in (*reversed(older.previous), older.active):
             record = record.activating(version)
+        return record
+
+    def _read_record(self, document: bytes | None) -> Deployment:
+        """The record; one with many rules takes milliseconds to parse, so the last one is kept."""
+        if self._last is not None and self._last[0] == document:
+            return self._last[1]
+        record = self._try(keys.DEPLOYMENT, document, lambda: _parse(document))
+        if document is not None:
+            self._last = (document, record)
         return record
 
     def _try(self, key: str, content: object, parse: Callable[[], Deployment]) -> Deployment:

@@ -2,6 +2,8 @@
 
 lt:models                  hash     version → record (JSON)
 lt:deployment              string   the active version (deployment.Deployment, JSON)
+lt:rules                   list     rules that were in force before those of the deployment record,
+                                    newest first (rules.RuleSet, JSON)
 lt:preparing               string   a version that all workers are to load, with its operator
                                     (rollout.Preparing, JSON); expires soon after they end
 lt:workers                 set      ids of workers
@@ -41,6 +43,7 @@ from __future__ import annotations
 
 MODELS = "lt:models"
 DEPLOYMENT = "lt:deployment"
+RULES = "lt:rules"
 PREPARING = "lt:preparing"
 WORKERS = "lt:workers"
 TOKENS = "lt:tokens"

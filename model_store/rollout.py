@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from model_store.errors import BundleError, RegistryError, RolloutInProgress
 from model_store.experiment import Experiment
 from model_store.fresh_items import Carried, carry_over
 from model_store.registry import Registry
+from model_store.rule_registry import RuleRegistry
+from model_store.rules import Replaced, Rule, RuleSet
 from model_store.store import store_errors
-from model_store.workers import live_workers
+from model_store.workers import WorkerState, live_workers
 
 LEASE_S = 5.0
 PAUSE_S = 0.02
@@ -62,6 +64,20 @@ class Rolled(BaseModel):
     previous: str | None
     workers: int = Field(description="workers that answer with it")
     fresh_items: Carried = Field(description="what became of the fresh items of the version before")
+    rule_warnings: tuple[str, ...] = Field(
+        (), description="rules that do nothing with this version, or not all they say"
+    )
+
+
+class Ruled(RuleSet):
+    """The rules in force, and how far they are known to work."""
+
+    generation: int = Field(description="Of the deployment record.")
+    workers: int = Field(description="Live workers that follow these rules.")
+    warnings: tuple[str, ...] = Field(
+        description="Rules that do nothing for a version that answers, or not all they say."
+    )
+    earlier: tuple[Replaced, ...] = Field(description="What rollbacks lead to, newest first.")
 
 
 class Rollout:
@@ -213,6 +229,41 @@ class Rollout:
         self._wait_until_followed()
         return stopped
 
+    def set_rules(self, rules: Sequence[Rule]) -> Ruled:
+        """Replace the rules, and wait until all workers follow them."""
+        self._rules().set_rules(rules)
+        self._wait_until_followed()
+        return self.rules()
+
+    def roll_back_rules(self) -> Ruled:
+        """Apply the rules that were in force before, and wait until all workers follow them.
+
+        Raises:
+            RegistryError: there were none before, or they were changed just now.
+        """
+        self._rules().roll_back_rules()
+        self._wait_until_followed()
+        return self.rules()
+
+    def rules(self) -> Ruled:
+        """The rules in force."""
+        registry = self._rules()
+        deployment, workers = registry.deployment(), live_workers(self._client)
+        return Ruled(
+            **dict(deployment.rules),
+            generation=deployment.generation,
+            earlier=tuple(one.replaced() for one in registry.earlier_rules()),
+            workers=sum(one.generation >= deployment.generation for one in workers),
+            warnings=tuple(
+                f"version {version!r}: {warning}"
+                for version in deployment.versions
+                for warning in _rule_warnings(version, workers)
+            ),
+        )
+
+    def _rules(self) -> RuleRegistry:
+        return RuleRegistry(self._client, self._why, by=self._by)
+
     def lost_items(self, version: str) -> int:
         """How many fresh items of the active version another one could not place."""
         active = self._registry.active()
@@ -247,7 +298,13 @@ class Rollout:
         with self._prepared(version):
             previous = change()
         n_workers = self._wait_until_followed()
-        return Rolled(active=version, previous=previous, workers=n_workers, fresh_items=carried)
+        return Rolled(
+            active=version,
+            previous=previous,
+            workers=n_workers,
+            fresh_items=carried,
+            rule_warnings=_rule_warnings(version, live_workers(self._client)),
+        )
 
     def _check_attributes(self, version: str, force: bool) -> None:
         active = self._registry.active()
@@ -329,6 +386,14 @@ class Rollout:
             if n_done == len(workers) or time.monotonic() > deadline_s:
                 return n_done
             time.sleep(PAUSE_S)
+
+
+def _rule_warnings(version: str, workers: Sequence[WorkerState]) -> tuple[str, ...]:
+    """What workers say of the rules with a version; all that have it loaded say the same."""
+    for worker in workers:
+        if version in worker.loaded:
+            return worker.rule_warnings.get(version, ())
+    return ()
 
 
 def _in_progress(document: bytes | None) -> str:

@@ -40,6 +40,9 @@ class WorkerState(BaseModel):
     failures: dict[str, str] = Field(
         {}, description="why it can't load what a rollout wants, by the rollout's token"
     )
+    rule_warnings: dict[str, tuple[str, ...]] = Field(
+        {}, description="rules that do nothing for a version, or not all they say, by version"
+    )
 
     @property
     def name(self) -> str:

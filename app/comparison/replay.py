@@ -13,6 +13,8 @@ from app.model.filters import Rule
 from app.model.model import Model
 from app.reranking.outcome import Rerank
 from model_store.answer_pairs import AnswerPair
+from model_store.item_filter import FilterValue
+from model_store.rules import RequestBoost, RequestCap
 
 USERS_AT_ONCE = 20
 _PAUSE_AFTER = 5_000
@@ -35,6 +37,10 @@ class UserQuery:
     explain: bool = False
     interests: str | None = None
     fields: Sequence[str] | None = None
+    boosts: Sequence[RequestBoost] | None = None
+    caps: Sequence[RequestCap] | None = None
+    context: dict[str, FilterValue] | None = None
+    arm: str | None = None
 
 
 def sample_users(a: Sequence[str], b: Collection[str], n: int) -> list[str]:

@@ -20,12 +20,14 @@ from app.model.allocator import large_blocks_mapped
 from app.model.background import BackgroundThread, gc_paused
 from app.model.inference import Provider
 from app.model.model import Model
+from app.model.rule_book import compile_set
 from app.store.versions import Followed, VersionStore
 from app.telemetry.metrics import Metrics
 from model_store.deployment import Deployment
 from model_store.errors import BundleError, LongtailError, RegistryError, StoreError
 from model_store.registry import Registry
 from model_store.rollout import Preparing
+from model_store.rules import RuleSet
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ GC_THRESHOLDS = (50_000, 20, 100)
 # Objects that are walked in two milliseconds. Beside a larger catalogue, what is left is nothing.
 MAX_WALKED = 50_000
 STOP_TIMEOUT_S = 0.5
+MAX_WARNINGS = 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Models:
         self.generation = 0
         """Of the deployment record that `routing` follows."""
         self._loaded: dict[str, Model] = {}
+        self._rules = RuleSet()
         self._failure: _Failure | None = None
         self._rejections = Rejections(metrics.version_rejected)
         self._bundles_dir = bundles_dir
@@ -125,6 +129,15 @@ class Models:
         """Why this process can't load what a rollout wants, by the rollout's token."""
         return {self._failure.token: self._failure.reason} if self._failure else {}
 
+    @property
+    def rule_warnings(self) -> dict[str, tuple[str, ...]]:
+        """Rules that do nothing for a loaded version, or not all they say, by version."""
+        return {
+            version: tuple(model.rules.warnings[:MAX_WARNINGS])
+            for version, model in self._loaded.items()
+            if model.rules is not None and model.rules.warnings
+        }
+
     # --- calls of the watcher -------------------------------------------------------
 
     async def load_next(self, followed: Followed) -> bool:
@@ -154,7 +167,8 @@ class Models:
             Whether that changed who answers.
         """
         deployment, preparing = followed.deployment, followed.preparing
-        active = self._loaded.get(deployment.active or "") or self.current
+        await self._follow_rules(deployment.rules)
+        active = self._loaded.get(deployment.active or "") or self._loaded_current
         if active is None:
             return False
         async with self._changing:
@@ -213,20 +227,47 @@ class Models:
                 grown = await with_fresh_items(model, found, self._loads)
             # They may have been withdrawn, or changed, while other versions alone had them.
             await apply_stored(grown, new_ids, self._versions)
+            grown = await self._ruled(grown)
             self._loaded[model.version] = grown
             await self._swap(self.routing.with_model(grown))
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
     async def follow_item_changes(self) -> None:
-        """Apply the changes of items that came since the last round to all models.
+        """Apply the changes of items that came since the last round to all models, and to rules.
 
         Raises:
             StoreError: the store can't be read.
         """
         for model in tuple(self._loaded.values()):
             await follow_changes(model, self._versions)
+            if model.rules is not None and model.rules.is_outdated:
+                await self._loads.run(model.rules.compile_again)
 
     # --- implementation ----------------------------------------------------------
+
+    @property
+    def _loaded_current(self) -> Model | None:
+        """The newest state of the version that answers."""
+        current = self.current
+        return None if current is None else self._loaded.get(current.version, current)
+
+    async def _follow_rules(self, rules: RuleSet) -> None:
+        """Compile the record's rules for all loaded versions that have others."""
+        self._rules = rules
+        revision = rules.revision if rules.rules else None
+        for version, model in list(self._loaded.items()):
+            if revision != (None if model.rules is None else model.rules.revision):
+                async with self._changing:
+                    if self._loaded.get(version) is model:
+                        self._loaded[version] = await self._ruled(model)
+
+    async def _ruled(self, model: Model) -> Model:
+        """The model with the rules in force."""
+        rules = self._rules
+        if not rules.rules:
+            return model if model.rules is None else model.with_rules(None)
+        thread = self._loads if self.routing else self._first_loads
+        return model.with_rules(await thread.run(lambda: compile_set(rules, model)))
 
     async def _try(self, version: str) -> bool:
         """Load a version of the record; False, and it is rejected, where that fails."""
@@ -254,7 +295,7 @@ class Models:
         try:
             async with self._changing:
                 with gc_paused(), large_blocks_mapped():
-                    self._loaded[version] = await self._open(version)
+                    self._loaded[version] = await self._ruled(await self._open(version))
         finally:
             self.loading = None
 

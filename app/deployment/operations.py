@@ -14,7 +14,8 @@ from model_store.experiment import Experiment
 from model_store.item_changes import ItemChange, write_changes
 from model_store.people import Forgotten, forget
 from model_store.registry import ModelRecord, Registry
-from model_store.rollout import Rolled, Rollout
+from model_store.rollout import Rolled, Rollout, Ruled
+from model_store.rules import Rule
 from model_store.store import connect
 from model_store.store_url import StoreUrl
 from model_store.workers import WorkerState, live_workers
@@ -84,6 +85,18 @@ class Operations:
     async def forget(self, user_id: str) -> Forgotten:
         """Remove a person from the store; see `model_store.people.forget`."""
         return await asyncio.to_thread(forget, user_id, self._client)
+
+    async def set_rules(self, rules: Sequence[Rule], *, by: str) -> Ruled:
+        """Replace the rules."""
+        return await self._change(by, lambda rollout: rollout.set_rules(rules))
+
+    async def roll_back_rules(self, *, by: str) -> Ruled:
+        """Apply the rules that were in force before."""
+        return await self._change(by, lambda rollout: rollout.roll_back_rules())
+
+    async def rules(self) -> Ruled:
+        """The rules in force, and what they can't do."""
+        return await asyncio.to_thread(Rollout(self._client, self._bundles_dir, WHY).rules)
 
     async def take_back(self, epoch: str, reason: str) -> Deployment:
         """End a canary that is worse, unless it was changed meanwhile (RegistryError)."""

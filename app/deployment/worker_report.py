@@ -48,6 +48,7 @@ class WorkerReport:
             loaded=models.loaded,
             rejected=models.rejected,
             failures=models.failures,
+            rule_warnings=models.rule_warnings,
         )
 
     async def send(self) -> None:

@@ -18,6 +18,7 @@ from app.http.operator_errors import asked
 from app.http.parameters import reject_unknown_parameters
 from app.http.requests import CanaryRequest
 from app.http.responses import CanarySet, CanaryState, DeploymentState, Models, ModelState
+from app.http.rule_routes import add_rule_routes
 from app.service import Service
 from model_store.rollout import Rolled
 
@@ -130,6 +131,7 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
     add_console_routes(router, service)
     add_experiment_routes(router, service)
     add_item_routes(router, service)
+    add_rule_routes(router, service)
     return router
 
 

@@ -52,7 +52,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
         if arm is not None:
-            asked = asked.with_defaults(arm.defaults)
+            asked = asked.in_arm(arm.name, arm.defaults)
         answering: Awaitable[Sequence[dict[str, Any]]]
         answering = recommend([asked], model, store, runner, reranker)
         if routing.trial is not None:
@@ -105,7 +105,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             for one, arm in zip(asked, arms, strict=True)
         ]
         asked = [
-            one if arm is None else one.with_defaults(arm.defaults)
+            one if arm is None else one.in_arm(arm.name, arm.defaults)
             for one, arm in zip(asked, arms, strict=True)
         ]
         answers: dict[int, dict[str, Any] | InvalidField] = {}

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     StringConstraints,
     WithJsonSchema,
     model_validator,
@@ -21,90 +17,26 @@ from pydantic import (
 from model_store.codecs import MAX_RATING
 from model_store.event_rules import INTERACTION, EventType
 from model_store.experiment import Arms, Name, check_arms
+from model_store.item_filter import Body, Filters, Identifier, Identifiers, Number, OneError
 from model_store.keys import MAX_EVENTS_PER_USER
+from model_store.rules import Context, RequestBoost, RequestCap
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
-MAX_FILTERS = 64
 MAX_EVENTS = 1_000
+MAX_RULES_ASKED = 32
 # Clocks differ by less than this; an event from further ahead would stay the newest for long.
 MAX_AHEAD_S = 60
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-# Long lists end with their first wrong entry: to find and describe a million takes a second.
-Identifiers = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/+=@-]{1,128}$")]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-@dataclass(frozen=True)
-class _OneError:
-    """A value that fits no type of a union is one error, not one for each type."""
-
-    name: str
-    message: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return {
-            **handler(source),
-            "custom_error_type": self.name,
-            "custom_error_message": self.message,
-        }
-
-
-# Texts first: the types are tried in order, and nearly all values are texts.
-FilterValue = Annotated[
-    Annotated[str, StringConstraints(max_length=512)] | bool | Number,
-    Field(union_mode="left_to_right"),
-    _OneError(
-        "filter_value", "Input should be a text of at most 512 characters, a number or a boolean"
-    ),
-]
-FilterValues = Annotated[list[FilterValue], Field(min_length=1, max_length=1_000, fail_fast=True)]
-
 
 ExcludeSeen = Annotated[
     bool | Annotated[list[EventType], Field(min_length=1, max_length=64)],
-    _OneError(
+    OneError(
         "exclude_seen",
         "Input should be a boolean, or a list of 1 to 64 types of event of 1 to 64 characters",
     ),
 ]
-
-
-class Body(BaseModel):
-    """Base of all request bodies: nothing is converted silently, unknown fields are rejected."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Filter(Body):
-    """A rule on one attribute; all given parts must hold.
-
-    `any` and `none` fit every kind of attribute, `all` lists, `gte` and `lte` numbers.
-    """
-
-    any: FilterValues | None = Field(default=None, description="Has at least one of these.")
-    all: FilterValues | None = Field(default=None, description="Has every one of these.")
-    none: FilterValues | None = Field(default=None, description="Has none of these.")
-    gte: Number | None = Field(default=None, description="At least this number.")
-    lte: Number | None = Field(default=None, description="At most this number.")
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if all(part is None for part in (self.any, self.all, self.none, self.gte, self.lte)):
-            raise ValueError("a filter needs at least one of any, all, none, gte, lte")
-        return self
-
-
-def _few(filters: Any) -> Any:
-    # The length of an object is checked after its values otherwise, which may be very many.
-    if isinstance(filters, dict) and len(filters) > MAX_FILTERS:
-        raise ValueError(f"there are {len(filters)} filters, more than {MAX_FILTERS}")
-    return filters
-
-
-Filters = Annotated[dict[str, Filter], Field(max_length=MAX_FILTERS), BeforeValidator(_few)]
 
 
 class RecommendRequest(Body):
@@ -154,6 +86,17 @@ class RecommendRequest(Body):
         description="Item attributes to return with each item; `knowledge` is what a language "
         "model wrote about it, unless the catalogue has an attribute of that name.",
     )
+    boosts: Annotated[list[RequestBoost], Field(max_length=MAX_RULES_ASKED)] | None = Field(
+        default=None, description="Items whose weight is another one in this answer."
+    )
+    caps: Annotated[list[RequestCap], Field(max_length=MAX_RULES_ASKED)] | None = Field(
+        default=None, description="Limits on items of this answer that share a value."
+    )
+    context: Context | None = Field(
+        default=None,
+        description="Properties of the request, such as `country`: some of the operators' rules "
+        "hold only for certain ones.",
+    )
 
     @model_validator(mode="after")
     def _says_for_whom(self) -> Self:
@@ -161,10 +104,16 @@ class RecommendRequest(Body):
             raise ValueError("one of user_id, history, interests is needed")
         return self
 
-    def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
-        """The same request, with values for the fields that it doesn't set itself."""
-        unset = {name: defaults[name] for name in defaults.keys() - self.model_fields_set}
-        return self.model_copy(update=unset) if unset else self
+    @property
+    def arm(self) -> str | None:
+        """The arm of the experiment that it belongs to; set by `in_arm` and by no caller."""
+        arm: str | None = self.__dict__.get("_arm")
+        return arm
+
+    def in_arm(self, name: str, defaults: Mapping[str, Any]) -> Self:
+        """The same request in an arm of an experiment, with the arm's defaults."""
+        unset = {field: defaults[field] for field in defaults.keys() - self.model_fields_set}
+        return self.model_copy(update={**unset, "_arm": name})
 
 
 class BatchRequest(Body):

@@ -33,7 +33,9 @@ class Reranked(BaseModel):
     """The part of a language model in an item's rank."""
 
     outcome: RerankOutcome
-    base_rank: int = Field(description="Its rank by the recommender.")
+    base_rank: int | None = Field(
+        description="Its rank by the recommender; null for one that rules put into the answer."
+    )
     llm_rank: int | None = Field(
         description="Its rank among the candidates by the language model; null for other items, "
         "and without an answer."
@@ -42,6 +44,18 @@ class Reranked(BaseModel):
         description="Of the language model's ranking, from 0 to 1; the recommender's has the rest."
     )
     similar_user: str | None = Field(description="The user whose history stood in the prompt.")
+
+
+class MovedBy(BaseModel):
+    """A rule that moved an item."""
+
+    name: str = Field(description="Of the rule; `boosts[0]` or `caps[0]` is one of the request.")
+    action: Literal["boost", "bury", "pin", "cap"]
+    factor: float | None = Field(default=None, description="boost, bury: of the item's weight.")
+    rank: int | None = Field(default=None, description="pin: the item's rank by the rule.")
+    skipped: int | None = Field(
+        default=None, description="cap: better items that it kept out before this one."
+    )
 
 
 class Explanation(BaseModel):
@@ -62,6 +76,9 @@ class Explanation(BaseModel):
     )
     rerank: Reranked | None = Field(
         default=None, description="Absent from answers that were not to be reranked."
+    )
+    rules: list[MovedBy] | None = Field(
+        default=None, description="Rules that moved the item; absent where none did."
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.ranking import Mask, are_members
 from model_store.attributes import Attribute, AttributeValue
+from model_store.item_filter import spelled
 
 FloatsByItem = npt.NDArray[np.float64]
 FilterValue = str | bool | int | float
@@ -177,9 +178,9 @@ class NumberColumn:
 def find_unfit(kind: str, values: Iterable[FilterValue]) -> FilterValue | None:
     """The first value that no attribute of that kind can have, else None."""
     if kind == "number":
-        return next((value for value in values if _as_number(_spell(value)) is None), None)
+        return next((value for value in values if _as_number(spelled(value)) is None), None)
     if kind == "boolean":
-        return next((value for value in values if _spell(value) not in ("true", "false")), None)
+        return next((value for value in values if spelled(value) not in ("true", "false")), None)
     return None
 
 
@@ -187,20 +188,12 @@ def _texts_of(value: AttributeValue) -> Iterable[str]:
     """The texts that a value is found by, each once."""
     if value is None:
         return ()
-    return set(value) if isinstance(value, list) else (_spell(value),)
+    return set(value) if isinstance(value, list) else (spelled(value),)
 
 
 def _spelled(values: Iterable[FilterValue]) -> Iterable[str]:
     """Different values as texts, in order: 7 and 7.0 as "7", true as "true"."""
-    return dict.fromkeys(value if type(value) is str else _spell(value) for value in values)
-
-
-def _spell(value: FilterValue) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    return dict.fromkeys(value if type(value) is str else spelled(value) for value in values)
 
 
 def _as_number(text: str) -> float | None:

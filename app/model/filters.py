@@ -106,6 +106,15 @@ class FilterIndex:
         self._columns[name].change(item_index, before, after)
         self.n_changes += 1
 
+    def having(self, name: str, values: Sequence[FilterValue]) -> list[IndexArray]:
+        """For each of the values that some item has, these items, sorted.
+
+        Args:
+            name: of an attribute.
+            values: of its kind.
+        """
+        return self._columns[name].look_up(values, [])
+
     def match(self, filters: Mapping[str, Rule]) -> Matches:
         """The items that pass every rule, and the conditions that no item meets.
 

@@ -8,11 +8,12 @@ single items is changed in place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from app.model.knowledge import Knowledge
 from app.model.popularity import Popularity
 from app.model.ranking import mask, top_k
 from app.model.retrieval import Retriever
+from app.model.rule_book import RuleBook
 from model_store import bundle as files
 from model_store.attributes import AttributeValue, ItemAttributes
 from model_store.bundle import Bundle
@@ -78,6 +80,8 @@ class Model:
     availability: Availability = field(default_factory=Availability)
     """Which items are withdrawn. This and attributes change in place: a change of the catalogue
     costs the same whatever its size. An answer shows an item as it was or as it is."""
+    rules: RuleBook | None = None
+    """Operators' rules, compiled for its items; None: there are none."""
 
     @property
     def table(self) -> FloatArray:
@@ -128,8 +132,14 @@ class Model:
         if before != value:
             self.filters.change(item_index, name, before, value)
 
+    def with_rules(self, rules: RuleBook | None) -> Self:
+        """This model with other rules; all that was computed of it is kept."""
+        ruled = copy(self)
+        object.__setattr__(ruled, "rules", rules)
+        return ruled
+
     def extended(self, items: Sequence[FreshItem]) -> Model:
-        """This model with fresh items appended; present indices stay.
+        """This model with fresh items appended, and without rules; present indices stay.
 
         Args:
             items: unknown so far, each vector float32 [K], attributes of the catalogue's kinds.
@@ -160,6 +170,7 @@ class Model:
             knowledge_texts=self.knowledge_texts.extended([item.knowledge for item in items]),
             n_fresh=self.n_fresh + len(items),
             availability=availability,
+            rules=None,
         )
         return warmed_up(grown)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from app.model.arrays import FloatArray
@@ -15,7 +17,13 @@ def pool_size(k: int) -> int:
     return max(MIN_POOL, min(10 * k, k + MAX_POOL_BEYOND_K))
 
 
-def diversify(scores: FloatArray, vectors: FloatArray, k: int, diversity: float) -> list[int]:
+def diversify(
+    scores: FloatArray,
+    vectors: FloatArray,
+    k: int,
+    diversity: float,
+    take: Callable[[int], bool] | None = None,
+) -> list[int]:
     """Positions of k items of a pool, each the best of those not chosen yet.
 
     The best has the most of (1 - diversity) x relevance - diversity x similarity.
@@ -30,6 +38,7 @@ def diversify(scores: FloatArray, vectors: FloatArray, k: int, diversity: float)
         vectors: [P, D] their item vectors.
         k: how many to choose; fewer where the pool is smaller.
         diversity: 0..1.
+        take: called with each position before it is chosen; it isn't where that returns false.
     """
     relevance = _scale(scores)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -37,13 +46,17 @@ def diversify(scores: FloatArray, vectors: FloatArray, k: int, diversity: float)
     similarity = np.full(len(scores), -1.0, dtype=np.float32)
     is_left = np.ones(len(scores), dtype=np.bool_)
     chosen: list[int] = []
-    while len(chosen) < min(k, len(scores)):
+    for _ in range(len(scores)):
+        if len(chosen) == k:
+            break
         # Nothing is chosen yet in the first round: similarity is the same for all.
         value = (1 - diversity) * relevance - diversity * similarity
         value[~is_left] = -np.inf
         best = int(np.argmax(value))
-        chosen.append(best)
         is_left[best] = False
+        if take is not None and not take(best):
+            continue
+        chosen.append(best)
         np.maximum(similarity, directions @ directions[best], out=similarity)
     return chosen
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.model.model import Model
+from app.model.rule_effect import Effect
+from app.recommend.best import plain_scores
 from app.recommend.selection import Choice
 
 
@@ -13,7 +15,12 @@ def explain(choices: Sequence[Choice], model: Model) -> Sequence[Choice]:
     """Add the reasons for its items to each choice whose query has `explain`."""
     for choice in choices:
         if choice.plan.query.explain:
-            explanations = choice.source.explain(choice.plan, choice.items, choice.scores, model)
+            rules, scores = choice.plan.rules, choice.scores
+            if rules is not None:
+                scores = plain_scores(rules, choice.source, choice.items, scores, model)
+            explanations = choice.source.explain(choice.plan, choice.items, scores, model)
+            if rules is not None:
+                _name_rules(choice, rules, explanations)
             if choice.reordering is not None:
                 reranks = choice.reordering.explain(choice.items)
                 for explanation, rerank in zip(explanations, reranks, strict=True):
@@ -21,6 +28,15 @@ def explain(choices: Sequence[Choice], model: Model) -> Sequence[Choice]:
             _cite_knowledge(choice.items.tolist(), explanations, model)
             choice.explanations = explanations
     return choices
+
+
+def _name_rules(choice: Choice, rules: Effect, explanations: list[dict[str, Any]]) -> None:
+    """Add the rules that moved each item."""
+    for item, explanation in zip(choice.items.tolist(), explanations, strict=True):
+        moved_by = [one.explain() for one in rules.weighted_by(item)]
+        moved_by += choice.moved_by.get(item, ())
+        if moved_by:
+            explanation["rules"] = moved_by
 
 
 def _cite_knowledge(

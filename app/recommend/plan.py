@@ -10,12 +10,18 @@ import numpy as np
 from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.filters import describe_names
 from app.model.model import Model
+from app.model.ranking import are_members
+from app.model.rule_effect import Effect
 from app.recommend.query import Query
+from app.recommend.rules import effect_on
 from app.recommend.unmatched import describe_unmatched
 from app.reranking.outcome import RerankOutcome
 from app.store.deadline import Deadline
 from app.store.history import History
 from model_store.errors import InvalidField
+
+# A retriever meets fewer excluded items during its search; more make it search deeper.
+MAX_EXCLUDED = 250
 
 
 @dataclass(slots=True)
@@ -25,6 +31,7 @@ class Plan:
     Attributes:
         allowed: sorted item_indices to choose among; None means all.
         excluded: item_indices never to be returned, in any order.
+        rules: what rules do to the answer; None: none holds for it.
         deadline: counted from the request's arrival; None sets no limit.
         degraded: missing parts of the answer, in the contract's words.
     """
@@ -36,6 +43,7 @@ class Plan:
     degraded: list[str]
     history: History = field(default_factory=History)
     reranked: RerankOutcome = "skipped"
+    rules: Effect | None = None
 
 
 def make_plans(queries: Sequence[Query], model: Model, arrived_at_s: float) -> list[Plan]:
@@ -92,9 +100,25 @@ def make_plan(query: Query, model: Model, arrived_at_s: float) -> Plan:
     if query.deadline_ms is not None:
         deadline = Deadline.after_ms(query.deadline_ms, arrived_at_s)
     plan = Plan(query, allowed, excluded, deadline, degraded)
+    if model.rules is not None or query.boosts or query.caps:
+        plan.rules = effect_on(query, model, degraded)
+        _hide(plan, model)
     if query.history is not None:
         plan.history = History(*model.ids.indices(query.history))
     return plan
+
+
+def _hide(plan: Plan, model: Model) -> None:
+    """Leave out what rules hide: a few items are excluded, of many the others are allowed."""
+    if plan.rules is None or not len(plan.rules.hidden):
+        return
+    hidden = plan.rules.hidden
+    if len(hidden) <= MAX_EXCLUDED:
+        plan.excluded = np.concatenate([plan.excluded, hidden])
+    elif plan.allowed is None:
+        plan.allowed = model.availability.permitted(plan.rules.visible)
+    else:
+        plan.allowed = plan.allowed[~are_members(plan.allowed, hidden)]
 
 
 def check_fields(fields: Sequence[str], model: Model) -> None:

@@ -7,6 +7,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from app.model.filters import Rule
 from app.reranking.outcome import Rerank
+from model_store.item_filter import FilterValue
+from model_store.rules import RequestBoost, RequestCap
 
 ServedBy: TypeAlias = Literal["model", "cold_start", "popular"]
 """The source of an answer's items."""
@@ -62,6 +64,22 @@ class Query(Protocol):
     @property
     def interests(self) -> str | None:
         """Free text about a person, for one without a history."""
+
+    @property
+    def boosts(self) -> Sequence[RequestBoost] | None:
+        """Items whose weight is another one for this request."""
+
+    @property
+    def caps(self) -> Sequence[RequestCap] | None:
+        """Limits on items that share a value, for this request."""
+
+    @property
+    def context(self) -> Mapping[str, FilterValue] | None:
+        """Properties of the request, for operators' rules."""
+
+    @property
+    def arm(self) -> str | None:
+        """The arm of an experiment that it belongs to, for operators' rules."""
 
     @property
     def fields(self) -> Sequence[str] | None:

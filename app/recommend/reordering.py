@@ -28,7 +28,10 @@ class Reordering:
     result: Result
 
     def explain(self, items: IndexArray) -> list[dict[str, Any]]:
-        """For each item of the base ranking, its ranks; `llm_rank` is None unless it has one."""
+        """For each item, its ranks by the recommender and by the language model, if it has them.
+
+        Only an item that rules put into the answer has no rank by the recommender.
+        """
         base_rank = {item: rank for rank, item in enumerate(self.base.tolist(), start=1)}
         llm_rank: dict[int, int] = {}
         similar_user = None
@@ -40,7 +43,7 @@ class Reordering:
         return [
             {
                 "outcome": self.result.outcome,
-                "base_rank": base_rank[item],
+                "base_rank": base_rank.get(item),
                 "llm_rank": llm_rank.get(item),
                 "weight": self.weight,
                 "similar_user": similar_user,

@@ -10,6 +10,8 @@ import numpy as np
 
 from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
+from app.model.ranking import Best
+from app.recommend.best import NONE_BEST, RuledSource
 from app.recommend.diversity import pool_size
 from app.recommend.plan import Plan
 from app.recommend.reordering import Reordering
@@ -27,6 +29,8 @@ class Ranking:
         scores: float32, of the items.
         n_candidates: how many of the first items are to be reranked; 0: none.
         reordering: the outcome of that, if it was tried.
+        ruled: where further items come from, with the plan's rules; None: it has none.
+        pinned: the pinned items that the answer may hold.
     """
 
     plan: Plan
@@ -34,6 +38,8 @@ class Ranking:
     items: IndexArray
     scores: FloatArray
     n_candidates: int = 0
+    ruled: RuledSource | None = None
+    pinned: Best = NONE_BEST
     reordering: Reordering | None = None
 
 
@@ -59,18 +65,33 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
         seen = plan.history.of_types(query.exclude_seen) if query.exclude_seen else NO_ITEMS
     if len(seen):
         excluded = np.concatenate([excluded, seen]) if len(excluded) else seen
-    k = pool_size(query.k) if query.diversity > 0 else query.k
+    k = query.k
+    if query.diversity > 0 or (plan.rules is not None and plan.rules.capped):
+        k = pool_size(k)
     n_candidates = 0
     reranker = model.reranker if source is MODEL else None
     if reranker is not None and wants_rerank(query.rerank, plan.history, reranker):
         n_candidates = reranker.layout.n_candidates
         k = max(k, n_candidates)
     if scores is not None:
+        ranking = _find(plan, source, scores, k, excluded, model)
+        if _is_sound(ranking.items, ranking.scores, k, scores):
+            ranking.n_candidates = n_candidates
+            return ranking
+    return _find(plan, POPULAR, NO_SCORES, k, excluded, model)
+
+
+def _find(
+    plan: Plan, source: Source, scores: FloatArray, k: int, excluded: IndexArray, model: Model
+) -> Ranking:
+    if plan.rules is None:
         items, best = source.best(scores, k, excluded, plan.allowed, model)
-        if _is_sound(items, best, k, scores):
-            return Ranking(plan, source, items, best, n_candidates)
-    items, best = POPULAR.best(NO_SCORES, k, excluded, plan.allowed, model)
-    return Ranking(plan, POPULAR, items, best)
+        return Ranking(plan, source, items, best)
+    ruled = RuledSource(plan.rules, source, scores, excluded, plan.allowed, model)
+    ruled.weight()
+    items, best = ruled.best(k)
+    pinned = ruled.pinned() if plan.rules.pinned else NONE_BEST
+    return Ranking(plan, source, items, best, ruled=ruled, pinned=pinned)
 
 
 def _is_sound(items: IndexArray, best: FloatArray, k: int, scores: FloatArray) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from app.model.model import Model
 from app.model.ranking import EXCLUDED, Best, mask, top_k
+from app.recommend.rules import hidden_now
 
 
 def find_similar(item_indices: Sequence[int], model: Model, k: int) -> list[Best]:
@@ -17,6 +18,6 @@ def _find_similar(item_index: int, model: Model, k: int) -> Best:
     lengths = model.lengths * model.lengths[item_index]
     scores = model.table @ model.table[item_index] / lengths
     scores[item_index] = EXCLUDED
-    mask(scores, model.availability.withdrawn)
+    mask(scores, model.availability.withdrawn, hidden_now(model))
     best = top_k(scores, k)
     return best, scores[best]

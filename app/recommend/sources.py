@@ -26,6 +26,8 @@ class Source(Protocol):
     """Ranks items for users; stateless, since everything learnt is in the model."""
 
     name: ServedBy
+    unit: float
+    """Difference of two scores where one item weighs e times as much as the other."""
 
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
         """Scores for each plan, from one inference; `best` can read them.
@@ -64,6 +66,7 @@ class ModelSource:
     """
 
     name: ServedBy = "model"
+    unit = 1.0  # scores are the logits of a softmax over the items
 
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
         """See `Source.score`; None where a user's vector has no usable number."""
@@ -98,6 +101,7 @@ class ColdStartSource:
     """Items similar to the interests of a user without a usable history; scores are [N+1]."""
 
     name: ServedBy = "cold_start"
+    unit = 0.1  # similarities are read as a softmax at this temperature
 
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
         """See `Source.score`; None where the text has no known word."""
@@ -127,6 +131,7 @@ class PopularSource:
     """The most popular items, which are the same for all and need no scores."""
 
     name: ServedBy = "popular"
+    unit = 0.0  # counts are weights, and no logits: `Effect.popularity` multiplies them
 
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray]:
         """See `Source.score`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from app.model.filters import Rule
 from app.model.model import Model
 from app.recommend.plan import Plan
 from app.recommend.query import Query
@@ -12,6 +13,8 @@ from app.recommend.selection import Choice
 # Work of more than a few milliseconds leaves the event loop.
 MAX_ROWS_ON_LOOP = 8
 MAX_DIVERSE_ON_LOOP = 100
+# Rules pass over all items where they are weighted.
+MAX_RULED_ON_LOOP = 100_000
 # Ids and values looked up, at some 150 ns each.
 MAX_LOOKUPS_ON_LOOP = 5_000
 # A filter's clause takes about as long as one look-up for this many items of the catalogue.
@@ -29,10 +32,18 @@ def are_long(queries: Sequence[Query], model: Model) -> bool:
         n_lookups += len(query.history or ()) + len(query.exclude or ())
         n_lookups += len(query.candidates or ())
         if query.filters:
-            for rule in query.filters.values():
-                n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
-                n_lookups += len(rule.any or ()) + len(rule.all or ()) + len(rule.none or ())
+            n_lookups += _lookups_of(query.filters, model)
+        for boost in query.boosts or ():
+            n_lookups += len(boost.item_ids or ()) + _lookups_of(boost.filters or {}, model)
     return n_lookups > MAX_LOOKUPS_ON_LOOP
+
+
+def _lookups_of(filters: Mapping[str, Rule], model: Model) -> int:
+    n_lookups = 0
+    for rule in filters.values():
+        n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
+        n_lookups += len(rule.any or ()) + len(rule.all or ()) + len(rule.none or ())
+    return n_lookups
 
 
 def are_heavy(plans: Sequence[Plan]) -> bool:
@@ -42,6 +53,8 @@ def are_heavy(plans: Sequence[Plan]) -> bool:
     for plan in plans:
         query = plan.query
         if query.explain or query.interests is not None:
+            return True
+        if plan.rules is not None and plan.rules.n_items > MAX_RULED_ON_LOOP:
             return True
         if query.diversity > 0 and query.k > MAX_DIVERSE_ON_LOOP:
             return True

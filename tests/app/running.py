@@ -58,7 +58,7 @@ class Running:
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         connection.request(method, path, json.dumps(body) if body else None, headers)
         response = connection.getresponse()
         content = response.read()

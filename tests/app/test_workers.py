@@ -6,7 +6,8 @@ import contextlib
 import http.client
 import re
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,35 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
         running.ask("POST", "/recommend", {"user_id": "u1"})[1]["model_version"] for _ in range(20)
     }
     assert versions == {"made-2"}
+
+
+def test_rules_are_live_at_both_workers_within_a_second(two_workers: Running) -> None:
+    """While others ask: each of many answers that begin a second after the change follows it."""
+    running = two_workers
+
+    def ids_of(**body: object) -> list[str]:
+        answer = running.ask("POST", "/recommend", {"user_id": "u2", "k": 5, **body})[1]
+        return [item["item_id"] for item in answer["items"]]
+
+    base = ids_of()
+    rules: list[tuple[dict[str, object], Callable[[list[str]], bool]]] = [
+        ({"action": "hide", "item_ids": base[:2]}, lambda ids: not set(ids) & set(base[:2])),
+        ({"action": "pin", "item_id": base[4], "rank": 1}, lambda ids: ids[0] == base[4]),
+        ({"action": "bury", "item_ids": base[:1], "factor": 1e6}, lambda ids: base[0] not in ids),
+    ]
+    with Load(running.port, reconnects=True) as load:
+        for rule, holds in rules:
+            started = time.monotonic()
+            body = {"rules": [{"name": "x", **rule}]}
+            assert running.ask("PUT", "/admin/rules", body)[0] == 200
+            assert time.monotonic() - started < 1
+            # The answer says that all follow it; connections go to either worker.
+            assert all(holds(ids_of()) for _ in range(20))
+        started = time.monotonic()
+        assert running.ask("PUT", "/admin/rules", {"rules": []})[0] == 200
+        assert time.monotonic() - started < 1
+        assert all(ids_of() == base for _ in range(20))
+    assert {status for status, _ in load.answers} == {200}
 
 
 def test_a_killed_worker_is_replaced_and_named(two_workers: Running) -> None:

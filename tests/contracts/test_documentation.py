@@ -115,6 +115,7 @@ def test_the_contracts_commands_are_there() -> None:
     assert names >= {"build", "evaluate", "publish", "serve", "rerank"}
     actions = ("list", "show", "activate", "canary", "shadow", "promote", "rollback", "retire")
     assert names >= {f"models {action}" for action in (*actions, "compare")}
+    assert names >= {f"rules {action}" for action in ("apply", "show", "rollback")}
 
 
 @pytest.mark.parametrize("name", all_command_names(command_parser()))

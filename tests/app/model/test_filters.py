@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.http.requests import Filter
 from app.model import attribute_index
 from app.model.filters import FilterIndex
 from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.errors import InvalidField
+from model_store.item_filter import Filter
 
 law = settings(max_examples=60, deadline=None)
 texts = st.sampled_from(["a", "b", "c"])
