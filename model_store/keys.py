@@ -26,6 +26,8 @@ lt:active, lt:previous     string, list   the same in earlier releases; removed 
 lt:probe                   none     never set: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
                                     a list in stores of version 0.1, converted when it is touched
+lt:served:<user_id>        list     answers to requests with `exclude_served`, newest first
+                                    (served.ServedAnswer, JSON); expires after the last one
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
 lt:v:<version>:vectors     hash     item_id → knowledge vector (codecs.encode_vector): of fresh
                                     items, and of all after `longtail publish --vectors`
@@ -80,6 +82,11 @@ def experiment_key(name: str, shard: int) -> str:
 def events_key(user_id: str) -> str:
     """Sorted set of a user's events."""
     return f"lt:events:{user_id}"
+
+
+def served_key(user_id: str) -> str:
+    """List of a user's last answers."""
+    return f"lt:served:{user_id}"
 
 
 def user_key(version: str, user_id: str) -> str:

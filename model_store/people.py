@@ -20,6 +20,7 @@ from model_store.experiment_counts import user_key as counted_key
 from model_store.forgotten import note_forgotten
 from model_store.registry import Registry
 from model_store.rerank_codec import decode_answer
+from model_store.served import decode_answers
 from model_store.store import store_errors
 
 _AT_ONCE = 1_000
@@ -56,7 +57,7 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         note_forgotten(user_id, client)
         events = keys.events_key(user_id)
         n_events = client.zcard(events) if client.type(events) == b"zset" else 0
-        client.unlink(events)
+        client.unlink(events, keys.served_key(user_id))
         histories = [keys.user_key(version, user_id) for version in versions]
         n_histories = client.unlink(*histories) if histories else 0
         n_answers = sum(_forget_pairs(a, b, user_id, client) for a in versions for b in versions)
@@ -85,6 +86,7 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
     versions = [record.version for record in records]
     with store_errors():
         members = cast(list[bytes], client.zrange(keys.events_key(user_id), 0, -1))
+        served = decode_answers(cast(list[bytes], client.lrange(keys.served_key(user_id), 0, -1)))
         blobs = {one: client.get(keys.user_key(one, user_id)) for one in versions}
         pairs = [
             {"a": a, "b": b, **pair}
@@ -108,6 +110,7 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
             for version, blob in blobs.items()
             if blob is not None
         },
+        "served_answers": [asdict(answer) for answer in served],
         "compared_answers": pairs,
         "experiments": counted,
     }

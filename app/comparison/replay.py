@@ -31,6 +31,7 @@ class UserQuery:
     candidates: Sequence[str] | None = None
     filters: dict[str, Rule] | None = None
     exclude_seen: bool = True
+    exclude_served: None = None
     diversity: float = 0.0
     rerank: Rerank = "never"
     deadline_ms: int | None = None

@@ -60,7 +60,8 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         [answer] = await answering
         answer["request_id"] = scope[REQUEST_ID]
         metrics.stages(answer["timings_ms"])
-        if routing.shadow is not None:
+        # Nor would a shadow know what this person was answered before.
+        if routing.shadow is not None and asked.exclude_served is None:
             shadow.offer(routing.shadow, asked, model, answer)
         headers = _answer_headers(model.version, answer["timings_ms"])
         if arm is not None:

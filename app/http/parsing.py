@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from app.http.body import read_body
@@ -20,8 +20,10 @@ from app.http.requests import (
     ItemsRequest,
     RecommendRequest,
 )
+from model_store.item_filter import Filter, Filters
 
 Parsed = TypeVar("Parsed")
+_FILTERS: TypeAdapter[dict[str, Filter]] = TypeAdapter(Filters)
 
 # Bytes of JSON that are parsed within two milliseconds, even if everything in them is wrong.
 MAX_PARSED_ON_LOOP = 64 * 1024
@@ -98,6 +100,18 @@ def parse_events(body: bytes) -> list[Event]:
         ):
             return [Event.model_validate_json(body)]
         raise
+
+
+def parse_filters(text: str) -> Mapping[str, Filter]:
+    """The parameter `filters` of `GET /items/{item_id}/similar`: JSON as in `POST /recommend`.
+
+    Raises:
+        Problem: 422, it is no such thing; each error names the field.
+    """
+    try:
+        return _FILTERS.validate_json(text)
+    except ValidationError as error:
+        raise from_validation(error, "filters") from None
 
 
 def parse_items(body: bytes) -> ItemsRequest:

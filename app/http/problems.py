@@ -89,8 +89,13 @@ def from_error(error: LongtailError) -> Problem:
     return Problem(status, str(error), headers={"Retry-After": "1"} if status == 503 else None)
 
 
-def from_validation(error: ValidationError) -> Problem:
-    """422 that names each wrong field with its value."""
+def from_validation(error: ValidationError, within: str = "") -> Problem:
+    """422 that names each wrong field with its value.
+
+    Args:
+        error: of a body, or of a part of the request.
+        within: the field that is this part.
+    """
     count = error.error_count()
     if count > MAX_LISTED_ERRORS:
         return Problem(422, f"the body has {count} errors, too many to list")
@@ -103,7 +108,8 @@ def from_validation(error: ValidationError) -> Problem:
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
             message = "unknown field; GET /docs lists the known ones"
-        errors.append({"field": field_path(one["loc"]), "value": value, "message": message})
+        location = (within, *one["loc"]) if within else one["loc"]
+        errors.append({"field": field_path(location), "value": value, "message": message})
     first = errors[0]
     detail = f"{first['field']}: {first['message']}"
     if first["value"] is not None:

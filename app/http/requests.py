@@ -20,6 +20,7 @@ from model_store.experiment import Arms, Name, check_arms
 from model_store.item_filter import Body, Filters, Identifier, Identifiers, Number, OneError
 from model_store.keys import MAX_EVENTS_PER_USER
 from model_store.rules import Context, RequestBoost, RequestCap
+from model_store.served import MAX_ANSWERS, MAX_MINUTES
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
@@ -37,6 +38,24 @@ ExcludeSeen = Annotated[
         "Input should be a boolean, or a list of 1 to 64 types of event of 1 to 64 characters",
     ),
 ]
+
+
+class ExcludeServed(Body):
+    """The last answers of this user whose items are left out; one of the two is needed."""
+
+    answers: int | None = Field(
+        default=None, ge=1, le=MAX_ANSWERS, description="The last so many answers."
+    )
+    minutes: Annotated[float, Field(gt=0, le=MAX_MINUTES, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description=f"Those of the last so many minutes; of these the last {MAX_ANSWERS}.",
+    )
+
+    @model_validator(mode="after")
+    def _says_one(self) -> Self:
+        if (self.answers is None) == (self.minutes is None):
+            raise ValueError("exclude_served needs either answers or minutes")
+        return self
 
 
 class RecommendRequest(Body):
@@ -62,6 +81,11 @@ class RecommendRequest(Body):
         description="Leave out the whole history; a list of types leaves out items with such "
         'events alone: with ["purchase"], what was viewed may come back. Events of the request\'s '
         "own `history` are of the type `interaction`.",
+    )
+    exclude_served: ExcludeServed | None = Field(
+        default=None,
+        description="Leave out what earlier answers to this user with `exclude_served` had; "
+        "needs `user_id`.",
     )
     diversity: float = Field(
         default=0.0,
@@ -102,6 +126,8 @@ class RecommendRequest(Body):
     def _says_for_whom(self) -> Self:
         if self.user_id is None and self.history is None and self.interests is None:
             raise ValueError("one of user_id, history, interests is needed")
+        if self.exclude_served is not None and self.user_id is None:
+            raise ValueError("exclude_served needs a user_id")
         return self
 
     @property

@@ -145,6 +145,9 @@ class SimilarResponse(BaseModel):
 
     item_id: str
     model_version: str
+    degraded: list[str] = Field(
+        description="Conditions of the filters that no item meets, as in an answer of /recommend."
+    )
     items: list[SimilarItem]
 
 

@@ -16,6 +16,7 @@ from app.http.json_response import JsonResponse
 from app.http.middleware import Endpoint
 from app.http.openapi import problems_of, request_body
 from app.http.parameters import reject_unknown_parameters
+from app.http.parsing import parse_filters
 from app.http.problems import Problem
 from app.http.requests import BatchRequest, EventsRequest, RecommendRequest
 from app.recommend.plan import check_fields
@@ -88,6 +89,14 @@ def public_router(
         item_id: str,
         k: Annotated[int, Query(ge=1, le=1_000)] = 10,
         fields: Annotated[list[str] | None, Query()] = None,
+        filters: Annotated[
+            str | None,
+            Query(
+                max_length=16_384,
+                description="JSON as in POST /recommend, percent-encoded: "
+                '`{"genres": {"any": ["Comedy"]}}`.',
+            ),
+        ] = None,
     ) -> Response:
         model = service.model()
         index = model.ids.index_of(item_id)
@@ -96,17 +105,24 @@ def public_router(
         names = [name for part in fields or () for name in part.split(",") if name]
         check_fields(names, model)
         heavy = len(model.table) > MAX_ROWS_ON_LOOP
-        [(best, scores)] = await service.runner.run(
-            partial(find_similar, k=k), [index], model, heavy=heavy
+        rules = None if filters is None else parse_filters(filters)
+        [similar] = await service.runner.run(
+            partial(find_similar, k=k, filters=rules), [index], model, heavy=heavy
         )
         items = [
             {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
             | ({"fields": model.fields_of(near, names)} if names else {})
             for rank, (near, score) in enumerate(
-                zip(best.tolist(), six_digits(scores.tolist()), strict=True), start=1
+                zip(similar.items.tolist(), six_digits(similar.scores.tolist()), strict=True),
+                start=1,
             )
         ]
-        document = {"item_id": item_id, "model_version": model.version, "items": items}
+        document = {
+            "item_id": item_id,
+            "model_version": model.version,
+            "degraded": similar.degraded,
+            "items": items,
+        }
         return JsonResponse(document, [(b"x-model-version", model.version.encode())])
 
     @router.get("/health/live", summary="The process answers", tags=["operate"])

@@ -20,6 +20,7 @@ from app.recommend.reranking import needs_reranking, rerank
 from app.recommend.response import respond
 from app.recommend.scoring import Ranking, score
 from app.recommend.selection import choose
+from app.recommend.served import keep_served, plans_that_ask
 from app.recommend.weight import are_heavy, are_large, are_long, divide
 from app.reranking.cached_reranker import CachedReranker
 from app.store.feature_store import FeatureStore
@@ -115,5 +116,7 @@ async def _answer(
     }
     write = partial(respond, timings_ms=timings_ms)
     answers = await runner.run(write, choices, model, heavy=are_large(choices))
+    if store.served is not None and plans_that_ask(plans):
+        await keep_served(plans, answers, store.served)
     timings_ms["total"] = round((perf_counter() - started) * 1e3, 3)
     return answers

@@ -14,6 +14,18 @@ ServedBy: TypeAlias = Literal["model", "cold_start", "popular"]
 """The source of an answer's items."""
 
 
+class Served(Protocol):
+    """The last answers of a user: a number of them, or those of some minutes; one is given."""
+
+    @property
+    def answers(self) -> int | None:
+        """The last so many."""
+
+    @property
+    def minutes(self) -> float | None:
+        """Those of the last so many minutes."""
+
+
 class Query(Protocol):
     """What should this person see next? One of user_id, history and interests is given."""
 
@@ -44,6 +56,10 @@ class Query(Protocol):
     @property
     def exclude_seen(self) -> bool | Sequence[str]:
         """Whether items of the history are left out; types: those with such interactions."""
+
+    @property
+    def exclude_served(self) -> Served | None:
+        """The last answers of this user whose items are left out; None: of none."""
 
     @property
     def diversity(self) -> float:

@@ -18,6 +18,7 @@ from app.store.history import History, check_items, merge
 from app.store.journal import Journal
 from app.store.remembered import Remembered, RememberedUsers
 from app.store.scripts import LOAD, append_command
+from app.store.served_answers import ServedAnswers
 from app.store.state import StoreState, trouble_in
 from model_store import keys
 from model_store.codecs import Event, decode_arrived, decode_user
@@ -42,11 +43,19 @@ class FeatureStore:
         state: is told whether reads work.
         journal: holds the events that are not in the store yet.
         remembered_users: whose last-read features are kept.
+        served: what users were answered; None where no answer is for a user to see.
     """
 
     def __init__(
-        self, client: StoreClient, state: StoreState, journal: Journal, *, remembered_users: int
+        self,
+        client: StoreClient,
+        state: StoreState,
+        journal: Journal,
+        *,
+        remembered_users: int,
+        served: ServedAnswers | None = None,
     ) -> None:
+        self.served = served
         self._client = client
         self._state = state
         self._journal = journal

@@ -16,6 +16,7 @@ from app.store.journal import Journal
 from app.store.outcome_store import OutcomeStore
 from app.store.people import PeopleStore
 from app.store.rerank_cache import RerankCache
+from app.store.served_answers import ServedAnswers
 from app.store.sessions import NO_SESSIONS, Sessions
 from app.store.state import StoreState
 from app.store.tokens import TokenStore
@@ -60,7 +61,11 @@ class Store:
             url, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s), on_renewal=on_renewal
         )
         self.features = FeatureStore(
-            self._requests, self.state, journal, remembered_users=remembered_users
+            self._requests,
+            self.state,
+            journal,
+            remembered_users=remembered_users,
+            served=ServedAnswers(self._requests, sessions),
         )
         self.events = EventStore(self._requests, self._background, self.state, journal, sessions)
         self.versions = VersionStore(self._background)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.testclient import TestClient
 
@@ -45,8 +46,13 @@ class Example:
         return answer
 
 
-def blocks_of(page: Path) -> list[Block]:
-    return [Block(*found) for found in BLOCK.findall(page.read_text())]
+def blocks_of(page: Path, section: str = "") -> list[Block]:
+    """The blocks of a page, or of one of its sections."""
+    text = page.read_text()
+    if section:
+        _, _, text = text.partition(f"\n## {section}\n")
+        text = text.partition("\n## ")[0]
+    return [Block(*found) for found in BLOCK.findall(text)]
 
 
 def examples_of(blocks: list[Block]) -> Iterator[Example]:
@@ -62,19 +68,28 @@ def examples_of(blocks: list[Block]) -> Iterator[Example]:
 def _read(command: str, shown: Any) -> Example:
     words = shlex.split(command.replace("\\\n", "").replace("$LONGTAIL_ADMIN_TOKEN", TOKEN))[1:]
     options: dict[str, str] = {}
+    data: list[str] = []
     url = ""
     while words:
         word = words.pop(0)
-        if word in ("-X", "-d", "-H"):
+        if word in ("-d", "--data-urlencode"):
+            data.append(words.pop(0))
+        elif word in ("-X", "-H"):
             options[word] = words.pop(0)
+        elif word == "-G":
+            options[word] = ""
         else:
             assert not url, (word, command)
             url = word
     name, _, value = options.get("-H", "").partition(": ")
-    body = options.get("-d")
+    parameters = ""
+    if "-G" in options:
+        parameters = "?" + urlencode([one.partition("=")[::2] for one in data])
+        data = []
+    body = data[0] if data else None
     return Example(
         method=options.get("-X", "GET" if body is None else "POST"),
-        path=url.removeprefix("http://127.0.0.1:8000"),
+        path=url.removeprefix("http://127.0.0.1:8000") + parameters,
         headers={name: value} if name else {},
         body=body,
         shown=shown,

@@ -69,6 +69,22 @@ def test_catalogue_changes(
     wait_for(lambda: _has_items(http, {"year": {"any": [1609]}}))
 
 
+def test_feeds_that_do_not_repeat(http: TestClient) -> None:
+    blocks = blocks_of(ROOT / "docs" / "api.md", "Feeds that don't repeat")
+    answers = [example.run(http) for example in examples_of(blocks)]
+    first, second = map(ids_of, answers)
+    assert len(first) == len(second) == 5
+    assert not first & second
+
+
+def test_similar_items_with_filters(http: TestClient) -> None:
+    page = ROOT / "docs" / "api.md"
+    [similar] = examples_of(blocks_of(page, "Similar items with filters"))
+    items = similar.run(http)["items"]
+    assert len(items) == 3
+    assert all("drama" in item["fields"]["genres"] for item in items)
+
+
 def test_people(
     http: TestClient,
     store: EmbeddedStore,
