@@ -89,9 +89,19 @@ class UserHistory:
             raise StoreError(f"user blob holds type {present[-1]} of {len(types)} types")
         return {types[number]: self.items[numbers == number] for number in present}
 
+    def described_kinds(self, types: Sequence[str]) -> list[dict[str, str]]:
+        """Each one's type, unless its number has no name, and what it was taken for."""
+        described = []
+        for kind in [] if self.kinds is None else self.kinds.tolist():
+            meaning, number = divmod(kind, MAX_TYPES)
+            named = {"type": types[number]} if number < len(types) else {}
+            described.append({**named, "kind": MEANINGS[meaning]})
+        return described
+
 
 # Types are numbered below MAX_TYPES; above it stands whether they are positive (0), negative (1) or
 # context only (2).
+MEANINGS = ("positive", "negative", "context")
 _NEGATIVE_KIND, _CONTEXT_KIND = MAX_TYPES, 2 * MAX_TYPES
 
 

@@ -122,18 +122,26 @@ def _described(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interactions(history: UserHistory, folder: Path) -> list[dict[str, Any]]:
-    """Items by their ids, or by their indices where the bundle can't be read on this machine."""
+    """Items by their ids, or by their indices where the bundle can't be read on this machine.
+
+    With type and kind, where the version's training data had some.
+    """
+    ids: Sequence[str] = ()
+    types: Sequence[str] = ()
     try:
-        ids: Sequence[str] = Bundle.open(folder, verify=False).item_ids.ids
+        bundle = Bundle.open(folder, verify=False)
+        ids, types = bundle.item_ids.ids, bundle.manifest.events.types
     except BundleError:
-        ids = ()
-    pairs = zip(history.items.tolist(), history.timestamps.tolist(), strict=True)
+        pass
+    kinds = [{}] * len(history.items) if history.kinds is None else history.described_kinds(types)
+    rows = zip(history.items.tolist(), history.timestamps.tolist(), kinds, strict=True)
     return [
         {
             **({"item_id": ids[item - 1]} if item <= len(ids) else {"item_index": item}),
             "timestamp": at,
+            **kind,
         }
-        for item, at in pairs
+        for item, at, kind in rows
     ]
 
 

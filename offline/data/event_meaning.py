@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_store.codecs import kind_numbers
+from model_store.codecs import MEANINGS, kind_numbers
 from model_store.errors import InputError
 from model_store.event_rules import INTERACTION, MAX_TYPES, EventRules
 from model_store.files import save_array, write_atomically
@@ -22,7 +22,6 @@ from offline.data.event_types import EventTypes
 from offline.data.interactions import Interactions, load_array
 
 Weights = npt.NDArray[np.float32]
-MEANINGS = ("positive", "negative", "context")
 _KINDS, _TYPES = "kinds.npy", "types.json"
 
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import longtail
+from model_store import people
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
@@ -141,6 +142,20 @@ def test_types_of_the_files_count_in_exclude_seen(http: TestClient) -> None:
     assert set(ids_for(http, user_id="u5", exclude_seen=["purchase"])) == everything - bought
     viewed = items_of(5, "view")
     assert set(ids_for(http, user_id="u5", exclude_seen=["view"])) == everything - viewed
+
+
+def test_a_person_is_told_what_each_interaction_was_taken_for(
+    http: TestClient, store: EmbeddedStore, folder: Path
+) -> None:
+    with connect(store.url) as client:
+        [history] = people.export("u0", client, folder / "bundles")["histories"].values()
+    told = {(one["item_id"], one["type"], one["kind"]) for one in history}
+    meanings = {"3": "context", "5": "positive", "1": "negative"}
+    assert told == {
+        (str(item), kind, "context" if kind == "view" else meanings.get(rating, "positive"))
+        for user, item, _, kind, rating in rows()
+        if user == 0
+    }
 
 
 def test_fives_that_become_ones_are_another_model(folder: Path, bundle: Bundle) -> None:
