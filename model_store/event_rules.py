@@ -99,6 +99,14 @@ class EventsInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: EventRules = DEFAULT_RULES
+    dislike_weight: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="how far a user's vector moves away from disliked items, in its own lengths; "
+        "chosen on validation, 0: not at all",
+    )
     types: tuple[str, ...] = Field(
         (),
         max_length=MAX_TYPES,

@@ -22,6 +22,7 @@ from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
 from offline.revision import code_revision
 from offline.stages.data import DataArtifact
+from offline.stages.dislikes import DislikesArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.evaluation import EvaluationArtifact
 from offline.stages.export import ExportArtifact
@@ -37,7 +38,7 @@ class BundleParts:
     """The artifacts of a bundle; `recommender` is the exported one.
 
     `text_encoder` is None where texts are not encoded; `language_model` and `reranker` are both
-    there, or neither.
+    there, or neither. `dislikes` is None where no interaction is negative.
     """
 
     data: DataArtifact
@@ -49,6 +50,7 @@ class BundleParts:
     exported: ExportArtifact
     language_model: LabelGraphArtifact | None = None
     reranker: RerankerArtifact | None = None
+    dislikes: DislikesArtifact | None = None
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of each part, for the manifest."""
@@ -151,7 +153,9 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
         "retriever": exported.retriever(),
         "reranker": parts.reranker.info() if parts.reranker else None,
         "events": EventsInfo(
-            rules=configuration["recipe"]["events"], types=parts.data.event_types()
+            rules=configuration["recipe"]["events"],
+            types=parts.data.event_types(),
+            dislike_weight=parts.dislikes.weight if parts.dislikes else 0.0,
         ),
         "n_items": len(table) - 1,
         "n_users": len(offsets) - 1,

@@ -24,6 +24,7 @@ from offline.recipe import Recipe
 from offline.revision import code_revision
 from offline.stages.candidates import CandidatesStage
 from offline.stages.data import DataArtifact, DataStage, SplitName
+from offline.stages.dislikes import DislikesStage
 from offline.stages.evaluation import EvaluationStage
 from offline.stages.export import ExportStage
 from offline.stages.instruction import InstructionStage
@@ -101,6 +102,9 @@ class Build:
         evaluation = self._made(
             EvaluationStage(data, learned.recommender, self.split, notes, made_with)
         )
+        dislikes = None
+        if data.event_types():
+            dislikes = self._made(DislikesStage(data, learned.recommender))
         served = learned.recommender
         if self.refit:
             served = self._made(
@@ -122,6 +126,7 @@ class Build:
                 ),
                 language_model=language_model,
                 reranker=reranker,
+                dislikes=dislikes,
             ),
             configuration={
                 "recipe": self.recipe.model_dump(),

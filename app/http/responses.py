@@ -67,6 +67,11 @@ class Explanation(BaseModel):
         default=None,
         description="model: the rest of the score; with the contributions it adds up to it.",
     )
+    dislikes: float | None = Field(
+        default=None,
+        description="model: part of the score that disliked items took, with contributions and "
+        "remainder it adds up to it; absent where none did.",
+    )
     similarity: float | None = Field(default=None, description="cold_start: to the interests.")
     share: float | None = Field(default=None, description="popular: of all interactions.")
     knowledge: str | None = Field(

@@ -115,6 +115,12 @@ class Model:
         return title if isinstance(title, str) else None
 
     @cached_property
+    def centre(self) -> FloatArray:
+        """Mean vector of all items, [D]."""
+        centre: FloatArray = self.table[1:].mean(axis=0)
+        return centre
+
+    @cached_property
     def lengths(self) -> FloatArray:
         """Length of each item vector, [N+1], never zero; computed at load, for cosines."""
         lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", self.table, self.table))
@@ -327,5 +333,7 @@ def warmed_up(model: Model) -> Model:
             model.retriever.best(user, 10, history, None)
     if model.knowledge:
         model.knowledge.similarities(["warm up"])
+    if model.events.dislike_weight:
+        _ = model.centre
     _ = model.lengths, model.popularity.n_interactions, model.popularity.order
     return model

@@ -13,6 +13,7 @@ import numpy as np
 from app.model.arrays import NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
 from app.model.ranking import Best, mask, top_k
+from app.recommend.dislikes import move_away, shift_of
 from app.recommend.plan import Plan
 from app.recommend.query import ServedBy
 from app.recommend.reasons import (
@@ -20,6 +21,7 @@ from app.recommend.reasons import (
     explain_by_popularity,
     explain_by_similarity,
 )
+from app.recommend.rounding import six_digits
 
 
 class Source(Protocol):
@@ -73,8 +75,11 @@ class ModelSource:
         histories = [plan.history.items for plan in plans]
         if model.retriever:
             users = model.sequence.user_vectors(histories)
-            return [user if np.isfinite(user).all() else None for user in users]
-        return model.sequence.scores(histories)
+            found: Sequence[FloatArray | None]
+            found = [user if np.isfinite(user).all() else None for user in users]
+        else:
+            found = model.sequence.scores(histories)
+        return move_away(found, plans, model) if model.events.dislike_weight else found
 
     def best(
         self,
@@ -94,7 +99,14 @@ class ModelSource:
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
     ) -> list[dict[str, Any]]:
         """See `Source.explain`."""
-        return explain_by_history(model, plan.history.items, items, scores)
+        shift = shift_of(plan, model)
+        if shift is None:
+            return explain_by_history(model, plan.history.items, items, scores)
+        parts = model.table[items] @ shift
+        explanations = explain_by_history(model, plan.history.items, items, scores - parts)
+        for explanation, part in zip(explanations, six_digits(parts.tolist()), strict=True):
+            explanation["dislikes"] = part
+        return explanations
 
 
 class ColdStartSource:

@@ -172,6 +172,11 @@ class Recommender(Baseline, Protocol):
     record: TrainingRecord
 
     @property
+    def item_table(self) -> Vectors:
+        """float32 [N+1, D]; scores are inner products of its rows with user vectors."""
+        ...
+
+    @property
     def n_items(self) -> int:
         """N, once it is fitted."""
         ...

@@ -112,6 +112,9 @@ def items_of(user: int, *kinds: str, ratings: tuple[str, ...] = ("", "3", "5")) 
 def test_the_bundle_tells_its_rules_and_histories_hold_what_is_positive(bundle: Bundle) -> None:
     assert bundle.manifest.events.rules.weights == {"purchase": 3.0}
     assert set(bundle.manifest.events.types) == {*TYPES}
+    # Two users with dislikes are too few to choose a weight by.
+    assert bundle.manifest.events.dislike_weight == 0.0
+    assert "dislikes" in bundle.manifest.inputs
     histories = dict(bundle.users())
     everything = dict(bundle.all_interactions())
     assert "u2" not in histories
