@@ -124,6 +124,32 @@ def test_as_many_items_are_answered_as_there_are(http: TestClient, catalogue: Ca
         assert found(http, **body) == []
 
 
+def test_the_metrics_count_what_is_withdrawn(http: TestClient) -> None:
+    withdraw(http, "i1", "i2", "i3")
+    wait_for(lambda: 'longtail_items{kind="withdrawn"} 3.0' in http.get("/metrics").text)
+
+
+def test_rules_bring_no_withdrawn_item_and_follow_attributes(http: TestClient) -> None:
+    rules = [
+        {"name": "first", "action": "pin", "item_id": "i9", "rank": 1},
+        {"name": "no opera", "action": "hide", "filters": {"genres": {"any": ["opera"]}}},
+    ]
+    response = http.put("/admin/rules", json={"rules": rules}, headers=AS_ADMIN)
+    assert response.status_code == 200, response.text
+    body = {"user_id": "nobody", "k": 60}
+    wait_for(lambda: found(http, **body)[0] == "i9")
+    withdraw(http, "i9")
+    assert "i9" not in found(http, **body)
+    assert "i7" in found(http, **body)
+    put(http, {"item_id": "i7", "attributes": {"genres": ["opera"]}})
+    assert "i7" not in found(http, **body)
+    put(http, {"item_id": "i7", "attributes": {"genres": ["drama"]}})
+    assert "i7" in found(http, **body)
+    http.put("/admin/rules", json={"rules": []}, headers=AS_ADMIN)
+    put(http, {"item_id": "i9", "available": True})
+    wait_for(lambda: found(http, **body)[0] != "i9")
+
+
 def test_a_changed_attribute_is_found_and_shown(http: TestClient) -> None:
     item = {"item_id": "i5", "attributes": {"genres": ["opera"], "year": 1607, "title": None}}
     assert put(http, item, {"item_id": "i6", "available": False}) == {"items": 2, "changed": 2}

@@ -152,11 +152,11 @@ def changes(draw: st.DrawFn) -> list[tuple[int, str, AttributeValue]]:
     return draw(st.lists(one, max_size=30))
 
 
-@pytest.mark.parametrize("max_unsorted", [0, 3, 1_000])
+@pytest.mark.parametrize("max_changed", [0, 3, 1_000])
 def test_a_changed_index_equals_one_of_the_changed_catalogue(
-    max_unsorted: int, monkeypatch: pytest.MonkeyPatch
+    max_changed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attribute_index, "MAX_UNSORTED", max_unsorted)
+    monkeypatch.setattr(attribute_index, "MAX_CHANGED", max_changed)
 
     @law
     @given(catalogues(), st.lists(st.tuples(changes(), rules()), min_size=1, max_size=3))

@@ -18,6 +18,7 @@ from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import (
+    AS_ADMIN,
     publish_and_activate,
     service_of,
     settings_for,
@@ -59,6 +60,24 @@ def test_auto_asks_for_tail_users_only(
         assert (answer["rerank"] != "skipped") == is_asked
         assert len(reranker.jobs) == is_asked
     assert ask(http, user_id=tail)["rerank"] == "cached"
+
+
+def test_a_withdrawn_item_does_not_come_back_from_the_cache(
+    http: TestClient, rerank_bundle: Bundle, catalogue: Catalogue
+) -> None:
+    tail, _ = tail_and_head(rerank_bundle, catalogue)
+
+    def asked() -> list[str]:
+        return ids_of(ask(http, user_id=tail))
+
+    wait_for(lambda: ask(http, user_id=tail)["rerank"] == "cached")
+    before = asked()
+    for available in (False, True):
+        items = [{"item_id": before[0], "available": available}]
+        assert http.put("/admin/items", json={"items": items}, headers=AS_ADMIN).status_code == 200
+        wait_for(lambda: (before[0] in asked()) == available)  # noqa: B023 - called at once
+        assert len(asked()) == len(before)
+    wait_for(lambda: asked() == before)
 
 
 def test_a_job_waits_for_a_reranker_that_is_being_loaded(
