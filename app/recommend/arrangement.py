@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,21 +61,24 @@ class Arrangement:
         explains: whether `notes` are made.
     """
 
-    def __init__(self, effect: Effect, pinned: Best, k: int, *, explains: bool) -> None:
-        of_pinned = dict(zip(pinned[0].tolist(), pinned[1].tolist(), strict=True))
-        self._pins = _places(effect.pinned, of_pinned.keys(), k)
+    def __init__(
+        self, effect: Effect, pinned: Mapping[int, float], k: int, *, explains: bool
+    ) -> None:
+        self._pins = _places(effect.pinned, pinned, k)
         self._caps = Caps(effect) if effect.capped else None
         self._k = k
         self._explains = explains
         self._n_skipped: dict[str, int] = {}
-        self._scores = {pin.item: of_pinned[pin.item] for _, pin in self._pins}
+        self._scores = {pin.item: pinned[pin.item] for _, pin in self._pins}
         self._taken: list[int] = []
         self.notes: dict[int, list[dict[str, Any]]] = {}
         """By item, the pins and caps that moved it, for explanations."""
-        for rank, pin in self._pins:
-            self.notes[pin.item] = [{"name": pin.name, "action": "pin", "rank": rank}]
-            if self._caps is not None:
-                self._caps.count(pin.item)
+        if explains:
+            for rank, pin in self._pins:
+                self.notes[pin.item] = [{"name": pin.name, "action": "pin", "rank": rank}]
+        if self._caps is not None:
+            for item in self._scores:
+                self._caps.count(item)
 
     @property
     def n_left(self) -> int:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
+from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 from app.model.ranking import EXCLUDED, Best, are_members, best_of
 from app.model.rule_effect import Effect
 from app.recommend.sources import MODEL, POPULAR, Source
-
-NONE_BEST: Best = (NO_ITEMS, NO_SCORES)
 
 
 @dataclass(slots=True)
@@ -68,16 +66,19 @@ class RuledSource:
         left = self._available(np.flatnonzero(is_left).astype(np.int32))
         return self._best(k, excluded, _common(left, self.allowed))
 
-    def pinned(self) -> Best:
-        """The pinned items that the answer may hold; to be asked for after `best`."""
-        items = _common(self.effect.pinned_items, self.allowed)
-        if items is None or not len(items):
-            return NONE_BEST
+    def pinned(self) -> dict[int, float]:
+        """The pinned items that the answer may hold, and their scores; to be asked after `best`."""
+        items = self.effect.pinned_items
+        if self.allowed is not None:
+            items = items[are_members(items, self.allowed)]
+        if not len(items):
+            return {}
         if _is_indirect(self.source, self.model):
-            return self._best(len(items), self.excluded, self._available(items))
-        scores = self.scores[items]  # `best` has marked those that are excluded
-        is_permitted = scores > EXCLUDED
-        return items[is_permitted], scores[is_permitted]
+            items, scores = self._best(len(items), self.excluded, self._available(items))
+        else:
+            scores = self.scores[items]  # `best` has marked those that are excluded
+        of_item = zip(items.tolist(), scores.tolist(), strict=True)
+        return {item: score for item, score in of_item if score > EXCLUDED}
 
     def _best(self, k: int, excluded: IndexArray, allowed: IndexArray | None) -> Best:
         source, shift, model = self.source, self.effect.shift, self.model

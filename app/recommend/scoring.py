@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
-from app.model.ranking import Best
-from app.recommend.best import NONE_BEST, RuledSource
+from app.recommend.best import RuledSource
 from app.recommend.diversity import pool_size
 from app.recommend.plan import Plan
 from app.recommend.reordering import Reordering
@@ -30,7 +29,7 @@ class Ranking:
         n_candidates: how many of the first items are to be reranked; 0: none.
         reordering: the outcome of that, if it was tried.
         ruled: where further items come from, with the plan's rules; None: it has none.
-        pinned: the pinned items that the answer may hold.
+        pinned: the pinned items that the answer may hold, and their scores; None: there are none.
     """
 
     plan: Plan
@@ -39,7 +38,7 @@ class Ranking:
     scores: FloatArray
     n_candidates: int = 0
     ruled: RuledSource | None = None
-    pinned: Best = NONE_BEST
+    pinned: Mapping[int, float] | None = None
     reordering: Reordering | None = None
 
 
@@ -90,7 +89,7 @@ def _find(
     ruled = RuledSource(plan.rules, source, scores, excluded, plan.allowed, model)
     ruled.weight()
     items, best = ruled.best(k)
-    pinned = ruled.pinned() if plan.rules.pinned else NONE_BEST
+    pinned = ruled.pinned() if plan.rules.pinned else None
     return Ranking(plan, source, items, best, ruled=ruled, pinned=pinned)
 
 

@@ -64,7 +64,7 @@ def _choose(ranking: Ranking, model: Model) -> Choice:
 def _arrange(ranking: Ranking, rules: Effect, model: Model) -> Choice:
     """The items with pinned ones at their ranks, and no more of a kind than caps permit."""
     plan, query = ranking.plan, ranking.plan.query
-    arrangement = Arrangement(rules, ranking.pinned, query.k, explains=query.explain)
+    arrangement = Arrangement(rules, ranking.pinned or {}, query.k, explains=query.explain)
     items, scores = ranking.items.tolist(), ranking.scores.tolist()
     if query.diversity > 0:
         diversify(
