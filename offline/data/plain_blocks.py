@@ -126,9 +126,12 @@ def _is_whole(frame: pl.DataFrame, text: bytes, form: PlainForm, n_quotes: int) 
 def _is_exact(frame: pl.DataFrame, text: bytes, form: PlainForm, n_quotes: int) -> bool:
     """Whether fields, separators, line breaks and enclosing quotes take up all of the block.
 
-    The plain digits of an integer are its shortest text, so that no other one stood there. Of the
-    quotes polars leaves out none but those around a field, and one of two within.
+    The plain digits of an integer are its shortest text, so that no other one stood there, unless
+    bytes are missing elsewhere: a separator, or a quote that is counted although it is left in a
+    text. Of the quotes polars leaves out none but those around a field, and one of two within.
     """
+    if n_quotes and pl.Int64 in frame.dtypes and not _misses_nothing(frame):
+        return False
     n_bytes = len(text) - frame.height * len(form.columns) - n_quotes
     if b"\r" in text and form.line_break == b"\n":
         n_returns = text.count(b"\r\n")
@@ -144,6 +147,14 @@ def _is_exact(frame: pl.DataFrame, text: bytes, form: PlainForm, n_quotes: int) 
         else:
             n_bytes -= int(column.str.len_bytes().sum())
     return n_bytes == 0
+
+
+def _misses_nothing(frame: pl.DataFrame) -> bool:
+    """Whether no row is short, as it would have a null at the end, and no quote is left."""
+    if frame.dtypes[-1] != pl.Int64:
+        return False
+    texts = [column for column in frame.get_columns() if column.dtype == pl.String]
+    return not any(column.str.contains('"', literal=True).any() for column in texts)
 
 
 def _count_digits(integers: pl.Series, fewest: int, most: int) -> int:

@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from offline.data.plain_blocks import PlainForm, read_plain
+from offline.data.plain_blocks import SAMPLED_LINES, PlainForm, read_plain
 from offline.data.quoted_fields import FieldGrammar
 from offline.data.record_index import index_records
 
@@ -22,6 +22,7 @@ lines = st.tuples(fields, fields).map(",".join) | odd
 @given(text=st.lists(lines, min_size=1, max_size=4).map("\n".join), end=st.sampled_from(["", "\n"]))
 @example(text='"x,"y\n', end="")
 @example(text='"x"\n\n"x","y",z', end="\n")
+@example(text='1,\n 1\n"7",', end="")  # a blank makes up for the separator that is missing
 @settings(max_examples=N_EXAMPLES, deadline=None)
 def test_a_plain_block_of_quoted_fields_is_one_of_whole_rows(text, end):
     block = (text + end).encode()
@@ -59,4 +60,13 @@ def test_a_long_last_line_does_not_make_up_for_a_blank_one():
 
 def test_a_record_over_two_lines_and_doubled_quotes_are_left_to_the_index():
     for block in (b'"u1","7\n8"\n', b'"u1","7""8"\n', b'"u1","7"\n\n', b'"u1"\n', b'"u1","7\n'):
+        assert read_plain(block, FORM, quoted=True, with_integers=True) is None
+
+
+def test_integers_of_another_spelling_are_seen_though_a_quote_makes_up_for_their_bytes():
+    lines = ['"u1",7'] * SAMPLED_LINES
+    plain = "\n".join([*lines, '"u2",8']).encode()
+    assert read_plain(plain, FORM, quoted=True, with_integers=True) is not None
+    for spelling in (" 08", "008", "+08"):
+        block = "\n".join([*lines, 'u""2,8', f"u3,{spelling}"]).encode()
         assert read_plain(block, FORM, quoted=True, with_integers=True) is None
