@@ -41,6 +41,14 @@ def loads_without_pauses() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def emptied(store: EmbeddedStore) -> None:
+    """No module finds the canary, the rules or the items that another one left in the store."""
+    client = connect(store.url)
+    client.flushall()
+    client.close()
+
+
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     return make_catalogue()
@@ -133,9 +141,6 @@ def http(
 ) -> Iterator[TestClient]:
     """A service for all tests of a module; those that change it make their own."""
     folder = tmp_path_factory.mktemp("service")
-    client = connect(store.url)
-    client.flushall()
-    client.close()
     publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings_for(store.url, folder)) as http:
         yield http

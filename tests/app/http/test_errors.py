@@ -191,7 +191,7 @@ def test_unknown_paths_and_methods(http: TestClient) -> None:
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/items/i1/similar?k=3&filters=genres", "filters"),
+        ("/items/i1/similar?k=3&filter=genres", "filter"),
         ("/items/i1/similar?K=3", "K"),
         ("/items/i1/similar?=x", ""),
         ("/admin/models?active=true", "active"),

@@ -373,11 +373,17 @@ def write_without_graph(bundle: Bundle, folder: Path) -> Path:
     return folder
 
 
+ANSWER_S = 0.2
+
+
 @pytest.mark.parametrize("api", ["completions", "rerank"])
 def test_the_process_asks_an_endpoint_several_jobs_at_a_time(
     rerank_bundle: Bundle, tmp_path: Path, api: str
 ) -> None:
+    begun: list[float] = []
+
     def answer(asked: Asked) -> Pieces:
+        begun.append(time.monotonic())
         if api == "completions":
             lines = asked.body["prompt"].splitlines()
             shown = [line for line in lines if line[1:3] == ". "]
@@ -387,7 +393,7 @@ def test_the_process_asks_an_endpoint_several_jobs_at_a_time(
             scores = [-float(title.split()[1]) for title in documents]
             results = [{"index": n, "relevance_score": s} for n, s in enumerate(scores)]
             document = {"results": results}
-        return [0.2, *response(document)]
+        return [ANSWER_S, *response(document)]
 
     folder = write_without_graph(rerank_bundle, tmp_path / "b")
     jobs = [Job("rerank-1", None, (1, 2), (n + 1, n, n + 2)) for n in range(10, 26)]
@@ -404,12 +410,10 @@ def test_the_process_asks_an_endpoint_several_jobs_at_a_time(
             LONGTAIL_RERANK_API_KEY=KEY,
         ),
     ):
-        begun = time.monotonic()
         answers = with_client(tmp_path / "socket", ask)
-        took_s = time.monotonic() - begun
     # The number in a synthetic title is the item's index.
     for job, found in zip(jobs, answers, strict=True):
         assert found.scores.tolist() == [-item for item in job.candidates]
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
-    assert took_s < 0.2 * len(jobs)
-    assert rank_server.CONCURRENT_REQUESTS == 8
+    at_a_time = max(sum(one <= other < one + ANSWER_S for other in begun) for one in begun)
+    assert 1 < at_a_time <= rank_server.CONCURRENT_REQUESTS == 8

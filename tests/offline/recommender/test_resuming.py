@@ -111,7 +111,7 @@ def test_a_checkpoint_holds_what_was_given(tmp_path: Path) -> None:
 class _Diverging:
     """An objective whose loss is no number."""
 
-    def loss(self, network, windows, rng) -> torch.Tensor:  # noqa: ARG002
+    def loss(self, network, windows, rng, weights=None) -> torch.Tensor:  # noqa: ARG002
         return network.items().sum() * float("nan")
 
 
