@@ -32,7 +32,8 @@ TEXTS_PER_STEP = 4
 REWARD_DEVIATION = 0.3
 NOISE = 0.5  # of an example, which says nothing of the text
 LOOK_EVERY = 100
-# Steps between snapshots, and whether texts are weighted for their age; with none there is no age.
+# Steps between snapshots, and the importance correction. With a snapshot at each step no text is
+# stale, and the correction changes nothing.
 SETTINGS = ((1, True), (50, True), (3_000, True), (50, False), (3_000, False))
 
 
