@@ -59,6 +59,11 @@ def synthetic_bundle(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalo
     return make_bundle(tmp_path_factory.mktemp("made") / "made-1", catalogue=catalogue)
 
 
+def secret_of(token: str) -> str:
+    """The part of a made token that nobody may see; its characters can be underscores too."""
+    return token.split("_", maxsplit=2)[2]
+
+
 def settings_for(url: str, folder: Path, **changes: object) -> Settings:
     fields: dict[str, object] = {
         "redis_url": url,
