@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,59 @@ def test_people(
     shown = next(block.text for block in blocks if "compared_answers" in block.text)
     _, _, printed = capsys.readouterr().out.partition("\n")
     check_contained(json.loads(shown), json.loads(printed))
+
+
+NEEDS = ROOT / "docs" / "needs.md"
+
+
+def test_each_need_of_a_shop_has_an_example() -> None:
+    """This file, `test_rules_page` and `test_event_kinds` run those of the sections linked."""
+    rows = [line for line in NEEDS.read_text().splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 12
+    for row in rows:
+        links = re.findall(r"\]\(([a-z-]*\.md)?#([a-z-]+)\)", row)
+        assert links, row
+        for page, anchor in links:
+            sections = _sections_of(NEEDS.with_name(page) if page else NEEDS)
+            assert "```" in sections[anchor], row
+
+
+def test_needs_of_a_shop(
+    http: TestClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocks = blocks_of(NEEDS)
+    visit, next_views, similar, newsletter = examples_of(blocks)
+    visitors = visit.run(http)
+    assert not ids_of(visitors) & {"50", "7"}
+    assert http.post("/recommend", json={"user_id": "50", "k": 1}).json()["served_by"] == "popular"
+    assert not ids_of(next_views.run(http)) & {"50", "12", "20"}
+    assert "50" not in ids_of(similar.run(http))
+    known, stranger, wrong = newsletter.run(http)["responses"]
+    assert ids_of(known) != ids_of(stranger)
+    assert wrong["errors"][0]["field"] == "k"
+
+    monkeypatch.chdir(tmp_path)
+    for name, language in (("clicks.csv", "csv"), ("shop.toml", "toml")):
+        [file] = [block for block in blocks if block.language == language]
+        Path(name).write_text(file.text)
+    [command] = [block for block in blocks if block.text.startswith("longtail ")]
+    [output] = [block for block in blocks if block.language == "text"]
+    assert longtail.main(command.text.split()[1:]) == 0
+    assert output.text in capsys.readouterr().out
+    # The page's recipe can be built with, and has the table of the page on events.
+    [table] = [block for block in blocks_of(ROOT / "docs/events.md") if block.language == "toml"]
+    [recipe] = [block for block in blocks if block.language == "toml"]
+    assert tomllib.loads(recipe.text)["events"] == tomllib.loads(table.text)["events"]
+
+
+def _sections_of(page: Path) -> dict[str, str]:
+    """Text below each heading, by the heading's anchor."""
+    found = re.split(r"^##+ ([^\n]+)\n", page.read_text(), flags=re.MULTILINE)[1:]
+    anchors = [re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-") for title in found[::2]]
+    return dict(zip(anchors, found[1::2], strict=True))
 
 
 def _has_items(http: TestClient, filters: dict[str, object]) -> bool:
