@@ -50,6 +50,11 @@ def check_version(version: str) -> str:
     return version
 
 
+Kind = Literal["sequential", "direct", "rating"]
+"""Kind of model: a network over the order of a history, user and item vectors of a graph of
+interactions, or predictors of ratings."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -179,9 +184,7 @@ class Manifest(_Frozen):
     """Everything needed to check, load and trace a bundle."""
 
     schema_version: Literal[2] = 2
-    kind: Literal["sequential"] = Field(
-        "sequential", description="kind of model: a network over a user's history"
-    )
+    kind: Kind = Field("sequential", description="kind of model")
     version: str
     created_at: Name
     model: ModelInfo

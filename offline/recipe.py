@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,6 +33,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = Field(min_length=1, description="one line about the recipe")
+    kind: Literal["sequential"] = Field("sequential", description="of the bundle that is built")
     data: DataConfig = DataConfig()
     events: EventRules = EventRules()
     knowledge: KnowledgeConfig = KnowledgeConfig()

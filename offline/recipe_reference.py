@@ -18,9 +18,9 @@ from offline.recommender.config import RecommenderConfig, SequenceConfig
 _INTRODUCTION = """\
 # Recipe reference
 
-Every key that a recipe may have, by table. All but `description`, which stands above the tables,
-may be left out. A range includes its ends unless `above` or `below` stands there. How the keys go
-together is in [Recipes](recipes.md).
+Every key that a recipe may have, by table. Above the tables stand `description`, which alone may
+not be left out, and `kind`, of the bundle: KINDS (`sequential`). A range includes its ends unless
+`above` or `below` stands there. How the keys go together is in [Recipes](recipes.md).
 """
 _HEAD = "| key | values | default | meaning |\n| --- | --- | --- | --- |"
 _TYPES = {
@@ -35,7 +35,8 @@ _TYPES = {
 
 def render_reference() -> str:
     """The page, Markdown."""
-    parts = [_INTRODUCTION]
+    schema = TypeAdapter(Recipe).json_schema()["properties"]
+    parts = [_INTRODUCTION.replace("KINDS", _values(schema["kind"]))]
     for table, field in Recipe.model_fields.items():
         if table == "recommender":
             parts += _describe_recommender()

@@ -42,9 +42,12 @@ from model_store.fresh_items import FreshItem
 from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import FIELD, KnowledgeTexts
+from model_store.manifest import Kind
 from model_store.reading import bundle_errors
 from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
+
+_SERVED_KINDS: tuple[Kind, ...] = ("sequential",)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Model:
     """What a language model wrote about the items; read when a request asks for it."""
     reranker: RerankerInfo | None = None
     """How a language model reranks its answers; None: none does."""
+    kind: Kind = "sequential"
+    """Of its bundle."""
     repeats: Repeats = "keep"
     """How repeats of an item in a history are collapsed before it is read."""
     events: EventsInfo = DEFAULT_EVENTS
@@ -191,8 +196,13 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     Raises:
         ConfigError: the requested provider isn't available.
         BundleUnavailable: a file can't be read now, or there is too little memory.
-        BundleError: something in it can't be used, or it doesn't give its golden answers.
+        BundleError: it is of a kind that this release can't serve, something in it can't be used,
+            or it doesn't give its golden answers.
     """
+    if bundle.manifest.kind not in _SERVED_KINDS:
+        raise BundleError(
+            f"{bundle.folder}: this release can't serve a bundle of kind {bundle.manifest.kind!r}"
+        )
     yield_cpu()
     graph, info = bundle.folder / files.MODEL, bundle.manifest.model
     session = open_session(graph, provider)
@@ -222,6 +232,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         knowledge_vectors=bundle.knowledge_vectors,
         knowledge_texts=bundle.knowledge_texts,
         reranker=bundle.manifest.reranker,
+        kind=bundle.manifest.kind,
         repeats=info.repeats,
         events=bundle.manifest.events,
         created_s=_unix_time(bundle.manifest.created_at),

@@ -80,7 +80,7 @@ def test_a_missing_and_a_short_file_are_named(bundle: Bundle) -> None:
     ("changes", "message"),
     [
         ({"schema_version": 3}, "schema_version"),
-        ({"kind": "direct"}, "kind"),
+        ({"kind": "random"}, "kind"),
         ({"version": "../evil"}, "version"),
         ({"n_items": 0}, "n_items"),
         ({"files": {"../x": {"sha256": "0" * 64, "size_bytes": 1}}}, "plain name"),
