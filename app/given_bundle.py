@@ -10,9 +10,10 @@ from pathlib import Path
 from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, RolloutInProgress
+from model_store.preparation import PREPARE_S
 from model_store.publication import find_published, publish
 from model_store.registry import Registry
-from model_store.rollout import PREPARE_S, Rollout
+from model_store.rollout import Rollout
 from model_store.store import connect
 from model_store.store_url import StoreUrl
 from model_store.workers import live_workers

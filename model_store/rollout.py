@@ -8,51 +8,29 @@ or a service, runs this; it may be killed at any moment: what it has asked for e
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_store import keys
 from model_store.compatibility import check_attributes
 from model_store.deployment import who
-from model_store.errors import BundleError, RegistryError, RolloutInProgress
+from model_store.errors import RegistryError
 from model_store.experiment import Experiment
 from model_store.fresh_items import Carried, carry_over
+from model_store.preparation import Preparation, Report
 from model_store.registry import Registry
 from model_store.rule_registry import RuleRegistry
 from model_store.rules import Replaced, Rule, RuleSet
-from model_store.store import store_errors
 from model_store.workers import WorkerState, live_workers
 
-LEASE_S = 5.0
 PAUSE_S = 0.02
-LOADING_PAUSE_S = 0.1
-"""A load takes seconds, and the service that asks may answer requests on the same core."""
-PREPARE_S = 600.0
-"""A large version takes a while to be loaded and checked beside another."""
 FOLLOW_S = 10.0
 IN_FLIGHT_S = 1.0
 """Longer than any request goes on with the version that it began with."""
-
-Report = Callable[[str, int, int], None]
-"""Called as (work, workers that are done, all workers) whenever that changes."""
-
-
-class Preparing(BaseModel):
-    """Versions that all workers are to load, but not to answer with yet."""
-
-    model_config = ConfigDict(frozen=True)
-
-    versions: tuple[str, ...]
-    token: str = Field(description="identifies the rollout")
-    who: str
-    why: str
 
 
 class Rolled(BaseModel):
@@ -108,6 +86,7 @@ class Rollout:
         self._bundles_dir = bundles_dir
         self._why = why
         self._report = report or (lambda _what, _done, _total: None)
+        self._preparation = Preparation(client, self._by, why, self._report)
 
     def activate(self, version: str, *, force: bool = False) -> Rolled:
         """Make a version the active one.
@@ -165,7 +144,7 @@ class Rollout:
         if percent > 0:
             self._registry.check_canary(version)
             self._check_attributes(version, force)
-            with self._prepared(version):
+            with self._preparation.of(version):
                 self._registry.canary(version, percent)
         else:
             self._registry.canary(version, 0)
@@ -188,7 +167,7 @@ class Rollout:
         """
         if share > 0:
             self._registry.check_shadow(version)
-            with self._prepared(version):
+            with self._preparation.of(version):
                 self._registry.shadow(version, share)
         else:
             self._registry.shadow(version, 0)
@@ -213,7 +192,7 @@ class Rollout:
             if active is not None:
                 # An arm that didn't know the fresh items would be compared unfairly.
                 carry_over(active, version, self._client)
-        with self._prepared(*experiment.versions):
+        with self._preparation.of(*experiment.versions):
             self._registry.start_experiment(experiment)
         self._wait_until_followed()
         return experiment
@@ -295,7 +274,7 @@ class Rollout:
         before = self._registry.active()
         # Before the workers load the version, so that they load these too.
         carried = carry_over(before, version, self._client) if before else Carried()
-        with self._prepared(version):
+        with self._preparation.of(version):
             previous = change()
         n_workers = self._wait_until_followed()
         return Rolled(
@@ -311,64 +290,6 @@ class Rollout:
         if active is not None and active != version and not force:
             before, after = self._registry.get(active), self._registry.get(version)
             check_attributes(before, after, self._bundles_dir)
-
-    @contextmanager
-    def _prepared(self, *versions: str) -> Iterator[None]:
-        """All live workers have the versions loaded within.
-
-        Raises:
-            RegistryError: another rollout goes on, or a worker takes too long.
-            BundleError: a worker can't load it.
-        """
-        token = secrets.token_hex(8)
-        preparing = Preparing(versions=versions, token=token, who=self._by, why=self._why)
-        document = preparing.model_dump_json()
-        expiry_ms = round(LEASE_S * 1000)
-        with store_errors():
-            if not self._client.set(keys.PREPARING, document, nx=True, px=expiry_ms):
-                raise RolloutInProgress(_in_progress(self._client.get(keys.PREPARING)))
-        try:
-            self._wait_until_prepared(versions, token, document)
-            yield
-        finally:
-            with store_errors():
-                if self._client.get(keys.PREPARING) == document.encode():
-                    self._client.delete(keys.PREPARING)
-
-    def _renew_lease(self, document: str) -> None:
-        """Ask the workers for some more seconds.
-
-        Raises:
-            RegistryError: this process paused for longer than the lease, and another rollout began.
-        """
-        expiry_ms = round(LEASE_S * 1000)
-        with store_errors():
-            held = self._client.get(keys.PREPARING)
-            if held is not None and held != document.encode():
-                raise RolloutInProgress(_in_progress(held))
-            self._client.set(keys.PREPARING, document, px=expiry_ms)
-
-    def _wait_until_prepared(self, versions: Collection[str], token: str, document: str) -> None:
-        deadline_s = time.monotonic() + PREPARE_S
-        n_done = -1
-        while True:
-            workers = [one for one in live_workers(self._client) if one.state != "starting"]
-            for worker in workers:
-                if reason := worker.failures.get(token):
-                    raise BundleError(f"{worker.name}: {reason}")
-            left = [one for one in workers if not set(versions) <= set(one.loaded)]
-            if n_done != (n_done := len(workers) - len(left)):
-                self._report("loading", n_done, len(workers))
-            # Also when all have loaded: only who holds the lease may change the record.
-            self._renew_lease(document)
-            if not left:
-                return
-            if time.monotonic() > deadline_s:
-                missing = sorted(set(versions) - set(left[0].loaded))
-                raise RegistryError(
-                    f"{left[0].name} has not loaded {missing[0]!r} in {PREPARE_S:.0f} s"
-                )
-            time.sleep(LOADING_PAUSE_S)
 
     def _wait_until_followed(self) -> int:
         """Wait until all live workers follow the record; returns their number.
@@ -394,19 +315,3 @@ def _rule_warnings(version: str, workers: Sequence[WorkerState]) -> tuple[str, .
         if version in worker.loaded:
             return worker.rule_warnings.get(version, ())
     return ()
-
-
-def _in_progress(document: bytes | None) -> str:
-    other = read_preparing(document)
-    if other is None:
-        return "another version is being brought to the workers; try again in a few seconds"
-    names = " and ".join(map(repr, other.versions))
-    return f"version {names} is being brought to the workers by {other.who} ({other.why})"
-
-
-def read_preparing(document: bytes | None) -> Preparing | None:
-    """The versions to be prepared; None where there is none, or what is there can't be read."""
-    try:
-        return Preparing.model_validate_json(document) if document else None
-    except ValueError:
-        return None

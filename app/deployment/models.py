@@ -25,8 +25,8 @@ from app.store.versions import Followed, VersionStore
 from app.telemetry.metrics import Metrics
 from model_store.deployment import Deployment
 from model_store.errors import BundleError, LongtailError, RegistryError, StoreError
+from model_store.preparation import Preparing
 from model_store.registry import Registry
-from model_store.rollout import Preparing
 from model_store.rules import RuleSet
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from app.store.client import StoreClient
 from model_store import keys
 from model_store.deployment import Deployment, DeploymentReader
-from model_store.rollout import Preparing, read_preparing
+from model_store.preparation import Preparing, read_preparing
 from model_store.workers import WorkerState, farewell_commands, report_commands
 
 # Large replies are read in pieces, each with the client's whole limit.

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from app.main import LongtailApp, create_app
 from app.model import background
 from app.settings import Settings
-from model_store import rollout
+from model_store import preparation
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.publication import publish
@@ -37,7 +37,7 @@ def loads_without_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(background, "SHARE", 1.0)
         patch.setattr(background, "_lower_priority", lambda: None)
-        patch.setattr(rollout, "LOADING_PAUSE_S", 0.01)
+        patch.setattr(preparation, "LOADING_PAUSE_S", 0.01)
         yield
 
 

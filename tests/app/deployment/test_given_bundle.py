@@ -17,9 +17,9 @@ from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError, RegistryError
+from model_store.preparation import Preparing
 from model_store.publication import publish
 from model_store.registry import Registry
-from model_store.rollout import Preparing
 from tests.app.conftest import service_of, settings_for
 from tests.synthetic_bundle import make_bundle, make_catalogue
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from app.deployment.buckets import bucket_of
 from app.models_command import describe_lost
-from model_store import keys, rollout
+from model_store import keys, preparation
 from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
@@ -127,7 +127,7 @@ def test_two_operators_do_not_meet(
 ) -> None:
     client.set(
         keys.PREPARING,
-        rollout.Preparing(
+        preparation.Preparing(
             versions=("made-1",), token="t", who="eve@far", why="x"
         ).model_dump_json(),
     )
@@ -143,7 +143,7 @@ def test_two_operators_do_not_meet(
 def test_what_an_operator_who_was_killed_has_asked_for_expires(
     two: list[TestClient], second: str, client: redis.Redis
 ) -> None:
-    asked = rollout.Preparing(
+    asked = preparation.Preparing(
         versions=(second,), token="t", who="eve@far", why="x"
     ).model_dump_json()
     client.set(keys.PREPARING, asked, px=60_000)
@@ -395,7 +395,7 @@ def test_an_operator_whose_lease_went_to_another_gives_up(
     slow = WorkerState(id="x", host="h", pid=1, version="made-1", generation=1, state="ready")
     for command in report_commands(slow):
         client.execute_command(*command)
-    other = rollout.Preparing(versions=("made-1",), token="t", who="eve@far", why="x")
+    other = preparation.Preparing(versions=("made-1",), token="t", who="eve@far", why="x")
 
     def take_over(_what: str, _done: int, _total: int) -> None:
         client.set(keys.PREPARING, other.model_dump_json())
@@ -403,4 +403,4 @@ def test_an_operator_whose_lease_went_to_another_gives_up(
     mine = Rollout(client, folder / "bundles", "a test", take_over)
     with pytest.raises(RegistryError, match="'made-1' is being brought to the workers by eve@far"):
         mine.activate("made-1")
-    assert rollout.read_preparing(client.get(keys.PREPARING)) == other
+    assert preparation.read_preparing(client.get(keys.PREPARING)) == other
