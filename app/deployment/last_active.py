@@ -1,7 +1,8 @@
-"""The version that answered last on this machine, to serve when the store can't be read."""
+"""What answered last on this machine, to go on with when the store can't be read."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -9,24 +10,27 @@ from typing import Any
 
 from model_store.files import write_atomically
 from model_store.manifest import check_version
+from model_store.rules import RuleSet
 
 log = logging.getLogger(__name__)
 
 ACTIVE_FILE = "active.json"
+RULES_FILE = "rules.json"
 
 
 class LastActive:
-    """Keeps the version in a file of the bundles folder, across restarts."""
+    """Keeps the version, and the rules in force, in files of the bundles folder.
+
+    Services that share the folder follow one record, and write the same.
+    """
 
     def __init__(self, bundles_dir: Path) -> None:
         self._path = bundles_dir / ACTIVE_FILE
+        self._rules_path = bundles_dir / RULES_FILE
 
     def write(self, version: str) -> None:
         """Remember a version that answers now."""
-        try:
-            write_atomically(self._path, json.dumps({"version": version}).encode())
-        except OSError as error:
-            log.warning("%s can't be written: %s", self._path, error)
+        _write(self._path, json.dumps({"version": version}).encode())
 
     def read(self) -> str | None:
         """The version, None where none is known."""
@@ -35,3 +39,29 @@ class LastActive:
             return check_version(str(document["version"]))
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
+
+    def write_rules(self, rules: RuleSet) -> None:
+        """Remember the rules in force, or that there are none."""
+        if not rules.rules:
+            with contextlib.suppress(OSError):
+                self._rules_path.unlink(missing_ok=True)
+            return
+        document = rules.model_dump_json(by_alias=True, exclude_none=True)
+        _write(self._rules_path, document.encode())
+
+    def read_rules(self) -> RuleSet | None:
+        """The rules, None where none are known."""
+        try:
+            return RuleSet.model_validate_json(self._rules_path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("%s can't be read, so no rule holds: %s", self._rules_path, error)
+            return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        log.warning("%s can't be written: %s", path, error)

@@ -36,6 +36,8 @@ GC_THRESHOLDS = (50_000, 20, 100)
 MAX_WALKED = 50_000
 STOP_TIMEOUT_S = 0.5
 MAX_WARNINGS = 20
+OF_NO_RECORD = -1
+"""Revision of rules before the record has been read."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Models:
         self.generation = 0
         """Of the deployment record that `routing` follows."""
         self._loaded: dict[str, Model] = {}
-        self._rules = RuleSet()
+        self._rules = RuleSet(revision=OF_NO_RECORD)
         self._failure: _Failure | None = None
         self._rejections = Rejections(metrics.version_rejected)
         self._bundles_dir = bundles_dir
@@ -194,6 +196,14 @@ class Models:
         used = {model.version for model in routing.all_models} if routing else set()
         return set(deployment.versions) - used
 
+    async def recall_rules(self) -> None:
+        """While the record can't be read, go on with the rules that were in force here last."""
+        rules = await asyncio.to_thread(self._last_active.read_rules)
+        if rules is not None and rules.rules:
+            log.warning("going on with %s, as of %s", rules.describe(), rules.since)
+            # Whatever the record says is followed when it can be read.
+            self._rules = rules.model_copy(update={"revision": OF_NO_RECORD})
+
     async def fall_back(self, deployment: Deployment) -> None:
         """While no model is loaded at all, serve the version that answered last here.
 
@@ -256,6 +266,8 @@ class Models:
 
     async def _follow_rules(self, rules: RuleSet) -> None:
         """Compile the record's rules for all loaded versions that have others."""
+        if rules.revision != self._rules.revision:
+            await asyncio.to_thread(self._last_active.write_rules, rules)
         self._rules = rules
         revision = rules.revision if rules.rules else None
         for version, model in list(self._loaded.items()):

@@ -98,6 +98,7 @@ class Watcher:
                     break
         except StoreError:
             if models.current is None:
+                await models.recall_rules()
                 await models.fall_back(Deployment())
             raise
         if models.current is None:

@@ -6,8 +6,11 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from httpx import Response
+from starlette.testclient import TestClient
 
 from model_store import keys
 from model_store.embedded import EmbeddedStore
@@ -49,6 +52,38 @@ def test_killed_and_restarted(own_store: EmbeddedStore, tmp_path: Path) -> None:
             assert answer["degraded"] == []
             assert ids_for(http, user_id=user_id) == ids_for(http, history=history)
         assert send(http, "after", "i4") == []
+
+
+def test_rules_go_on_in_a_service_that_starts_without_the_store(
+    own_store: EmbeddedStore, tmp_path: Path
+) -> None:
+    settings = settings_for(own_store.url, tmp_path)
+    hide = {"name": "sold out", "action": "hide", "item_ids": ["i7"]}
+
+    def put(http: TestClient, *rules: dict[str, Any]) -> Response:
+        return http.put("/admin/rules", json={"rules": rules}, headers=AS_ADMIN)
+
+    with serving(settings) as http:
+        assert put(http, hide).status_code == 200
+    kill(own_store)
+    with serving(settings) as http:
+        assert "i7" not in ids_for(http, history=["i1"])
+        assert "i8" in ids_for(http, history=["i1"])
+        for answer in (put(http), http.get("/admin/rules", headers=AS_ADMIN)):
+            assert answer.status_code == 503
+            assert "store" in answer.json()["detail"]
+        own_store.start()
+        wait_for(lambda: put(http, {**hide, "item_ids": ["i8"]}).status_code == 200)
+        wait_for(lambda: "i8" not in ids_for(http, history=["i1"]))
+        assert "i7" in ids_for(http, history=["i1"])
+        assert put(http).status_code == 200
+    # What is remembered are the rules in force: none. A damaged copy is as good as none.
+    remembered = tmp_path / "bundles" / "rules.json"
+    assert not remembered.exists()
+    kill(own_store)
+    remembered.write_text('{"rules": [{"action": "explode"}]}')
+    with serving(settings) as http:
+        assert {"i7", "i8"} <= {*ids_for(http, history=["i1"])}
 
 
 @pytest.mark.alone
