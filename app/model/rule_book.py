@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from time import perf_counter
+from time import perf_counter, time
 from typing import Protocol
 
 import numpy as np
@@ -75,6 +75,16 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
+class _Span:
+    """A time in which no rule begins or ends, and the rules that hold then for all requests."""
+
+    begins_s: float
+    until_s: float
+    which: int
+    effect: Effect | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Condition:
     """When a rule holds; unix seconds, and a context's values as texts."""
 
@@ -94,6 +104,11 @@ class _Condition:
             tuple((name, spelled(value)) for name, value in (rule.context or {}).items()),
             frozenset(rule.arms or ()),
         )
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it holds for some requests only."""
+        return bool(self.context or self.arms)
 
     def holds(
         self, context: Mapping[str, FilterValue] | None, arm: str | None, now_s: float
@@ -160,12 +175,7 @@ class RuleBook:
             arm: of the experiment that the request belongs to.
             now_s: unix seconds.
         """
-        compiled = self._compiled
-        which = compiled.always
-        for bit, condition in compiled.conditions:
-            if condition.holds(context, arm, now_s):
-                which |= bit
-        return compiled.effect_of(which)
+        return self._compiled.effect(context, arm, now_s)
 
     def _compile(self) -> _Compiled:
         return _Compiled(self._rules, self._items)
@@ -175,8 +185,6 @@ class _Compiled:
     """What rules do to the items as their attributes were at one time.
 
     Attributes:
-        always: bits of the rules without a condition, by their numbers.
-        conditions: bit and condition of each other one.
         n_changes: of the attributes, when it was begun.
         took_s, done_at_s: how long it took, and when it was done.
     """
@@ -192,18 +200,47 @@ class _Compiled:
             compiled.append((_Condition.of(rule), self._compile(number, rule, items)))
             yield_cpu()
         self._parts = [parts for _, parts in compiled]
-        self.conditions = [
+        conditions = [
             (1 << number, condition)
             for number, (condition, _) in enumerate(compiled)
             if condition is not None
         ]
-        self.always = sum(1 << n for n, (condition, _) in enumerate(compiled) if not condition)
+        self._always = sum(1 << n for n, (condition, _) in enumerate(compiled) if not condition)
+        self._timed = [one for one in conditions if not one[1].is_personal]
+        self._personal = [one for one in conditions if one[1].is_personal]
         self._effects: dict[int, Effect | None] = {}
-        self.effect_of(self.always)
+        self._span = self._span_at(time())
         self.done_at_s = perf_counter()
         self.took_s = self.done_at_s - started
 
-    def effect_of(self, which: int) -> Effect | None:
+    def effect(
+        self, context: Mapping[str, FilterValue] | None, arm: str | None, now_s: float
+    ) -> Effect | None:
+        """See `RuleBook.effect`; the conditions of times are looked at as one begins or ends."""
+        span = self._span
+        if not span.begins_s <= now_s < span.until_s:
+            span = self._span = self._span_at(now_s)
+        if not self._personal or (not context and arm is None):
+            return span.effect
+        which = span.which
+        for bit, condition in self._personal:
+            if condition.holds(context, arm, now_s):
+                which |= bit
+        return span.effect if which == span.which else self._effect_of(which)
+
+    def _span_at(self, now_s: float) -> _Span:
+        which, begins_s, until_s = self._always, -inf, inf
+        for bit, condition in self._timed:
+            if condition.holds(None, None, now_s):
+                which |= bit
+            for border_s in (condition.begins_s, condition.until_s):
+                if border_s <= now_s:
+                    begins_s = max(begins_s, border_s)
+                else:
+                    until_s = min(until_s, border_s)
+        return _Span(begins_s, until_s, which, self._effect_of(which))
+
+    def _effect_of(self, which: int) -> Effect | None:
         """The effect of some of the rules, by their bits."""
         try:
             return self._effects[which]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from app.model.arrays import FloatArray, IndexArray
-from app.model.ranking import Best
-from app.model.rule_effect import Effect, Pinned
+from app.model.ranking import EXCLUDED, Best
+from app.model.rule_effect import CapSlots, Effect, Pinned
+
+MAX_STARTS = 256
+"""Of an effect: for a number of items, those of the pinned ones that the answer may hold."""
 
 Further = Callable[[int, IndexArray, Sequence[IndexArray]], Best]
 """Returns the best items but for some; see `RuledSource.further`."""
@@ -19,23 +23,37 @@ class Caps:
     """Counts the values of an answer's items.
 
     Args:
-        effect: with the caps.
+        slots: numbers of the values that the caps count.
     """
 
-    def __init__(self, effect: Effect) -> None:
-        self._slots = effect.cap_slots
+    def __init__(self, slots: CapSlots) -> None:
+        self._slots = slots
         self._counts: dict[int, int] = {}
         self._full: set[int] = set()
         # Looked at for each item of a long walk, most of which caps keep out.
-        self.is_disjoint, self.known = self._full.isdisjoint, self._slots.known
+        self.is_disjoint, self.known = self._full.isdisjoint, slots.known
 
-    def count(self, item: int) -> None:
-        """Count an item of the answer."""
-        counts = self._counts
-        for slot in self._slots.of(item):
+    def copy(self) -> Caps:
+        """The same counts, to go on with."""
+        copy = Caps(self._slots)
+        copy._counts.update(self._counts)
+        copy._full.update(self._full)
+        return copy
+
+    def count(self, item: int, scores: FloatArray | None = None) -> None:
+        """Count an item of the answer.
+
+        Args:
+            item: item_index.
+            scores: [N+1]; the items that caps keep out from now on are put to -inf.
+        """
+        slots, counts = self._slots, self._counts
+        for slot in slots.of(item):
             count = counts[slot] = counts.get(slot, 0) + 1
-            if count >= self._slots.by_slot[slot][0].at_most:
+            if count == slots.limits[slot]:
                 self._full.add(slot)
+                if scores is not None:
+                    scores[slots.positions_of(slot)] = EXCLUDED
 
     def permit(self, item: int) -> bool:
         """Whether no cap keeps an item out."""
@@ -49,6 +67,11 @@ class Caps:
     def kept_out(self) -> list[IndexArray]:
         """All items that caps keep out now, sorted, in several sets."""
         return [self._slots.by_slot[slot][1] for slot in self._full]
+
+    def keep_out(self, scores: FloatArray) -> None:
+        """Put all items that caps keep out now to -inf; scores are [N+1]."""
+        for slot in self._full:
+            scores[self._slots.positions_of(slot)] = EXCLUDED
 
 
 class Arrangement:
@@ -64,8 +87,7 @@ class Arrangement:
     def __init__(
         self, effect: Effect, pinned: Mapping[int, float], k: int, *, explains: bool
     ) -> None:
-        self._pins = _places(effect.pinned, pinned, k)
-        self._caps = Caps(effect) if effect.capped else None
+        self._pins, self._caps = _start(effect, pinned, k)
         self._k = k
         self._explains = explains
         self._n_skipped: dict[str, int] = {}
@@ -76,9 +98,6 @@ class Arrangement:
         if explains:
             for rank, pin in self._pins:
                 self.notes[pin.item] = [{"name": pin.name, "action": "pin", "rank": rank}]
-        if self._caps is not None:
-            for item in self._scores:
-                self._caps.count(item)
 
     @property
     def n_left(self) -> int:
@@ -139,6 +158,30 @@ class Arrangement:
                 break
             self.take_all(items.tolist(), scores.tolist())
 
+    def take_from(self, scores: FloatArray) -> None:
+        """Take the best items until the answer is full, or caps permit no other item.
+
+        One pass over the scores an item, and those whose value is full are marked: where caps keep
+        out most of what ranks first, that costs less than to look at each of it.
+
+        Args:
+            scores: [N+1], without NaN; items that the answer may not hold at -inf. It is changed.
+        """
+        caps = self._caps
+        scores[list(self._scores)] = EXCLUDED
+        if caps is not None:
+            caps.keep_out(scores)
+        for _ in range(self.n_left):
+            item = int(scores.argmax())  # of several that tie, the first
+            score = scores.item(item)
+            if score == -inf:
+                return
+            self._scores[item] = score
+            self._taken.append(item)
+            scores[item] = EXCLUDED
+            if caps is not None:
+                caps.count(item, scores)
+
     def best(self) -> tuple[IndexArray, FloatArray]:
         """The items and their scores, in the answer's order."""
         items = list(self._taken)
@@ -146,6 +189,25 @@ class Arrangement:
             items.insert(rank - 1, pin.item)
         scores = [self._scores[item] for item in items]
         return np.array(items, dtype=np.int32), np.array(scores, dtype=np.float32)
+
+
+def _start(
+    effect: Effect, permitted: Mapping[int, float], k: int
+) -> tuple[list[tuple[int, Pinned]], Caps | None]:
+    """The ranks of pinned items, and the caps that have counted these."""
+    key = (k, *permitted)
+    start = effect.starts.get(key)
+    if start is None:
+        pins = _places(effect.pinned, permitted, k)
+        caps = Caps(effect.cap_slots) if effect.capped else None
+        if caps is not None:
+            for _, pin in pins:
+                caps.count(pin.item)
+        if len(effect.starts) >= MAX_STARTS:
+            effect.starts.clear()
+        start = effect.starts[key] = pins, caps
+    pins, caps = start
+    return pins, None if caps is None else caps.copy()
 
 
 def _places(pins: Sequence[Pinned], permitted: Collection[int], k: int) -> list[tuple[int, Pinned]]:

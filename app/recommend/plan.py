@@ -114,7 +114,7 @@ def _hide(plan: Plan, model: Model) -> None:
         return
     hidden = plan.rules.hidden
     if len(hidden) <= MAX_EXCLUDED:
-        plan.excluded = np.concatenate([plan.excluded, hidden])
+        plan.excluded = np.concatenate([plan.excluded, hidden]) if len(plan.excluded) else hidden
     elif plan.allowed is None:
         plan.allowed = model.availability.permitted(plan.rules.visible)
     else:

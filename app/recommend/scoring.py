@@ -26,19 +26,22 @@ class Ranking:
         items: item_indices int32, best first: k, or more where an answer is chosen from a larger
             pool, or to be reranked first.
         scores: float32, of the items.
-        n_candidates: how many of the first items are to be reranked; 0: none.
-        reordering: the outcome of that, if it was tried.
         ruled: where further items come from, with the plan's rules; None: it has none.
         pinned: the pinned items that the answer may hold, and their scores; None: there are none.
+        left: scores [N+1] that the answer is chosen from one by one, in place of `items`; what it
+            may not hold is at -inf.
+        n_candidates: how many of the first items are to be reranked; 0: none.
+        reordering: the outcome of that, if it was tried.
     """
 
     plan: Plan
     source: Source
     items: IndexArray
     scores: FloatArray
-    n_candidates: int = 0
     ruled: RuledSource | None = None
     pinned: Mapping[int, float] | None = None
+    left: FloatArray | None = None
+    n_candidates: int = 0
     reordering: Reordering | None = None
 
 
@@ -73,24 +76,59 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
         n_candidates = reranker.layout.n_candidates
         k = max(k, n_candidates)
     if scores is not None:
-        ranking = _find(plan, source, scores, k, excluded, model)
+        ruled = _rule(plan, source, scores, excluded, model)
+        if ruled is not None and not n_candidates and _takes_one_by_one(plan, ruled):
+            left = ruled.remaining()
+            if left is not None:
+                return Ranking(plan, source, NO_ITEMS, NO_SCORES, ruled, _pinned(ruled), left)
+        ranking = _find(plan, source, scores, k, excluded, ruled, model)
         if _is_sound(ranking.items, ranking.scores, k, scores):
             ranking.n_candidates = n_candidates
             return ranking
-    return _find(plan, POPULAR, NO_SCORES, k, excluded, model)
+    ruled = _rule(plan, POPULAR, NO_SCORES, excluded, model)
+    return _find(plan, POPULAR, NO_SCORES, k, excluded, ruled, model)
+
+
+def _rule(
+    plan: Plan, source: Source, scores: FloatArray, excluded: IndexArray, model: Model
+) -> RuledSource | None:
+    """The source as rules have it, its scores weighted; None: no rule holds for the plan."""
+    if plan.rules is None:
+        return None
+    ruled = RuledSource(plan.rules, source, scores, excluded, plan.allowed, model)
+    ruled.weight()
+    return ruled
+
+
+def _takes_one_by_one(plan: Plan, ruled: RuledSource) -> bool:
+    """Whether the answer is chosen from the scores of all items, without ranking the best first.
+
+    Where pins and caps decide, they keep out much of what ranks first. Explanations count that.
+    """
+    query = plan.query
+    if query.explain or query.diversity > 0:
+        return False
+    return ruled.effect.arranges and ruled.can_scan(query.k)
 
 
 def _find(
-    plan: Plan, source: Source, scores: FloatArray, k: int, excluded: IndexArray, model: Model
+    plan: Plan,
+    source: Source,
+    scores: FloatArray,
+    k: int,
+    excluded: IndexArray,
+    ruled: RuledSource | None,
+    model: Model,
 ) -> Ranking:
-    if plan.rules is None:
+    if ruled is None:
         items, best = source.best(scores, k, excluded, plan.allowed, model)
         return Ranking(plan, source, items, best)
-    ruled = RuledSource(plan.rules, source, scores, excluded, plan.allowed, model)
-    ruled.weight()
     items, best = ruled.best(k)
-    pinned = ruled.pinned() if plan.rules.pinned else None
-    return Ranking(plan, source, items, best, ruled=ruled, pinned=pinned)
+    return Ranking(plan, source, items, best, ruled, _pinned(ruled))
+
+
+def _pinned(ruled: RuledSource) -> Mapping[int, float] | None:
+    return ruled.pinned() if ruled.effect.pinned else None
 
 
 def _is_sound(items: IndexArray, best: FloatArray, k: int, scores: FloatArray) -> bool:

@@ -49,7 +49,7 @@ def _choose(ranking: Ranking, model: Model) -> Choice:
     plan, items, scores = ranking.plan, ranking.items, ranking.scores
     if ranking.source is POPULAR:
         _note_what_is_missing(plan)
-    if plan.rules is not None and (plan.rules.pinned or plan.rules.capped):
+    if plan.rules is not None and plan.rules.arranges:
         return _arrange(ranking, plan.rules, model)
     if plan.query.diversity > 0:
         chosen = diversify(
@@ -66,7 +66,9 @@ def _arrange(ranking: Ranking, rules: Effect, model: Model) -> Choice:
     plan, query = ranking.plan, ranking.plan.query
     arrangement = Arrangement(rules, ranking.pinned or {}, query.k, explains=query.explain)
     items, scores = ranking.items.tolist(), ranking.scores.tolist()
-    if query.diversity > 0:
+    if ranking.left is not None:
+        arrangement.take_from(ranking.left)
+    elif query.diversity > 0:
         diversify(
             _relevance(ranking),
             model.table[ranking.items],
@@ -76,7 +78,7 @@ def _arrange(ranking: Ranking, rules: Effect, model: Model) -> Choice:
         )
     else:
         arrangement.take_all(items, scores)
-    if arrangement.n_left and ranking.ruled is not None:
+    if ranking.left is None and arrangement.n_left and ranking.ruled is not None:
         arrangement.fill(ranking.ruled.further)
     best = arrangement.best()
     choice = Choice(plan, ranking.source, *best, ranking.reordering)

@@ -95,10 +95,7 @@ class BundleFiles:
             WorkloadError: no attribute holds a text that several items have.
         """
         best: tuple[float, str, str] | None = None
-        document = self._json("attributes.json")
-        columns = {
-            a["name"]: a["values"] for a in document["attributes"] if a["kind"] in ("text", "list")
-        }
+        columns = self._columns
         for name, values in columns.items():
             counts = Counter(chain.from_iterable(map(_texts_of, values)))
             for value, count in counts.items():
@@ -110,6 +107,18 @@ class BundleFiles:
         _, name, value = best
         rows = [at for at, found in enumerate(columns[name], start=1) if value in _texts_of(found)]
         return name, value, np.array(rows, dtype=np.int64)
+
+    def values_of(self, attribute: str) -> set[str]:
+        """The texts that items have of an attribute of texts or lists."""
+        return set(chain.from_iterable(map(_texts_of, self._columns[attribute])))
+
+    @cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        """The values of attributes that are texts or lists, by the attribute's name."""
+        document = self._json("attributes.json")
+        return {
+            a["name"]: a["values"] for a in document["attributes"] if a["kind"] in ("text", "list")
+        }
 
     def rows_of(self, item_ids: set[str]) -> dict[str, int]:
         """The item_index of each of some items."""

@@ -16,6 +16,7 @@ from loadtest.bench import (
     knowledge,
     overload,
     reranking,
+    rules,
     shadow,
     shapes,
     swap,
@@ -40,6 +41,7 @@ NAMES = (
     "swap_memory",
     "shadow",
     "workers",
+    "rules",
     "reranking",
     "catalogue",
 )
@@ -75,6 +77,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
         "swap_memory": Section("swap_memory", swap_memory.run, swap_memory.describe),
         "shadow": Section("shadow", shadow.run, shadow.describe),
         "workers": Section("workers", workers.run, workers.describe),
+        "rules": Section("rules", rules.run, rules.describe),
         "reranking": Section("reranking", reranking.run, reranking.describe),
     }
     chosen = [section for name, section in known.items() if name in wanted]

@@ -20,7 +20,7 @@ from tests.loadtest.tiny_bundles import N_ITEMS
 pytestmark = pytest.mark.slow
 
 SECTIONS = (
-    *("comparison", "demo", "ks", "knowledge", "swap_memory", "shadow", "workers"),
+    *("comparison", "demo", "ks", "knowledge", "swap_memory", "shadow", "workers", "rules"),
     *("reranking", "catalogue"),
 )
 
@@ -50,6 +50,13 @@ def test_a_shadow_changes_no_answer_and_is_measured(document: dict[str, Any]) ->
     assert shadow["outcomes"]["failed"] == 0
     assert shadow["shadowed"]["requests"] > 0
     assert shadow["p99_ratio"] > 0  # how much a busy machine makes of it is no matter of a test
+
+
+def test_fifty_rules_are_in_force_and_measured(document: dict[str, Any]) -> None:
+    rules = document["rules"]
+    assert rules["n_rules"] == 50
+    assert 0.5 < rules["p50_ratio"] < 10
+    assert document["sections"]["rules"]["failed"] == 0
 
 
 def test_memory_after_swaps_is_measured(document: dict[str, Any]) -> None:
