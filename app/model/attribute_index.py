@@ -13,6 +13,7 @@ from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.ranking import Mask, are_members
 from model_store.attributes import Attribute, AttributeValue
 from model_store.item_filter import spelled
+from model_store.truth_words import truth_of
 
 FloatsByItem = npt.NDArray[np.float64]
 FilterValue = str | bool | int | float
@@ -54,6 +55,8 @@ class TextPostings:
     def look_up(self, values: Iterable[FilterValue], unmatched: list[str]) -> list[IndexArray]:
         """Sorted item_indices of the items with each distinct value; adds to `unmatched`."""
         found = []
+        if self.kind == "boolean":
+            values = map(_as_boolean, values)
         for value in _spelled(values):
             items = self._items_of(value)
             if len(items):
@@ -198,8 +201,14 @@ def find_unfit(kind: str, values: Iterable[FilterValue]) -> FilterValue | None:
     if kind == "number":
         return next((value for value in values if _as_number(spelled(value)) is None), None)
     if kind == "boolean":
-        return next((value for value in values if spelled(value) not in ("true", "false")), None)
+        return next((value for value in values if not isinstance(_as_boolean(value), bool)), None)
     return None
+
+
+def _as_boolean(value: FilterValue) -> FilterValue:
+    """A word for true or false as what it says; any other value as it is."""
+    truth = truth_of(value) if isinstance(value, str) else None
+    return value if truth is None else truth
 
 
 def _texts_of(value: AttributeValue) -> Iterable[str]:

@@ -1,16 +1,11 @@
-"""Truth values in the spellings of databases and of spreadsheets in several languages."""
+"""Truth values, written in words (`model_store/truth_words.py`)."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from model_store.truth_words import TRUTH_WORDS
 from offline.data.kinds.numbers import are_blank
-
-PAIRS = (
-    *(("true", "false"), ("yes", "no"), ("on", "off"), ("y", "n"), ("t", "f")),
-    *(("wahr", "falsch"), ("ja", "nein"), ("vrai", "faux"), ("oui", "non")),
-    *(("verdadero", "falso"), ("sí", "no"), ("si", "no")),
-)
 
 
 def read_booleans(texts: pl.Series) -> tuple[pl.Series, str] | None:
@@ -20,7 +15,7 @@ def read_booleans(texts: pl.Series) -> tuple[pl.Series, str] | None:
     """
     lower = texts.str.strip_chars().str.to_lowercase().set(are_blank(texts), None)
     found = set(lower.drop_nulls().unique().head(3).to_list())
-    for true, false in PAIRS:
+    for true, false in TRUTH_WORDS:
         if found and found <= {true, false} and (len(found) == 2 or len(true) > 1):
             return lower == true, f"{true}/{false}"
     return None

@@ -206,6 +206,9 @@ VALUES = ItemAttributes(
     [
         ("new", '{"any": [true]}', [1]),
         ("new", '{"any": ["true", false]}', [1, 2]),
+        ("new", '{"any": ["Ja"]}', [1]),
+        ("new", '{"none": ["oui", "WAHR", true]}', [2, 3]),
+        ("new", '{"any": ["nein", " no"]}', [2]),
         ("new", '{"none": [true]}', [2, 3]),
         ("zip", '{"any": [98111]}', [2]),
         ("zip", '{"any": [98111.0, "02134"]}', [1, 2]),
