@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,13 +96,17 @@ def read_interaction_rows(
     if not len(raw.places):
         raise _unusable(table, 0, issues)
     times = _read_times(raw, table, columns[TIMESTAMP], day_first, now_s, issues)
-    good = _select_good(raw, times, table, issues, time.time() if now_s is None else now_s)
-    if not good.any():
-        raise _unusable(table, len(good), issues)
-    ratings, rating_detail = _read_ratings(raw, good, table, issues)
-    users, user_ids, user_detail = raw.users.of_rows(good)
-    items, item_ids, item_detail = raw.items.of_rows(good)
-    event_types, type_detail = _event_types(raw, good)
+    with ThreadPoolExecutor(1) as pool:
+        # In most files all rows are good, so they are ordered before that is known.
+        has_all = not np.isnan(times.seconds).any()
+        ordering = pool.submit(sort_by_time, raw.users.rows, times.seconds) if has_all else None
+        good = _select_good(raw, times, table, issues, time.time() if now_s is None else now_s)
+        if not good.any():
+            raise _unusable(table, len(good), issues)
+        ratings, rating_detail = _read_ratings(raw, good, table, issues)
+        users, user_ids, user_detail = raw.users.of_rows(good)
+        items, item_ids, item_detail = raw.items.of_rows(good)
+        event_types, type_detail = _event_types(raw, good)
     details = {
         USER_ID: user_detail,
         ITEM_ID: item_detail,
@@ -110,9 +115,12 @@ def read_interaction_rows(
         EVENT_TYPE: type_detail,
     }
     seconds, places = times.seconds, raw.places
-    if not good.all():
-        seconds, places = seconds[good], places[good]
+    if ordering is not None and good.all():
+        order, timestamps = ordering.result()
+    else:
+        seconds, places = seconds[good], places.filter(pl.Series(good))
         ratings = None if ratings is None else ratings[good]
+        order, timestamps = sort_by_time(users, seconds)
     rows = InteractionRows(
         user_ids,
         item_ids,
@@ -123,14 +131,14 @@ def read_interaction_rows(
         event_types,
         _readings(table, columns, details),
     )
-    return _in_order(rows, places, table, issues)
+    return _in_order(rows, order, timestamps, places, table, issues)
 
 
 @dataclass(frozen=True)
 class _RawRows:
     """All rows as the file has them; times and ratings are settled once the last is there."""
 
-    places: npt.NDArray[np.uint32]
+    places: pl.Series
     users: IdNumbers
     items: IdNumbers
     times: pl.Series
@@ -153,9 +161,9 @@ class _RawRows:
                 types.add(names.set(are_blank(names), None))
             if RATING in columns:
                 ratings.append(_compact(batch.frame[columns[RATING]]))
-            places.append(batch.places.to_numpy())
+            places.append(batch.places)
         return cls(
-            np.concatenate([np.zeros(0, dtype=np.uint32), *places]),
+            pl.concat([pl.Series(dtype=pl.UInt32), *places]),
             users,
             items,
             _joined(times),
@@ -281,10 +289,17 @@ def _readings(
 
 
 def _in_order(
-    rows: InteractionRows, places: npt.NDArray[np.uint32], table: Table, issues: Issues
+    rows: InteractionRows,
+    order: npt.NDArray[np.int64],
+    timestamps: npt.NDArray[np.float64],
+    places: pl.Series,
+    table: Table,
+    issues: Issues,
 ) -> InteractionRows:
-    """Rows by user and time, without repetitions; what the file's order may mean is reported."""
-    order, timestamps = sort_by_time(rows.users, rows.timestamps)
+    """Rows by user and time, without repetitions; what the file's order may mean is reported.
+
+    `order` and the `timestamps` in it are of `sort_by_time`; `places` are in the file's order.
+    """
     n_rows = np.bincount(rows.users, minlength=len(rows.user_ids))
     ordered = replace(
         rows,
@@ -298,9 +313,9 @@ def _in_order(
     repeated = _find_repeated(ordered, starts)
     if repeated.any():
         examples = [
-            f"{table.locate(int(places[row]))}: user {rows.user_ids[rows.users[row]]!r}, "
+            f"{table.locate(places[row])}: user {rows.user_ids[rows.users[row]]!r}, "
             f"item {rows.item_ids[rows.items[row]]!r}"
-            for row in np.sort(order[repeated])[:MAX_EXAMPLES]
+            for row in np.sort(order[repeated])[:MAX_EXAMPLES].tolist()
         ]
         kind = IssueKind.REPEATED_INTERACTION
         issues.add(table.path.name, kind, int(repeated.sum()), examples)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from offline.data.id_checks import shorten
 from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
@@ -23,7 +24,7 @@ class RowChecks:
         good: bool [n], rows that are used.
     """
 
-    def __init__(self, table: Table, places: npt.NDArray[np.uint32], issues: Issues) -> None:
+    def __init__(self, table: Table, places: pl.Series, issues: Issues) -> None:
         self.good: Flags = np.ones(len(places), dtype=np.bool_)
         self._table, self._places, self._issues = table, places, issues
 
@@ -39,5 +40,5 @@ class RowChecks:
         self._issues.add(self._table.path.name, kind, len(found), examples)
 
     def _example(self, row: int, show: Show | None) -> str:
-        place = self._table.locate(int(self._places[row]))
+        place = self._table.locate(self._places[row])
         return place if show is None else f"{place}: {shorten(show(row))!r}"

@@ -17,7 +17,7 @@ import polars as pl
 
 from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
 from offline.data.lenient_records import LenientReader, LenientRows, wrong_count
-from offline.data.plain_blocks import PlainForm, count_byte, read_plain
+from offline.data.plain_blocks import PlainForm, count_byte, read_plain, with_empty_texts
 from offline.data.quoted_fields import FieldGrammar
 from offline.data.record_index import RecordIndex, index_records
 from offline.data.swallowed_rows import holds_rows
@@ -258,13 +258,13 @@ class BlockReader:
                 quote_char='"' if index.has_quotes else None,
                 eol_char=self._form.line_break.decode(),
                 infer_schema=False,
-                empty_string_is_null=False,
             )
         except pl.exceptions.PolarsError:  # not UTF-8
             return None
         if frame.height != n_rows:
             return None
-        return pl.DataFrame(dict(zip(self._columns, frame.get_columns(), strict=True)))
+        columns = with_empty_texts(frame).get_columns()
+        return pl.DataFrame(dict(zip(self._columns, columns, strict=True)))
 
     def _of_lenient(self, rows: LenientRows) -> BlockRows:
         lines = np.array(rows.lines, dtype=np.int64)
