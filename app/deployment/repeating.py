@@ -23,6 +23,7 @@ class Repeating:
         action: one round; may raise. What it returns, unless None, is the pause after it.
         interval_s: pause between two rounds; grows while rounds fail by an error of the service.
         is_known: whether this error of the store is logged elsewhere.
+        rest_s: the least time from one round to the next, however often it is woken.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class Repeating:
         action: Callable[[], Awaitable[float | None]],
         interval_s: float,
         is_known: Callable[[StoreError], bool],
+        rest_s: float = 0.0,
     ) -> None:
         self._what = what
         self._action = action
         self._interval_s = interval_s
         self._is_known = is_known
         self._pause_s = interval_s
+        self._rest_s = rest_s
         self._n_failed = 0
         self._is_logged = False
         self._task: asyncio.Task[None] | None = None
@@ -54,10 +57,12 @@ class Repeating:
 
     async def _repeat(self) -> None:
         while True:
+            self._awake.clear()  # before the round: what comes during it may need another one
             await self.run_once()
-            self._awake.clear()
+            await asyncio.sleep(self._rest_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), self._pause_s)
+                pause_s = max(0.0, self._pause_s - self._rest_s)
+                await asyncio.wait_for(self._awake.wait(), pause_s)
 
     def wake(self) -> None:
         """Begin the next round now; to be called from the event loop's thread."""

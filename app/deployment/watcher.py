@@ -35,10 +35,14 @@ class Watcher:
         self._report = report
         self._n_hurries = 0
 
-        def task(what: str, action: object, pause_s: float = interval_s) -> Repeating:
-            return Repeating(what, action, pause_s, store.is_known)  # type: ignore[arg-type]
+        def task(
+            what: str, action: object, pause_s: float = interval_s, rest_s: float = 0.0
+        ) -> Repeating:
+            return Repeating(what, action, pause_s, store.is_known, rest_s)  # type: ignore[arg-type]
 
-        self._item_changes = task("reading changes of items", models.follow_item_changes)
+        self._item_changes = task(
+            "reading changes of items", models.follow_item_changes, rest_s=interval_s / 2
+        )
         self._following = task("following the deployment record", self.follow)
         self._tasks = [
             self._following,
