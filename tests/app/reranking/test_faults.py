@@ -116,6 +116,7 @@ def test_a_bundle_without_a_reranker_says_so(
         assert reranker.jobs == []
 
 
+@pytest.mark.alone
 def test_a_store_that_hangs_makes_no_answer_late(
     rerank_bundle: Bundle, folder: Path, reranker: FakeReranker
 ) -> None:

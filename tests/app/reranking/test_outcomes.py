@@ -205,6 +205,7 @@ def test_pending_then_cached_then_fresh(http: TestClient, reranker: FakeReranker
     wait_for(lambda: metric(http, "longtail_rerank_cached_total") == 2)
 
 
+@pytest.mark.alone
 def test_timed_out_then_pending_then_cached(url: str, folder: Path, reranker: FakeReranker) -> None:
     with serving(reranker, url, folder, rerank_wait_ms=50) as http:
         measure(http)
@@ -227,6 +228,7 @@ def test_timed_out_then_pending_then_cached(url: str, folder: Path, reranker: Fa
         assert last in ("pending", "skipped")
 
 
+@pytest.mark.alone
 def test_a_deadline_shortens_the_wait(http: TestClient, reranker: FakeReranker) -> None:
     measure(http)
     reranker.delay_s = 1.0

@@ -105,6 +105,7 @@ def test_a_killed_process_costs_the_reranking_until_the_next_one(
                 wait_for(lambda: outcome_of(http, ["i8", "i9"]) == "cached", PATIENCE_S)
 
 
+@pytest.mark.alone
 def test_a_stopped_process_makes_no_answer_late(
     url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

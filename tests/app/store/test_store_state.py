@@ -288,6 +288,7 @@ def test_a_key_of_another_type_holds_up_nothing_else(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.alone
 def test_a_slow_replay_holds_up_no_acknowledgement(
     own_store: EmbeddedStore, tmp_path: Path
 ) -> None:
