@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from model_store.errors import InputError
+from offline.alignment import generation
+from offline.alignment.experience import Experience
 from offline.alignment.generation import Generation
 from offline.alignment.queue import ExperienceQueue
 from offline.alignment.snapshots import Snapshots
@@ -65,19 +70,31 @@ def test_a_batch_comes_from_its_number_and_the_newest_weights(world: World) -> N
         world.fill()
 
 
-def test_it_measures_how_long_it_worked_and_waited(world: World) -> None:
+def test_it_measures_how_long_it_worked_and_waited(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 7.0
+
+    def work(draw: Callable[..., list[Experience]], rng: np.random.Generator) -> list[Experience]:
+        nonlocal now_s
+        now_s += 3.0
+        return draw(rng)
+
+    monkeypatch.setattr(generation, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(world.sampler, "draw", partial(work, world.sampler.draw))
+    world.generation = world.start()
     world.snapshots.publish(0, TinyLearner(0).save)
-    world.sampler.delay_s = 0.03
+    now_s += 1.0
     world.fill()
-    time.sleep(0.05)
+    now_s += 5.0
     first, second = world.queue.take(1), world.queue.take(2)
     world.fill()
     third = world.queue.take(3)
     assert first
     assert second
     assert third
-    assert min(each.worked_s for each in (first, second, third)) >= 0.03
-    assert second.waited_s < 0.03 < 0.05 <= third.waited_s
+    assert [each.worked_s for each in (first, second, third)] == [3.0] * 3
+    assert [each.waited_s for each in (first, second, third)] == [1.0, 0.0, 5.0]
 
 
 def test_weights_that_vanish_while_they_are_read_are_replaced_by_newer(world: World) -> None:
