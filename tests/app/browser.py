@@ -29,7 +29,7 @@ _FLAGS = (
         "--force-color-profile=srgb",
     ),
 )
-_IN_SECONDS = 20.0
+_IN_SECONDS = 60.0
 
 
 class Page:

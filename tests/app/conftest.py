@@ -25,6 +25,8 @@ from model_store.store import connect
 from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
 TOKEN = "a-token-for-tests"
+# For what takes a moment on a quiet machine; others may have ten programs for each core.
+PATIENCE_S = 60.0
 AS_ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -86,7 +88,7 @@ def publish_and_activate(bundle: Bundle, folder: Path, url: str) -> str:
     return version
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

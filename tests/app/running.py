@@ -146,7 +146,7 @@ def serving(folder: Path, bundle: Path, *flags: str, **options: Any) -> Iterator
     """A service that answers."""
     with started(folder, bundle, *flags, **options) as running:
         assert running.process.stdout is not None
-        impatience = threading.Timer(60, running.process.kill)
+        impatience = threading.Timer(180, running.process.kill)
         impatience.start()
         running.ready_line = running.process.stdout.readline()
         impatience.cancel()

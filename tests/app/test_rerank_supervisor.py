@@ -26,8 +26,8 @@ from app.reranking.job import Job
 from app.reranking.lowest_priority import GROUP
 from app.settings import Settings
 from model_store.errors import ConfigError
-from tests.app.conftest import settings_for, wait_for
-from tests.app.reranking.processes import PATIENCE_S, with_client
+from tests.app.conftest import PATIENCE_S, settings_for, wait_for
+from tests.app.reranking.processes import with_client
 from tests.app.running import serving
 from tests.synthetic_bundle import make_bundle
 

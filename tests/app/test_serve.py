@@ -86,7 +86,7 @@ def test_the_store_is_killed_under_load_and_comes_back_by_itself(running: Runnin
             )
             assert (status, answer["accepted"]) == (200, 1)
             acknowledged.append(f"i{1 + number}")
-        wait_for(lambda: running.ask("GET", "/health/ready")[1]["store"] == "up", 15)
+        wait_for(lambda: running.ask("GET", "/health/ready")[1]["store"] == "up")
         wait_for(lambda: not load.answers[-1][1]["degraded"])
     assert {status for status, _ in load.answers} == {200}
     for _, answer in load.answers:

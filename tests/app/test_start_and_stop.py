@@ -31,9 +31,9 @@ def test_it_is_live_while_a_model_loads_and_ends_at_once(
     with started(
         *(tmp_path, synthetic_bundle.folder, "--workers", workers),
         script=SLOW_LONGTAIL,
-        SLOW_LOAD_S="60",
+        SLOW_LOAD_S="600",
     ) as running:
-        wait_for(running.answers, 20)
+        wait_for(running.answers)
         assert live_and_ready(running)[:2] == (200, 503)
         wait_for(lambda: live_and_ready(running) == (200, 503, "version made-1 is being loaded"))
         status, document = running.ask("POST", "/recommend", {"user_id": "u1"})
@@ -53,7 +53,7 @@ def test_it_is_ready_once_the_worker_that_listens_from_the_start_can_answer(
         SLOW_PROCESS="SpawnProcess-1",
         SLOW_LOAD_S="2",
     ) as running:
-        wait_for(lambda: running.answers() and live_and_ready(running)[1] == 200, 30)
+        wait_for(lambda: running.answers() and live_and_ready(running)[1] == 200)
         asked = [running.ask("POST", "/recommend", {"user_id": "u1"})[0] for _ in range(20)]
     assert asked == [200] * 20
 

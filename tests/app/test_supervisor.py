@@ -36,7 +36,7 @@ def test_a_worker_that_hangs_is_killed_and_named(
             return worker.process.is_alive()
 
         try:
-            wait_for(lambda: lives() and worker.is_ready, 30)
+            wait_for(lambda: lives() and worker.is_ready)
             assert caplog.messages == []
             monkeypatch.setattr(supervisor, "HANG_S", 0.5)
             os.kill(process.pid, signal.SIGSTOP)

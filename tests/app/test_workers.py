@@ -41,7 +41,7 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
-    wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2, 20)
+    wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2)
     for _ in range(20):
         running.ask("POST", "/recommend", {"user_id": "u1"})
     line = (
@@ -94,7 +94,7 @@ def test_a_killed_worker_is_replaced_and_named(two_workers: Running) -> None:
     killed, other = two_workers.workers()
     killed.kill()
     with Load(two_workers.port, reconnects=True) as load:
-        wait_for(lambda: two_workers.workers()[0] == other and len(two_workers.workers()) == 2, 20)
+        wait_for(lambda: two_workers.workers()[0] == other and len(two_workers.workers()) == 2)
     assert {status for status, _ in load.answers} == {200}
     assert f"worker {killed.pid} ended with exit code -9" in two_workers.log
 
@@ -103,7 +103,7 @@ def test_sighup_replaces_every_worker_without_a_failure(two_workers: Running) ->
     before = set(two_workers.workers())
     with Load(two_workers.port, reconnects=True) as load:
         two_workers.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: not before & set(two_workers.workers()), 30)
+        wait_for(lambda: not before & set(two_workers.workers()))
     assert {status for status, _ in load.answers} == {200}
     assert len(two_workers.workers()) == 2
     assert two_workers.log.count("ended with exit code") == two_workers.log.count("code -9")

@@ -16,7 +16,7 @@ from model_store.errors import ConfigError, StoreAway
 from model_store.store import connect, store_errors
 
 
-def wait_for(condition: object, timeout_s: float = 10.0) -> None:
+def wait_for(condition: object, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -15,9 +15,15 @@ from app.reranking.job import Reranker
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
-from tests.app.conftest import publish_and_activate, settings_for, wait_for, wait_until_started
+from tests.app.conftest import (
+    PATIENCE_S,
+    publish_and_activate,
+    settings_for,
+    wait_for,
+    wait_until_started,
+)
 from tests.app.reranking.fake_reranker import FakeReranker
-from tests.app.reranking.processes import PATIENCE_S, rerank_process
+from tests.app.reranking.processes import rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 
 PATIENT_MS = 10_000

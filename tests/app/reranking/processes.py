@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.reranking.client import RerankClient
+from tests.app.conftest import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 # Other tests keep the cores busy, and at the lowest priority it would wait for their end.
 PROGRAM = (sys.executable, "-m", "app.reranking.process")
 NORMALLY = ("--priority", "normal")
-PATIENCE_S = 60
 T = TypeVar("T")
 
 

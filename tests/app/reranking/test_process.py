@@ -26,8 +26,8 @@ from app.reranking.job import Answer, Job, RerankError
 from app.reranking.messages import MAX_LINE_BYTES
 from app.reranking.rank_server import MAX_WAITING
 from model_store.bundle import Bundle
-from tests.app.conftest import wait_for
-from tests.app.reranking.processes import PATIENCE_S, ROOT, rerank_process, with_client
+from tests.app.conftest import PATIENCE_S, wait_for
+from tests.app.reranking.processes import ROOT, rerank_process, with_client
 from tests.synthetic_reranker import expected_label_scores
 
 

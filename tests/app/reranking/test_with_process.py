@@ -20,9 +20,9 @@ from model_store.attributes import Attribute, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
-from tests.app.conftest import publish_and_activate, wait_for
+from tests.app.conftest import PATIENCE_S, publish_and_activate, wait_for
 from tests.app.reranking.conftest import ask, ids_of, measure, metric, reranker_state, serving
-from tests.app.reranking.processes import PATIENCE_S, rerank_process
+from tests.app.reranking.processes import rerank_process
 from tests.synthetic_bundle import Catalogue, make_bundle
 from tests.synthetic_reranker import LAYOUT, expected_label_scores
 

@@ -307,7 +307,7 @@ def test_a_slow_replay_holds_up_no_acknowledgement(
         assert ids_for(http, user_id="slow") == ids_for(http, history=["i1", "i2", "i3"])
         link.delay_s = 0.0
         with connect(own_store.url) as client:
-            wait_for(lambda: client.zcard(keys.events_key("slow")) == 3, 10)
+            wait_for(lambda: client.zcard(keys.events_key("slow")) == 3)
 
 
 def test_a_long_outage_keeps_as_many_events_of_a_user_as_the_store_would(
@@ -328,7 +328,7 @@ def test_a_long_outage_keeps_as_many_events_of_a_user_as_the_store_would(
         own_store.start()
         with connect(own_store.url) as client:
             key = keys.events_key("many")
-            wait_for(lambda: client.zcount(key, 3_000, "+inf") == 1_000, 10)
+            wait_for(lambda: client.zcount(key, 3_000, "+inf") == 1_000)
             wait_for(lambda: not list((tmp_path / "journals").glob("*.jsonl")))
             assert client.zcard(key) == 1_000
         wait_for(lambda: is_up(http))
@@ -348,8 +348,8 @@ def test_an_active_version_that_is_none_holds_up_nothing_else(
     kill(own_store)
     assert send(http, "j", "i1") == ["store"]
     own_store.start()
-    wait_for(lambda: client.exists(keys.events_key("j")) == 1, 10)
-    wait_for(lambda: state_of(http) != "away", 10)
+    wait_for(lambda: client.exists(keys.events_key("j")) == 1)
+    wait_for(lambda: state_of(http) != "away")
     assert version_of(http) == "made-1"
     time.sleep(0.3)
     assert not [record for record in caplog.records if record.exc_info]

@@ -21,7 +21,7 @@ from tests.offline.alignment import tiny_generator, tiny_trainer
 from tests.offline.alignment.tiny_models import TinyLearner, drawn_target
 from tests.offline.alignment.tiny_trainer import open_source, read_journal, tiny_config
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:

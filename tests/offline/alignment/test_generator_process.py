@@ -11,7 +11,7 @@ import pytest
 from offline.alignment import generator_process
 from offline.alignment.generator_process import GeneratorDied, GeneratorProcess
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 # Loads nothing, so that it starts at once.
 PYTHON = (sys.executable, "-I", "-S", "-c")
 DYING = "import sys; print('a line\\nout of memory\\n', file=sys.stderr); sys.exit(3)"
