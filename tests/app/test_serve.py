@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,10 +53,10 @@ def test_versions_are_swapped_under_load_without_a_failure(
     with connect(running.store_url()) as client:
         publish(second, Path(running.environment["LONGTAIL_BUNDLES_DIR"]), client)
     with Load(running.port) as load:
-        time.sleep(0.2)
+        wait_for(lambda: len(load.answers) > 10)
         status, answer = running.ask("POST", "/admin/models/made-2/activate")
         assert (status, answer["active"], answer["previous"]) == (200, "made-2", "made-1")
-        time.sleep(0.2)
+        wait_for(lambda: load.answers[-1][1]["model_version"] == "made-2")
         assert command("models", "rollback")[0] == 0
         wait_for(lambda: load.answers[-1][1]["model_version"] == "made-1")
     assert {status for status, _ in load.answers} == {200}

@@ -22,17 +22,21 @@ def run() -> str:
 def started(run: str, name: str, seen: list[str], *, alone: bool) -> Iterator[None]:
     """Another worker that holds the lock once and records when."""
 
+    begun = threading.Event()
+
     def work() -> None:
         worker = MachineLock(run)
+        begun.set()
         with worker.hold(alone=alone):
             seen.append(name)
         worker.close()
 
     thread = threading.Thread(target=work)
     thread.start()
+    begun.wait()
     time.sleep(0.1)  # it holds the lock, or waits
     yield
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

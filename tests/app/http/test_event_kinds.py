@@ -19,7 +19,7 @@ from model_store.codecs import decode_arrived
 from model_store.embedded import EmbeddedStore
 from model_store.event_rules import DISLIKES, EventRules, EventsInfo
 from model_store.store import connect
-from tests.app.conftest import publish_and_activate, service_of, serving, settings_for
+from tests.app.conftest import publish_and_activate, service_of, serving, settings_for, wait_for
 from tests.app.store.conftest import ask, ids_for, stopped
 from tests.contracts.tree import ROOT
 from tests.synthetic_bundle import Catalogue, make_bundle
@@ -188,9 +188,7 @@ def test_a_repeat_counts_once_through_an_outage(
         with stopped(store):
             send(other, "outage", {**event, "timestamp": 2_000})
             send(other, "outage", {"item_id": "i8", "event_id": "e2", "timestamp": 3_000})
-        deadline = time.monotonic() + 10
-        while server.zcard(keys.events_key("outage")) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(lambda: server.zcard(keys.events_key("outage")) >= 2)
         members = server.zrange(keys.events_key("outage"), 0, -1)
     events = [decode_arrived(member) for member in members]
     assert [(event.timestamp, event.event_id, event.type) for event in events] == [

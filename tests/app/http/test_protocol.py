@@ -24,7 +24,7 @@ from app.http.requests import MAX_BODY_BYTES
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
-from tests.app.conftest import publish_and_activate, settings_for
+from tests.app.conftest import publish_and_activate, settings_for, wait_for
 from tests.app.listening import Listening, listening, post, read_answer
 
 RECEIVE_TIMEOUT_S = 0.6
@@ -267,9 +267,10 @@ def test_a_caller_that_reads_late_gets_all_answers(service: Listening) -> None:
         [protocol] = (p for p in service.server.server_state.connections if p.client == client)
         own_end = protocol.transport.get_extra_info("socket")
         own_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        for sent in (post(batch, path="/recommend/batch"), post(json.dumps(one).encode())):
-            connection.sendall(sent)
-            time.sleep(0.2)
+        connection.sendall(post(batch, path="/recommend/batch"))
+        wait_for(lambda: protocol.flow.write_paused)
+        connection.sendall(post(json.dumps(one).encode()))
+        time.sleep(0.2)
         assert protocol.flow.write_paused
         own_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
