@@ -82,7 +82,7 @@ def describe(records: dict[str, TrainingRecord]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for stage, record in records.items():
         facts[f"{stage}_epoch"] = record.best_epoch
-        for name, ndcg in (("", record.best_ndcg), ("_before", record.epochs[0].ndcg)):
+        for name, ndcg in (("", record.best_figure), ("_before", record.epochs[0].figure)):
             if ndcg is not None:
                 facts[f"{stage}_ndcg_at_10{name}"] = round(ndcg, 4)
     return facts

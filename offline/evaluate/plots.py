@@ -69,8 +69,8 @@ def plot_training(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
     for before, after in pairwise(epochs):
         if before["phase"] != after["phase"]:
             axes.axvline(before["number"] + 0.5, color="tab:gray", linestyle=":")
-    if epochs[0]["ndcg"] is not None:
+    if epochs[0]["figure"] is not None:
         right_axis = axes.twinx()
-        right_axis.plot(numbers, [epoch["ndcg"] for epoch in epochs], color="tab:blue")
+        right_axis.plot(numbers, [epoch["figure"] for epoch in epochs], color="tab:blue")
         right_axis.set_ylabel("validation NDCG@10", color="tab:blue")
     write_atomically(path, as_png(figure))

@@ -94,6 +94,6 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         return {
             "best_epoch": record.best_epoch,
             "best_phase": record.best_phase,
-            "ndcg_at_10": round(record.best_ndcg or 0.0, 4),
+            "ndcg_at_10": round(record.best_figure or 0.0, 4),
             "epochs_s": round(record.seconds, 2),
         }

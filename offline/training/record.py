@@ -13,7 +13,7 @@ class Epoch:
     Attributes:
         number: from 1; 0 is the network as it was before training, which has no loss.
         loss: mean training loss.
-        ndcg: validation NDCG@10, None where nothing is held out.
+        figure: of validation, None where nothing is held out.
         train_s: seconds of training.
         validation_s: seconds of validation.
         phase: the phase it belongs to.
@@ -21,7 +21,7 @@ class Epoch:
 
     number: int
     loss: float | None
-    ndcg: float | None
+    figure: float | None
     train_s: float
     validation_s: float
     phase: str
@@ -45,9 +45,9 @@ class TrainingRecord:
         return next((epoch for epoch in self.epochs if epoch.number == self.best_epoch), None)
 
     @property
-    def best_ndcg(self) -> float | None:
-        """Validation NDCG@10 of the kept epoch; None where there is none."""
-        return self.best.ndcg if self.best else None
+    def best_figure(self) -> float | None:
+        """Validation figure of the kept epoch; None where there is none."""
+        return self.best.figure if self.best else None
 
     @property
     def best_phase(self) -> str | None:
@@ -89,8 +89,8 @@ class TrainingRecord:
 
     def add(self, epoch: Epoch) -> bool:
         """Add one more epoch; True if its weights are the best so far."""
-        best = self.best_ndcg
-        better = epoch.ndcg is None or best is None or epoch.ndcg > best
+        best = self.best_figure
+        better = epoch.figure is None or best is None or epoch.figure > best
         self.epochs.append(epoch)
         if better:
             self.best_epoch = epoch.number

@@ -53,7 +53,10 @@ class Task(Protocol[Batch]):
         ...
 
     def validate(self) -> float | None:
-        """NDCG@10, to choose the epoch by; None: all epochs are run and the last one is kept."""
+        """The figure to choose the epoch by, the higher the better.
+
+        None: all epochs are run and the last one is kept.
+        """
         ...
 
 
@@ -86,6 +89,7 @@ class Plan:
             validated and kept. 0: the weights as they are.
         save_every_s: leave a checkpoint within an epoch after so many seconds, too. 0: after
             epochs only.
+        figure: name of what `Task.validate` answers, for the progress.
     """
 
     phases: Sequence[Phase]
@@ -97,6 +101,7 @@ class Plan:
     validate_start: bool = False
     averaging: float = 0.0
     save_every_s: float = 0.0
+    figure: str = "NDCG@10"
 
 
 @dataclass
@@ -252,9 +257,9 @@ class Trainer:
         module, started = self.task.module, time.perf_counter()
         module.eval()
         with self._average.applied() if self._average is not None else nullcontext():
-            ndcg = self.task.validate()
+            figure = self.task.validate()
             validation_s = time.perf_counter() - started
-            epoch = Epoch(number, loss, ndcg, train_s, validation_s, self._phase.name)
+            epoch = Epoch(number, loss, figure, train_s, validation_s, self._phase.name)
             if self.record.add(epoch):
                 weights = module.state_dict()
                 self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
@@ -290,10 +295,10 @@ class Trainer:
     def _note(self, number: int, loss: float) -> str:
         phase = f" ({self._phase.name})" if len(self.plan.phases) > 1 else ""
         note = f"epoch {number}{phase}, loss {loss:.3f}"
-        if (best := self.record.best_ndcg) is not None:
+        if (best := self.record.best_figure) is not None:
             last = self.record.epochs[-1]
             after = f" after epoch {last.number}" if last.number != number else ""
-            note += f", NDCG@10 {last.ndcg:.4f}{after}"
+            note += f", {self.plan.figure} {last.figure:.4f}{after}"
             note += f" (best {best:.4f}, epoch {self.record.best_epoch})"
         return ", ".join(filter(None, (note, self._note_of_task())))
 

@@ -52,7 +52,7 @@ def test_the_tuned_encoder_ranks_better(start: Path, tmp_path: Path, history_ite
     record = tune(start, tmp_path, history_items=history_items, epochs=4, samples_per_user=4)
     losses = [epoch.loss for epoch in record.epochs[1:]]
     assert losses == sorted(losses, reverse=True)
-    assert record.best_ndcg > 1.3 * record.epochs[0].ndcg
+    assert record.best_figure > 1.3 * record.epochs[0].figure
     tuned = SentenceEncoder(str(tmp_path / "ft1"), tmp_path, "cpu")
     vanilla = SentenceEncoder(str(start), tmp_path, "cpu")
     # Two words for one theme, which only behaviour shows.
@@ -78,7 +78,7 @@ def test_the_figure_is_of_the_items_as_they_will_be_encoded(start: Path, tmp_pat
         others = np.setdiff1d(np.arange(1, N_ITEMS + 1), [*history, target])
         rank = 1 + int((scores[others] >= scores[target]).sum())
         gains.append(1 / np.log2(1 + rank) if rank <= 10 else 0.0)
-    assert record.best_ndcg == pytest.approx(np.mean(gains), abs=1e-3)
+    assert record.best_figure == pytest.approx(np.mean(gains), abs=1e-3)
 
 
 @pytest.mark.parametrize("layers", ["strata", (2,)])
@@ -135,7 +135,9 @@ def test_a_resumed_tuning_equals_one_in_one_go(
         except _StoppedError:
             stops += 1
     assert stops >= 2
-    assert [(e.loss, e.ndcg) for e in resumed.epochs] == [(e.loss, e.ndcg) for e in whole.epochs]
+    assert [(e.loss, e.figure) for e in resumed.epochs] == [
+        (e.loss, e.figure) for e in whole.epochs
+    ]
     for stage in ("ft1", "ft2"):
         one, other = weights(tmp_path / "whole" / stage), weights(tmp_path / "resumed" / stage)
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -185,7 +187,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_it() -> None:
     epochs = [Epoch(n, 1.0, x, 0.0, 0.0, "tuning") for n, x in enumerate([0.1, 0.3, 0.2, 0.3])]
     kept = [record.add(epoch) for epoch in epochs]
     assert kept == [True, True, False, False]
-    assert (record.best_epoch, record.best_ndcg) == (1, 0.3)
+    assert (record.best_epoch, record.best_figure) == (1, 0.3)
     assert not record.finished(9, 3)
     assert record.finished(9, 2)
     assert record.finished(3, 9)

@@ -24,8 +24,8 @@ FACTS = {"seed": 4, "training": {"learning_rate": 0.001}}
 MADE_WITH = {"training.learning_rate": 0.001, "code_revision": "abc|def"}
 SECONDS = {"train_s": 1.0, "validation_s": 0.1}
 EPOCHS = [
-    {"number": 1, "loss": 3.0, "ndcg": 0.1, "phase": "frozen", **SECONDS},
-    {"number": 2, "loss": 2.0, "ndcg": 0.2, "phase": "all", **SECONDS},
+    {"number": 1, "loss": 3.0, "figure": 0.1, "phase": "frozen", **SECONDS},
+    {"number": 2, "loss": 2.0, "figure": 0.2, "phase": "all", **SECONDS},
 ]
 
 

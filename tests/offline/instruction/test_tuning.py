@@ -64,8 +64,8 @@ def test_tuning_teaches_a_model_of_either_family_what_comes_next(folder: Path) -
     losses = [epoch.loss for epoch in result.record.epochs if epoch.loss is not None]
     assert losses[-1] < 0.8 * losses[0]
     assert result.after.loss < result.before.loss
-    assert result.before.ndcg == result.record.epochs[0].ndcg
-    assert result.after.ndcg == result.record.best_ndcg > result.before.ndcg
+    assert result.before.ndcg == result.record.epochs[0].figure
+    assert result.after.ndcg == result.record.best_figure > result.before.ndcg
     assert result.tokens_per_s > 0
 
 

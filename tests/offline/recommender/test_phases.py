@@ -120,11 +120,11 @@ def test_further_training_of_everything_changes_everything(data: TrainingData) -
     frozen = SequenceRecommender(SASREC, training(id_training="frozen", **patient)).fit(data)
     further = SequenceRecommender(SASREC, training(id_training="further-all", **patient)).fit(data)
     assert further.record.best_phase == "all"
-    assert further.record.best_ndcg > frozen.record.best_ndcg
+    assert further.record.best_figure > frozen.record.best_figure
     assert not np.array_equal(further.item_table, frozen.item_table)
     assert not same(weights_of(further), weights_of(frozen))
     assert ndcg_at_k(rank_cases(further.score, data.validation).ranks) == max(
-        epoch.ndcg for epoch in further.record.epochs
+        epoch.figure for epoch in further.record.epochs
     )
 
 
@@ -250,7 +250,7 @@ def test_stopped_in_either_phase_it_becomes_the_same_model(
     assert len(found[1]["record"]["epochs"]) == stopped_after
     again = SequenceRecommender(SASREC, training(id_training=how, patience=3)).fit(data, tmp_path)
     compared = [
-        [(e.number, e.loss, e.ndcg, e.phase) for e in m.record.epochs] for m in (again, wanted)
+        [(e.number, e.loss, e.figure, e.phase) for e in m.record.epochs] for m in (again, wanted)
     ]
     assert compared[0] == compared[1]
     first = [epoch.train_s for epoch in again.record.epochs[:stopped_after]]

@@ -42,7 +42,7 @@ class SequenceLaws(BaselineLaws):
         assert torch.equal(torch.rand(3), wanted)
 
     def test_the_best_epochs_weights_are_kept(self, model: SequenceRecommender, data) -> None:
-        figures = [epoch.ndcg for epoch in model.record.epochs]
+        figures = [epoch.figure for epoch in model.record.epochs]
         assert model.record.best_epoch == int(np.argmax(figures)) + 1
         assert ndcg_at_k(rank_cases(model.score, data.validation).ranks) == max(figures)
 

@@ -84,8 +84,8 @@ def test_stopped_after_any_epoch_it_comes_to_the_same(
     resumed = Pull(figures)
     resumed.validated = at
     found = Trainer("pull", resumed, how, tmp_path / "one").run()
-    assert [(e.number, e.loss, e.ndcg, e.phase) for e in found.epochs] == [
-        (e.number, e.loss, e.ndcg, e.phase) for e in wanted.epochs
+    assert [(e.number, e.loss, e.figure, e.phase) for e in found.epochs] == [
+        (e.number, e.loss, e.figure, e.phase) for e in wanted.epochs
     ]
     assert weight(resumed) == weight(whole)
 
@@ -153,7 +153,7 @@ def test_each_phase_has_its_own_patience_and_course_of_the_learning_rate() -> No
 
 def test_without_figures_all_epochs_are_run_and_the_last_is_kept() -> None:
     record = Trainer("pull", Pull(), plan(patience=1)).run()
-    assert (record.n_trained, record.best_epoch, record.best_ndcg) == (6, 6, None)
+    assert (record.n_trained, record.best_epoch, record.best_figure) == (6, 6, None)
 
 
 def test_data_without_anything_to_learn_give_one_line() -> None:
@@ -192,8 +192,8 @@ def test_stopped_within_an_epoch_it_comes_to_the_same(
     steps = CountedSteps(resumed)
     found = Trainer("pull", steps, how, tmp_path / "one").run()
     assert steps.n == 12 - at
-    assert [(e.number, e.loss, e.ndcg, e.phase) for e in found.epochs] == [
-        (e.number, e.loss, e.ndcg, e.phase) for e in wanted.epochs
+    assert [(e.number, e.loss, e.figure, e.phase) for e in found.epochs] == [
+        (e.number, e.loss, e.figure, e.phase) for e in wanted.epochs
     ]
     assert weight(resumed) == weight(whole)
 
