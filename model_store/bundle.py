@@ -26,10 +26,15 @@ from model_store.codecs import UserHistory
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.event_rules import MAX_TYPES
 from model_store.files import hash_file
-from model_store.golden import GoldenRequest, read_golden
+from model_store.golden import (
+    GoldenRatings,
+    GoldenRequest,
+    read_golden,
+    read_golden_ratings,
+)
 from model_store.id_map import IdMap, read_ids
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
-from model_store.manifest import FileEntry, Manifest
+from model_store.manifest import FileEntry, Manifest, RatingModelInfo
 from model_store.onnx_file import check_graph_file
 from model_store.reading import bundle_errors, map_array, read_json
 
@@ -59,6 +64,10 @@ TOKENIZER = "tokenizer.json"
 RERANKER = "reranker.onnx"
 RERANKER_TOKENIZER = "reranker_tokenizer.json"
 USER_VECTORS = "user_vectors.npy"
+USER_TABLE = "user_table.npy"
+RATED_TABLE = "rated_table.npy"
+USER_MEANS = "user_means.npy"
+ITEM_MEANS = "item_means.npy"
 GOLDEN = "golden.json"
 REPORT = "report.json"
 
@@ -67,6 +76,7 @@ KNOWLEDGE = (KNOWLEDGE_VECTORS, FRESH_PROJECTION)
 ENCODER = (TEXT_ENCODER, TOKENIZER)
 RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_LIST_IDS, RETRIEVER_OUTLIERS)
 RERANKER_FILES = (RERANKER, RERANKER_TOKENIZER)
+RATING_FILES = (USER_TABLE, RATED_TABLE, USER_MEANS, ITEM_MEANS)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 # All interactions with their kinds, where some are not positive or of types of their own: what is
 # published. `USERS` are the positive ones alone, for all that reads histories.
@@ -133,7 +143,8 @@ class Bundle:
         if manifest.retriever:
             has_retriever, has_outliers = True, manifest.retriever.n_outliers > 0
         has_graph = manifest.encoder is not None and manifest.encoder.has_graph
-        has_users = any(map(self.has, USERS))
+        is_rating = manifest.kind == "rating"
+        has_users = any(map(self.has, USERS)) or is_rating
         expected = {
             **dict.fromkeys(REQUIRED, True),
             **dict.fromkeys(KNOWLEDGE, manifest.encoder is not None),
@@ -141,6 +152,7 @@ class Bundle:
             **dict.fromkeys(ENCODER, has_graph),
             **dict.fromkeys(RETRIEVER_FILES, has_retriever),
             **dict.fromkeys(USERS, has_users),
+            **dict.fromkeys(RATING_FILES, is_rating),
             **dict.fromkeys(TYPED_EVENTS, bool(manifest.events.types)),
             **dict.fromkeys(
                 RERANKER_FILES,
@@ -187,6 +199,12 @@ class Bundle:
             expected[RETRIEVER_LIST_IDS] = ("<u2", (rows,))
             if n_outliers := self.manifest.retriever.n_outliers:
                 expected[RETRIEVER_OUTLIERS] = ("<i4", (n_outliers,))
+        if isinstance(self.manifest.model, RatingModelInfo):
+            n_users, user_size = self.manifest.n_users, self.manifest.model.user_size
+            expected[USER_TABLE] = ("<f4", (n_users + 1, user_size))
+            expected[RATED_TABLE] = ("<f4", (rows, user_size // 2))
+            expected[USER_MEANS] = ("<f4", (n_users + 1,))
+            expected[ITEM_MEANS] = ("<f4", (rows,))
         if self.has(USER_VECTORS):
             expected[USER_VECTORS] = ("<f4", (self.manifest.n_users, size))
         for name, (dtype, shape) in expected.items():
@@ -223,6 +241,13 @@ class Bundle:
             vectors = self.folder / USER_VECTORS
             check_range(vectors, self.user_vectors, -1.01, 1.01, pause)
             check_unit_rows(vectors, self.user_vectors, pause)
+        if isinstance(self.manifest.model, RatingModelInfo):
+            scale = self.manifest.model
+            for name, rows in ((USER_TABLE, self.user_table), (RATED_TABLE, self.rated_table)):
+                check_range(self.folder / name, rows, -MAX_WEIGHT, MAX_WEIGHT, pause)
+                check_padding(self.folder / name, rows)
+            for name, means in ((USER_MEANS, self.user_means), (ITEM_MEANS, self.item_means)):
+                check_range(self.folder / name, means, scale.lowest, scale.highest, pause)
         n_items = self.manifest.n_items
         for name, found in ((ITEM_IDS, len(self.item_ids)), (ATTRIBUTES, self.attributes.n_items)):
             pause()
@@ -230,7 +255,7 @@ class Bundle:
                 raise BundleError(
                     f"{self.folder / name}: {found} items, the manifest says {n_items}"
                 )
-        _ = self.golden
+        _ = self.golden_ratings if self.manifest.kind == "rating" else self.golden
         if self.has(RERANKER_TOKENIZER):
             pause()
             path = self.folder / RERANKER_TOKENIZER
@@ -296,6 +321,26 @@ class Bundle:
         """
         return self._array(USER_VECTORS) if self.has(USER_VECTORS) else None
 
+    @property
+    def user_table(self) -> npt.NDArray[np.float32]:
+        """float32 [U+1, user_size], what a rating graph reads of each user; row 0 zeros."""
+        return self._array(USER_TABLE)
+
+    @property
+    def rated_table(self) -> npt.NDArray[np.float32]:
+        """float32 [N+1, user_size / 2]; the mean over a history is half of a user's row."""
+        return self._array(RATED_TABLE)
+
+    @property
+    def user_means(self) -> npt.NDArray[np.float32]:
+        """float32 [U+1], mean rating of each user, shrunk to the global mean, which is row 0."""
+        return self._array(USER_MEANS)
+
+    @property
+    def item_means(self) -> npt.NDArray[np.float32]:
+        """float32 [N+1], mean rating of each item, shrunk to the global mean, which is row 0."""
+        return self._array(ITEM_MEANS)
+
     @cached_property
     def retriever_list_ids(self) -> npt.NDArray[np.uint16] | None:
         """uint16 [N+1], the retriever's list that each item is in; None without a retriever."""
@@ -313,6 +358,12 @@ class Bundle:
     def golden(self) -> tuple[GoldenRequest, ...]:
         """Requests with their answers, replayed before the bundle may serve."""
         return read_golden(self.folder / GOLDEN, self.item_ids)
+
+    @cached_property
+    def golden_ratings(self) -> tuple[GoldenRatings, ...]:
+        """Those of a bundle of kind rating."""
+        user_ids = frozenset(read_ids(self.folder / USER_IDS))
+        return read_golden_ratings(self.folder / GOLDEN, self.item_ids, user_ids)
 
     def histories(self) -> Histories:
         """Every user's whole history as arrays; empty where the bundle holds no users.

@@ -9,7 +9,8 @@
     ├── RegistryError     a version is in the wrong state for the command
     │   ├── UnknownVersion    it isn't published
     │   ├── RolloutInProgress another version is being brought to the workers
-    │   └── UnknownExperiment there is none of this name
+    │   ├── UnknownExperiment there is none of this name
+    │   └── WrongKind         its kind of model doesn't answer such requests
     ├── NotReady          no model is loaded that could answer
     └── StoreError        the store rejected a command or holds something unreadable
         └── StoreAway     the store can't be reached (yet, or any more)
@@ -68,6 +69,10 @@ class RolloutInProgress(RegistryError):  # noqa: N818 - reads as a state, as Not
 
 class UnknownExperiment(RegistryError):  # noqa: N818 - reads as a state, as UnknownVersion does
     """There is no experiment of this name."""
+
+
+class WrongKind(RegistryError):  # noqa: N818 - reads as a state, as UnknownVersion does
+    """A version's kind of model doesn't answer such requests."""
 
 
 class NotReady(LongtailError):  # noqa: N818 - reads as a state, not as a fault of the caller

@@ -15,7 +15,7 @@ OBJECTS_PER_BYTE = 12
 _PARSED = (files.ITEM_IDS, files.ATTRIBUTES)
 _MAPPED_OR_READ = (
     *(files.MODEL, files.ITEM_TABLE, files.POPULARITY, files.TEXT_ENCODER, files.TOKENIZER),
-    *(*files.KNOWLEDGE, *files.RETRIEVER_FILES),
+    *(*files.KNOWLEDGE, *files.RETRIEVER_FILES, *files.RATING_FILES),
 )
 
 
@@ -24,7 +24,8 @@ def memory_bytes(manifest: Manifest) -> int:
     item table and the vectors. The reranker's process takes its graph besides.
     """
     found = manifest.files
-    parsed = sum(found[name].size_bytes for name in _PARSED if name in found)
+    names = (*_PARSED, files.USER_IDS) if manifest.kind == "rating" else _PARSED
+    parsed = sum(found[name].size_bytes for name in names if name in found)
     read = sum(found[name].size_bytes for name in _MAPPED_OR_READ if name in found)
     return OBJECTS_PER_BYTE * parsed + read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,46 @@ class GoldenRequest:
     def tolerance(self) -> float:
         """The tolerance of a score."""
         return TOLERANCE * max(1.0, *map(abs, self.scores))
+
+
+@dataclass(frozen=True)
+class GoldenRatings:
+    """A user of the bundle and items with the ratings that were predicted at its build."""
+
+    user_id: str
+    item_ids: tuple[str, ...]
+    ratings: tuple[float, ...]
+
+
+def read_golden_ratings(
+    path: Path, item_ids: IdMap, user_ids: Collection[str]
+) -> tuple[GoldenRatings, ...]:
+    """The golden requests of a bundle of kind rating.
+
+    Raises:
+        BundleUnavailable: the file can't be read now.
+        BundleError: it holds none, or an invalid one.
+    """
+    document = read_json(path)
+    with bundle_errors(path, "malformed"):
+        if not isinstance(document, list) or not document:
+            raise BundleError(f"{path}: holds no golden request")
+        found = []
+        for number, entry in enumerate(document):
+            items, ratings = tuple(entry["item_ids"]), tuple(map(float, entry["ratings"]))
+            one = GoldenRatings(entry["user_id"], items, ratings)
+            unknown = [item_id for item_id in items if item_id not in item_ids]
+            problem = None
+            if one.user_id not in user_ids:
+                problem = f"user {one.user_id!r:.100} is none of the bundle's"
+            elif unknown or not items:
+                problem = f"items {unknown!r:.100} are not in the id map" if items else "no items"
+            elif len(items) != len(ratings) or not all(map(math.isfinite, ratings)):
+                problem = f"{len(items)} items and {len(ratings)} ratings, or one is not finite"
+            if problem:
+                raise BundleError(f"{path}: golden request {number}: {problem}")
+            found.append(one)
+        return tuple(found)
 
 
 def read_golden(path: Path, item_ids: IdMap) -> tuple[GoldenRequest, ...]:

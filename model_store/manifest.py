@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     FiniteFloat,
     StringConstraints,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -131,6 +133,84 @@ def _layout(tensor: Tensor) -> tuple[str, str, tuple[int | None, ...]]:
     return tensor.name, tensor.dtype, shape
 
 
+class RatingModelInfo(_Frozen):
+    """A predictor of ratings: `model.onnx` over rows of `user_table.npy` and `item_table.npy`."""
+
+    name: Name
+    embedding_size: int = Field(gt=0, le=MAX_SIZE, description="numbers of an item_table row")
+    user_size: int = Field(
+        gt=0,
+        le=MAX_SIZE,
+        multiple_of=2,
+        description="numbers of a user_table row; half of them are the mean of rated_table rows",
+    )
+    max_length: int = Field(
+        gt=0, le=MAX_LENGTH, description="last items of a history that make this mean"
+    )
+    lowest: FiniteFloat = Field(description="of the ratings; predictions are clipped to it …")
+    highest: FiniteFloat = Field(description="… and to this one")
+    max_ranked: int = Field(
+        gt=0, le=MAX_ITEMS, description="items that a request ranks, the most popular allowed ones"
+    )
+    repeats: Repeats = Field("keep", description="how requests collapse repeats in a history")
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @model_validator(mode="after")
+    def _is_rating_graph(self) -> Self:
+        if self.lowest >= self.highest:
+            raise ValueError(f"ratings from {self.lowest:g} to {self.highest:g} are no scale")
+        expected = _rating_tensors(self.user_size, self.embedding_size)
+        for given, wanted in zip((self.inputs, self.outputs), expected, strict=True):
+            if [_layout(tensor) for tensor in given] != [_layout(tensor) for tensor in wanted]:
+                raise ValueError(
+                    f"tensors {shorten(str([_layout(tensor) for tensor in given]))} are not those "
+                    f"of a rating graph: {[_layout(tensor) for tensor in wanted]}"
+                )
+        return self
+
+    @classmethod
+    def of_rating_graph(
+        cls,
+        name: str,
+        user_size: int,
+        item_size: int,
+        scale: tuple[float, float],
+        *,
+        max_length: int,
+        max_ranked: int,
+    ) -> RatingModelInfo:
+        """The inputs and outputs of every exported rating graph; M is free."""
+        inputs, outputs = _rating_tensors(user_size, item_size)
+        return cls(
+            name=name,
+            embedding_size=item_size,
+            user_size=user_size,
+            lowest=scale[0],
+            highest=scale[1],
+            max_length=max_length,
+            max_ranked=max_ranked,
+            inputs=inputs,
+            outputs=outputs,
+        )
+
+
+def _rating_tensors(
+    user_size: int, item_size: int
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs and outputs."""
+    inputs = (
+        Tensor(name="user", dtype="float32", shape=(1, user_size)),
+        Tensor(name="items", dtype="float32", shape=("M", item_size)),
+    )
+    return inputs, (Tensor(name="ratings", dtype="float32", shape=("M",)),)
+
+
+def _is_rating_model(value: Any) -> str:
+    has_users = "user_size" in value if isinstance(value, dict) else hasattr(value, "user_size")
+    return "rating" if has_users else "sequential"
+
+
 class EncoderInfo(_Frozen):
     """The text encoder whose space the knowledge vectors live in."""
 
@@ -187,7 +267,10 @@ class Manifest(_Frozen):
     kind: Kind = Field("sequential", description="kind of model")
     version: str
     created_at: Name
-    model: ModelInfo
+    model: Annotated[
+        Annotated[ModelInfo, Tag("sequential")] | Annotated[RatingModelInfo, Tag("rating")],
+        Discriminator(_is_rating_model),
+    ]
     encoder: EncoderInfo | None
     knowledge: KnowledgeInfo | None = Field(None, description="none: no texts of items are in it")
     retriever: RetrieverInfo | None = Field(None, description="none: every item is scored")
@@ -222,6 +305,14 @@ class Manifest(_Frozen):
         for probe in (*info.probes, *info.wide_probes) if info else ():
             if probe.lists > info.n_lists or max(probe.depth, probe.rescored) > self.n_items:  # type: ignore[union-attr]
                 raise ValueError(f"a retriever can't search so widely: {probe!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _model_is_of_the_kind(self) -> Self:
+        if isinstance(self.model, RatingModelInfo) != (self.kind == "rating"):
+            raise ValueError(f"model {self.model.name!r} is none of kind {self.kind!r}")
+        if self.kind == "rating" and not self.n_users:
+            raise ValueError("a rating model predicts for users, and n_users is 0")
         return self
 
     def answers_as(self, other: Manifest) -> bool:

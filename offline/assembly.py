@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,22 @@ from offline.stages.label_graph import LabelGraphArtifact
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.reranker import RerankerArtifact
 from offline.stages.text_encoder import TextEncoderArtifact
+
+
+class Parts(Protocol):
+    """What a bundle of any kind is assembled from."""
+
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each part, for the manifest."""
+        ...
+
+    def files(self) -> dict[str, Path]:
+        """The source of each file of the bundle, by its name there."""
+        ...
+
+    def describe(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of the manifest: all but the version and the files."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,10 +73,18 @@ class BundleParts:
         parts = [part for part in self.__dict__.values() if part is not None]
         return {part.name: part.fingerprint for part in parts}
 
+    def files(self) -> dict[str, Path]:
+        """The source of each file of the bundle, by its name there."""
+        return gather_files(self)
+
+    def describe(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Parts.describe`."""
+        return _described(self, configuration)
+
 
 def write_bundle(
     folder: Path,
-    parts: BundleParts,
+    parts: Parts,
     configuration: Mapping[str, Any],
     log: Callable[[str], None],
 ) -> Path:
@@ -76,16 +100,16 @@ def write_bundle(
     shutil.rmtree(fresh, ignore_errors=True)
     version = next_version(bundles_folder(), datetime.now(UTC).date())
     with BundleWriter(fresh) as writer:
-        for name, source in gather_files(parts).items():
+        for name, source in parts.files().items():
             writer.add(name, source)
-        bundle = writer.finish(version=version, **_described(parts, configuration))
+        bundle = writer.finish(version=version, **parts.describe(configuration))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
     log(f"bundle: {bundle.version}, {len(bundle.manifest.files)} files, {folder}")
     return folder
 
 
-def _is_current(folder: Path, parts: BundleParts) -> bool:
+def _is_current(folder: Path, parts: Parts) -> bool:
     try:
         return Bundle.open(folder).manifest.inputs == parts.fingerprints()
     except BundleError:

@@ -20,6 +20,7 @@ from offline.inputs import Source
 from offline.instruction.reranking_config import RerankingConfig
 from offline.knowledge.config import KnowledgeConfig
 from offline.learning import Learned, Make, learn
+from offline.rating_build import make_parts
 from offline.recipe import Recipe
 from offline.revision import code_revision
 from offline.stages.candidates import CandidatesStage
@@ -29,6 +30,7 @@ from offline.stages.evaluation import EvaluationStage
 from offline.stages.export import ExportStage
 from offline.stages.instruction import InstructionStage
 from offline.stages.label_graph import LabelGraphArtifact, LabelGraphStage
+from offline.stages.ratings import RatingSplitName
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refit import RefitStage
 from offline.stages.reranker import RerankerArtifact, RerankerStage
@@ -50,7 +52,8 @@ class Build:
         source: the files to read.
         recipe: the choices.
         root: folder of the stages; the bundle is `root/bundle`.
-        split: name of the split, whose held-out interactions decide choices and figures.
+        split: name of the split, whose held-out interactions decide choices and figures; None:
+            that of the recipe's kind, `leave_one_out`, or for ratings `random`.
         refit: put the model trained on everything, held-out interactions too, into the bundle.
         regenerate: ignore the bundled knowledge.
         log: called with lines of progress.
@@ -61,7 +64,7 @@ class Build:
     source: Source
     recipe: Recipe
     root: Path
-    split: SplitName = "leave_one_out"
+    split: RatingSplitName | None = None
     refit: bool = False
     regenerate: bool = False
     log: Log = print
@@ -84,11 +87,36 @@ class Build:
 
     def _run_stages(self) -> Path:
         choices, rules = self.recipe.data, self.recipe.events
-        data = self._made(DataStage(self.source, self.split, self.log, choices, rules))
+        split = self._order_split()
+        data = self._made(DataStage(self.source, split, self.log, choices, rules))
+        if self.recipe.kind == "rating":
+            return self._rate(data)
         if self.suit is None:
             return self._build_on(data)
         recipe = self.suit(int(data.facts["interactions"]), data.n_items)
         return replace(self, recipe=recipe, suit=None)._build_on(data)
+
+    def _order_split(self) -> SplitName:
+        """How the last interactions are held out; of a rating build no choice depends on them."""
+        if self.recipe.kind == "rating" or self.split is None:
+            return "leave_one_out"
+        if self.split == "random":
+            raise ConfigError(
+                "--split random holds ratings out, for recipes of kind rating; "
+                f"this recipe is of kind {self.recipe.kind}"
+            )
+        return self.split
+
+    def _rate(self, data: DataArtifact) -> Path:
+        split = self.split or "random"
+        parts = make_parts(data, self.recipe, split, self._made, refit=self.refit)
+        configuration = {
+            "recipe": self.recipe.model_dump(),
+            "item_kind": self._asked.item_kind,
+            "split": split,
+            "refit": self.refit,
+        }
+        return write_bundle(self.root / "bundle", parts, configuration, self.log)
 
     def _build_on(self, data: DataArtifact) -> Path:
         self.announce_cost(data)
@@ -100,7 +128,7 @@ class Build:
         notes = {"recipe": self.recipe.model_dump(), "code_revision": code_revision()}
         made_with = {**self.recipe.chosen_keys(), "code_revision": notes["code_revision"]}
         evaluation = self._made(
-            EvaluationStage(data, learned.recommender, self.split, notes, made_with)
+            EvaluationStage(data, learned.recommender, self._order_split(), notes, made_with)
         )
         dislikes = None
         if data.event_types():
@@ -131,7 +159,7 @@ class Build:
             configuration={
                 "recipe": self.recipe.model_dump(),
                 "item_kind": self._asked.item_kind,
-                "split": self.split,
+                "split": self._order_split(),
                 "refit": self.refit,
             },
             log=self.log,

@@ -35,9 +35,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
     build.add_argument(
         "--split",
-        choices=("leave_one_out", "global_time"),
-        default="leave_one_out",
-        help="how interactions are held out for choices and figures (leave_one_out)",
+        choices=("leave_one_out", "global_time", "random"),
+        help="how interactions are held out for choices and figures (leave_one_out; for recipes of "
+        "ratings random, a tenth for each)",
     )
     build.add_argument(
         "--refit",
@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
         recipe = read_recipe(name)
         if arguments.seed is not None:
             recipe = change_recipe(
-                recipe, f"--seed {arguments.seed}", training={"seed": arguments.seed}
+                recipe, f"--seed {arguments.seed}", **{recipe.seed_table: {"seed": arguments.seed}}
             )
         if arguments.repeats is not None:
             recipe = change_recipe(

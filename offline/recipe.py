@@ -18,6 +18,7 @@ from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.instruction.reranking_config import RerankingConfig
 from offline.knowledge.config import KnowledgeConfig
+from offline.rating.config import DeepFmConfig, RatingConfig
 from offline.recommender.config import RecommenderConfig, SasrecConfig, TrainingConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -25,6 +26,13 @@ DEFAULT, SPARSE = "default", "sparse"
 # Interactions an item: MovieLens-100K, where `default` is ahead, has 59; Amazon Beauty, where
 # `sparse` is, has 16.
 _SPARSE_BELOW = 30
+_TABLES_OF: dict[str, tuple[str, ...]] = {
+    "sequential": (
+        *("data", "events", "knowledge", "behaviour", "encoding", "alignment", "augmentation"),
+        *("recommender", "training", "retrieval", "reranking"),
+    ),
+    "rating": ("data", "rating"),
+}
 
 
 class Recipe(BaseModel):
@@ -33,7 +41,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = Field(min_length=1, description="one line about the recipe")
-    kind: Literal["sequential"] = Field("sequential", description="of the bundle that is built")
+    kind: Literal["sequential", "rating"] = Field(
+        "sequential", description="of the bundle that is built"
+    )
     data: DataConfig = DataConfig()
     events: EventRules = EventRules()
     knowledge: KnowledgeConfig = KnowledgeConfig()
@@ -45,6 +55,7 @@ class Recipe(BaseModel):
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     reranking: RerankingConfig = RerankingConfig()
+    rating: RatingConfig = DeepFmConfig()
 
     @model_validator(mode="after")
     def _texts_are_encoded_where_they_are_read(self) -> Self:
@@ -59,6 +70,20 @@ class Recipe(BaseModel):
             if reads_texts:
                 raise ValueError(f"encoding.encoder = 'none': {key} needs an encoder")
         return self
+
+    @model_validator(mode="after")
+    def _tables_are_of_the_kind(self) -> Self:
+        used = _TABLES_OF[self.kind]
+        for table in self.model_fields_set - {"description", "kind", *used}:
+            raise ValueError(
+                f"kind = {self.kind!r}: nothing reads [{table}] (it reads {', '.join(used)})"
+            )
+        return self
+
+    @property
+    def seed_table(self) -> str:
+        """The table whose `seed` is the training's."""
+        return "rating" if self.kind == "rating" else "training"
 
     @property
     def aligns(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, get_args
 
 from pydantic import BaseModel, TypeAdapter
 
+from offline.rating.config import RatingConfig, RatingNetworkConfig
 from offline.recipe import Recipe
 from offline.recommender.config import RecommenderConfig, SequenceConfig
 
@@ -39,7 +40,9 @@ def render_reference() -> str:
     parts = [_INTRODUCTION.replace("KINDS", _values(schema["kind"]))]
     for table, field in Recipe.model_fields.items():
         if table == "recommender":
-            parts += _describe_recommender()
+            parts += _describe_networks(table, RecommenderConfig, "backbone", SequenceConfig)
+        elif table == "rating":
+            parts += _describe_networks(table, RatingConfig, "network", RatingNetworkConfig)
         elif _is_model(field.annotation):
             parts += _describe_table(table, field.annotation)
     return "\n".join(parts)
@@ -52,18 +55,27 @@ def _describe_table(table: str, model: type[BaseModel]) -> Iterator[str]:
             yield from _describe_table(f"{table}.{key}", field.annotation)
 
 
-def _describe_recommender() -> Iterator[str]:
-    """The keys of all networks, then those that each has besides."""
-    networks = [get_args(choice)[0] for choice in get_args(get_args(RecommenderConfig)[0])]
-    names = {network: network.model_fields["backbone"].default for network in networks}
+def _describe_networks(table: str, union: Any, key: str, shared: type[BaseModel]) -> Iterator[str]:
+    """The keys that a table has whatever the network, then those that each network has besides.
+
+    Args:
+        table: name of the table.
+        union: the annotated union of the networks' configurations, the default first.
+        key: the one that names the network.
+        shared: the class with the keys of all.
+    """
+    networks = [get_args(choice)[0] for choice in get_args(get_args(union)[0])]
+    names = {network: network.model_fields[key].default for network in networks}
     choices = ", ".join(f"`{name}`" for name in names.values())
     yield (
-        f"## `[recommender]`\n\n`backbone` is one of {choices} (`sasrec`); all have these keys:\n\n"
-        f"{_rows(SequenceConfig)}\n"
+        f"## `[{table}]`\n\n`{key}` is one of {choices} (`{next(iter(names.values()))}`); "
+        f"all have these keys:\n\n{_rows(shared)}\n"
     )
     for network, name in names.items():
-        own = set(network.model_fields) - set(SequenceConfig.model_fields) - {"backbone"}
-        yield f'### `backbone = "{name}"`\n\n{_summary(network)}\n\n{_rows(network, own)}\n'
+        own = set(network.model_fields) - set(shared.model_fields) - {key}
+        yield f'### `{key} = "{name}"`\n\n{_summary(network)}\n'
+        if own:
+            yield f"{_rows(network, own)}\n"
 
 
 def _rows(model: type[BaseModel], chosen: set[str] | None = None) -> str:

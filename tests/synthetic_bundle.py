@@ -137,7 +137,7 @@ def make_bundle(
         golden = _golden(made, swap=with_wrong_golden)
         writer.write("golden.json", lambda path: _save_json(path, golden))
         writer.write("report.json", lambda path: _save_json(path, report or {}))
-        _write_users(writer, made)
+        write_users(writer, made)
         if with_encoder:
             _write_encoder(writer, made)
         if with_texts:
@@ -194,7 +194,8 @@ def _golden(made: Catalogue, *, swap: bool) -> list[dict[str, object]]:
     return entries
 
 
-def _write_users(writer: BundleWriter, made: Catalogue) -> None:
+def write_users(writer: BundleWriter, made: Catalogue) -> None:
+    """Ids and histories of all users."""
     lengths = [len(history) for history in made.histories.values()]
     items = np.concatenate(list(made.histories.values()))
     times = np.concatenate([1e9 + 60.0 * np.arange(length) for length in lengths])

@@ -1,4 +1,4 @@
-"""The endpoints of nearly all traffic: recommend, batch, events."""
+"""The endpoints of nearly all traffic: recommend, ratings, batch, events."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from app.deployment.routing import Routing
 from app.http.caller_keys import N_REQUESTS
 from app.http.json_response import JsonResponse
 from app.http.middleware import ANSWERED_BY, Endpoint
-from app.http.parsing import parse_batch, parse_body, parse_events, parse_recommend
+from app.http.parsing import parse_batch, parse_body, parse_events, parse_ratings, parse_recommend
 from app.http.problems import Problem, from_error
 from app.http.request_id import REQUEST_ID
 from app.http.requests import MAX_AHEAD_S, Event, RecommendRequest
 from app.model.model import Model
 from app.recommend.pipeline import recommend, recommend_each
 from app.recommend.query import Query
+from app.recommend.rating import predict_ratings
 from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
 from app.telemetry.metrics import AnsweredBy
@@ -66,6 +67,22 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         headers = _answer_headers(model.version, answer["timings_ms"])
         if arm is not None:
             _note_arm(routing, arm, answer)
+            headers.append((b"x-arm", arm.name.encode()))
+        scope[ANSWERED_BY] = _count(answer)
+        return JsonResponse(answer, headers)
+
+    async def post_ratings(request: Request) -> Response:
+        asked = await parse_body(request, parse_ratings)
+        scope = request.scope
+        routing = models.routing or service.routing()
+        arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
+        model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
+        answer = await predict_ratings(asked, model, store)
+        answer["request_id"] = scope[REQUEST_ID]
+        metrics.stages(answer["timings_ms"])
+        headers = _answer_headers(model.version, answer["timings_ms"])
+        if arm is not None:
+            answer["arm"] = arm.name
             headers.append((b"x-arm", arm.name.encode()))
         scope[ANSWERED_BY] = _count(answer)
         return JsonResponse(answer, headers)
@@ -168,6 +185,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
 
     return {
         "/recommend": post_recommend,
+        "/ratings": post_ratings,
         "/recommend/batch": post_batch,
         "/events": post_events,
     }

@@ -11,12 +11,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.http.problems import MEDIA_TYPE
-from app.http.requests import BatchRequest, Event, EventsRequest, ItemsRequest, RecommendRequest
+from app.http.requests import (
+    BatchRequest,
+    Event,
+    EventsRequest,
+    ItemsRequest,
+    RatingsRequest,
+    RecommendRequest,
+)
 from app.http.responses import ProblemDocument
 
 _REFERENCE = "#/components/schemas/{model}"
 _DOCUMENTED: tuple[type[BaseModel], ...] = (
     RecommendRequest,
+    RatingsRequest,
     BatchRequest,
     EventsRequest,
     Event,
@@ -27,7 +35,7 @@ _MEANINGS = {
     401: "The bearer token is missing or wrong.",
     403: "The admin endpoints are closed, or the token's role is too low.",
     404: "Not found.",
-    409: "The registry doesn't allow it now.",
+    409: "The registry, or the kind of the active version, doesn't allow it now.",
     413: "The body is too long.",
     415: "The body's encoding is not supported.",
     422: "The request is wrong; `errors` names each field.",
@@ -58,6 +66,12 @@ EXAMPLES: dict[type[BaseModel], dict[str, dict[str, Any]]] = {
             "summary": "Only some items",
             "value": {**_PERSON, "filters": {"genres": {"any": ["Comedy"]}}, "exclude": ["50"]},
         },
+    },
+    RatingsRequest: {
+        "user": {
+            "summary": "A known user",
+            "value": {"user_id": "196", "item_ids": ["50", "181"]},
+        }
     },
     BatchRequest: {
         "two": {

@@ -18,6 +18,7 @@ from app.http.requests import (
     Event,
     EventsRequest,
     ItemsRequest,
+    RatingsRequest,
     RecommendRequest,
 )
 from model_store.item_filter import Filter, Filters
@@ -50,6 +51,11 @@ async def parse_body(request: Request, parse: Callable[[bytes], Parsed]) -> Pars
 def parse_recommend(body: bytes) -> RecommendRequest:
     """The body of `POST /recommend`."""
     return RecommendRequest.model_validate_json(body)
+
+
+def parse_ratings(body: bytes) -> RatingsRequest:
+    """The body of `POST /ratings`."""
+    return RatingsRequest.model_validate_json(body)
 
 
 def parse_batch(body: bytes) -> list[RecommendRequest | Problem]:

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from app.http.failure_log import FailureLog
-from model_store.errors import InvalidField, LongtailError, NotReady
+from model_store.errors import InvalidField, LongtailError, NotReady, WrongKind
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_CHARACTERS = 200
 SHOWN_ERRORS = 20
 MAX_LISTED_ERRORS = 1_000  # pydantic makes all of them at once, at two microseconds each
 # Errors of the packages below that callers see; any other is an error of the service.
-STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, NotReady: 503}
+STATUS_OF: dict[type[LongtailError], int] = {InvalidField: 422, WrongKind: 409, NotReady: 503}
 
 
 # A 500 is logged with its stack trace where it is caught; 424 is a version that fails its checks.

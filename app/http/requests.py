@@ -25,6 +25,7 @@ from model_store.served import MAX_ANSWERS, MAX_MINUTES
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BATCH = 256
 MAX_EVENTS = 1_000
+MAX_RATED = 1_000
 MAX_RULES_ASKED = 32
 # Clocks differ by less than this; an event from further ahead would stay the newest for long.
 MAX_AHEAD_S = 60
@@ -140,6 +141,29 @@ class RecommendRequest(Body):
         """The same request in an arm of an experiment, with the arm's defaults."""
         unset = {field: defaults[field] for field in defaults.keys() - self.model_fields_set}
         return self.model_copy(update={**unset, "_arm": name})
+
+
+class RatingsRequest(Body):
+    """`item_ids` and one of `user_id` and `history` are needed."""
+
+    user_id: Identifier | None = Field(default=None, description="The user who would rate.")
+    history: Identifiers | None = Field(
+        default=None,
+        description="Item ids, oldest first, in place of those that the user is known to have "
+        "rated.",
+    )
+    item_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_RATED)] = Field(
+        description="The items to predict a rating of, in the order of the answer."
+    )
+    deadline_ms: int | None = Field(
+        default=None, ge=1, le=10_000, description="Bounds waiting for the store."
+    )
+
+    @model_validator(mode="after")
+    def _says_for_whom(self) -> Self:
+        if self.user_id is None and self.history is None:
+            raise ValueError("one of user_id, history is needed")
+        return self
 
 
 class BatchRequest(Body):

@@ -74,6 +74,10 @@ class Explanation(BaseModel):
     )
     similarity: float | None = Field(default=None, description="cold_start: to the interests.")
     share: float | None = Field(default=None, description="popular: of all interactions.")
+    user_mean: float | None = Field(
+        default=None, description="rating: the user's mean rating, of an unknown one that of all."
+    )
+    item_mean: float | None = Field(default=None, description="rating: the item's mean rating.")
     knowledge: str | None = Field(
         default=None,
         description="The beginning of what a language model wrote about the item, at most "
@@ -116,6 +120,32 @@ class RecommendResponse(BaseModel):
     rerank: RerankOutcome
     degraded: list[str] = Field(description="Parts that were missing for the answer.")
     items: list[RecommendedItem]
+    timings_ms: Timings
+    arm: str | None = Field(
+        default=None, description="The arm of the experiment; absent for users in none."
+    )
+
+
+class PredictedRating(BaseModel):
+    """An item of the request and the rating that the user would give it."""
+
+    item_id: str
+    rating: float = Field(description="Within the scale of the data.")
+
+
+class RatingsResponse(BaseModel):
+    """An answer to `POST /ratings`."""
+
+    request_id: str
+    user_id: str | None
+    model_version: str
+    served_by: ServedBy
+    rerank: RerankOutcome
+    degraded: list[str] = Field(
+        description="Parts that were missing for the answer: `unknown_user`, answered with items' "
+        "mean ratings; `unknown_item_ids:N`, with the user's mean rating; `features`."
+    )
+    ratings: list[PredictedRating] = Field(description="In the order of the request.")
     timings_ms: Timings
     arm: str | None = Field(
         default=None, description="The arm of the experiment; absent for users in none."

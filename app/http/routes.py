@@ -18,7 +18,7 @@ from app.http.openapi import problems_of, request_body
 from app.http.parameters import reject_unknown_parameters
 from app.http.parsing import parse_filters
 from app.http.problems import Problem
-from app.http.requests import BatchRequest, EventsRequest, RecommendRequest
+from app.http.requests import BatchRequest, EventsRequest, RatingsRequest, RecommendRequest
 from app.recommend.plan import check_fields
 from app.recommend.rounding import six_digits
 from app.recommend.similarity import find_similar
@@ -52,12 +52,15 @@ def public_router(
     documented: list[tuple[str, str, str, type, type]] = [
         ("/recommend", "recommend", "What should this user see next?", RecommendRequest,
          responses.RecommendResponse),
+        ("/ratings", "predict_ratings", "How would this user rate these items?", RatingsRequest,
+         responses.RatingsResponse),
         ("/recommend/batch", "recommend_batch", "Several requests at once", BatchRequest,
          responses.BatchResponse),
         ("/events", "append_events", "Interactions as they happen", EventsRequest,
          responses.EventsResponse),
     ]  # fmt: skip
     for path, name, summary, request_model, response_model in documented:
+        others = (409,) if path == "/ratings" else ()
         router.add_api_route(
             path,
             hot[path],
@@ -69,7 +72,7 @@ def public_router(
             dependencies=declared,
             responses={
                 200: {"model": response_model},
-                **problems_of(*statuses, 413, 415, 422, 429, 503),
+                **problems_of(*statuses, *others, 413, 415, 422, 429, 503),
             },
             openapi_extra=request_body(request_model),
         )
@@ -147,7 +150,7 @@ def public_router(
             {
                 "status": "ready",
                 "version": model.version,
-                "execution_provider": model.sequence.execution_provider,
+                "execution_provider": model.network.execution_provider,
                 "store": service.store.state.word,
                 "store_reason": service.store.state.reason,
                 "items": len(model.ids),

@@ -195,6 +195,28 @@ class SequenceModel:
         return padded
 
 
+class RatingGraph:
+    """Ratings from a user's row and items' rows.
+
+    Args:
+        session: the bundle's graph.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+
+    @property
+    def execution_provider(self) -> str:
+        """The execution provider of the session."""
+        return str(self._session.get_providers()[0])
+
+    def rate(self, user: FloatArray, items: FloatArray) -> FloatArray:
+        """Ratings [M], not clipped, of items [M, item row] by a user [user row]."""
+        ratings: FloatArray
+        [ratings] = self._session.run(["ratings"], {"user": user[None], "items": items})
+        return ratings
+
+
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
     """Positions of histories, in groups of one call each.
 

@@ -31,6 +31,7 @@ from app.model.inference import (
 from app.model.knowledge import Knowledge
 from app.model.popularity import Popularity
 from app.model.ranking import mask, top_k
+from app.model.rating import RatingModel, load_rating_model
 from app.model.retrieval import Retriever
 from app.model.rule_book import RuleBook
 from model_store import bundle as files
@@ -42,12 +43,12 @@ from model_store.fresh_items import FreshItem
 from model_store.golden import GoldenRequest
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import FIELD, KnowledgeTexts
-from model_store.manifest import Kind
+from model_store.manifest import Kind, RatingModelInfo
 from model_store.reading import bundle_errors
 from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
 
-_SERVED_KINDS: tuple[Kind, ...] = ("sequential",)
+_SERVED_KINDS: tuple[Kind, ...] = ("sequential", "rating")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Model:
     ids: IdMap
     attributes: ItemAttributes
     filters: FilterIndex
-    sequence: SequenceModel
+    network: SequenceModel | RatingModel
+    """What answers, by the kind of bundle."""
     popularity: Popularity
     retriever: Retriever | None
     """Finds the best items of a large catalogue; None: all of them are scored."""
@@ -91,7 +93,18 @@ class Model:
     @property
     def table(self) -> FloatArray:
         """Item vectors, float32 [N+1, D]."""
-        return self.sequence.table
+        return self.network.table
+
+    @property
+    def sequence(self) -> SequenceModel:
+        """The network over histories of a bundle of kind sequential."""
+        assert isinstance(self.network, SequenceModel)  # noqa: S101 - other kinds have own sources
+        return self.network
+
+    @property
+    def rating(self) -> RatingModel | None:
+        """The predictor of ratings of a bundle of kind rating; None in others."""
+        return self.network if isinstance(self.network, RatingModel) else None
 
     @cached_property
     def attribute_kinds(self) -> dict[str, str]:
@@ -173,7 +186,7 @@ class Model:
             ids=self.ids.extended(item.item_id for item in items),
             attributes=attributes,
             filters=FilterIndex(attributes),
-            sequence=self.sequence.with_table(table),
+            network=self.sequence.with_table(table),
             popularity=self.popularity.extended(len(items)),
             retriever=self.retriever.with_table(table) if self.retriever else None,
             knowledge=self.knowledge.with_vectors(vectors) if self.knowledge else None,
@@ -205,9 +218,13 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         )
     yield_cpu()
     graph, info = bundle.folder / files.MODEL, bundle.manifest.model
-    session = open_session(graph, provider)
-    check_tensors(graph, session, info.inputs, info.outputs)
-    sequence = SequenceModel(session, bundle.item_table, info.max_length)
+    network: SequenceModel | RatingModel
+    if isinstance(info, RatingModelInfo):
+        network = load_rating_model(bundle, info, provider)
+    else:
+        session = open_session(graph, provider)
+        check_tensors(graph, session, info.inputs, info.outputs)
+        network = SequenceModel(session, bundle.item_table, info.max_length)
     yield_cpu()
     knowledge = None
     if bundle.has(files.TEXT_ENCODER) and bundle.knowledge_vectors is not None:
@@ -224,7 +241,7 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         ids=bundle.item_ids.with_table(),
         attributes=bundle.attributes,
         filters=FilterIndex(bundle.attributes),
-        sequence=sequence,
+        network=network,
         popularity=Popularity(np.array(bundle.popularity)),
         retriever=Retriever.open(bundle, bundle.item_table),
         knowledge=knowledge,
@@ -237,8 +254,9 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
         events=bundle.manifest.events,
         created_s=_unix_time(bundle.manifest.created_at),
     )
-    _check_answers(model, graph)
-    replay_golden(model, bundle)
+    if model.rating is None:
+        _check_answers(model, graph)
+        replay_golden(model, bundle)
     return warmed_up(model)
 
 
@@ -333,8 +351,7 @@ def _find_missing(
     return f"answers {found}, expected {list(golden.item_ids)}"
 
 
-def warmed_up(model: Model) -> Model:
-    """Run every graph at a few shapes, and compute cached values, before requests come."""
+def _run_sequence(model: Model) -> None:
     for length in (1, model.sequence.max_length):
         history = np.ones(length, dtype=np.int32)
         [user] = model.sequence.user_vectors([history])
@@ -342,6 +359,12 @@ def warmed_up(model: Model) -> Model:
             model.sequence.scores([history, history])
         else:
             model.retriever.best(user, 10, history, None)
+
+
+def warmed_up(model: Model) -> Model:
+    """Run every graph at a few shapes, and compute cached values, before requests come."""
+    if model.rating is None:
+        _run_sequence(model)
     if model.knowledge:
         model.knowledge.similarities(["warm up"])
     if model.events.dislike_weight:

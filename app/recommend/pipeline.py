@@ -98,13 +98,13 @@ async def _answer(
     featured = perf_counter()
     rankings: list[Ranking] = []
     for part in divide(plans, model):
-        rankings += await runner.run_together(score, part, model, heavy=are_heavy(part))
+        rankings += await runner.run_together(score, part, model, heavy=are_heavy(part, model))
     rerank_ms = 0.0
     if needs_reranking(rankings):
         scored = perf_counter()
         await rerank(rankings, model, reranker)
         rerank_ms = (perf_counter() - scored) * 1e3
-    heavy = are_heavy(plans)
+    heavy = are_heavy(plans, model)
     chosen = await runner.run(choose, rankings, model, heavy=heavy)
     choices = await runner.run(explain, chosen, model, heavy=heavy)
     inferred = perf_counter()

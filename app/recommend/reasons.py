@@ -80,6 +80,18 @@ def explain_by_similarity(scores: FloatArray) -> list[dict[str, Any]]:
     ]
 
 
+def explain_by_means(model: Model, user_id: str | None, chosen: IndexArray) -> list[dict[str, Any]]:
+    """For each chosen item, its mean rating and the user's, which the prediction starts from."""
+    if model.rating is None:
+        return []
+    [user_mean] = six_digits([model.rating.mean_of(user_id)])
+    item_means = six_digits(model.rating.item_means[chosen].tolist())
+    return [
+        {"stage": "rating", "because": [], "user_mean": user_mean, "item_mean": item_mean}
+        for item_mean in item_means
+    ]
+
+
 def explain_by_popularity(model: Model, scores: FloatArray) -> list[dict[str, Any]]:
     """For each chosen item, its share of all interactions."""
     shares = six_digits((scores / model.popularity.n_interactions).tolist())

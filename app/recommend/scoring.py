@@ -47,7 +47,7 @@ class Ranking:
 
 def score(plans: Sequence[Plan], model: Model) -> list[Ranking]:
     """The base ranking for each plan, by its source; by popularity where that one can't."""
-    sources = [choose_source(plan) for plan in plans]
+    sources = [choose_source(plan, model) for plan in plans]
     rows: list[FloatArray | None] = [None] * len(plans)
     for source in set(sources):
         positions = [position for position, one in enumerate(sources) if one is source]

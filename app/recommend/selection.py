@@ -16,7 +16,7 @@ from app.recommend.diversity import diversify
 from app.recommend.plan import Plan
 from app.recommend.reordering import Reordering
 from app.recommend.scoring import Ranking
-from app.recommend.sources import MODEL, POPULAR, Source
+from app.recommend.sources import POPULAR, Source, choose_source
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ def choose(rankings: Sequence[Ranking], model: Model) -> list[Choice]:
 def _choose(ranking: Ranking, model: Model) -> Choice:
     plan, items, scores = ranking.plan, ranking.items, ranking.scores
     if ranking.source is POPULAR:
-        _note_what_is_missing(plan)
+        _note_what_is_missing(plan, model)
     if plan.rules is not None and plan.rules.arranges:
         return _arrange(ranking, plan.rules, model)
     if plan.query.diversity > 0:
@@ -94,9 +94,9 @@ def _relevance(ranking: Ranking) -> FloatArray:
     return ranking.scores
 
 
-def _note_what_is_missing(plan: Plan) -> None:
+def _note_what_is_missing(plan: Plan, model: Model) -> None:
     """Name the unusable parts of a query that is answered by popularity."""
     if len(plan.history.items):
-        plan.degraded.append(MODEL.name)
+        plan.degraded.append(choose_source(plan, model).name)
     elif plan.query.interests is not None:
         plan.degraded.append("interests")

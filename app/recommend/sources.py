@@ -10,14 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from app.model.arrays import NO_SCORES, FloatArray, IndexArray
+from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
-from app.model.ranking import Best, mask, top_k
+from app.model.ranking import EXCLUDED, Best, mask, top_k
 from app.recommend.dislikes import move_away, shift_of
 from app.recommend.plan import Plan
 from app.recommend.query import ServedBy
 from app.recommend.reasons import (
     explain_by_history,
+    explain_by_means,
     explain_by_popularity,
     explain_by_similarity,
 )
@@ -167,15 +168,74 @@ class PopularSource:
         return explain_by_popularity(model, scores)
 
 
+class RatingSource:
+    """Predicted ratings, not clipped: items above the scale would tie.
+
+    Scores are [N+1], -inf for items that are not ranked.
+
+    Of a large catalogue the most popular allowed items are ranked, as many as the version says.
+    """
+
+    name: ServedBy = "rating"
+    unit = 1.0  # scores are ratings: one more is taken to weigh e times as much
+
+    def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
+        """See `Source.score`; None for a user of whom nothing is known."""
+        return [_rated(plan, model) for plan in plans]
+
+    def best(
+        self,
+        scores: FloatArray,
+        k: int,
+        excluded: IndexArray,
+        allowed: IndexArray | None,
+        model: Model,
+    ) -> Best:
+        """See `Source.best`."""
+        return _best_of_all(scores, k, excluded, allowed, model)
+
+    def explain(
+        self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
+    ) -> list[dict[str, Any]]:
+        """See `Source.explain`."""
+        return explain_by_means(model, plan.query.user_id, items)
+
+
+def _rated(plan: Plan, model: Model) -> FloatArray | None:
+    """Ratings [N+1] of the items that a plan may be answered with, as many as are ranked."""
+    rating = model.rating
+    if rating is None:
+        return None
+    given = NO_ITEMS if plan.query.history is None else plan.history.items
+    row = rating.user_row(plan.query.user_id, given)
+    if row is None:
+        row = rating.user_row(None, plan.history.items)
+    if row is None:
+        return None
+    items = model.popularity.order if plan.allowed is None else plan.allowed
+    if len(items) > rating.info.max_ranked:
+        leave_out = plan.excluded, plan.history.items
+        items, _ = model.popularity.best(
+            rating.info.max_ranked,
+            np.concatenate(leave_out),
+            plan.allowed,
+            model.availability.withdrawn,
+        )
+    scores = np.full(len(model.table), EXCLUDED, np.float32)
+    scores[items] = rating.predict(row, items)
+    return scores
+
+
 MODEL: Source = ModelSource()
+RATING: Source = RatingSource()
 COLD_START: Source = ColdStartSource()
 POPULAR: Source = PopularSource()
 
 
-def choose_source(plan: Plan) -> Source:
+def choose_source(plan: Plan, model: Model) -> Source:
     """The source for a plan: the model needs a known item, cold start needs interests."""
     if len(plan.history.items):
-        return MODEL
+        return MODEL if model.rating is None else RATING
     return POPULAR if plan.query.interests is None else COLD_START
 
 

@@ -15,6 +15,8 @@ MAX_ROWS_ON_LOOP = 8
 MAX_DIVERSE_ON_LOOP = 100
 # Rules pass over all items where they are weighted.
 MAX_RULED_ON_LOOP = 100_000
+# Ratings predicted, at about a microsecond each.
+MAX_RATED_ON_LOOP = 2_000
 # Ids and values looked up, at some 150 ns each.
 MAX_LOOKUPS_ON_LOOP = 5_000
 # A filter's clause takes about as long as one look-up for this many items of the catalogue.
@@ -46,10 +48,14 @@ def _lookups_of(filters: Mapping[str, Rule], model: Model) -> int:
     return n_lookups
 
 
-def are_heavy(plans: Sequence[Plan]) -> bool:
+def are_heavy(plans: Sequence[Plan], model: Model) -> bool:
     """Whether scoring, choosing and explaining take long."""
     if len(plans) > MAX_ROWS_ON_LOOP:
         return True
+    if model.rating is not None:
+        n_ranked = min(len(model.ids), model.rating.info.max_ranked)
+        if len(plans) * n_ranked > MAX_RATED_ON_LOOP:
+            return True
     for plan in plans:
         query = plan.query
         if query.explain or query.interests is not None:

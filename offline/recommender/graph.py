@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -27,14 +29,36 @@ def export_graph(backbone: Backbone, embedding_size: int, path: Path) -> None:
     # Sizes that differ from each other and from 1, so that none is taken for a constant.
     example = (torch.ones(3, 7, dtype=torch.int64), torch.zeros(11, embedding_size))
     batch, length, rows = (torch.export.Dim(name) for name in ("B", "L", "N_plus_1"))
+    shapes = ({0: batch, 1: length}, {0: rows})
+    export_module(serving, example, [HISTORY, ITEM_TABLE], [SCORES, USER], shapes, path)
+
+
+def export_module(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: tuple[dict[int, Any], ...],
+    path: Path,
+) -> None:
+    """Write the graph of a module in evaluation mode, whole or not at all.
+
+    Args:
+        module: to be exported.
+        example: inputs for it.
+        inputs: their names.
+        outputs: names of what it answers.
+        dynamic_shapes: the free dimensions of each input, by position.
+        path: of the graph.
+    """
     with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
-            serving,
+            module,
             example,
             dynamo=True,
-            input_names=[HISTORY, ITEM_TABLE],
-            output_names=[SCORES, USER],
-            dynamic_shapes=({0: batch, 1: length}, {0: rows}),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic_shapes,
             opset_version=OPSET,
             optimize=True,
             verbose=False,

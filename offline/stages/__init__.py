@@ -15,4 +15,12 @@ refit.py           and trained again on everything
 evaluation.py      its figures and the baselines'
 ranks.py           ranks alone, for benchmarks
 export.py          the files that the service reads
+
+Of bundles of kind rating, after the data:
+
+ratings.py            ratings held out, attributes as fields
+rating.py             the network, trained
+rating_refit.py       and trained again on all ratings
+rating_evaluation.py  its figures and the baselines'
+rating_export.py      the files that the service reads
 """

@@ -122,7 +122,7 @@ def test_the_examples_of_bodies_are_valid(document: dict[str, Any]) -> None:
         for operation in path.values()
         if "requestBody" in operation
     ]
-    assert len(contents) == 9
+    assert len(contents) == 10
     for content in contents:
         for example in content["examples"].values():
             validator(document, content["schema"]).validate(example["value"])

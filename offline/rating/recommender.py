@@ -1,0 +1,205 @@
+"""A trained rating network as a model: fit, predict, save, load, rows to serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from model_store.errors import InputError
+from model_store.files import write_atomically
+from offline.fingerprint import fingerprint_of
+from offline.rating.config import RatingConfig
+from offline.rating.fields import ItemFields
+from offline.rating.means import Means
+from offline.rating.network import RatingNetwork, ServedNetwork, rated_means
+from offline.rating.networks import new_interaction
+from offline.rating.ratings import Ratings
+from offline.rating.training import RatingTraining, plan_training
+from offline.training.checkpoint import load_checkpoint, save_checkpoint
+from offline.training.record import TrainingRecord
+from offline.training.seeds import seeded
+from offline.training.trainer import Trainer
+
+Float32 = npt.NDArray[np.float32]
+
+CONFIG = "config.json"
+_CHECKPOINT, _WEIGHTS = "training.safetensors", "weights.safetensors"
+_CONFIGS: TypeAdapter[RatingConfig] = TypeAdapter(RatingConfig)
+
+
+class RatingRecommender:
+    """A rating network; predictions are clipped to the scale of the training ratings.
+
+    After `fit` or `load`:
+
+    Attributes:
+        user_rows: float32 [U+1, 2 (1 + D)], what the network reads of each user; row 0 zeros.
+        item_rows: float32 [N+1, (F - 2) (1 + D)], of each item; row 0 zeros.
+        rated_rows: float32 [N+1, 1 + D]; their mean over a history is half of a user's row.
+        served: the network over rows.
+        means: of users and items, for pairs with an unknown one.
+        scale: the lowest and the highest rating.
+        record: of the training.
+    """
+
+    kind: ClassVar[str] = "rating"
+
+    def __init__(self, config: RatingConfig) -> None:
+        self.config = config
+        self.user_rows: Float32 = np.zeros((1, 1), np.float32)
+        self.item_rows: Float32 = np.zeros((1, 1), np.float32)
+        self.rated_rows: Float32 = np.zeros((1, 1), np.float32)
+        self.served: ServedNetwork | None = None
+        self.means = Means(np.zeros(1, np.float32), np.zeros(1, np.float32))
+        self.scale = (0.0, 0.0)
+        self.record = TrainingRecord()
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.config.network
+
+    def fit(
+        self,
+        train: Ratings,
+        validation: Ratings | None,
+        fields: ItemFields,
+        n_users: int,
+        folder: Path | None = None,
+    ) -> Self:
+        """Train, and keep the epoch with the best validation RMSE.
+
+        Args:
+            train: ratings to learn from.
+            validation: chooses the epoch; None: all of `config.epochs` are run.
+            fields: of the N items.
+            n_users: U.
+            folder: for checkpoints, from which an interrupted training resumes.
+
+        Raises:
+            InputError: the loss diverged.
+        """
+        return self._train(train, validation, fields, n_users, folder, self.config.epochs)
+
+    def refit(
+        self, ratings: Ratings, fields: ItemFields, n_users: int, folder: Path | None = None
+    ) -> Self:
+        """A new model of all ratings, of as many epochs as proved best for this one."""
+        n_epochs = max(self.record.best_epoch, 1)
+        return type(self)(self.config)._train(ratings, None, fields, n_users, folder, n_epochs)
+
+    def _train(
+        self,
+        train: Ratings,
+        validation: Ratings | None,
+        fields: ItemFields,
+        n_users: int,
+        folder: Path | None,
+        n_epochs: int,
+    ) -> Self:
+        n_items = fields.values.shape[1] - 1
+        rated = rated_means(train, n_users, n_items)
+        self.means = Means.of(train, n_users, n_items)
+        self.scale = float(train.values.min()), float(train.values.max())
+        with seeded(self.config.seed):
+            network = RatingNetwork(self.config, rated, fields)
+        with torch.no_grad():
+            network.served.mean.fill_(float(self.means.items[0]))
+        parts = [train.users, train.items, train.values, fields.values]
+        if validation is not None:
+            parts += [validation.users, validation.items, validation.values]
+        self.record = Trainer(
+            "training",
+            RatingTraining(network, train, validation, self.config.batch_size),
+            plan_training(self.config, n_epochs),
+            None if folder is None else folder / _CHECKPOINT,
+            fingerprint_of(self.config, n_users, n_epochs, *parts),
+        ).run()
+        network.eval()
+        with torch.inference_mode():
+            self.user_rows = network.features.user_rows(torch.arange(n_users + 1)).numpy()
+            self.item_rows = network.features.item_rows(torch.arange(n_items + 1)).numpy()
+            self.rated_rows = network.features.rated.weight.numpy().copy()
+        self.served = network.served
+        return self
+
+    @torch.inference_mode()
+    def predict(self, ratings: Ratings) -> Float32:
+        """Predictions float32 [n], clipped to the scale; see `RatingPredictor.predict`."""
+        served = self.served_network()
+        users = torch.from_numpy(self.user_rows[ratings.users])
+        predicted = served(users, torch.from_numpy(self.item_rows[ratings.items])).numpy()
+        clipped: Float32 = np.clip(predicted, *self.scale)
+        return clipped
+
+    def served_network(self) -> ServedNetwork:
+        """The network over rows; an error of the program where it has not been fitted."""
+        if self.served is None:
+            raise RuntimeError(f"{self.name} has not been fitted")
+        return self.served
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and weights.safetensors into the folder."""
+        tensors: dict[str, Tensor] = {
+            f"served/{name}": tensor for name, tensor in self.served_network().state_dict().items()
+        }
+        for name, array in self._arrays().items():
+            tensors[name] = torch.from_numpy(array)
+        save_checkpoint(folder / _WEIGHTS, tensors, {})
+        described = {
+            "kind": self.kind,
+            "name": self.name,
+            "config": self.config.model_dump(),
+            "scale": self.scale,
+            "record": self.record.to_dict(),
+        }
+        write_atomically(folder / CONFIG, json.dumps(described, indent=2).encode())
+
+    def _arrays(self) -> dict[str, Float32]:
+        return {
+            "user_rows": self.user_rows,
+            "item_rows": self.item_rows,
+            "rated_rows": self.rated_rows,
+            "user_means": self.means.users,
+            "item_means": self.means.items,
+        }
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the folder doesn't hold such a model.
+        """
+        found = load_checkpoint(folder / _WEIGHTS)
+        try:
+            described = json.loads((folder / CONFIG).read_bytes())
+            model = cls(_CONFIGS.validate_python(described["config"]))
+            low, high = described["scale"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{folder / CONFIG}: not a saved model ({error})") from error
+        if found is None:
+            raise InputError(f"{folder}: doesn't hold a saved {model.name} model")
+        tensors, _ = found
+        model.scale = float(low), float(high)
+        model.user_rows, model.item_rows, model.rated_rows = (
+            tensors.pop(name).numpy() for name in ("user_rows", "item_rows", "rated_rows")
+        )
+        users, items = (tensors.pop(name).numpy() for name in ("user_means", "item_means"))
+        model.means = Means(users, items)
+        size = model.config.embedding_size
+        n_fields = (model.user_rows.shape[1] + model.item_rows.shape[1]) // (1 + size)
+        model.served = ServedNetwork(new_interaction(n_fields, model.config), size)
+        model.served.load_state_dict(
+            {name.removeprefix("served/"): tensor for name, tensor in tensors.items()}
+        )
+        model.served.eval()
+        model.record = TrainingRecord.from_dict(described["record"])
+        return model

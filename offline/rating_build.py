@@ -1,0 +1,100 @@
+"""The stages of a bundle of kind rating, and its assembly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model_store import bundle as files
+from model_store.event_rules import EventsInfo
+from offline.learning import Make
+from offline.recipe import Recipe
+from offline.revision import code_revision
+from offline.stages.data import DataArtifact
+from offline.stages.rating import RatingArtifact, RatingStage
+from offline.stages.rating_evaluation import RatingEvaluationArtifact, RatingEvaluationStage
+from offline.stages.rating_export import RatingExportArtifact, RatingExportStage
+from offline.stages.rating_refit import RatingRefitStage
+from offline.stages.ratings import RatingSplitName, RatingsStage
+
+
+@dataclass(frozen=True)
+class RatingParts:
+    """The artifacts of a rating bundle; `rating` is the exported one."""
+
+    data: DataArtifact
+    rating: RatingArtifact
+    evaluation: RatingEvaluationArtifact
+    exported: RatingExportArtifact
+
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each part, for the manifest."""
+        return {part.name: part.fingerprint for part in self.__dict__.values()}
+
+    def files(self) -> dict[str, Path]:
+        """The source of each file of the bundle, by its name there."""
+        data, exported = self.data, self.exported
+        return {
+            files.MODEL: exported.path(exported.MODEL),
+            files.ITEM_TABLE: exported.path(exported.ITEM_TABLE),
+            files.USER_TABLE: exported.path(exported.USER_TABLE),
+            files.RATED_TABLE: exported.path(exported.RATED_TABLE),
+            files.USER_MEANS: exported.path(exported.USER_MEANS),
+            files.ITEM_MEANS: exported.path(exported.ITEM_MEANS),
+            files.GOLDEN: exported.path(exported.GOLDEN),
+            files.ITEM_IDS: data.path(data.ITEM_IDS),
+            files.ATTRIBUTES: data.path(data.ATTRIBUTES),
+            files.USER_IDS: data.path(data.USER_IDS),
+            files.USER_OFFSETS: data.path(data.OFFSETS),
+            files.USER_ITEMS: data.path(data.ITEMS),
+            files.USER_TIMESTAMPS: data.path(data.TIMESTAMPS),
+            files.POPULARITY: self.rating.path(self.rating.POPULARITY),
+            files.REPORT: self.evaluation.path(self.evaluation.REPORT),
+        }
+
+    def describe(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of the manifest."""
+        repeats = configuration["recipe"]["data"]["repeats"]
+        model = self.exported.model_info().model_copy(update={"repeats": repeats})
+        test = self.evaluation.report()["models"][model.name]["test"]["all"]
+        return {
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "kind": "rating",
+            "model": model,
+            "encoder": None,
+            "events": EventsInfo(rules=configuration["recipe"]["events"], types=()),
+            "n_items": self.data.n_items,
+            "n_users": int(self.data.facts["users"]),
+            "metrics": {name: test[name] for name in ("rmse", "mae")},
+            "inputs": self.fingerprints(),
+            "configuration": dict(configuration),
+            "code_revision": code_revision(),
+        }
+
+
+def make_parts(
+    data: DataArtifact, recipe: Recipe, split: RatingSplitName, make: Make, *, refit: bool
+) -> RatingParts:
+    """Run the stages after the data.
+
+    Args:
+        data: the data set.
+        recipe: of kind rating.
+        split: how ratings are held out.
+        make: runs each stage.
+        refit: export the model that is trained on the held-out ratings too.
+
+    Raises:
+        InputError: there are no ratings to learn from, or the loss diverged.
+        ParityError: the exported model answers differently.
+    """
+    ratings = make(RatingsStage(data, split, recipe.rating.seed))
+    chosen = make(RatingStage(data, ratings, recipe.rating))
+    notes = {"recipe": recipe.model_dump(), "code_revision": code_revision()}
+    evaluation = make(RatingEvaluationStage(data, ratings, chosen, split, notes))
+    served = make(RatingRefitStage(data, ratings, chosen)) if refit else chosen
+    exported = make(RatingExportStage(data, served, recipe.rating.max_ranked))
+    return RatingParts(data, served, evaluation, exported)
