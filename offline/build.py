@@ -172,8 +172,8 @@ class Build:
         self, data: DataArtifact, learned: Learned, served: RecommenderArtifact, make: Make
     ) -> tuple[LabelGraphArtifact | None, RerankerArtifact | None]:
         """label graph → candidates → reranker, where the recipe asks for them."""
-        choices = self.recipe.reranking.for_data_set(self.source.data_set)
-        if self.reranker == "never" or not choices.is_wanted:
+        choices = self.recipe.reranking_on(self.source.data_set)
+        if self.reranker == "never" or choices is None:
             return None, None
         planned = self._label_graph(data, learned, choices, self._planned)
         if self.reranker == "later" and not planned.is_current(self.root):

@@ -62,6 +62,6 @@ def _shown(value: object) -> str:
 
 
 def _written(location: tuple[int | str, ...]) -> list[str]:
-    """A key as in the file; pydantic inserts the chosen backbone."""
+    """A key as in the file; pydantic inserts the chosen backbone or model."""
     parts = [str(part) for part in location]
-    return parts[:1] + parts[2:] if parts[:1] == ["recommender"] else parts
+    return parts[:1] + parts[2:] if parts[:1] in (["recommender"], ["direct"]) else parts

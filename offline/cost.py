@@ -236,15 +236,15 @@ def training_cost(split: Split, n_items: int, recipe: Recipe) -> Cost:
     Raises:
         ConfigError: the network can't be trained so here.
     """
-    from offline.recommender.models import new_recommender
+    from offline.models import new_recommender
     from offline.recommender.recommender import TrainingData
 
     # Whatever the encoder's size, the network sees as many features as its own.
     size = recipe.recommender.member_size
     vectors = np.random.default_rng(0).standard_normal((n_items + 1, size), dtype=np.float32)
     data = TrainingData.of_split(split, n_items, vectors)
-    pace = new_recommender(recipe.recommender, recipe.training).measure_pace(data)
-    n_epochs = recipe.training.epochs
+    pace = new_recommender(recipe.model, recipe.training).measure_pace(data)
+    n_epochs = recipe.epochs
     return Cost(
         "recommender",
         f"{sum(map(len, data.sequences)):,} interactions, {n_items:,} items, "

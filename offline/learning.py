@@ -102,7 +102,7 @@ def learn(
     knowledge, encoder = described.knowledge, described.encoder
     encoded = make(EncodingStage(knowledge, recipe.encoding, encoder))
     augmented = make(AugmentationStage(data, recipe.augmentation)) if recipe.augments else None
-    fitted = make(RecommenderStage(data, encoded, recipe.recommender, recipe.training, augmented))
+    fitted = make(RecommenderStage(data, encoded, recipe.model, recipe.training, augmented))
     return Learned(knowledge, encoder, encoded, fitted, augmented)
 
 

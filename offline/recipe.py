@@ -14,6 +14,7 @@ from offline.augmentation.config import AugmentationConfig
 from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, describe_first, read_config_file
 from offline.data.config import DataConfig
+from offline.direct.config import DirectConfig, LightgcnConfig
 from offline.encoding.config import EncodingConfig
 from offline.export.config import RetrievalConfig
 from offline.instruction.reranking_config import RerankingConfig
@@ -31,6 +32,7 @@ _TABLES_OF: dict[str, tuple[str, ...]] = {
         *("data", "events", "knowledge", "behaviour", "encoding", "alignment", "augmentation"),
         *("recommender", "training", "retrieval", "reranking"),
     ),
+    "direct": ("data", "events", "knowledge", "encoding", "direct", "retrieval"),
     "rating": ("data", "rating"),
 }
 
@@ -41,7 +43,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = Field(min_length=1, description="one line about the recipe")
-    kind: Literal["sequential", "rating"] = Field(
+    kind: Literal["sequential", "direct", "rating"] = Field(
         "sequential", description="of the bundle that is built"
     )
     data: DataConfig = DataConfig()
@@ -53,13 +55,14 @@ class Recipe(BaseModel):
     augmentation: AugmentationConfig = AugmentationConfig()
     recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
+    direct: DirectConfig = LightgcnConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     reranking: RerankingConfig = RerankingConfig()
     rating: RatingConfig = DeepFmConfig()
 
     @model_validator(mode="after")
     def _texts_are_encoded_where_they_are_read(self) -> Self:
-        if self.encoding.encodes:
+        if self.encoding.encodes or self.kind == "direct":
             return self
         for key, reads_texts in (
             ("recommender.id_init = 'text'", self.recommender.id_init == "text"),
@@ -83,7 +86,17 @@ class Recipe(BaseModel):
     @property
     def seed_table(self) -> str:
         """The table whose `seed` is the training's."""
-        return "rating" if self.kind == "rating" else "training"
+        return "training" if self.kind == "sequential" else self.kind
+
+    @property
+    def model(self) -> RecommenderConfig | DirectConfig:
+        """The settings of the recommender that is trained."""
+        return self.direct if self.kind == "direct" else self.recommender
+
+    @property
+    def epochs(self) -> int:
+        """Of its training, at most; of each phase, where it has several."""
+        return self.direct.epochs if self.kind == "direct" else self.training.epochs
 
     @property
     def aligns(self) -> bool:
@@ -94,6 +107,15 @@ class Recipe(BaseModel):
     def augments(self) -> bool:
         """Whether a language model adds items to training sequences."""
         return self.augmentation.share > 0
+
+    def reranking_on(self, data_set: str | None) -> RerankingConfig | None:
+        """How a language model reranks on a data set; None: none does, as of a direct model.
+
+        Args:
+            data_set: its name; None for files of a person's own.
+        """
+        choices = self.reranking.for_data_set(data_set)
+        return choices if self.kind == "sequential" and choices.is_wanted else None
 
     def chosen_keys(self) -> dict[str, Any]:
         """The keys that the recipe sets, by `table.key`; all others have their defaults."""

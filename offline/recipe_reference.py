@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, get_args
 
 from pydantic import BaseModel, TypeAdapter
 
+from offline.direct.config import DirectConfig, FactorConfig
 from offline.rating.config import RatingConfig, RatingNetworkConfig
 from offline.recipe import Recipe
 from offline.recommender.config import RecommenderConfig, SequenceConfig
@@ -41,6 +42,8 @@ def render_reference() -> str:
     for table, field in Recipe.model_fields.items():
         if table == "recommender":
             parts += _describe_networks(table, RecommenderConfig, "backbone", SequenceConfig)
+        elif table == "direct":
+            parts += _describe_networks(table, DirectConfig, "model", FactorConfig)
         elif table == "rating":
             parts += _describe_networks(table, RatingConfig, "network", RatingNetworkConfig)
         elif _is_model(field.annotation):

@@ -48,7 +48,7 @@ from model_store.reading import bundle_errors
 from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
 
-_SERVED_KINDS: tuple[Kind, ...] = ("sequential", "rating")
+_SERVED_KINDS: tuple[Kind, ...] = ("sequential", "direct", "rating")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from app.model.arrays import FloatArray, IndexArray
 from app.model.model import Model
 from app.model.ranking import EXCLUDED, Best, are_members, best_of, mask
 from app.model.rule_effect import Effect
-from app.recommend.sources import MODEL, POPULAR, Source
+from app.recommend.sources import DIRECT, MODEL, POPULAR, Source
 
 # Scores that are passed over to find one item after another, at 0.1 to 0.2 ns each.
 MAX_SCANNED = 1_000_000
@@ -159,7 +159,7 @@ def plain_scores(
 
 def _is_indirect(source: Source, model: Model) -> bool:
     """Whether a source finds the best items without a score for each."""
-    return source is POPULAR or (source is MODEL and model.retriever is not None)
+    return source is POPULAR or (source in (MODEL, DIRECT) and model.retriever is not None)
 
 
 def _common(items: IndexArray | None, others: IndexArray | None) -> IndexArray | None:

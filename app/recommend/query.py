@@ -10,7 +10,7 @@ from app.reranking.outcome import Rerank
 from model_store.item_filter import FilterValue
 from model_store.rules import RequestBoost, RequestCap
 
-ServedBy: TypeAlias = Literal["model", "rating", "cold_start", "popular"]
+ServedBy: TypeAlias = Literal["model", "direct", "rating", "cold_start", "popular"]
 """The source of an answer's items."""
 
 

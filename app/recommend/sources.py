@@ -23,6 +23,7 @@ from app.recommend.reasons import (
     explain_by_similarity,
 )
 from app.recommend.rounding import six_digits
+from model_store.manifest import Kind
 
 
 class Source(Protocol):
@@ -108,6 +109,13 @@ class ModelSource:
         for explanation, part in zip(explanations, six_digits(parts.tolist()), strict=True):
             explanation["dislikes"] = part
         return explanations
+
+
+class DirectSource(ModelSource):
+    """A direct model, which folds a user in from the items of the history; scores as above."""
+
+    name: ServedBy = "direct"
+    unit = 1.0  # scores are as large as the logits by which BPR compares two items
 
 
 class ColdStartSource:
@@ -227,15 +235,17 @@ def _rated(plan: Plan, model: Model) -> FloatArray | None:
 
 
 MODEL: Source = ModelSource()
+DIRECT: Source = DirectSource()
 RATING: Source = RatingSource()
 COLD_START: Source = ColdStartSource()
 POPULAR: Source = PopularSource()
+_OF_KIND: dict[Kind, Source] = {"sequential": MODEL, "direct": DIRECT, "rating": RATING}
 
 
 def choose_source(plan: Plan, model: Model) -> Source:
     """The source for a plan: the model needs a known item, cold start needs interests."""
     if len(plan.history.items):
-        return MODEL if model.rating is None else RATING
+        return _OF_KIND[model.kind]
     return POPULAR if plan.query.interests is None else COLD_START
 
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
-from torch.nn import functional as F
 
 from model_store.rerank_prompt import PromptLayout
 from offline.data.histories import Histories
@@ -128,16 +126,6 @@ def rank_pairs(
         np.where(first_wins, pairs.first, pairs.second),
         np.where(first_wins, pairs.second, pairs.first),
     )
-
-
-def bpr_loss(preferred: Tensor, others: Tensor) -> Tensor:
-    """-Σ log σ(ŷ_ui - ŷ_uj), a scalar: equation 2 of observed triples, equation 3 of D'.
-
-    Args:
-        preferred: scores ŷ_ui of the preferred items, float32 [T].
-        others: scores ŷ_uj of the other items, float32 [T].
-    """
-    return -F.logsigmoid(preferred - others).sum()
 
 
 def _unknown(sequence: npt.NDArray[np.int32], n_items: int) -> npt.NDArray[np.int64]:

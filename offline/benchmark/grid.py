@@ -164,7 +164,7 @@ class Grid(_Part):
         recipe = read_recipe(entry.recipe)
         changes = (data.changes, entry.changes, entry.on.get(data.name, {}))
         try:
-            for tables in (*changes, {"training": {"seed": seed}}):
+            for tables in (*changes, {recipe.seed_table: {"seed": seed}}):
                 recipe = recipe.with_changes(**tables)
         except ValidationError as error:
             raise ConfigError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from model_store.files import save_array
 from offline.artifact import Artifact, Facts
+from offline.direct.config import DirectConfig, FactorConfig
 from offline.recommender.config import RecommenderConfig, TrainingConfig
 from offline.stages.augmentation import AugmentationArtifact
 from offline.stages.data import DataArtifact
@@ -35,7 +36,7 @@ class RecommenderArtifact(Artifact):
 
     def model(self) -> Recommender:
         """The recommender, ready to score."""
-        from offline.recommender.models import load_recommender
+        from offline.models import load_recommender
 
         return load_recommender(self.folder)
 
@@ -47,14 +48,14 @@ class RecommenderStage(Stage[RecommenderArtifact]):
     Attributes:
         data: its training part is learnt from, its validation part chooses the epoch.
         encoding: vectors of the items.
-        recommender: settings of the model.
-        training: settings of the training.
+        recommender: settings of the model; those of a direct one are of its training, too.
+        training: settings of a sequence network's training.
         augmentation: items to read between those of the training sequences; None: nothing.
     """
 
     data: DataArtifact
     encoding: EncodingArtifact
-    recommender: RecommenderConfig
+    recommender: RecommenderConfig | DirectConfig
     training: TrainingConfig
     augmentation: AugmentationArtifact | None = None
 
@@ -68,6 +69,8 @@ class RecommenderStage(Stage[RecommenderArtifact]):
     @property
     def config(self) -> Facts:
         """All choices of model and training."""
+        if isinstance(self.recommender, FactorConfig):
+            return {"direct": self.recommender.model_dump()}
         return {
             "recommender": self.recommender.model_dump(),
             "training": self.training.model_dump(),
@@ -80,7 +83,7 @@ class RecommenderStage(Stage[RecommenderArtifact]):
             InputError: there is nothing to learn from, or the loss diverged.
             ConfigError: the device isn't available, or the network can't be trained so.
         """
-        from offline.recommender.models import new_recommender
+        from offline.models import new_recommender
         from offline.recommender.recommender import TrainingData
 
         data = TrainingData.of_split(self.data.split(), self.data.n_items, self.encoding.vectors())

@@ -196,7 +196,7 @@ def _golden_entry(change: Callable[[dict[str, Any]], object]) -> Change:
 def damaged_manifests() -> Iterator[Damage]:
     for where, values in {
         "schema_version": (0, 99, None, "2"),
-        "kind": ("direct", "random", None),
+        "kind": ("random", None),
         "version": ("another", "../evil", "v" * 300, SURROGATE, 7, ""),
         "created_at": (None, 7),
         "model": (None, {}),

@@ -56,3 +56,29 @@ def test_a_recipe_without_an_encoder_reads_no_texts(
     assert not without.encoding.encodes
     with pytest.raises(ValidationError, match=rf"encoder = 'none': .*{key}.* needs an encoder"):
         without.with_changes(**tables)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "message"),
+    [
+        ("lightgcn", {"training": {"seed": 1}}, r"kind = 'direct': nothing reads \[training\]"),
+        ("mf", {"reranking": {"tune": True}}, r"kind = 'direct': nothing reads \[reranking\]"),
+        ("ids", {"direct": {"seed": 1}}, r"kind = 'sequential': nothing reads \[direct\]"),
+        ("mf", {"direct": {"layers": 2}}, "layers"),
+    ],
+)
+def test_a_recipe_has_the_tables_of_its_kind_alone(
+    name: str, tables: dict[str, dict[str, object]], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        read_recipe(name).with_changes(**tables)
+
+
+def test_a_seed_goes_into_the_table_of_the_kinds_training() -> None:
+    assert read_recipe("sgl").seed_table == "direct"
+    assert read_recipe("ids").seed_table == "training"
+
+
+def test_a_direct_model_gets_no_reranker() -> None:
+    assert read_recipe("default").reranking_on("movielens-100k") is not None
+    assert read_recipe("lightgcn").reranking_on("movielens-100k") is None

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 
 from model_store.rerank_prompt import PromptLayout
 from offline.augmentation.pairs import (
     Pairs,
     Triples,
-    bpr_loss,
     draw_pairs,
     observed_triples,
     rank_pairs,
@@ -73,14 +71,3 @@ def test_the_augmented_set_has_both_kinds() -> None:
     assert (both.users.tolist(), both.preferred.tolist(), both.others.tolist()) == (
         [0, 3], [1, 4], [2, 5],
     )  # fmt: skip
-
-
-def test_the_loss_is_equation_3() -> None:
-    preferred = torch.tensor([1.0, -2.0, 100.0], requires_grad=True)
-    others = torch.tensor([0.5, 1.0, -100.0])
-    expected = -sum(np.log(1 / (1 + np.exp(-gap))) for gap in (0.5, -3.0))
-    loss = bpr_loss(preferred, others)
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert preferred.grad is not None
-    assert (preferred.grad <= 0).all()

@@ -10,7 +10,7 @@ import pytest
 
 from model_store.errors import InputError
 from offline.metrics import rank_cases
-from offline.recommender.models import CONFIG, load_recommender
+from offline.models import CONFIG, load_recommender
 from offline.recommender.recommender import (
     PARITY_TOLERANCE,
     Baseline,

@@ -1,4 +1,4 @@
-"""Creates recommenders from a configuration, or loads saved ones."""
+"""Creates recommenders of every kind from a configuration, or loads saved ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from model_store.errors import InputError
+from offline.direct.config import DirectConfig, FactorConfig
+from offline.direct.recommender import DirectRecommender
 from offline.recommender.config import RecommenderConfig, TrainingConfig
 from offline.recommender.recommender import Recommender
 from offline.recommender.sequential import SequenceRecommender
@@ -13,11 +15,23 @@ from offline.recommender.sequential import SequenceRecommender
 CONFIG = "config.json"
 """In the folder of every saved recommender; its `kind` says which class reads the folder."""
 
-_KINDS: dict[str, type[Recommender]] = {SequenceRecommender.kind: SequenceRecommender}
+_KINDS: dict[str, type[Recommender]] = {
+    SequenceRecommender.kind: SequenceRecommender,
+    DirectRecommender.kind: DirectRecommender,
+}
 
 
-def new_recommender(config: RecommenderConfig, training: TrainingConfig) -> Recommender:
-    """The recommender that a configuration describes, not yet fitted."""
+def new_recommender(
+    config: RecommenderConfig | DirectConfig, training: TrainingConfig
+) -> Recommender:
+    """The recommender that a configuration describes, not yet fitted.
+
+    Args:
+        config: of a sequence network, or of a direct model.
+        training: of a sequence network; a direct model's is in its configuration.
+    """
+    if isinstance(config, FactorConfig):
+        return DirectRecommender(config)
     return SequenceRecommender(config, training)
 
 
