@@ -27,7 +27,7 @@ PASSIVE = {
         [
             f"offline/inspect/{name}.py"
             for name in (
-                *("histories", "inspection", "near_misses", "overlap", "text", "times"),
+                *("histories", "inspection", "near_misses", "overlap", "ratings", "text", "times"),
                 "warnings",
             )
         ],

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from offline.inspect.histories import QUANTILES, Histories
 from offline.inspect.inspection import Inspection
 from offline.inspect.overlap import Overlap
+from offline.inspect.ratings import RatingCounts
 from offline.inspect.times import Times, written
 from offline.inspect.warnings import warnings_about_data
 
@@ -29,6 +30,7 @@ def render_document(inspection: Inspection, files: Sequence[str]) -> str:
         "items": inspection.n_items,
         "event_types": inspection.event_types,
         "kinds": inspection.kinds,
+        "ratings": None if inspection.ratings is None else _ratings(inspection.ratings),
         "times": _times(inspection.times),
         "histories": _histories(histories),
         "catalogue": None if inspection.overlap is None else _catalogue(inspection.overlap),
@@ -69,6 +71,15 @@ def _histories(histories: Histories) -> dict[str, object]:
         "repeats_in_runs": histories.n_in_runs,
         "repeated_share_of_targets": histories.share_of_targets,
         "unusual_users": [asdict(outlier) for outlier in histories.outliers],
+    }
+
+
+def _ratings(ratings: RatingCounts) -> dict[str, object]:
+    return {
+        "interactions": ratings.n,
+        "mean": ratings.mean,
+        "standard_deviation": ratings.deviation,
+        "counts": {f"{value:g}": count for value, count in ratings.counts.items()},
     }
 
 

@@ -15,6 +15,7 @@ from offline.data.issues import Issue, IssueKind
 from offline.data.split import Cases
 from offline.inspect.histories import Histories, measure_histories
 from offline.inspect.overlap import Overlap, find_overlap
+from offline.inspect.ratings import RatingCounts, count_ratings
 from offline.inspect.times import Times, measure_times, written
 
 N_SAMPLES = 5
@@ -45,6 +46,7 @@ class Inspection:
         event_types: how many interactions each type has, most first; empty without such a column.
         kinds: how many interactions are positive, negative and context only, by type; empty where
             all are positive and of no type.
+        ratings: how they are distributed; None where there are none.
         samples: a few interactions.
         items: attributes of a few items of the catalogue, by name, the id first.
     """
@@ -58,6 +60,7 @@ class Inspection:
     histories: Histories
     event_types: dict[str, int]
     kinds: dict[str, dict[str, int]]
+    ratings: RatingCounts | None
     samples: Sequence[Sample]
     items: Sequence[dict[str, AttributeValue]]
 
@@ -89,6 +92,7 @@ def inspect_dataset(dataset: Dataset, test: Cases) -> Inspection:
         histories=measure_histories(interactions, test),
         event_types=dataset.event_types.counts() if dataset.event_types else {},
         kinds=dataset.typed.counts() if dataset.typed else {},
+        ratings=count_ratings(interactions),
         samples=_samples(dataset),
         items=[
             {"item_id": interactions.item_ids.id_of(index), **dataset.attributes.row(index)}

@@ -10,6 +10,7 @@ from offline.data.event_types import describe_types
 from offline.inspect.histories import QUANTILES, Histories
 from offline.inspect.inspection import Inspection, Sample
 from offline.inspect.overlap import Overlap
+from offline.inspect.ratings import RatingCounts
 from offline.inspect.times import Times, written
 from offline.inspect.warnings import warnings_about_data
 
@@ -69,10 +70,22 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
             for meaning, of_type in kinds.items()
             if of_type
         ]
+    if inspection.ratings is not None:
+        found.append(("ratings", _describe_ratings(inspection.ratings)))
     if inspection.overlap is not None:
         found.append(("catalogue", _describe_overlap(inspection.overlap)))
     found += [("unusual user", str(outlier)) for outlier in histories.outliers]
     return found
+
+
+def _describe_ratings(ratings: RatingCounts) -> str:
+    shares = (
+        f"{value:g}: {100 * count / ratings.n:.3g} %" for value, count in ratings.counts.items()
+    )
+    return (
+        f"{ratings.n:,} of mean {ratings.mean:.3g}, standard deviation {ratings.deviation:.3g} "
+        f"({', '.join(shares)})"
+    )
 
 
 def rows_lost(inspection: Inspection) -> list[str]:

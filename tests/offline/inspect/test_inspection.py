@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +13,7 @@ import longtail
 from offline.data.dataset import read_dataset
 from offline.data.issues import Issue, IssueKind
 from offline.data.split import leave_one_out
+from offline.inspect.document import render_document
 from offline.inspect.inspection import Inspection, inspect_dataset
 from offline.inspect.text import describe, describe_briefly, facts
 from offline.inspect.warnings import warnings_about_data
@@ -242,3 +244,33 @@ def test_what_can_not_be_used_is_one_line(
     (tmp_path / "bad.csv").write_text("user_id,item_id\n1,2\n")
     assert longtail.main(["inspect", "--interactions", str(tmp_path / "bad.csv")]) == 1
     assert capsys.readouterr().err.startswith("longtail inspect: ")
+
+
+def rated(folder: Path, ratings: list[str]) -> Inspection:
+    folder.mkdir(exist_ok=True)
+    lines = [f"u{n % 4},i{n},{rating},{NOON_S + n}" for n, rating in enumerate(ratings)]
+    (folder / "rated.csv").write_text("\n".join(["user_id,item_id,rating,timestamp", *lines]))
+    dataset = read_dataset(folder / "rated.csv", None)
+    return inspect_dataset(dataset, leave_one_out(dataset.interactions).test)
+
+
+def test_ratings_are_counted_and_missing_ones_left_out(tmp_path: Path) -> None:
+    inspection = rated(tmp_path, ["5"] * 6 + ["1"] * 2 + [""] * 4)
+    assert fact(inspection, "ratings") == (
+        "8 of mean 4, standard deviation 1.73 (1: 25 %, 5: 75 %)"
+    )
+    document = json.loads(render_document(inspection, []))
+    assert document["ratings"]["counts"] == {"1": 2, "5": 6}
+    assert document["ratings"]["interactions"] == 8
+
+
+def test_many_different_ratings_are_counted_by_tenths_of_their_range(tmp_path: Path) -> None:
+    found = rated(tmp_path, [str(n) for n in range(101)]).ratings
+    assert found is not None
+    assert found.counts == dict(zip(range(0, 100, 10), [10] * 9 + [11], strict=True))
+
+
+def test_without_ratings_nothing_is_said_of_them(tmp_path: Path) -> None:
+    inspection = inspection_of(tmp_path, walks(5, 5))
+    assert "ratings" not in dict(facts(inspection))
+    assert json.loads(render_document(inspection, []))["ratings"] is None
