@@ -111,7 +111,7 @@ class Build:
         split = self.split or "random"
         parts = make_parts(data, self.recipe, split, self._made, refit=self.refit)
         configuration = {
-            "recipe": self.recipe.model_dump(),
+            "recipe": self.recipe.described(),
             "item_kind": self._asked.item_kind,
             "split": split,
             "refit": self.refit,
@@ -125,7 +125,7 @@ class Build:
         text_encoder = None
         if encoding.encodes:
             text_encoder = self._made(TextEncoderStage(encoding.encoder, learned.encoder, texts))
-        notes = {"recipe": self.recipe.model_dump(), "code_revision": code_revision()}
+        notes = {"recipe": self.recipe.described(), "code_revision": code_revision()}
         made_with = {**self.recipe.chosen_keys(), "code_revision": notes["code_revision"]}
         evaluation = self._made(
             EvaluationStage(data, learned.recommender, self._order_split(), notes, made_with)
@@ -157,7 +157,7 @@ class Build:
                 dislikes=dislikes,
             ),
             configuration={
-                "recipe": self.recipe.model_dump(),
+                "recipe": self.recipe.described(),
                 "item_kind": self._asked.item_kind,
                 "split": self._order_split(),
                 "refit": self.refit,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store import bundle as files
-from model_store.event_rules import EventsInfo
+from model_store.event_rules import DEFAULT_EVENTS
 from offline.learning import Make
 from offline.recipe import Recipe
 from offline.revision import code_revision
@@ -65,7 +65,7 @@ class RatingParts:
             "kind": "rating",
             "model": model,
             "encoder": None,
-            "events": EventsInfo(rules=configuration["recipe"]["events"], types=()),
+            "events": DEFAULT_EVENTS,
             "n_items": self.data.n_items,
             "n_users": int(self.data.facts["users"]),
             "metrics": {name: test[name] for name in ("rmse", "mae")},
@@ -93,7 +93,7 @@ def make_parts(
     """
     ratings = make(RatingsStage(data, split, recipe.rating.seed))
     chosen = make(RatingStage(data, ratings, recipe.rating))
-    notes = {"recipe": recipe.model_dump(), "code_revision": code_revision()}
+    notes = {"recipe": recipe.described(), "code_revision": code_revision()}
     evaluation = make(RatingEvaluationStage(data, ratings, chosen, split, notes))
     served = make(RatingRefitStage(data, ratings, chosen)) if refit else chosen
     exported = make(RatingExportStage(data, served, recipe.rating.max_ranked))

@@ -117,6 +117,10 @@ class Recipe(BaseModel):
         choices = self.reranking.for_data_set(data_set)
         return choices if self.kind == "sequential" and choices.is_wanted else None
 
+    def described(self) -> dict[str, Any]:
+        """All that its kind of build reads, defaults too; `Recipe.model_validate` reads it back."""
+        return self.model_dump(include={"description", "kind", *_TABLES_OF[self.kind]})
+
     def chosen_keys(self) -> dict[str, Any]:
         """The keys that the recipe sets, by `table.key`; all others have their defaults."""
         keys: dict[str, Any] = {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from offline.recipe import read_recipe, recipe_names, suited_recipe
+from offline.recipe import Recipe, read_recipe, recipe_names, suited_recipe
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,14 @@ def test_a_recipe_has_the_tables_of_its_kind_alone(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         read_recipe(name).with_changes(**tables)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_a_bundle_says_of_its_recipe_can_be_read_back(name: str) -> None:
+    described = read_recipe(name).described()
+    again = Recipe.model_validate(json.loads(json.dumps(described)))
+    assert again.kind == described["kind"]
+    assert again.described() == described
 
 
 def test_a_seed_goes_into_the_table_of_the_kinds_training() -> None:
