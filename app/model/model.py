@@ -48,8 +48,6 @@ from model_store.reading import bundle_errors
 from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
 
-_SERVED_KINDS: tuple[Kind, ...] = ("sequential", "direct", "rating")
-
 
 @dataclass(frozen=True)
 class Model:
@@ -209,13 +207,8 @@ def load_model(bundle: Bundle, provider: Provider = "cpu") -> Model:
     Raises:
         ConfigError: the requested provider isn't available.
         BundleUnavailable: a file can't be read now, or there is too little memory.
-        BundleError: it is of a kind that this release can't serve, something in it can't be used,
-            or it doesn't give its golden answers.
+        BundleError: something in it can't be used, or it doesn't give its golden answers.
     """
-    if bundle.manifest.kind not in _SERVED_KINDS:
-        raise BundleError(
-            f"{bundle.folder}: this release can't serve a bundle of kind {bundle.manifest.kind!r}"
-        )
     yield_cpu()
     graph, info = bundle.folder / files.MODEL, bundle.manifest.model
     network: SequenceModel | RatingModel

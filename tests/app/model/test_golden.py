@@ -99,11 +99,3 @@ def test_an_item_that_is_clearly_not_among_the_best_is_told(
 
     with pytest.raises(BundleError, match="golden request 0: answers"):
         load_model(with_golden(tmp_path, twins, replace_last))
-
-
-def test_a_bundle_of_a_kind_without_a_loader_is_rejected_by_its_name(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "other")
-    manifest = json.loads((bundle.folder / "manifest.json").read_bytes())
-    (bundle.folder / "manifest.json").write_text(json.dumps({**manifest, "kind": "direct"}))
-    with pytest.raises(BundleError, match="can't serve a bundle of kind 'direct'"):
-        load_model(Bundle.open(bundle.folder))
