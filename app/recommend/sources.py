@@ -229,6 +229,8 @@ def _rated(plan: Plan, model: Model) -> FloatArray | None:
             plan.allowed,
             model.availability.withdrawn,
         )
+        if plan.rules is not None:  # a pinned item has its rank, however rare it is
+            items = np.union1d(items, plan.rules.pinned_items)
     scores = np.full(len(model.table), EXCLUDED, np.float32)
     scores[items] = rating.predict(row, items)
     return scores

@@ -212,9 +212,21 @@ def test_a_large_catalogue_is_ranked_among_its_most_popular_items(
     publish_and_activate(bundle, tmp_path, store.url)
     with serving(settings_for(store.url, tmp_path)) as http:
         answer = http.post("/recommend", json={"user_id": "u3", "k": 15}).json()
+        rare = int(np.argmin(catalogue.popularity[1:])) + 1
+        pin = {"name": "p", "action": "pin", "item_id": f"i{rare}", "rank": 2}
+        changed = http.put("/admin/rules", json={"rules": [pin]}, headers=AS_ADMIN)
+        assert changed.status_code == 200, changed.text
+        pinned = http.post("/recommend", json={"user_id": "u3", "k": 15}).json()
+        http.put("/admin/rules", json={"rules": []}, headers=AS_ADMIN)
     popularity = np.array(catalogue.popularity)
     popularity[[0, *catalogue.histories["u3"]]] = -1
     popular = np.argsort(-popularity, kind="stable")[:15]
     wanted = ratings.predictions(ratings.row_of("u3"))
     order = popular[np.lexsort((popular, -wanted[popular]))]
     assert [one["item_id"] for one in answer["items"]] == [f"i{item}" for item in order]
+    assert rare not in order
+    second = pinned["items"][1]
+    assert (second["item_id"], second["score"]) == (
+        f"i{rare}",
+        pytest.approx(wanted[rare], abs=1e-4),
+    )

@@ -50,7 +50,8 @@ def test_every_grid_that_comes_along_fits_its_recipes(name: str) -> None:
     for choice in grid.data:
         if isinstance(grid, Grid):
             for entry in grid.entries_on(choice.name):
-                assert grid.recipe_of(choice, entry, 5).training.seed == 5
+                recipe = grid.recipe_of(choice, entry, 5)
+                assert getattr(recipe, recipe.seed_table).seed == 5
         elif isinstance(grid, AlignmentGrid):
             table = grid.table(with_reference=True)
             n_entries = len(grid.backbones) * len(grid.rows) * len(grid.shares)
