@@ -1,4 +1,4 @@
-"""What a rating network has to beat: means, neighbours among items, matrix factorization."""
+"""What a rating network has to beat: means, neighbours among items, matrix factorisation."""
 
 from __future__ import annotations
 

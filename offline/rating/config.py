@@ -42,7 +42,7 @@ class DeepNetworkConfig(RatingNetworkConfig):
 
 
 class DeepFmConfig(DeepNetworkConfig):
-    """A factorization machine beside a perceptron."""
+    """A factorisation machine beside a perceptron."""
 
     network: Literal["deepfm"] = "deepfm"
 
@@ -61,7 +61,7 @@ class DcnConfig(DeepNetworkConfig):
 
 
 class AfmConfig(RatingNetworkConfig):
-    """A factorization machine whose pairs are weighed by attention."""
+    """A factorisation machine whose pairs are weighed by attention."""
 
     network: Literal["afm"] = "afm"
     attention_size: Units = Field(16, description="units of the attention network")

@@ -78,7 +78,7 @@ def _mix(weight: Tensor, matrix: sparse.csr_array) -> Tensor:
 class Features(nn.Module):
     """Embeddings of user, rated items, item and attribute values, each with a first-order weight.
 
-    The rated items are those of Rendle's factorization machines (2010, section 2): a field of the
+    The rated items are those of Rendle's factorisation machines (2010, section 2): a field of the
     user whose embedding is the mean over them.
     """
 

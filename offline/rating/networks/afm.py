@@ -1,4 +1,4 @@
-"""AFM (Xiao et al., 2017): a factorization machine whose pairs are weighed by attention."""
+"""AFM (Xiao et al., 2017): a factorisation machine whose pairs are weighed by attention."""
 
 from __future__ import annotations
 

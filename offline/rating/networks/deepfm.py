@@ -1,4 +1,4 @@
-"""DeepFM (Guo et al., 2017): a factorization machine beside a perceptron on the same embeddings."""
+"""DeepFM (Guo et al., 2017): a factorisation machine beside a perceptron on the same embeddings."""
 
 from __future__ import annotations
 
