@@ -20,6 +20,7 @@ from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
 from model_store.publication import bundles_folder, next_version
 from offline.artifact import Artifact
+from offline.recipe import Recipe
 from offline.revision import code_revision
 from offline.stages.data import DataArtifact
 from offline.stages.dislikes import DislikesArtifact
@@ -165,19 +166,20 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     exported = parts.exported
     table = np.load(exported.path(exported.ITEM_TABLE), mmap_mode="r", allow_pickle=False)
     offsets = np.load(parts.data.path(parts.data.OFFSETS), mmap_mode="r", allow_pickle=False)
-    repeats = configuration["recipe"]["data"]["repeats"]
+    recipe = Recipe.model_validate(configuration["recipe"])
+    repeats = recipe.data.repeats
     model = exported.model_info().model_copy(update={"repeats": repeats})
     test = parts.evaluation.report()["models"][model.name]["test"]["all"]
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": parts.recommender.kind,
         "model": model,
-        "encoder": _encoder_info(parts, configuration["recipe"]),
+        "encoder": _encoder_info(parts, recipe),
         "knowledge": parts.knowledge.info(),
         "retriever": exported.retriever(),
         "reranker": parts.reranker.info() if parts.reranker else None,
         "events": EventsInfo(
-            rules=configuration["recipe"]["events"],
+            rules=recipe.events,
             types=parts.data.event_types(),
             dislike_weight=parts.dislikes.weight if parts.dislikes else 0.0,
         ),
@@ -190,14 +192,10 @@ def _described(parts: BundleParts, configuration: Mapping[str, Any]) -> dict[str
     }
 
 
-def _encoder_info(parts: BundleParts, recipe: Mapping[str, Any]) -> EncoderInfo | None:
+def _encoder_info(parts: BundleParts, recipe: Recipe) -> EncoderInfo | None:
     if parts.text_encoder is None:
         return None
-    name = name_encoder(
-        recipe["encoding"]["encoder"],
-        parts.text_encoder,
-        is_tuned=bool(recipe["behaviour"]["stages"]) or _encoder_was_aligned(recipe["alignment"]),
-    )
+    name = name_encoder(recipe.encoding.encoder, parts.text_encoder, is_tuned=recipe.tunes_encoder)
     return EncoderInfo(name=name, vector_size=parts.encoding.vectors().shape[1], has_graph=True)
 
 
@@ -215,8 +213,3 @@ def name_encoder(name: str, encoder: Artifact, *, is_tuned: bool) -> str:
     if is_tuned:
         return f"{name}, tuned {encoder.fingerprint[:12]}"
     return f"{name}, {encoder.fingerprint[:12]}" if Path(name).is_dir() else name
-
-
-def _encoder_was_aligned(alignment: Mapping[str, Any]) -> bool:
-    """Whether a recipe's alignment trains the text encoder with the recommender."""
-    return alignment["steps"] > 0 and not alignment["freeze_encoder"]

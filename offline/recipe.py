@@ -104,6 +104,11 @@ class Recipe(BaseModel):
         return self.alignment.steps > 0
 
     @property
+    def tunes_encoder(self) -> bool:
+        """Whether the text encoder is trained, on behaviour or in an alignment."""
+        return bool(self.behaviour.stages) or (self.aligns and not self.alignment.freeze_encoder)
+
+    @property
     def augments(self) -> bool:
         """Whether a language model adds items to training sequences."""
         return self.augmentation.share > 0
