@@ -250,11 +250,11 @@ class Models:
         """
         for model in tuple(self._loaded.values()):
             await follow_changes(model, self._versions)
+            if model.rules is not None and model.rules.is_outdated:
+                await self._loads.run(model.rules.compile_again)
         if self.current is not None:
             n_withdrawn = len(self.current.availability.withdrawn)
             self._metrics.items.labels("withdrawn").set(n_withdrawn)
-            if model.rules is not None and model.rules.is_outdated:
-                await self._loads.run(model.rules.compile_again)
 
     # --- implementation ----------------------------------------------------------
 

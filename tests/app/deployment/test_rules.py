@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.model.model import Model
 from model_store import keys
 from model_store.errors import RegistryError, StoreError
 from model_store.fresh_items import FreshItem, publish_fresh
@@ -333,14 +335,34 @@ def test_a_change_meanwhile_ends_a_rollback(
     assert Rollout(client, folder, "a test").rules().rules == tuple(rules[2])
 
 
-def test_a_worker_compiles_rules_once(pair: list[TestClient]) -> None:
-    put(pair[0], hide("i1"))
-    models = service_of(pair[0]).models
+def test_a_worker_compiles_rules_once(own_http: TestClient) -> None:
+    put(own_http, hide("i1"))
+    models = service_of(own_http).models
     book = models.current.rules
     for user in USERS[:5]:
-        ids_of(pair[0], user)
-    assert pair[0].portal is not None
-    pair[0].portal.call(service_of(pair[0]).operations.watcher.follow)
+        ids_of(own_http, user)
+    assert own_http.portal is not None
+    own_http.portal.call(service_of(own_http).operations.watcher.follow)
     assert models.current.rules is book
-    put(pair[0])
+    put(own_http)
     assert models.current.rules is None
+
+
+def test_the_rules_of_every_version_follow_changes_of_the_catalogue(
+    own_http: TestClient, second: str
+) -> None:
+    body = {"percent": 50}
+    canary = own_http.post(f"/admin/models/{second}/canary", json=body, headers=AS_ADMIN)
+    assert canary.status_code == 200, canary.text
+    put(own_http, {"name": "h", "action": "hide", "filters": {"genres": {"any": ["drama"]}}})
+    models = service_of(own_http).models.routing.all_models
+    assert len(models) == 2
+
+    def hidden(model: Model) -> set[str]:
+        effect = model.rules.effect(None, None, time())
+        return {model.ids.id_of(item) for item in effect.hidden.tolist()}
+
+    shown = next(f"i{n}" for n in range(1, 60) if not any(f"i{n}" in hidden(one) for one in models))
+    change = {"items": [{"item_id": shown, "attributes": {"genres": ["drama"]}}]}
+    assert own_http.put("/admin/items", json=change, headers=AS_ADMIN).status_code == 200
+    wait_for(lambda: all(shown in hidden(one) for one in models))
