@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.generation import generate_knowledge
 from tests.offline.knowledge.chat_endpoint import Endpoint, Reply
 from tests.offline.knowledge.stand_ins import texts_of
-
-
-@pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard, also where the tests run in the background of a script, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("others", ["dawdle", "are waited for"])
