@@ -266,8 +266,7 @@ class Models:
 
     async def _follow_rules(self, rules: RuleSet) -> None:
         """Compile the record's rules for all loaded versions that have others."""
-        if rules.revision != self._rules.revision:
-            await asyncio.to_thread(self._last_active.write_rules, rules)
+        is_new = rules.revision != self._rules.revision
         self._rules = rules
         revision = rules.revision if rules.rules else None
         for version, model in list(self._loaded.items()):
@@ -275,6 +274,8 @@ class Models:
                 async with self._changing:
                     if self._loaded.get(version) is model:
                         self._loaded[version] = await self._ruled(model)
+        if is_new:
+            await asyncio.to_thread(self._last_active.write_rules, rules)
 
     async def _ruled(self, model: Model) -> Model:
         """The model with the rules in force."""
