@@ -36,6 +36,7 @@ from model_store.id_map import IdMap, read_ids
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
 from model_store.manifest import FileEntry, Manifest, RatingModelInfo
 from model_store.onnx_file import check_graph_file
+from model_store.rating_arrays import RATING_FILES, RatingArrays
 from model_store.reading import bundle_errors, map_array, read_json
 
 MANIFEST = "manifest.json"
@@ -64,10 +65,6 @@ TOKENIZER = "tokenizer.json"
 RERANKER = "reranker.onnx"
 RERANKER_TOKENIZER = "reranker_tokenizer.json"
 USER_VECTORS = "user_vectors.npy"
-USER_TABLE = "user_table.npy"
-RATED_TABLE = "rated_table.npy"
-USER_MEANS = "user_means.npy"
-ITEM_MEANS = "item_means.npy"
 GOLDEN = "golden.json"
 REPORT = "report.json"
 
@@ -76,7 +73,6 @@ KNOWLEDGE = (KNOWLEDGE_VECTORS, FRESH_PROJECTION)
 ENCODER = (TEXT_ENCODER, TOKENIZER)
 RETRIEVER_FILES = (RETRIEVER, RETRIEVER_LISTS, RETRIEVER_LIST_IDS, RETRIEVER_OUTLIERS)
 RERANKER_FILES = (RERANKER, RERANKER_TOKENIZER)
-RATING_FILES = (USER_TABLE, RATED_TABLE, USER_MEANS, ITEM_MEANS)
 USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 # All interactions with their kinds, where some are not positive or of types of their own: what is
 # published. `USERS` are the positive ones alone, for all that reads histories.
@@ -199,18 +195,16 @@ class Bundle:
             expected[RETRIEVER_LIST_IDS] = ("<u2", (rows,))
             if n_outliers := self.manifest.retriever.n_outliers:
                 expected[RETRIEVER_OUTLIERS] = ("<i4", (n_outliers,))
-        if isinstance(self.manifest.model, RatingModelInfo):
-            n_users, user_size = self.manifest.n_users, self.manifest.model.user_size
-            expected[USER_TABLE] = ("<f4", (n_users + 1, user_size))
-            expected[RATED_TABLE] = ("<f4", (rows, user_size // 2))
-            expected[USER_MEANS] = ("<f4", (n_users + 1,))
-            expected[ITEM_MEANS] = ("<f4", (rows,))
         if self.has(USER_VECTORS):
             expected[USER_VECTORS] = ("<f4", (self.manifest.n_users, size))
         for name, (dtype, shape) in expected.items():
             check_layout(self.folder / name, self._array(name), dtype, shape)
         if self.knowledge_texts.arrays is not None:
             self.knowledge_texts.arrays.check_layouts(self.folder, self.manifest.n_items)
+        model = self.manifest.model
+        if isinstance(model, RatingModelInfo):
+            sizes = self.manifest.n_users, self.manifest.n_items, model.user_size
+            self.rating_arrays.check_layouts(self.folder, *sizes)
 
     def check_contents(self, pause: Pause = no_pause) -> None:
         """Check everything that a request or a golden request depends on.
@@ -241,13 +235,9 @@ class Bundle:
             vectors = self.folder / USER_VECTORS
             check_range(vectors, self.user_vectors, -1.01, 1.01, pause)
             check_unit_rows(vectors, self.user_vectors, pause)
-        if isinstance(self.manifest.model, RatingModelInfo):
-            scale = self.manifest.model
-            for name, rows in ((USER_TABLE, self.user_table), (RATED_TABLE, self.rated_table)):
-                check_range(self.folder / name, rows, -MAX_WEIGHT, MAX_WEIGHT, pause)
-                check_padding(self.folder / name, rows)
-            for name, means in ((USER_MEANS, self.user_means), (ITEM_MEANS, self.item_means)):
-                check_range(self.folder / name, means, scale.lowest, scale.highest, pause)
+        model = self.manifest.model
+        if isinstance(model, RatingModelInfo):
+            self.rating_arrays.check(self.folder, (model.lowest, model.highest), pause)
         n_items = self.manifest.n_items
         for name, found in ((ITEM_IDS, len(self.item_ids)), (ATTRIBUTES, self.attributes.n_items)):
             pause()
@@ -321,25 +311,10 @@ class Bundle:
         """
         return self._array(USER_VECTORS) if self.has(USER_VECTORS) else None
 
-    @property
-    def user_table(self) -> npt.NDArray[np.float32]:
-        """float32 [U+1, user_size], what a rating graph reads of each user; row 0 zeros."""
-        return self._array(USER_TABLE)
-
-    @property
-    def rated_table(self) -> npt.NDArray[np.float32]:
-        """float32 [N+1, user_size / 2]; the mean over a history is half of a user's row."""
-        return self._array(RATED_TABLE)
-
-    @property
-    def user_means(self) -> npt.NDArray[np.float32]:
-        """float32 [U+1], mean rating of each user, shrunk to the global mean, which is row 0."""
-        return self._array(USER_MEANS)
-
-    @property
-    def item_means(self) -> npt.NDArray[np.float32]:
-        """float32 [N+1], mean rating of each item, shrunk to the global mean, which is row 0."""
-        return self._array(ITEM_MEANS)
+    @cached_property
+    def rating_arrays(self) -> RatingArrays:
+        """Those of a bundle of kind rating."""
+        return RatingArrays.open(self.folder)
 
     @cached_property
     def retriever_list_ids(self) -> npt.NDArray[np.uint16] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from model_store import bundle as files
 from model_store.errors import BundleUnavailable
 from model_store.manifest import Manifest
+from model_store.rating_arrays import RATING_FILES
 
 OBJECTS_PER_BYTE = 12
 """Ids and attributes as Python objects take so many times the bytes of their JSON (measured with
@@ -15,7 +16,7 @@ OBJECTS_PER_BYTE = 12
 _PARSED = (files.ITEM_IDS, files.ATTRIBUTES)
 _MAPPED_OR_READ = (
     *(files.MODEL, files.ITEM_TABLE, files.POPULARITY, files.TEXT_ENCODER, files.TOKENIZER),
-    *(*files.KNOWLEDGE, *files.RETRIEVER_FILES, *files.RATING_FILES),
+    *(*files.KNOWLEDGE, *files.RETRIEVER_FILES, *RATING_FILES),
 )
 
 

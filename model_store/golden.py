@@ -50,12 +50,10 @@ def read_golden_ratings(
         BundleUnavailable: the file can't be read now.
         BundleError: it holds none, or an invalid one.
     """
-    document = read_json(path)
+    entries = _read_entries(path)
     with bundle_errors(path, "malformed"):
-        if not isinstance(document, list) or not document:
-            raise BundleError(f"{path}: holds no golden request")
         found = []
-        for number, entry in enumerate(document):
+        for number, entry in enumerate(entries):
             items, ratings = tuple(entry["item_ids"]), tuple(map(float, entry["ratings"]))
             one = GoldenRatings(entry["user_id"], items, ratings)
             unknown = [item_id for item_id in items if item_id not in item_ids]
@@ -79,15 +77,20 @@ def read_golden(path: Path, item_ids: IdMap) -> tuple[GoldenRequest, ...]:
         BundleUnavailable: the file can't be read now.
         BundleError: it holds none, or an invalid one.
     """
-    document = read_json(path)
+    entries = _read_entries(path)
     with bundle_errors(path, "malformed"):
-        if not isinstance(document, list) or not document:
-            raise BundleError(f"{path}: holds no golden request")
-        requests = tuple(map(_read_request, document))
+        requests = tuple(map(_read_request, entries))
         for number, request in enumerate(requests):
             if problem := _find_problem(request, item_ids):
                 raise BundleError(f"{path}: golden request {number}: {problem}")
     return requests
+
+
+def _read_entries(path: Path) -> list[Any]:
+    document = read_json(path)
+    if not isinstance(document, list) or not document:
+        raise BundleError(f"{path}: holds no golden request")
+    return document
 
 
 def _read_request(entry: Any) -> GoldenRequest:

@@ -10,6 +10,7 @@ from typing import Any
 
 from model_store import bundle as files
 from model_store.event_rules import DEFAULT_EVENTS
+from model_store.rating_arrays import RATING_FILES
 from offline.learning import Make
 from offline.recipe import Recipe
 from offline.revision import code_revision
@@ -40,10 +41,7 @@ class RatingParts:
         return {
             files.MODEL: exported.path(exported.MODEL),
             files.ITEM_TABLE: exported.path(exported.ITEM_TABLE),
-            files.USER_TABLE: exported.path(exported.USER_TABLE),
-            files.RATED_TABLE: exported.path(exported.RATED_TABLE),
-            files.USER_MEANS: exported.path(exported.USER_MEANS),
-            files.ITEM_MEANS: exported.path(exported.ITEM_MEANS),
+            **{name: exported.path(name) for name in RATING_FILES},
             files.GOLDEN: exported.path(exported.GOLDEN),
             files.ITEM_IDS: data.path(data.ITEM_IDS),
             files.ATTRIBUTES: data.path(data.ATTRIBUTES),

@@ -15,6 +15,7 @@ from model_store.errors import BundleError
 from model_store.golden import TOLERANCE
 from model_store.id_map import IdMap
 from model_store.manifest import RatingModelInfo
+from model_store.rating_arrays import RatingArrays
 from model_store.reading import bundle_errors
 
 
@@ -25,19 +26,14 @@ class RatingModel:
     Attributes:
         users: of the user ids that training knew; rows 1..U of the tables of users.
         table: float32 [N+1, item row].
-        user_table: float32 [U+1, user row]: half of it the user's own, half of the rated items.
-        rated_table: float32 [N+1, user row / 2].
-        user_means, item_means: float32 [U+1] and [N+1]; row 0 is the global mean.
+        arrays: rows of users, half of each the user's own, half of the rated items; and means.
         info: scale and limits.
     """
 
     graph: RatingGraph
     users: IdMap
     table: FloatArray
-    user_table: FloatArray
-    rated_table: FloatArray
-    user_means: FloatArray
-    item_means: FloatArray
+    arrays: RatingArrays
     info: RatingModelInfo
 
     @property
@@ -54,14 +50,16 @@ class RatingModel:
         """
         user = self._user(user_id)
         if not len(history):
-            return np.asarray(self.user_table[user]) if user else None
-        row: FloatArray = self.user_table[user].copy()
-        row[len(row) // 2 :] = self.rated_table[history[-self.info.max_length :]].mean(axis=0)
+            return np.asarray(self.arrays.user_table[user]) if user else None
+        row: FloatArray = self.arrays.user_table[user].copy()
+        row[len(row) // 2 :] = self.arrays.rated_table[history[-self.info.max_length :]].mean(
+            axis=0
+        )
         return row
 
     def mean_of(self, user_id: str | None) -> float:
         """A user's mean rating, of an unknown one that of all."""
-        return float(self.user_means[self._user(user_id)])
+        return float(self.arrays.user_means[self._user(user_id)])
 
     def predict(self, row: FloatArray, items: IndexArray) -> FloatArray:
         """Predictions [M] for known items by a user with this row; they may leave the scale."""
@@ -99,10 +97,7 @@ def load_rating_model(bundle: Bundle, info: RatingModelInfo, provider: Provider)
         RatingGraph(session),
         users,
         bundle.item_table,
-        bundle.user_table,
-        bundle.rated_table,
-        bundle.user_means,
-        bundle.item_means,
+        bundle.rating_arrays,
         info,
     )
     _replay_golden(model, bundle)
@@ -115,7 +110,7 @@ def _replay_golden(model: RatingModel, bundle: Bundle) -> None:
         items, _ = bundle.item_ids.indices(golden.item_ids)
         row = model.user_row(golden.user_id, items[:0])
         with bundle_errors(bundle.folder / files.MODEL, f"golden request {number} fails"):
-            found = model.rate(row, items) if row is not None else model.item_means[items]
+            found = model.rate(row, items) if row is not None else model.arrays.item_means[items]
             difference = np.abs(found - np.array(golden.ratings, np.float32)).max()
         if not difference <= TOLERANCE:
             raise BundleError(

@@ -115,7 +115,7 @@ def _rate(
             row = rating.user_row(None, history.items)
     if row is None:
         degraded.append("unknown_user")
-        return rating.item_means[items]
+        return rating.arrays.item_means[items]
     ratings = np.full(len(items), rating.mean_of(query.user_id), np.float32)
     if n_unknown < len(items):
         ratings[items > 0] = rating.rate(row, items[items > 0])

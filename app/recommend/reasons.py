@@ -85,7 +85,7 @@ def explain_by_means(model: Model, user_id: str | None, chosen: IndexArray) -> l
     if model.rating is None:
         return []
     [user_mean] = six_digits([model.rating.mean_of(user_id)])
-    item_means = six_digits(model.rating.item_means[chosen].tolist())
+    item_means = six_digits(model.rating.arrays.item_means[chosen].tolist())
     return [
         {"stage": "rating", "because": [], "user_mean": user_mean, "item_mean": item_mean}
         for item_mean in item_means

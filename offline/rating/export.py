@@ -15,6 +15,7 @@ from model_store import bundle as files
 from model_store.files import save_array, write_atomically
 from model_store.id_map import IdMap
 from model_store.manifest import RatingModelInfo
+from model_store.rating_arrays import ITEM_MEANS, RATED_TABLE, USER_MEANS, USER_TABLE
 from offline.rating.graph import ExportedRatings, check_ratings, export_ratings
 from offline.rating.network import MAX_RATED
 from offline.rating.recommender import RatingRecommender
@@ -64,10 +65,10 @@ def export_model(
     checked = np.unique(np.linspace(1, n_users, min(_N_CHECKED, n_users)).astype(np.int32))
     difference = check_ratings(model, exported, checked)
     save_array(folder / files.ITEM_TABLE, model.item_rows)
-    save_array(folder / files.USER_TABLE, model.user_rows)
-    save_array(folder / files.RATED_TABLE, model.rated_rows)
-    save_array(folder / files.USER_MEANS, model.means.users)
-    save_array(folder / files.ITEM_MEANS, model.means.items)
+    save_array(folder / USER_TABLE, model.user_rows)
+    save_array(folder / RATED_TABLE, model.rated_rows)
+    save_array(folder / USER_MEANS, model.means.users)
+    save_array(folder / ITEM_MEANS, model.means.items)
     info = RatingModelInfo.of_rating_graph(
         model.name,
         model.user_rows.shape[1],

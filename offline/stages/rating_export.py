@@ -15,9 +15,7 @@ from offline.stages.stage import Stage
 class RatingExportArtifact(Artifact):
     """The model's files as the service reads them."""
 
-    MODEL, ITEM_TABLE, USER_TABLE = "model.onnx", "item_table.npy", "user_table.npy"
-    RATED_TABLE = "rated_table.npy"
-    USER_MEANS, ITEM_MEANS = "user_means.npy", "item_means.npy"
+    MODEL, ITEM_TABLE = "model.onnx", "item_table.npy"  # and RATING_FILES
     MODEL_INFO, GOLDEN = "model.json", "golden.json"
 
     def model_info(self) -> RatingModelInfo:

@@ -68,7 +68,7 @@ def test_a_refit_learns_from_the_held_out_ratings_too(files: Path, tmp_path: Pat
         Bundle.open(build(files, tmp_path / name, refit=refit))
         for name, refit in (("plain", False), ("refit", True))
     )
-    assert not np.array_equal(plain.user_table, refitted.user_table)
+    assert not np.array_equal(plain.rating_arrays.user_table, refitted.rating_arrays.user_table)
     assert refitted.popularity.sum() > plain.popularity.sum()
     assert refitted.manifest.metrics == plain.manifest.metrics
 
