@@ -99,7 +99,7 @@ class Model:
         assert isinstance(self.network, SequenceModel)  # noqa: S101 - other kinds have own sources
         return self.network
 
-    @property
+    @cached_property
     def rating(self) -> RatingModel | None:
         """The predictor of ratings of a bundle of kind rating; None in others."""
         return self.network if isinstance(self.network, RatingModel) else None

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import numpy as np
 
 from app.model.model import Model
 from app.recommend.plan import Plan
-from app.recommend.served import exclude_served, plans_that_ask
+from app.recommend.served import exclude_served
 from app.store.feature_store import FeatureStore
 
 
-async def add_features(plans: Sequence[Plan], model: Model, store: FeatureStore) -> None:
+def add_features(
+    plans: Sequence[Plan], model: Model, store: FeatureStore, asking: Sequence[Plan] = ()
+) -> Awaitable[object]:
     """Add its stored history to each plan whose query has none; one round trip for all.
 
-    Exclude what users were answered before, where plans ask for that.
-
     Each plan waits no longer than its own deadline allows.
+
+    Args:
+        plans: of one request.
+        model: has the items.
+        store: has the histories and the answers.
+        asking: those from which to exclude what their users were answered before.
     """
-    asking = plans_that_ask(plans)
-    if asking and store.served is not None:
-        # Both are sent in one round trip: see `ServedAnswers.read`.
-        await asyncio.gather(
-            exclude_served(asking, model, store.served), _add_histories(plans, model, store)
-        )
-    else:
-        await _add_histories(plans, model, store)
+    histories = _add_histories(plans, model, store)
+    if not asking or store.served is None:
+        return histories
+    # Both are sent in one round trip: see `ServedAnswers.read`.
+    return asyncio.gather(exclude_served(asking, model, store.served), histories)
 
 
 async def _add_histories(plans: Sequence[Plan], model: Model, store: FeatureStore) -> None:

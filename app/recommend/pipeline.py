@@ -94,7 +94,8 @@ async def _answer(
     runner: Runner,
     reranker: CachedReranker,
 ) -> Sequence[dict[str, Any]]:
-    await add_features(plans, model, store)
+    asking = plans_that_ask(plans)
+    await add_features(plans, model, store, asking)
     featured = perf_counter()
     rankings: list[Ranking] = []
     for part in divide(plans, model):
@@ -116,7 +117,7 @@ async def _answer(
     }
     write = partial(respond, timings_ms=timings_ms)
     answers = await runner.run(write, choices, model, heavy=are_large(choices))
-    if store.served is not None and plans_that_ask(plans):
+    if asking and store.served is not None:
         await keep_served(plans, answers, store.served)
     timings_ms["total"] = round((perf_counter() - started) * 1e3, 3)
     return answers
