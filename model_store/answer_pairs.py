@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -30,16 +31,18 @@ class AnswerPair(BaseModel):
     b_ms: FiniteFloat = Field(ge=0, description="version b's")
 
 
-def keep_commands(a: str, b: str, pair: AnswerPair) -> tuple[tuple[str | bytes | int, ...], ...]:
-    """Commands that keep a pair.
+def keep_commands(
+    a: str, b: str, pairs: Sequence[AnswerPair]
+) -> tuple[tuple[str | bytes | int, ...], ...]:
+    """Commands that keep pairs.
 
     Args:
         a, b: the versions.
-        pair: their answers.
+        pairs: their answers, oldest first; at least one.
     """
     key = keys.answer_pairs_key(a, b)
     return (
-        ("LPUSH", key, pair.model_dump_json()),
+        ("LPUSH", key, *(pair.model_dump_json() for pair in pairs)),
         ("LTRIM", key, 0, MAX_PAIRS - 1),
         ("EXPIRE", key, EXPIRY_S),
     )

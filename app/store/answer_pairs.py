@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.store.client import StoreClient
 from model_store import keys
 from model_store.answer_pairs import AnswerPair, keep_commands
@@ -17,13 +19,13 @@ class AnswerPairStore:
     def __init__(self, client: StoreClient) -> None:
         self._client = client
 
-    async def keep(self, a: str, b: str, pair: AnswerPair) -> None:
-        """Keep the answers of versions a and b.
+    async def keep(self, a: str, b: str, pairs: Sequence[AnswerPair]) -> None:
+        """Keep answers of versions a and b, at least one pair.
 
         Raises:
             StoreError: the store can't be reached, or takes no writes.
         """
-        await self._client.ask(*keep_commands(a, b, pair))
+        await self._client.ask(*keep_commands(a, b, pairs))
 
     async def read(self, a: str, b: str, n: int) -> list[bytes]:
         """The last n pairs of versions a and b, newest first, for `answer_pairs.read_pair`.

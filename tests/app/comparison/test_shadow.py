@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,7 @@ def test_a_shadow_is_not_retired_and_its_answers_go_with_it(
     assert since is not None
     assert (shadow.share, shadow.since) == (20, since.since)
     pair = AnswerPair(user_id="u1", n_interactions=1, a=("i1",), b=("i2",), a_ms=1, b_ms=1)
-    for command in keep_commands("made-1", second, pair):
+    for command in keep_commands("made-1", second, [pair]):
         client.execute_command(*command)
     assert client.ttl(keys.answer_pairs_key("made-1", second)) > 0
     to_all.shadow(second, 0)
@@ -194,7 +194,7 @@ def test_a_limited_number_is_kept_and_foreign_values_are_ignored(
     monkeypatch.setattr(answer_pairs, "MAX_PAIRS", 3)
     for number in range(5):
         pair = AnswerPair(user_id=f"u{number}", n_interactions=1, a=(), b=("ä",), a_ms=1, b_ms=1)
-        for command in keep_commands("v1", "v2", pair):
+        for command in keep_commands("v1", "v2", [pair]):
             client.execute_command(*command)
     assert [pair.user_id for pair in read_pairs(client, "v1", "v2")] == ["u4", "u3", "u2"]
     client.lpush(keys.answer_pairs_key("v1", "v2"), b"{}", b"\xff")
@@ -213,10 +213,10 @@ class Kept:
         self.pairs: list[AnswerPair] = []
         self.error: Exception | None = None
 
-    async def keep(self, _a: str, _b: str, pair: AnswerPair) -> None:
+    async def keep(self, _a: str, _b: str, pairs: Sequence[AnswerPair]) -> None:
         if self.error is not None:
             raise self.error
-        self.pairs.append(pair)
+        self.pairs += pairs
 
 
 class Busy:
@@ -285,6 +285,16 @@ def test_no_more_than_a_few_wait(standing: TestClient) -> None:
     assert busy.counted == ["full"] * 2
     assert busy.work(MAX_WAITING + 2)[2:] == ["answered"] * MAX_WAITING
     assert len(busy.kept.pairs) == MAX_WAITING
+
+
+def test_of_those_answered_together_each_fails_alone(standing: TestClient) -> None:
+    best = ask(standing, {"history": ["i1"]})["items"][0]["item_id"]
+    busy = Busy(standing)
+    busy.offer()
+    busy.offer(filters={"colour": {"any": ["red"]}})
+    busy.offer(exclude=[best])
+    assert sorted(busy.work(3)) == ["answered", "answered", "failed"]
+    assert [best in pair.b for pair in busy.kept.pairs] == [True, False]
 
 
 def test_what_has_waited_for_long_is_dropped(

@@ -177,7 +177,7 @@ def test_kept_answers_and_citations_of_the_person_go(
 ) -> None:
     for user_id in ("u1", "u2", None):
         pair = AnswerPair(user_id=user_id, n_interactions=1, a=("i1",), b=("i2",), a_ms=1, b_ms=1)
-        for command in keep_commands(good, second, pair):
+        for command in keep_commands(good, second, [pair]):
             client.execute_command(*command)
     scores = np.zeros(2, dtype=np.float32)
     now = int(time.time())
