@@ -10,7 +10,7 @@ from typing import NoReturn
 from app.live_commands import add_service_flags, register_experiments, register_rules
 
 _RAW = argparse.RawDescriptionHelpFormatter
-_AMOUNT_EXAMPLES = {"canary": " --percent 5", "shadow": " --share 10"}
+_EXAMPLES = {"canary": " --percent 5", "shadow": " --share 10", "deactivate": " --model ratings"}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,7 +55,8 @@ def _register_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
 def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     models = subparsers.add_parser(
         "models",
-        help="versions: list, activate, canary, shadow, compare, promote, roll back, retire",
+        help="versions: list, activate, canary, shadow, compare, promote, roll back, deactivate, "
+        "retire",
         description="Show published versions and choose which answer. Works on the store, or with\n"
         "--url through a service. Either way all running workers load and check a version\n"
         "first, then all swap at once; if one of them can't, nothing changes.",
@@ -64,6 +65,7 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         "  longtail models show 2026-11-21-1\n"
         "  longtail models activate 2026-11-21-2\n"
         "  longtail models activate 2026-11-21-2 --url http://127.0.0.1:8000\n"
+        "  longtail models activate 2026-11-30-1 --model ratings\n"
         "  longtail models canary 2026-11-21-3 --percent 5\n"
         "  longtail models promote 2026-11-21-3\n"
         "  longtail models shadow 2026-11-21-4 --share 10\n"
@@ -80,6 +82,7 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         ("shadow", "let a version answer a share of the requests unseen; 0 %% ends that", True),
         ("promote", "make the canary the active version", True),
         ("rollback", "activate the version that was active before", False),
+        ("deactivate", "answer requests of a name no more; a rollback brings it back", False),
         ("retire", "remove a version and its keys from the store; its bundle stays", True),
     ):
         parser = actions.add_parser(
@@ -87,7 +90,7 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
             help=about,
             description=f"{about[0].upper()}{about[1:]}.".replace("%%", "%"),
             epilog=f"example: longtail models {action}{' 2026-11-21-1' if takes_version else ''}"
-            f"{_AMOUNT_EXAMPLES.get(action, '')}",
+            f"{_EXAMPLES.get(action, '')}",
         )
         if takes_version:
             parser.add_argument("version", metavar="VERSION")
@@ -104,6 +107,15 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
                 "--force",
                 action="store_true",
                 help="also a version whose items lack attributes of the active one's",
+            )
+        if action not in {"list", "show", "retire"}:
+            parser.add_argument(
+                "--model",
+                metavar="NAME",
+                default="default",
+                required=action == "deactivate",
+                help="name that requests give as `model`, each with a deployment record of its own "
+                "(default: %(default)s, of requests that give none)",
             )
         parser.add_argument("--json", action="store_true", help="print JSON, for machines")
         if action != "retire":

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import chain
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
+
+from pydantic import SecretStr
 
 from app.admin_client import admin_token, ask, service_url
 from app.canary.bounds import Bounds
@@ -16,6 +19,7 @@ from app.table import table
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.deployment import Canary, Deployment
+from model_store.deployments import DEFAULT, Deployments
 from model_store.embedded import EmbeddedStore
 from model_store.errors import RegistryError
 from model_store.registry import ModelRecord, Registry
@@ -53,18 +57,25 @@ def _on_store(
 ) -> dict[str, Any]:
     client = connect(url)
     action, why = arguments.action, f"longtail models {arguments.action}"
-    registry = Registry(client, why)
-    rollout = Rollout(client, settings.bundles_dir, why, _show_progress)
+    model = getattr(arguments, "model", DEFAULT)
+    registry = Registry(client, why, model=model)
+    rollout = Rollout(client, settings.bundles_dir, why, _show_progress, model=model)
     if action == "list":
-        deployment = registry.deployment()
-        models = [_shown(record, deployment) for record in registry.records()]
+        deployments = registry.deployments()
         return {
-            "active": deployment.active,
-            "models": models,
-            "canary": _followed(client, deployment.canary),
+            "active": deployments.default.active,
+            "models": [_shown(record, deployments) for record in registry.records()],
+            "canary": _followed(client, deployments.default.canary),
+            "names": {
+                name: {"active": record.active, "canary": _followed(client, record.canary)}
+                for name, record in deployments
+                if name in deployments.names
+            },
         }
     if action == "show":
-        return _shown(registry.get(arguments.version), registry.deployment())
+        return _shown(registry.get(arguments.version), registry.deployments())
+    if action == "deactivate":
+        return {"model": model, "previous": rollout.deactivate()}
     if action == "rollback":
         return _with_canary(rollout.rollback(), registry)
     version: str = arguments.version
@@ -77,7 +88,7 @@ def _on_store(
     Bundle.open(record.folder_in(settings.bundles_dir))
     if action == "canary":
         percent = rollout.canary(version, arguments.percent, force=arguments.force)
-        return {"version": version, "percent": percent}
+        return {"version": version, "percent": percent, "model": model}
     if action == "shadow":
         return {"version": version, "share": rollout.shadow(version, arguments.share)}
     if lost := rollout.lost_items(version):
@@ -116,54 +127,74 @@ def _show_progress(what: str, n_done: int, n_workers: int) -> None:
 
 def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     token = admin_token(arguments.token, settings)
-    base = f"{service_url(arguments.url)}/admin/models"
-    action = arguments.action
-    deployment_url = f"{service_url(arguments.url)}/admin/deployment"
-    if action == "rollback":
-        rolled = ask("POST", f"{base}/rollback", token)
-        return {**rolled, "canary": _version_of(ask("GET", deployment_url, token)["canary"])}
-    if action in {"activate", "canary", "promote", "shadow"}:
-        url = f"{base}/{quote(arguments.version, safe='')}/{action}"
-        url += "?force=true" if getattr(arguments, "force", False) else ""
-        body = None
-        if action in _AMOUNTS:
-            body = {_AMOUNTS[action]: getattr(arguments, _AMOUNTS[action])}
-        outcome = ask("POST", url, token, body)
-        if action == "activate":
-            outcome["canary"] = _version_of(ask("GET", deployment_url, token)["canary"])
-        return outcome
-    listed = ask("GET", base, token)
+    base, action = f"{service_url(arguments.url)}/admin", arguments.action
     if action == "list":
-        return {**listed, "canary": ask("GET", deployment_url, token)["canary"]}
-    for model in listed["models"]:
-        if model["version"] == arguments.version:
-            found: dict[str, Any] = model
-            return found
-    raise RegistryError(f"version {arguments.version!r} is not published")
+        return _listed(base, token)
+    if action == "show":
+        return _find(arguments.version, ask("GET", f"{base}/models", token)["models"])
+    under = urlencode({"model": arguments.model})
+    path = action if "version" not in arguments else f"{quote(arguments.version, safe='')}/{action}"
+    url = f"{base}/models/{path}?{under}"
+    if getattr(arguments, "force", False):
+        url += "&force=true"
+    body = {_AMOUNTS[action]: getattr(arguments, _AMOUNTS[action])} if action in _AMOUNTS else None
+    outcome: dict[str, Any] = {"model": arguments.model, **ask("POST", url, token, body)}
+    if action in {"activate", "rollback"}:
+        canary = ask("GET", f"{base}/deployment?{under}", token)["canary"]
+        outcome["canary"] = canary["version"] if canary else None
+    return outcome
 
 
-def _version_of(canary: dict[str, Any] | None) -> str | None:
-    return canary["version"] if canary else None
+def _listed(base: str, token: SecretStr) -> dict[str, Any]:
+    """All versions, and the active one and the canary of each name."""
+    names = [one["model"] for one in ask("GET", f"{base}/deployment", token)["names"]]
+    shown = {}
+    for name in names:
+        found = ask("GET", f"{base}/deployment?{urlencode({'model': name})}", token)
+        shown[name] = {"active": found["active"], "canary": found["canary"]}
+    listed = ask("GET", f"{base}/models", token)
+    return {**listed, "canary": shown[DEFAULT]["canary"], "names": shown}
 
 
-def _shown(record: ModelRecord, deployment: Deployment) -> dict[str, Any]:
-    is_active, state = record.version == deployment.active, "published"
-    if is_active:
-        state = "active"
-    elif deployment.canary and record.version == deployment.canary.version:
-        state = f"canary, {deployment.canary.percent:g} %"
-    elif deployment.shadow and record.version == deployment.shadow.version:
-        state = f"shadow, {deployment.shadow.share:g} %"
-    elif deployment.experiment and record.version in deployment.experiment.versions:
-        state = f"in experiment {deployment.experiment.name}"
-    return {**record.model_dump(), "state": state, "active": is_active}
+def _find(version: str, models: list[dict[str, Any]]) -> dict[str, Any]:
+    for model in models:
+        if model["version"] == version:
+            return model
+    raise RegistryError(f"version {version!r} is not published")
+
+
+def _shown(record: ModelRecord, deployments: Deployments) -> dict[str, Any]:
+    roles = [
+        role if name == DEFAULT else f"{role} as {name}"
+        for name, deployment in deployments
+        if (role := _role_in(deployment, record.version))
+    ]
+    return {
+        **record.model_dump(),
+        "state": "; ".join(roles) or "published",
+        "active": record.version == deployments.default.active,
+        "names": deployments.names_of(record.version),
+    }
+
+
+def _role_in(deployment: Deployment, version: str) -> str | None:
+    """What a version is by one record; None: nothing."""
+    if version == deployment.active:
+        return "active"
+    if deployment.canary and version == deployment.canary.version:
+        return f"canary, {deployment.canary.percent:g} %"
+    if deployment.shadow and version == deployment.shadow.version:
+        return f"shadow, {deployment.shadow.share:g} %"
+    if deployment.experiment and version in deployment.experiment.versions:
+        return f"in experiment {deployment.experiment.name}"
+    return None
 
 
 def _readable(action: str, outcome: dict[str, Any]) -> str:
     if action == "list":
         rows = [
             (
-                "*" if model["active"] else "",
+                "*" if model["names"] else "",
                 model["version"],
                 model["state"],
                 str(model.get("model", "")),
@@ -173,26 +204,36 @@ def _readable(action: str, outcome: dict[str, Any]) -> str:
             for model in outcome["models"]
         ]
         versions = table(("", "VERSION", "STATE", "MODEL", "MEMORY", "METRICS"), rows)
-        return "\n".join([versions, *_describe(outcome["canary"])])
+        canaries = [_describe(one["canary"], name) for name, one in outcome["names"].items()]
+        return "\n".join([versions, *chain.from_iterable(canaries)])
     if action == "show":
-        metrics = outcome.pop("metrics")
+        metrics, names = outcome.pop("metrics"), ", ".join(outcome.pop("names"))
         fields = [(name, str(value)) for name, value in outcome.items() if value is not None]
+        fields += [("names", names)] if names else []
         fields += [(f"metrics.{name}", f"{value:.4g}") for name, value in metrics.items()]
         return table(("FIELD", "VALUE"), fields)
     if action == "retire":
         return f"retired {outcome['retired']}; {outcome['keys']} keys are gone"
+    if action == "deactivate":
+        return (
+            f"the name {outcome['model']} answers no more, before it was {outcome['previous']}; "
+            f"`longtail models rollback --model {outcome['model']}` brings it back"
+        )
     if action == "canary":
         if not outcome["percent"]:
             return f"{outcome['version']} is no longer the canary"
+        ways_on = _ways_on(outcome["version"], outcome["model"])
         return (
             f"{outcome['version']} answers {outcome['percent']:g} % of the users; "
-            f"`longtail models list` shows how it does\n{_ways_on(outcome['version'])}"
+            f"`longtail models list` shows how it does\n{ways_on}"
         )
     if action == "shadow":
         if not outcome["share"]:
             return f"{outcome['version']} is no longer the shadow"
         return f"{outcome['version']} also answers {outcome['share']:g} % of the requests, unseen"
-    lines = [f"active is {outcome['active']}, before it was {outcome['previous'] or 'none'}"]
+    under = "" if outcome["model"] == DEFAULT else f" under the name {outcome['model']}"
+    before = outcome["previous"] or "none"
+    lines = [f"active{under} is {outcome['active']}, before it was {before}"]
     if outcome["workers"]:
         lines.append(f"workers that answer with it: {outcome['workers']}")
     items = outcome["fresh_items"]
@@ -200,26 +241,28 @@ def _readable(action: str, outcome: dict[str, Any]) -> str:
         lines.append(f"fresh items: {items['carried']:,} carried over, {items['lost']:,} lost")
     lines += [f"rules: {warning}" for warning in outcome.get("rule_warnings", ())]
     if canary := outcome.get("canary"):
-        lines += [f"the canary {canary} goes on", _ways_on(canary)]
+        lines += [f"the canary {canary} goes on", _ways_on(canary, outcome["model"])]
     return "\n".join(lines)
 
 
-def _describe(canary: dict[str, Any] | None) -> list[str]:
+def _describe(canary: dict[str, Any] | None, model: str) -> list[str]:
     """What is known of a canary, and what can be done with it."""
     if canary is None:
         return []
     verdict = canary["verdict"]
     share = f"{canary['percent']:g} % of the users"
+    share += "" if model == DEFAULT else f" as {model}"
     return [
         f"canary {canary['version']}, {share}: {verdict['word']}: {verdict['reason']}",
-        _ways_on(canary["version"]),
+        _ways_on(canary["version"], model),
     ]
 
 
-def _ways_on(canary: str) -> str:
+def _ways_on(canary: str, model: str) -> str:
+    under = "" if model == DEFAULT else f" --model {model}"
     return (
-        f"`longtail models promote {canary}` gives it to all users, "
-        f"`longtail models canary {canary} --percent 0` ends it"
+        f"`longtail models promote {canary}{under}` gives it to all users, "
+        f"`longtail models canary {canary} --percent 0{under}` ends it"
     )
 
 

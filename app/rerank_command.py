@@ -167,7 +167,7 @@ async def _load_model(task: _Task, store: Store) -> Model:
     try:
         model = await thread.run(lambda: load_version(bundle.folder, bundle.version, provider))
         model = await with_stored_items(model, store.versions, thread)
-        rules = (await store.versions.followed()).deployment.rules
+        rules = (await store.versions.followed()).deployments.default.rules
         return model.with_rules(await thread.run(partial(compile_set, rules, model)))
     finally:
         thread.stop(0)

@@ -36,7 +36,15 @@ from app.store.sessions import Sessions
 from app.store.state import StoreState
 from app.store.store import Store
 from app.telemetry.metrics import Metrics
-from model_store.errors import ConfigError, LongtailError, NotReady, StoreError
+from model_store.deployments import DEFAULT, describe_unknown
+from model_store.errors import (
+    ConfigError,
+    InvalidField,
+    LongtailError,
+    NotReady,
+    StoreError,
+    WrongKind,
+)
 
 if TYPE_CHECKING:
     from app.telemetry.traces import Traces
@@ -255,30 +263,49 @@ class Service:
         self.metrics.store_writable.set(state.writes is None)
 
     def model(self) -> Model:
-        """The active version's model, to be used for one whole request.
+        """The default's active version, to be used for one whole request.
 
         Raises:
             NotReady: none is loaded.
         """
         return self.routing().active
 
-    def routing(self) -> Routing:
+    def routing(self, model: str | None = None) -> Routing:
         """Who answers whom, to be used for one whole request.
 
+        Args:
+            model: a name under which versions are active; None: the default.
+
         Raises:
+            InvalidField: no version is active under the name; the message lists those there are.
             NotReady: no model is loaded.
         """
-        routing = self.models.routing
+        routing = self.models.routings.find(model)
         if routing is None:
+            names = self.models.deployments.names
+            if model is not None and model not in names:
+                raise InvalidField("model", model, describe_unknown(model, names))
             if self.models.loading is not None:
                 raise NotReady(f"version {self.models.loading} is being loaded")
             if self._is_preparing:
                 raise NotReady("the bundle is being published")
             if not self.started.is_set():
                 raise NotReady("the service is starting")
+            if model is not None and model != DEFAULT:
+                version = self.models.deployments.of(model).active
+                reason = self.models.rejected.get(version or "", "it is about to be loaded")
+                raise NotReady(f"no model is loaded under the name {model!r} ({version}: {reason})")
             reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())
             raise NotReady(f"no model is loaded ({reasons or 'no version is active'})")
         return routing
+
+    def no_ratings(self, model: Model) -> WrongKind:
+        """The error for a version that is asked for ratings and is of another kind."""
+        can = [f'"model": "{name}"' for name, one in self.models.routings if one.active.rating]
+        way = f"ask with {' or '.join(can)}" if can else "no version of kind 'rating' is active"
+        return WrongKind(
+            f"version {model.version!r} is of kind {model.kind!r} and predicts no ratings; {way}"
+        )
 
 
 def _open_traces(settings: Settings) -> Traces | None:

@@ -84,6 +84,11 @@ class Deployment(BaseModel):
     audit: tuple[AuditEntry, ...] = Field((), description="newest first")
 
     @property
+    def is_deactivated(self) -> bool:
+        """Whether its name is in use no more; of no use for the default, which is always there."""
+        return self.active is None and self.generation > 0
+
+    @property
     def versions(self) -> tuple[str, ...]:
         """All versions that a worker must have loaded, the active one first."""
         others = [one.version for one in (self.canary, self.shadow) if one is not None]
@@ -156,6 +161,14 @@ class Deployment(BaseModel):
                 return self._with(version, self.previous[place + 1 :])
         return None
 
+    def deactivating(self) -> Deployment:
+        """The record without an active version, and without what is compared with it."""
+        experiment = self.experiment
+        after = self.stopping(experiment.name) if experiment else self
+        left = (self.active,) if self.active else ()
+        after = after.model_copy(update={"canary": None, "shadow": None})
+        return after._with(None, (*left, *self.previous))
+
     def retiring(self, version: str) -> Deployment:
         """The record without a version, which is not active, among the earlier ones."""
         return self._with(self.active, [one for one in self.previous if one != version])
@@ -214,7 +227,8 @@ class Deployment(BaseModel):
         """The next generation after `before`, with an entry in the audit."""
         generation = before.generation + 1
         if self.active != before.active:
-            what += f" to {self.active}" if self.active not in what.split() else ""
+            is_said = self.active is None or self.active in what.split()
+            what += "" if is_said else f" to {self.active}"
             what += f", before {before.active}" if before.active else ""
         entry = AuditEntry(generation=generation, at=now(), who=by, what=what, why=why)
         audit = (entry, *before.audit)[:MAX_AUDIT]
@@ -222,9 +236,14 @@ class Deployment(BaseModel):
 
 
 class DeploymentReader:
-    """Reads the record; invalid values are ignored, with one warning for each."""
+    """Reads the record; invalid values are ignored, with one warning for each.
 
-    def __init__(self) -> None:
+    Args:
+        key: of the record, for warnings.
+    """
+
+    def __init__(self, key: str = keys.DEPLOYMENT) -> None:
+        self._key = key
         self._passed_over: dict[str, object] = {}
         self._last: tuple[bytes, Deployment] | None = None
 
@@ -237,7 +256,7 @@ class DeploymentReader:
         first change of the record removes these, so if they exist, they are newer.
 
         Args:
-            document: value of keys.DEPLOYMENT.
+            document: value of the record's key.
             active, previous: values of keys.ACTIVE and keys.PREVIOUS.
         """
         record = self._read_record(document)
@@ -253,7 +272,7 @@ class DeploymentReader:
         """The record; one with many rules takes milliseconds to parse, so the last one is kept."""
         if self._last is not None and self._last[0] == document:
             return self._last[1]
-        record = self._try(keys.DEPLOYMENT, document, lambda: _parse(document))
+        record = self._try(self._key, document, lambda: _parse(document))
         if document is not None:
             self._last = (document, record)
         return record

@@ -8,8 +8,33 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from model_store.deployment import Deployment
+from model_store.deployments import DEFAULT, MAX_NAMES, Deployments
 from model_store.errors import RegistryError, UnknownVersion
 from model_store.experiment import Experiment
+
+
+def activating(
+    version: str, model: str, before: Deployment, published: Collection[str], found: Deployments
+) -> Deployment:
+    """The record of a name with another version active."""
+    if version not in published:
+        raise not_published(version, sorted(published))
+    if model not in found.names and len(found.names) > MAX_NAMES:
+        raise RegistryError(
+            f"{MAX_NAMES} names besides {DEFAULT!r} have an active version, and as many there can "
+            "be; deactivate one of them first"
+        )
+    return before.activating(version)
+
+
+def deactivating(model: str, found: Deployments) -> Deployment:
+    """The record of a name with no active version."""
+    if model == DEFAULT:
+        raise RegistryError(
+            f"the name {DEFAULT!r} answers requests that name no model and can't be deactivated; "
+            "activate another version under it"
+        )
+    return found.find(model).deactivating()
 
 
 def rolling_back(before: Deployment, published: Collection[str]) -> Deployment:
@@ -91,19 +116,40 @@ def starting(experiment: Experiment, before: Deployment, published: Collection[s
     return before.starting(experiment)
 
 
-def retiring(version: str, before: Deployment, published: Collection[str]) -> Deployment:
-    """The record without a version."""
+def check_unused(experiment: str, model: str, found: Deployments) -> None:
+    """Raises RegistryError where another name's record has an experiment of this name."""
+    for other, record in found:
+        if other != model and any(one.name == experiment for one in record.kept_experiments):
+            raise RegistryError(
+                f"experiment {experiment!r} is one of the model {other!r}; choose another name"
+            )
+
+
+def retiring(version: str, found: Deployments, published: Collection[str]) -> dict[str, Deployment]:
+    """The records of all names without a version."""
     if version not in published:
         raise not_published(version, sorted(published))
-    if before.active == version:
-        raise RegistryError(f"version {version!r} is active; activate another one first")
-    if before.experiment is not None and version in before.experiment.versions:
-        name = before.experiment.name
-        raise RegistryError(f"version {version!r} answers in experiment {name!r}; stop that first")
-    if version in before.versions:
-        role = "shadow" if before.shadow and version == before.shadow.version else "canary"
-        raise RegistryError(f"version {version!r} is the {role}; end that first (0 %)")
-    return before.retiring(version)
+    uses = {model: use for model, record in found if (use := _use_of(version, record))}
+    if uses:
+        shown = " and ".join(
+            what if model == DEFAULT else f"{what} under the name {model!r}"
+            for model, (what, _) in uses.items()
+        )
+        _, remedy = next(iter(uses.values()))
+        raise RegistryError(f"version {version!r} {shown}; {remedy}")
+    return {model: record.retiring(version) for model, record in found}
+
+
+def _use_of(version: str, record: Deployment) -> tuple[str, str] | None:
+    """What a version does by a record, and what ends that; None: nothing."""
+    if record.active == version:
+        return "is active", "activate another one first"
+    if record.experiment is not None and version in record.experiment.versions:
+        return f"answers in experiment {record.experiment.name!r}", "stop that first"
+    if version in record.versions:
+        role = "shadow" if record.shadow and version == record.shadow.version else "canary"
+        return f"is the {role}", "end that first (0 %)"
+    return None
 
 
 def no_canary(version: str, before: Deployment) -> RegistryError:

@@ -8,6 +8,7 @@
     │   └── BundleUnavailable   it can't be read now; a later attempt may succeed
     ├── RegistryError     a version is in the wrong state for the command
     │   ├── UnknownVersion    it isn't published
+    │   ├── UnknownModel      no version is active under the name
     │   ├── RolloutInProgress another version is being brought to the workers
     │   ├── UnknownExperiment there is none of this name
     │   └── WrongKind         its kind of model doesn't answer such requests
@@ -61,6 +62,10 @@ class RegistryError(LongtailError):
 
 class UnknownVersion(RegistryError):  # noqa: N818 - reads as a state, as NotReady does
     """A version isn't published."""
+
+
+class UnknownModel(RegistryError):  # noqa: N818 - reads as a state, as UnknownVersion does
+    """No version is active under a name."""
 
 
 class RolloutInProgress(RegistryError):  # noqa: N818 - reads as a state, as NotReady does

@@ -2,6 +2,8 @@
 
 lt:models                  hash     version → record (JSON)
 lt:deployment              string   the active version (deployment.Deployment, JSON)
+lt:deployments             hash     name → the same of a version that is active under another name
+                                    than `default` (deployments.Deployments)
 lt:rules                   list     rules that were in force before those of the deployment record,
                                     newest first (rules.RuleSet, JSON)
 lt:preparing               string   a version that all workers are to load, with its operator
@@ -45,6 +47,7 @@ from __future__ import annotations
 
 MODELS = "lt:models"
 DEPLOYMENT = "lt:deployment"
+DEPLOYMENTS = "lt:deployments"
 RULES = "lt:rules"
 PREPARING = "lt:preparing"
 WORKERS = "lt:workers"

@@ -63,7 +63,7 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         n_answers = sum(_forget_pairs(a, b, user_id, client) for a in versions for b in versions)
         n_answers += sum(_forget_citations(version, user_id, client) for version in versions)
         user, n_counts = counted_key(user_id), 0
-        for experiment in registry.deployment().kept_experiments:
+        for experiment in registry.deployments().kept_experiments:
             key = keys.experiment_key(experiment.name, shard_of(user))
             n_counts += client.hdel(key, b"u" + user)
     return Forgotten(n_events, n_histories, n_answers, n_counts)
@@ -97,7 +97,7 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
         user = counted_key(user_id)
         counted = [
             experiment.name
-            for experiment in registry.deployment().kept_experiments
+            for experiment in registry.deployments().kept_experiments
             if client.hexists(keys.experiment_key(experiment.name, shard_of(user)), b"u" + user)
         ]
     folders = {record.version: record.folder_in(bundles_dir) for record in records}

@@ -11,8 +11,11 @@ import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store import keys
-from model_store.deployment import Deployment, DeploymentReader, who
+from model_store.deployment import Deployment
 from model_store.deployment_rules import (
+    activating,
+    check_unused,
+    deactivating,
     no_canary,
     not_published,
     retiring,
@@ -21,6 +24,8 @@ from model_store.deployment_rules import (
     starting,
     trying,
 )
+from model_store.deployment_store import DeploymentStore
+from model_store.deployments import DEFAULT, Deployments, check_name
 from model_store.errors import RegistryError
 from model_store.experiment import Experiment
 from model_store.experiment_counts import expiry_commands
@@ -28,6 +33,9 @@ from model_store.manifest import check_version
 from model_store.store import store_errors
 
 log = logging.getLogger(__name__)
+
+Decide = Callable[[Deployment, set[str], Deployments], Deployment]
+"""Computes a new record from the present one, the published versions and all names' records."""
 
 _DELETE_BATCH = 1_000
 
@@ -69,14 +77,25 @@ class Registry:
         client: of the store.
         why: origin of changes for the audit: a command, the admin API.
         by: author of changes for the audit, where it isn't the user of this process.
+        model: name of the deployment record that is read and changed.
+
+    Raises:
+        RegistryError: there can't be such a name.
     """
 
-    def __init__(self, client: redis.Redis, why: str = "", *, by: str | None = None) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        why: str = "",
+        *,
+        by: str | None = None,
+        model: str = DEFAULT,
+    ) -> None:
         # redis-py's types leave open whether an answer is bytes, text or awaitable.
         self._client: Any = client
-        self._why = why
-        self._by = by or who()
-        self._reader = DeploymentReader()
+        self._store = DeploymentStore(client, why, by)
+        self._by = self._store.by
+        self._model = check_name(model)
         self._passed_over: dict[bytes, bytes] = {}
 
     # --- versions ------------------------------------------------------------------------
@@ -132,17 +151,11 @@ class Registry:
 
     def deployment(self) -> Deployment:
         """The deployment record; if it can't be read, the next activation writes a new one."""
-        with store_errors():
-            return self._read(self._client)
+        return self._store.read().of(self._model)
 
-    def _read(self, client: Any) -> Deployment:
-        """The record, over the client or within a transaction."""
-        document, active = client.get(keys.DEPLOYMENT), client.get(keys.ACTIVE)
-        try:
-            previous = client.lrange(keys.PREVIOUS, 0, -1)
-        except redis.ResponseError:  # a key of another type; the record goes on without
-            previous = []
-        return self._reader.read(document, active, previous)
+    def deployments(self) -> Deployments:
+        """The deployment records of all names."""
+        return self._store.read()
 
     def active(self) -> str | None:
         """The active version, None before the first activation."""
@@ -152,15 +165,34 @@ class Registry:
         """Make a version the active one; returns the one before.
 
         Raises:
-            RegistryError: the version isn't published.
+            RegistryError: the version isn't published, or there are too many names already.
         """
 
-        def decide(before: Deployment, published: set[str]) -> Deployment:
-            if version not in published:
-                raise not_published(version, sorted(published))
-            return before.activating(version)
+        def decide(before: Deployment, published: set[str], found: Deployments) -> Deployment:
+            return activating(version, self._model, before, published, found)
 
         return self._change(decide, f"activate {version}")[0].active
+
+    def deactivate(self) -> str:
+        """Have the name answer no more; returns the version that was active under it.
+
+        Raises:
+            RegistryError: it is the default, or no version is active under it.
+        """
+        running: list[str] = []
+
+        def decide(before: Deployment, _published: object, found: Deployments) -> Deployment:
+            running[:] = [before.experiment.name] if before.experiment else []
+            return deactivating(self._model, found)
+
+        def expire(pipe: Any) -> None:
+            for name in running:
+                for command in expiry_commands(name):
+                    pipe.execute_command(*command)
+
+        left = self._change(decide, "deactivate", expire)[0].active
+        assert left is not None  # noqa: S101 - `decide` has seen to it
+        return left
 
     def promote(self, version: str) -> str | None:
         """Make the canary the active version; returns the one before.
@@ -169,7 +201,7 @@ class Registry:
             RegistryError: this version is not the canary.
         """
 
-        def decide(before: Deployment, _published: set[str]) -> Deployment:
+        def decide(before: Deployment, *_others: object) -> Deployment:
             if before.canary is None or before.canary.version != version:
                 raise no_canary(version, before)
             return before.activating(version)
@@ -183,7 +215,7 @@ class Registry:
             RegistryError: it isn't published, it is the active one, or 0 and it is no canary.
         """
         what = f"canary {version} at {percent:g} %" if percent else f"end the canary {version}"
-        return self._change(lambda *given: trying(version, percent, *given), what)[1]
+        return self._change(lambda *given: trying(version, percent, *given[:2]), what)[1]
 
     def take_back(self, epoch: str, reason: str) -> Deployment:
         """End a canary because it is worse; returns the new record.
@@ -196,7 +228,7 @@ class Registry:
             RegistryError: there is no such canary any more.
         """
 
-        def decide(before: Deployment, _published: set[str]) -> Deployment:
+        def decide(before: Deployment, *_others: object) -> Deployment:
             if before.canary is None or before.canary.epoch != epoch:
                 raise RegistryError("the canary was changed meanwhile")
             return before.trying(before.canary.version, 0)
@@ -210,7 +242,7 @@ class Registry:
             RegistryError: it isn't published, it answers users, or 0 and it is no shadow.
         """
         what = f"shadow {version} at {share:g} %" if share else f"end the shadow {version}"
-        return self._change(lambda *given: shadowing(version, share, *given), what)[1]
+        return self._change(lambda *given: shadowing(version, share, *given[:2]), what)[1]
 
     def check_shadow(self, version: str) -> None:
         """Raises RegistryError if a version can't be the shadow now."""
@@ -224,11 +256,18 @@ class Registry:
                 published, or there is a canary beside its versions.
         """
         what = f"start the experiment {experiment.name}: {experiment.describe()}"
-        return self._change(lambda *given: starting(experiment, *given), what)[1]
+
+        def decide(before: Deployment, published: set[str], found: Deployments) -> Deployment:
+            check_unused(experiment.name, self._model, found)
+            return starting(experiment, before, published)
+
+        return self._change(decide, what)[1]
 
     def check_experiment(self, experiment: Experiment) -> None:
         """Raises RegistryError if an experiment can't be started now."""
-        starting(experiment, self.deployment(), {record.version for record in self.records()})
+        found = self.deployments()
+        check_unused(experiment.name, self._model, found)
+        starting(experiment, found.of(self._model), {record.version for record in self.records()})
 
     def stop_experiment(self, name: str) -> Experiment:
         """End an experiment; its figures are kept for a while.
@@ -238,7 +277,7 @@ class Registry:
             RegistryError: it has ended already.
         """
 
-        def decide(before: Deployment, _published: set[str]) -> Deployment:
+        def decide(before: Deployment, *_others: object) -> Deployment:
             found = before.find_experiment(name)
             if found.stopped is not None:
                 raise RegistryError(f"experiment {name!r} has ended already, at {found.stopped}")
@@ -277,7 +316,7 @@ class Registry:
                 version than expected.
         """
 
-        def decide(before: Deployment, published: set[str]) -> Deployment:
+        def decide(before: Deployment, published: set[str], _found: object) -> Deployment:
             after = rolling_back(before, published)
             if expected is not None and after.active != expected:
                 raise RegistryError(
@@ -296,50 +335,49 @@ class Registry:
         Raises:
             RegistryError: it isn't published, or it answers.
         """
-        self._change(
-            lambda *given: retiring(version, *given),
-            f"retire {version}",
-            lambda pipe: pipe.hdel(keys.MODELS, version),
-        )
+
+        def switch(pipe: Any) -> None:
+            found = self._store.read(pipe)
+            after = retiring(version, found, set(self._readable(pipe.hgetall(keys.MODELS))))
+            pipe.multi()
+            for model, record in found:
+                if model == DEFAULT or after[model] != record:
+                    self._store.write(pipe, model, found, after[model], f"retire {version}")
+            pipe.hdel(keys.MODELS, version)
+
+        self._store.transact(switch)
         return self.delete_features(version)
 
     def check_retirable(self, version: str) -> None:
         """Raises RegistryError if a version can't be retired now."""
-        retiring(version, self.deployment(), {record.version for record in self.records()})
+        retiring(version, self.deployments(), {record.version for record in self.records()})
 
     def _change(
         self,
-        decide: Callable[[Deployment, set[str]], Deployment],
+        decide: Decide,
         what: str,
         further: Callable[[Any], object] | None = None,
     ) -> tuple[Deployment, Deployment]:
         """Compare and set; returns the record before and after.
 
         Args:
-            decide: computes the new record from the present one and the published versions;
-                called again if another process changed them meanwhile.
+            decide: called again if another process changed meanwhile what it is given.
             what: name of the change, for the audit.
             further: commands of the same transaction.
         """
 
         def switch(pipe: Any) -> tuple[Deployment, Deployment]:
-            before = self._read(pipe)
-            after = decide(before, set(self._readable(pipe.hgetall(keys.MODELS))))
+            found = self._store.read(pipe)
+            before = found.of(self._model)
+            after = decide(before, set(self._readable(pipe.hgetall(keys.MODELS))), found)
             pipe.multi()
             if after != before or further:
-                after = after.changed_from(before, what, self._by, self._why)
-                pipe.set(keys.DEPLOYMENT, after.model_dump_json())
-                pipe.delete(keys.ACTIVE, keys.PREVIOUS)
+                after = self._store.write(pipe, self._model, found, after, what)
                 if further:
                     further(pipe)
             return before, after
 
-        watched = (keys.DEPLOYMENT, keys.ACTIVE, keys.PREVIOUS, keys.MODELS)
-        with store_errors():
-            outcome: tuple[Deployment, Deployment] = self._client.transaction(
-                switch, *watched, value_from_callable=True
-            )
-        return outcome
+        return self._store.transact(switch)
 
     def delete_features(self, version: str) -> int:
         """Delete all keys of a version, in batches; returns their number."""

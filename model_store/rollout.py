@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.compatibility import check_attributes
 from model_store.deployment import who
+from model_store.deployments import DEFAULT
 from model_store.errors import RegistryError
 from model_store.experiment import Experiment
 from model_store.fresh_items import Carried, carry_over
@@ -39,6 +40,7 @@ class Rolled(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     active: str
+    model: str = Field(DEFAULT, description="the name under which it is active")
     previous: str | None
     workers: int = Field(description="workers that answer with it")
     fresh_items: Carried = Field(description="what became of the fresh items of the version before")
@@ -69,6 +71,10 @@ class Rollout:
         why: origin of changes for the audit: a command, the admin API.
         report: called during waits.
         by: author of changes, where it isn't the user of this process.
+        model: the name under which versions are activated, tried and compared.
+
+    Raises:
+        RegistryError: there can't be such a name.
     """
 
     def __init__(
@@ -79,9 +85,11 @@ class Rollout:
         report: Report | None = None,
         *,
         by: str | None = None,
+        model: str = DEFAULT,
     ) -> None:
         self._client: Any = client
-        self._registry = Registry(client, why, by=by)
+        self._registry = Registry(client, why, by=by, model=model)
+        self._model = model
         self._by = by or who()
         self._bundles_dir = bundles_dir
         self._why = why
@@ -116,6 +124,16 @@ class Rollout:
             return left
 
         return self._activate(version, change, force=True)
+
+    def deactivate(self) -> str:
+        """Have the name answer no more, and wait until it doesn't; returns the version it had.
+
+        Raises:
+            RegistryError: it is the default, or no version is active under it.
+        """
+        left = self._registry.deactivate()
+        self._wait_until_followed()
+        return left
 
     def promote(self, version: str) -> Rolled:
         """Make the canary the active version.
@@ -227,7 +245,8 @@ class Rollout:
     def rules(self) -> Ruled:
         """The rules in force."""
         registry = self._rules()
-        deployment, workers = registry.deployment(), live_workers(self._client)
+        deployments, workers = registry.deployments(), live_workers(self._client)
+        deployment = deployments.default
         return Ruled(
             **dict(deployment.rules),
             generation=deployment.generation,
@@ -235,7 +254,7 @@ class Rollout:
             workers=sum(one.generation >= deployment.generation for one in workers),
             warnings=tuple(
                 f"version {version!r}: {warning}"
-                for version in deployment.versions
+                for version in deployments.versions
                 for warning in _rule_warnings(version, workers)
             ),
         )
@@ -279,6 +298,7 @@ class Rollout:
         n_workers = self._wait_until_followed()
         return Rolled(
             active=version,
+            model=self._model,
             previous=previous,
             workers=n_workers,
             fresh_items=carried,
@@ -301,10 +321,12 @@ class Rollout:
         n_done = -1
         while True:
             workers = [one for one in live_workers(self._client) if one.state != "starting"]
-            following = [one for one in workers if one.generation >= deployment.generation]
+            # Those of an earlier release know no names, and will never follow.
+            states = [state for one in workers if (state := one.under(self._model)) is not None]
+            following = [one for one in states if one.generation >= deployment.generation]
             if n_done != (n_done := len(following)):
-                self._report("following", n_done, len(workers))
-            if n_done == len(workers) or time.monotonic() > deadline_s:
+                self._report("following", n_done, len(states))
+            if n_done == len(states) or time.monotonic() > deadline_s:
                 return n_done
             time.sleep(PAUSE_S)
 

@@ -27,7 +27,7 @@ class RuleRegistry(Registry):
             return before
         left = before.rules
 
-        def decide(before: Deployment, _published: set[str]) -> Deployment:
+        def decide(before: Deployment, *_others: object) -> Deployment:
             nonlocal left
             left = before.rules
             return before.ruled(rules, self._by)
@@ -49,7 +49,7 @@ class RuleRegistry(Registry):
         if not earlier:
             raise RegistryError("there are no earlier rules to roll back to")
 
-        def decide(before: Deployment, _published: set[str]) -> Deployment:
+        def decide(before: Deployment, *_others: object) -> Deployment:
             if before.rules.revision != seen.revision:
                 raise RegistryError("the rules were changed meanwhile; look before going on")
             return before.model_copy(update={"rules": earlier[0]})

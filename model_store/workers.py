@@ -9,6 +9,7 @@ import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store import keys
+from model_store.deployments import DEFAULT
 from model_store.store import store_errors
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,15 @@ EXPIRY_S = 3.0
 """A worker that hasn't reported for so long counts as gone: nobody waits for it."""
 REPORT_S = 1.0
 """How often a worker reports; besides, whenever something changes."""
+
+
+class NameState(BaseModel):
+    """What one worker process answers requests with that give another name than `default`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str | None = Field(description="null: it is not loaded, or the name is deactivated")
+    generation: int = Field(description="of the name's deployment record that it follows")
 
 
 class WorkerState(BaseModel):
@@ -43,6 +53,23 @@ class WorkerState(BaseModel):
     rule_warnings: dict[str, tuple[str, ...]] = Field(
         {}, description="rules that do nothing for a version, or not all they say, by version"
     )
+
+    names: dict[str, NameState] | None = Field(
+        None, description="under names other than `default`; null from earlier releases"
+    )
+
+    def under(self, model: str) -> NameState | None:
+        """What it answers with under a name; None from an earlier release that knows no names."""
+        if model == DEFAULT:
+            return NameState(version=self.version, generation=self.generation)
+        if self.names is None:
+            return None
+        return self.names.get(model, NameState(version=None, generation=0))
+
+    def seen_under(self, model: str) -> WorkerState:
+        """The state with what it answers with under a name as its version and generation."""
+        state = self.under(model) or NameState(version=None, generation=0)
+        return self.model_copy(update=dict(state))
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from app.canary.bounds import Bounds
 from app.canary.counts import Counts, total
 from app.canary.verdict import Verdict, judge
 from app.deployment.models import Models
-from app.deployment.routing import Routing
+from app.deployment.routing import Routing, Trial
 from app.model.model import Model
 from app.store.outcome_store import OutcomeStore
 from model_store.errors import InvalidField, RegistryError, StoreError
@@ -47,7 +47,7 @@ class CanaryWatch:
     Args:
         models: of this worker.
         store: of the counts.
-        take_back: ends a canary by its epoch, with the reason.
+        take_back: ends a canary by the name it is tried under and its epoch, with the reason.
         worker_id: of this worker.
         on_taken_back: called when this worker took a canary back.
     """
@@ -56,7 +56,7 @@ class CanaryWatch:
         self,
         models: Models,
         store: OutcomeStore,
-        take_back: Callable[[str, str], Awaitable[object]],
+        take_back: Callable[[str, str, str], Awaitable[object]],
         worker_id: str,
         on_taken_back: Callable[[], object],
     ) -> None:
@@ -66,8 +66,7 @@ class CanaryWatch:
         self._worker_id = worker_id
         self._on_taken_back = on_taken_back
         self._bounds = Bounds()
-        self._epoch = ""
-        self._counts = Counts()
+        self._counts: dict[str, Counts] = {}  # by epoch
         self._unreadable: set[bytes] = set()
 
     async def observe(
@@ -78,7 +77,7 @@ class CanaryWatch:
         answering: Awaitable[Sequence[Answer]],
     ) -> Sequence[Answer]:
         """Await the answer to one request, and count its outcome for the version that makes it."""
-        counts = self._counts_of(routing)
+        counts = self._counts_of(routing.trial.epoch if routing.trial else "")
         outcomes = counts.active if model is routing.active else counts.canary
         started = perf_counter()
         try:
@@ -99,22 +98,25 @@ class CanaryWatch:
         return answers
 
     async def look(self) -> None:
-        """Share this worker's counts, and take the canary back if those of all show it worse.
+        """Share this worker's counts, and take a canary back if those of all show it worse.
 
         Raises:
             StoreError: the store can't be read or written.
         """
-        routing = self._models.routing
-        if routing is None or routing.trial is None:
-            return
-        trial = routing.trial
-        written = self._counts_of(routing).to_json()
+        trials = {name: one.trial for name, one in self._models.routings if one.trial}
+        for ended in self._counts.keys() - {trial.epoch for trial in trials.values()}:
+            del self._counts[ended]
+        for name, trial in trials.items():
+            await self._look_at(name, trial)
+
+    async def _look_at(self, name: str, trial: Trial) -> None:
+        written = self._counts_of(trial.epoch).to_json()
         verdict = self._judge(await self._store.write(trial.epoch, self._worker_id, written))
         if verdict.word != "worse":
             return
         reason = f"{trial.model.version}: {verdict.reason}"
         try:
-            await self._take_back(trial.epoch, reason)
+            await self._take_back(name, trial.epoch, reason)
         except RegistryError:
             return  # another worker did it, or an operator changed it
         self._on_taken_back()
@@ -141,9 +143,9 @@ class CanaryWatch:
                 log.warning("%s", error)
             return None
 
-    def _counts_of(self, routing: Routing) -> Counts:
-        """The counts of a routing's epoch; they begin anew with another."""
-        epoch = routing.trial.epoch if routing.trial else ""
-        if epoch != self._epoch:
-            self._epoch, self._counts = epoch, Counts()
-        return self._counts
+    def _counts_of(self, epoch: str) -> Counts:
+        """The counts of an epoch, of whichever name; they begin anew with another."""
+        counts = self._counts.get(epoch)
+        if counts is None:
+            counts = self._counts[epoch] = Counts()
+        return counts

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model_store.deployments import DEFAULT
 from model_store.files import write_atomically
 from model_store.manifest import check_version
 from model_store.rules import RuleSet
@@ -19,7 +21,7 @@ RULES_FILE = "rules.json"
 
 
 class LastActive:
-    """Keeps the version, and the rules in force, in files of the bundles folder.
+    """Keeps the versions by name, and the rules in force, in files of the bundles folder.
 
     Services that share the folder follow one record, and write the same.
     """
@@ -28,17 +30,24 @@ class LastActive:
         self._path = bundles_dir / ACTIVE_FILE
         self._rules_path = bundles_dir / RULES_FILE
 
-    def write(self, version: str) -> None:
-        """Remember a version that answers now."""
-        _write(self._path, json.dumps({"version": version}).encode())
+    def write(self, versions: Mapping[str, str]) -> None:
+        """Remember the versions that answer now, by name."""
+        named = dict(versions)
+        document: dict[str, Any] = {}
+        if DEFAULT in named:
+            document["version"] = named.pop(DEFAULT)
+        _write(self._path, json.dumps(document | ({"names": named} if named else {})).encode())
 
-    def read(self) -> str | None:
-        """The version, None where none is known."""
+    def read(self) -> dict[str, str]:
+        """The versions by name, as far as any are known."""
         try:
             document: Any = json.loads(self._path.read_bytes())
-            return check_version(str(document["version"]))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            return None
+            found = {str(model): str(one) for model, one in document.get("names", {}).items()}
+            if "version" in document:
+                found[DEFAULT] = str(document["version"])
+            return {check_version(model): check_version(one) for model, one in found.items()}
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+            return {}
 
     def write_rules(self, rules: RuleSet) -> None:
         """Remember the rules in force, or that there are none."""

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.deployment.arms import route_experiment
 from app.deployment.fresh_items import with_fresh_items, with_stored_items
 from app.deployment.item_changes import apply_stored, follow_changes
 from app.deployment.last_active import LastActive
 from app.deployment.loading import load_version
+from app.deployment.model_metrics import ModelMetrics
 from app.deployment.rejections import Rejections
-from app.deployment.routing import Routing, ShadowModel, Trial
+from app.deployment.routing import Routing, route
+from app.deployment.routings import Routings
 from app.model.allocator import large_blocks_mapped
-from app.model.background import BackgroundThread, gc_paused
+from app.model.background import BackgroundThread, freeze_garbage, gc_paused
 from app.model.inference import Provider
 from app.model.model import Model
 from app.model.rule_book import compile_set
 from app.store.versions import Followed, VersionStore
 from app.telemetry.metrics import Metrics
 from model_store.deployment import Deployment
+from model_store.deployments import DEFAULT, Deployments
 from model_store.errors import BundleError, LongtailError, RegistryError, StoreError
 from model_store.preparation import Preparing
 from model_store.registry import Registry
@@ -31,9 +32,6 @@ from model_store.rules import RuleSet
 
 log = logging.getLogger(__name__)
 
-GC_THRESHOLDS = (50_000, 20, 100)
-# Objects that are walked in two milliseconds. Beside a larger catalogue, what is left is nothing.
-MAX_WALKED = 50_000
 STOP_TIMEOUT_S = 0.5
 MAX_WARNINGS = 20
 OF_NO_RECORD = -1
@@ -51,7 +49,13 @@ class _Failure:
 class Models:
     """Loads models and routes to them; the only place where either happens.
 
-    Readers take `routing` once, without a lock. Changes are made one after another.
+    A version is loaded once, under however many names it answers. Readers take a routing once,
+    without a lock. Changes are made one after another.
+
+    Attributes:
+        routings: who answers whom, by name.
+        deployments: the records as they were read last.
+        loading: the version that is being loaded.
     """
 
     def __init__(
@@ -63,11 +67,11 @@ class Models:
         bundles_dir: Path,
         provider: Provider,
     ) -> None:
-        self.routing: Routing | None = None
+        self.routings = Routings()
+        self.deployments = Deployments()
         self.loading: str | None = None
-        self.generation = 0
-        """Of the deployment record that `routing` follows."""
         self._loaded: dict[str, Model] = {}
+        self._shown = ModelMetrics(metrics)
         self._rules = RuleSet(revision=OF_NO_RECORD)
         self._failure: _Failure | None = None
         self._rejections = Rejections(metrics.version_rejected)
@@ -90,21 +94,20 @@ class Models:
         self._first_loads.stop(STOP_TIMEOUT_S)
         self._loads.stop(STOP_TIMEOUT_S)
         # FastAPI remembers the endpoints of every application for good, and they this object.
-        self.routing = None
+        self.routings.clear()
         self._loaded.clear()
 
     # --- state -----------------------------------------------------------
 
     @property
-    def current(self) -> Model | None:
-        """The active version's model; None before the first load."""
-        return None if self.routing is None else self.routing.active
+    def routing(self) -> Routing | None:
+        """Who answers the requests that name no model; None before the first load."""
+        return self.routings.find(DEFAULT)
 
     @property
-    def canary(self) -> Model | None:
-        """The model that answers a share of the users."""
-        trial = None if self.routing is None else self.routing.trial
-        return None if trial is None else trial.model
+    def current(self) -> Model | None:
+        """The default's active version; None before the first load."""
+        return None if self.routing is None else self.routing.active
 
     def find(self, version: str) -> Model | None:
         """The model of a version, if it is loaded."""
@@ -112,9 +115,13 @@ class Models:
 
     @property
     def second(self) -> Model | None:
-        """The canary, else the first other version that answers an arm of an experiment."""
-        others = self.routing.models[1:] if self.routing else ()
-        return others[0] if others else None
+        """The first version with a reranker that answers beside the default's active one.
+
+        That is its canary, else one of an arm of its experiment, else one of another name.
+        """
+        current = self.current
+        others = (one for one in self.routings.models if one is not current and one.reranker)
+        return next(others, None)
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -150,7 +157,7 @@ class Models:
         Returns:
             Whether one was loaded: the record may have changed meanwhile, and has to be read again.
         """
-        for version in followed.deployment.versions:
+        for version in followed.deployments.versions:
             if version not in self._loaded and await self._rejections.permit(version):
                 return await self._try(version)
         wanted = followed.preparing
@@ -163,37 +170,31 @@ class Models:
         return False
 
     async def route(self, followed: Followed) -> bool:
-        """Answer as the record says, as far as its versions are loaded, and drop other models.
+        """Answer as the records say, as far as their versions are loaded, and drop other models.
 
         Returns:
             Whether that changed who answers.
         """
-        deployment, preparing = followed.deployment, followed.preparing
-        await self._follow_rules(deployment.rules)
-        active = self._loaded.get(deployment.active or "") or self._loaded_current
-        if active is None:
-            return False
-        async with self._changing:
-            trial, canary = None, deployment.canary
-            if canary is not None and canary.version in self._loaded:
-                model = self._loaded[canary.version]
-                trial = Trial(model, canary.percent, canary.salt, canary.epoch)
-            shadow, unseen = None, deployment.shadow
-            if unseen is not None and unseen.version in self._loaded:
-                shadow = ShadowModel(self._loaded[unseen.version], unseen.share)
-            experiment = route_experiment(deployment.experiment, self._loaded)
-            changed = await self._swap(Routing(active, trial, shadow, experiment))
-            kept = {active.version, *deployment.versions}
-            self._drop(kept.union(preparing.versions) if preparing else kept)
-        if not self.missing(deployment):
-            self.generation = deployment.generation
-        self._rejections.keep_only(set(deployment.versions))
-        return changed
+        deployments, preparing = followed.deployments, followed.preparing
+        self.deployments = deployments
+        await self._follow_rules(deployments.default.rules)
+        changed = [await self._route(model, deployment) for model, deployment in deployments]
+        if not self.is_lacking(deployments):
+            async with self._changing:
+                kept = {one.version for one in self.routings.all_models}
+                kept.update(deployments.versions, preparing.versions if preparing else ())
+                self._drop(kept)
+            self._rejections.keep_only(set(deployments.versions))
+        return any(changed)
 
-    def missing(self, deployment: Deployment) -> set[str]:
-        """Versions of the record that are not in use here."""
-        routing = self.routing
-        used = {model.version for model in routing.all_models} if routing else set()
+    def is_lacking(self, deployments: Deployments) -> bool:
+        """Whether nothing answers under some name of the records."""
+        return any(self.routings.find(model) is None for model in deployments.names)
+
+    def missing(self, model: str, deployment: Deployment) -> set[str]:
+        """Versions of a name's record that are not in use here."""
+        routing = self.routings.find(model)
+        used = {one.version for one in routing.all_models} if routing else set()
         return set(deployment.versions) - used
 
     async def recall_rules(self) -> None:
@@ -204,22 +205,30 @@ class Models:
             # Whatever the record says is followed when it can be read.
             self._rules = rules.model_copy(update={"revision": OF_NO_RECORD})
 
-    async def fall_back(self, deployment: Deployment) -> None:
-        """While no model is loaded at all, serve the version that answered last here.
+    async def fall_back(self, deployments: Deployments | None) -> None:
+        """Under each name without a loaded version, serve the one that answered last here.
 
         The operator's choice stays in the record.
 
         Args:
-            deployment: the record; an empty one if the store can't be read.
+            deployments: the records; None if the store can't be read.
         """
         last = await asyncio.to_thread(self._last_active.read)
-        for version in dict.fromkeys(filter(None, (last, *deployment.previous))):
-            if version == deployment.active or not await self._rejections.permit(version):
+        names = last if deployments is None else deployments.names
+        for model in (DEFAULT, *names):
+            if self.routings.find(model) is None:
+                record = (deployments or Deployments()).of(model)
+                await self._go_on(model, filter(None, (last.get(model), *record.previous)), record)
+
+    async def _go_on(self, model: str, versions: Iterable[str], record: Deployment) -> None:
+        """Under a name, serve the first of some versions that can be loaded."""
+        for version in dict.fromkeys(versions):
+            if version == record.active or not await self._rejections.permit(version):
                 continue
-            if await self._try(version):
+            if version in self._loaded or await self._try(version):
                 log.warning("going on with version %s, which answered before", version)
                 async with self._changing:
-                    await self._swap(Routing(self._loaded[version]))
+                    await self._swap(model, Routing(self._loaded[version]))
                 return
 
     async def add_fresh_items(self, model: Model, new_ids: list[bytes]) -> None:
@@ -231,7 +240,7 @@ class Models:
         # Read before taking the lock: a slow store delays no other change.
         found = await self._versions.fresh_items(model.version, new_ids)
         async with self._changing:
-            if self._loaded.get(model.version) is not model or self.routing is None:
+            if self._loaded.get(model.version) is not model:
                 return
             with gc_paused(), large_blocks_mapped():
                 grown = await with_fresh_items(model, found, self._loads)
@@ -239,7 +248,8 @@ class Models:
             await apply_stored(grown, new_ids, self._versions)
             grown = await self._ruled(grown)
             self._loaded[model.version] = grown
-            await self._swap(self.routing.with_model(grown))
+            for name, routing in self.routings:
+                await self._swap(name, routing.with_model(grown))
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
     async def follow_item_changes(self) -> None:
@@ -258,11 +268,38 @@ class Models:
 
     # --- implementation ----------------------------------------------------------
 
-    @property
-    def _loaded_current(self) -> Model | None:
-        """The newest state of the version that answers."""
-        current = self.current
-        return None if current is None else self._loaded.get(current.version, current)
+    async def _route(self, model: str, deployment: Deployment) -> bool:
+        """Answer requests of a name as its record says; whether that changed who answers."""
+        if model != DEFAULT and deployment.is_deactivated:
+            changed = await self._end(model)
+            self.routings.generations[model] = deployment.generation
+            return changed
+        active = self._loaded.get(deployment.active or "") or self._newest_state(model)
+        if active is None:
+            return False
+        async with self._changing:
+            changed = await self._swap(model, route(deployment, active, self._loaded))
+        if not self.missing(model, deployment):
+            self.routings.generations[model] = deployment.generation
+        return changed
+
+    def _newest_state(self, model: str) -> Model | None:
+        """The version that answers under a name, as it is loaded now."""
+        routing = self.routings.find(model)
+        if routing is None:
+            return None
+        return self._loaded.get(routing.active.version, routing.active)
+
+    async def _end(self, model: str) -> bool:
+        """Answer requests of a name no more; False if none were answered."""
+        if self.routings.find(model) is None:
+            return False
+        async with self._changing:
+            self.routings.remove(model)
+            await asyncio.to_thread(self._last_active.write, self.routings.versions)
+            self._shown.note(self.routings)
+        log.info("the name %s is deactivated", model)
+        return True
 
     async def _follow_rules(self, rules: RuleSet) -> None:
         """Compile the record's rules for all loaded versions that have others."""
@@ -282,7 +319,7 @@ class Models:
         rules = self._rules
         if not rules.rules:
             return model if model.rules is None else model.with_rules(None)
-        thread = self._loads if self.routing else self._first_loads
+        thread = self._loads if len(self.routings) else self._first_loads
         return model.with_rules(await thread.run(lambda: compile_set(rules, model)))
 
     async def _try(self, version: str) -> bool:
@@ -317,47 +354,34 @@ class Models:
 
     async def _open(self, version: str) -> Model:
         folder = await asyncio.to_thread(self._folder_of, version)
-        thread = self._loads if self.routing else self._first_loads
+        thread = self._loads if len(self.routings) else self._first_loads
         model = await thread.run(lambda: load_version(folder, version, self._provider))
         try:
             return await with_stored_items(model, self._versions, thread)
         except StoreError:
             return model  # the watcher adds them when the store is back
 
-    async def _swap(self, routing: Routing) -> bool:
-        """Route as given from now on; False if that changes nothing. The caller holds the lock."""
-        previous, model = self.routing, routing.active
+    async def _swap(self, name: str, routing: Routing) -> bool:
+        """Route requests of a name as given from now on; False if that changes nothing.
+
+        The caller holds the lock.
+        """
+        previous, model = self.routings.find(name), routing.active
         if routing.is_as(previous):
             return False
         is_new = previous is None or previous.active.version != model.version
         if is_new:
             # Before it answers: a version that has answered will answer again after a restart.
-            await asyncio.to_thread(self._last_active.write, model.version)
-        self.routing = routing
-        # What a load leaves behind in cycles would stay for good once it is frozen: 45 kB a swap.
-        if gc.get_count()[0] <= MAX_WALKED:
-            gc.collect(0)
-        # The loaded model lives long: the garbage collector need not walk it during requests.
-        gc.freeze()
-        # Nor look for cycles after every 700 objects: a request creates some and leaves none.
-        gc.set_threshold(*GC_THRESHOLDS)
-        self._note(previous, routing)
+            versions = {**self.routings.versions, name: model.version}
+            await asyncio.to_thread(self._last_active.write, versions)
+        self.routings.use(name, routing)
+        freeze_garbage()
+        self._shown.note(self.routings)
         if is_new:
             self._metrics.swaps.inc()
-            log.info("version %s answers from now on", model.version)
+            under = "" if name == DEFAULT else f" under the name {name}"
+            log.info("version %s answers from now on%s", model.version, under)
         return True
-
-    def _note(self, previous: Routing | None, routing: Routing) -> None:
-        """Show in the metrics which versions answer."""
-        answering = {model.version for model in routing.models}
-        before = {model.version for model in previous.models} if previous else set()
-        for version in before | answering:
-            self._metrics.model.labels(version).set(version in answering)
-        self._metrics.answering(routing.answering)
-        model = routing.active
-        self._metrics.model_created.set(model.created_s)
-        self._metrics.items.labels("all").set(len(model.ids))
-        self._metrics.items.labels("fresh").set(model.n_fresh)
 
     def _drop(self, kept: Collection[str]) -> None:
         """Let go of all other models; their memory is free when their last request is answered."""

@@ -10,11 +10,11 @@ from typing import TypeVar
 from app.deployment.watcher import Watcher
 from app.model.background import BackgroundThread
 from model_store.deployment import Deployment
-from model_store.experiment import Experiment
+from model_store.deployments import DEFAULT, Deployments
 from model_store.item_changes import ItemChange, write_changes
 from model_store.people import Forgotten, forget
 from model_store.registry import ModelRecord, Registry
-from model_store.rollout import Rolled, Rollout, Ruled
+from model_store.rollout import Rollout, Ruled
 from model_store.rules import Rule
 from model_store.store import connect
 from model_store.store_url import StoreUrl
@@ -45,35 +45,24 @@ class Operations:
         """Close all connections but that of a rollout at work; the next question opens another."""
         self._client.connection_pool.disconnect(inuse_connections=False)
 
-    async def activate(self, version: str, *, force: bool, by: str) -> Rolled:
-        """Make a version the active one everywhere."""
-        return await self._change(by, lambda rollout: rollout.activate(version, force=force))
+    async def change(self, work: Callable[[Rollout], T], *, by: str, model: str = DEFAULT) -> T:
+        """Have a rollout change who answers the requests of a name.
 
-    async def rollback(self, *, by: str) -> Rolled:
-        """Activate the version that was active before."""
-        return await self._change(by, lambda rollout: rollout.rollback())
+        It is done in a thread that the end of the process doesn't wait for, as it may take minutes.
 
-    async def promote(self, version: str, *, by: str) -> Rolled:
-        """Make the canary the active version."""
-        return await self._change(by, lambda rollout: rollout.promote(version))
-
-    async def canary(self, version: str, percent: float, *, force: bool, by: str) -> float:
-        """Let a version answer a share of the users; 0 ends that."""
-        return await self._change(by, lambda rollout: rollout.canary(version, percent, force=force))
-
-    async def shadow(self, version: str, share: float, *, by: str) -> float:
-        """Let a version answer a share of the requests unseen; 0 ends that."""
-        return await self._change(by, lambda rollout: rollout.shadow(version, share))
-
-    async def start_experiment(self, experiment: Experiment, *, force: bool, by: str) -> Experiment:
-        """Let the arms of an experiment answer their users."""
-        return await self._change(
-            by, lambda rollout: rollout.start_experiment(experiment, force=force)
-        )
-
-    async def stop_experiment(self, name: str, *, by: str) -> Experiment:
-        """End an experiment."""
-        return await self._change(by, lambda rollout: rollout.stop_experiment(name))
+        Args:
+            work: calls one of the rollout's methods.
+            by: the operator.
+            model: the name.
+        """
+        assert self.watcher is not None  # noqa: S101 - there from the first request on
+        rollout = Rollout(self._client, self._bundles_dir, WHY, by=by, model=model)
+        thread = BackgroundThread("rollout", yields=False)
+        try:
+            with self.watcher.hurrying():
+                return await thread.run(lambda: work(rollout))
+        finally:
+            thread.stop(0)
 
     async def change_items(self, changes: Sequence[ItemChange]) -> int:
         """Keep changes of items; see `model_store.item_changes.write_changes`."""
@@ -88,40 +77,29 @@ class Operations:
 
     async def set_rules(self, rules: Sequence[Rule], *, by: str) -> Ruled:
         """Replace the rules."""
-        return await self._change(by, lambda rollout: rollout.set_rules(rules))
+        return await self.change(lambda rollout: rollout.set_rules(rules), by=by)
 
     async def roll_back_rules(self, *, by: str) -> Ruled:
         """Apply the rules that were in force before."""
-        return await self._change(by, lambda rollout: rollout.roll_back_rules())
+        return await self.change(lambda rollout: rollout.roll_back_rules(), by=by)
 
     async def rules(self) -> Ruled:
         """The rules in force, and what they can't do."""
         return await asyncio.to_thread(Rollout(self._client, self._bundles_dir, WHY).rules)
 
-    async def take_back(self, epoch: str, reason: str) -> Deployment:
-        """End a canary that is worse, unless it was changed meanwhile (RegistryError)."""
-        registry = Registry(self._client, "the canary's verdict")
+    async def take_back(self, model: str, epoch: str, reason: str) -> Deployment:
+        """End a name's canary that is worse, unless it was changed meanwhile (RegistryError)."""
+        registry = Registry(self._client, "the canary's verdict", model=model)
         return await asyncio.to_thread(registry.take_back, epoch, reason)
 
-    async def records(self) -> tuple[Deployment, list[ModelRecord]]:
-        """The deployment record and all published versions."""
+    async def records(self) -> tuple[Deployments, list[ModelRecord]]:
+        """The deployment records and all published versions."""
         return await asyncio.to_thread(
-            lambda: (self.registry.deployment(), self.registry.records())
+            lambda: (self.registry.deployments(), self.registry.records())
         )
 
-    async def deployment(self) -> tuple[Deployment, list[WorkerState]]:
-        """The deployment record, and the live workers of all services on this store."""
+    async def deployments(self) -> tuple[Deployments, list[WorkerState]]:
+        """The deployment records, and the live workers of all services on this store."""
         return await asyncio.to_thread(
-            lambda: (self.registry.deployment(), live_workers(self._client))
+            lambda: (self.registry.deployments(), live_workers(self._client))
         )
-
-    async def _change(self, by: str, work: Callable[[Rollout], T]) -> T:
-        """Do what may take minutes in a thread that the end of the process doesn't wait for."""
-        assert self.watcher is not None  # noqa: S101 - there from the first request on
-        rollout = Rollout(self._client, self._bundles_dir, WHY, by=by)
-        thread = BackgroundThread("rollout", yields=False)
-        try:
-            with self.watcher.hurrying():
-                return await thread.run(lambda: work(rollout))
-        finally:
-            thread.stop(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from app.deployment.arms import RoutedArm, RoutedExperiment
+from app.deployment.arms import RoutedArm, RoutedExperiment, route_experiment
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.model.model import Model
+from model_store.deployment import Deployment
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,18 @@ class Routing:
         arms = self.experiment.parts if self.experiment else ()
         return (*map(id, self.models), *shares, *unseen, *arms)
 
+    def role_of(self, version: str) -> str | None:
+        """What a version is here, for operators; None: nothing."""
+        if self.trial is not None and version == self.trial.model.version:
+            return "canary"
+        if self.shadow is not None and version == self.shadow.model.version:
+            return "shadow"
+        if version == self.active.version:
+            return "serving"
+        if self.experiment and version in {model.version for model in self.experiment.models}:
+            return f"in experiment {self.experiment.name}"
+        return None
+
     @property
     def models(self) -> tuple[Model, ...]:
         """All models that answer somebody."""
@@ -115,3 +129,20 @@ class Routing:
     def all_models(self) -> tuple[Model, ...]:
         """Those that answer somebody, and the shadow."""
         return self.models if self.shadow is None else (*self.models, self.shadow.model)
+
+
+def route(deployment: Deployment, active: Model, loaded: Mapping[str, Model]) -> Routing:
+    """The routing that a deployment record asks for, as far as its versions are loaded.
+
+    Args:
+        deployment: the record.
+        active: answers for the active version, perhaps an earlier one.
+        loaded: models by version.
+    """
+    trial, canary = None, deployment.canary
+    if canary is not None and canary.version in loaded:
+        trial = Trial(loaded[canary.version], canary.percent, canary.salt, canary.epoch)
+    shadow, unseen = None, deployment.shadow
+    if unseen is not None and unseen.version in loaded:
+        shadow = ShadowModel(loaded[unseen.version], unseen.share)
+    return Routing(active, trial, shadow, route_experiment(deployment.experiment, loaded))

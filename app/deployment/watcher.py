@@ -15,7 +15,6 @@ from app.deployment.models import Models
 from app.deployment.repeating import Repeating
 from app.deployment.worker_report import WorkerReport
 from app.store.store import Store
-from model_store.deployment import Deployment
 from model_store.errors import StoreError
 from model_store.workers import REPORT_S
 
@@ -103,10 +102,10 @@ class Watcher:
         except StoreError:
             if models.current is None:
                 await models.recall_rules()
-                await models.fall_back(Deployment())
+                await models.fall_back(None)
             raise
-        if models.current is None:
-            await models.fall_back(followed.deployment)
+        if models.is_lacking(followed.deployments):
+            await models.fall_back(followed.deployments)
         await self._tell()
         return ROLLOUT_PAUSE_S if followed.preparing or self._n_hurries else None
 
@@ -126,8 +125,7 @@ class Watcher:
         Raises:
             StoreError: the store can't be read.
         """
-        routing = self._models.routing
-        for model in routing.all_models if routing else ():
+        for model in self._models.routings.all_models:
             new_ids = await self._store.versions.fresh_ids(model.version, model.n_fresh_read)
             if new_ids:
                 await self._models.add_fresh_items(model, new_ids)

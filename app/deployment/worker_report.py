@@ -9,7 +9,8 @@ from typing import Literal
 
 from app.deployment.models import Models
 from app.store.versions import VersionStore
-from model_store.workers import WorkerState
+from model_store.deployments import DEFAULT
+from model_store.workers import NameState, WorkerState
 
 
 class WorkerReport:
@@ -31,9 +32,9 @@ class WorkerReport:
     def state(self) -> WorkerState:
         """The present state."""
         models = self._models
-        current = models.current
+        current, routings = models.current, models.routings
         word: Literal["starting", "loading", "ready"] = "ready"
-        if current is None:
+        if not len(routings):
             word = "starting"
         elif models.loading is not None:
             word = "loading"
@@ -42,13 +43,18 @@ class WorkerReport:
             host=self._host,
             pid=self._pid,
             version=current.version if current else None,
-            generation=models.generation,
+            generation=routings.generations.get(DEFAULT, 0),
             state=word,
             loading=models.loading,
             loaded=models.loaded,
             rejected=models.rejected,
             failures=models.failures,
             rule_warnings=models.rule_warnings,
+            names={
+                model: NameState(version=routings.versions.get(model), generation=generation)
+                for model, generation in routings.generations.items()
+                if model != DEFAULT
+            },
         )
 
     async def send(self) -> None:

@@ -15,11 +15,20 @@ from app.http.experiment_routes import add_experiment_routes
 from app.http.item_routes import add_item_routes
 from app.http.openapi import problems_of
 from app.http.operator_errors import asked
-from app.http.parameters import reject_unknown_parameters
+from app.http.parameters import UnderName, reject_unknown_parameters
 from app.http.requests import CanaryRequest
-from app.http.responses import CanarySet, CanaryState, DeploymentState, Models, ModelState
+from app.http.responses import (
+    ActiveUnderName,
+    CanarySet,
+    CanaryState,
+    Deactivated,
+    DeploymentState,
+    Models,
+    ModelState,
+)
 from app.http.rule_routes import add_rule_routes
 from app.service import Service
+from model_store.deployments import DEFAULT
 from model_store.rollout import Rolled
 
 _FORCE = Annotated[
@@ -58,15 +67,16 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
 
     @router.get("/models", summary="All versions")
     async def list_models() -> Models:
-        deployment, records = await asked(operations.records())
+        deployments, records = await asked(operations.records())
         current = service.models.current
         return Models(
-            active=deployment.active,
+            active=deployments.default.active,
             models=[
                 ModelState(
                     version=record.version,
                     state=_state(service, record.version),
-                    active=record.version == deployment.active,
+                    active=record.version == deployments.default.active,
+                    names=deployments.names_of(record.version),
                     reranker=service.reranker_loading.state_of(current)
                     if current and record.version == current.version
                     else None,
@@ -77,20 +87,34 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
             ],
         )
 
-    @router.get("/deployment", summary="Who answers whom, and all workers")
-    async def get_deployment() -> DeploymentState:
-        deployment, workers = await asked(operations.deployment())
+    @router.get(
+        "/deployment",
+        summary="Who answers the requests of a name, and all workers",
+        responses=problems_of(404),
+    )
+    async def get_deployment(model: UnderName = DEFAULT) -> DeploymentState:
+        return await asked(_describe(model))
+
+    async def _describe(model: str) -> DeploymentState:
+        deployments, workers = await operations.deployments()
+        deployment = deployments.find(model, deactivated=True)
         canary, verdict = deployment.canary, None
         if canary is not None:
-            verdict = (await asked(service.canary_watch.verdict(canary.epoch))).to_document()
+            verdict = (await service.canary_watch.verdict(canary.epoch)).to_document()
         return DeploymentState(
+            model=model,
+            names=[
+                ActiveUnderName(model=one, active=record.active, generation=record.generation)
+                for one, record in deployments
+                if one in deployments.names
+            ],
             generation=deployment.generation,
             active=deployment.active,
             previous=list(deployment.previous),
             canary=CanaryState(**canary.model_dump(), verdict=verdict) if canary else None,
             shadow=deployment.shadow,
             experiments=list(deployment.kept_experiments),
-            workers=workers,
+            workers=[one.seen_under(model) for one in workers],
             audit=list(deployment.audit),
         )
 
@@ -99,16 +123,30 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Load a version in every worker, check it, and switch all of them to it",
         responses=problems_of(404, 409, 424),
     )
-    async def activate_model(version: str, by: By, force: _FORCE = False) -> Rolled:
-        return await asked(operations.activate(version, force=force, by=by))
+    async def activate_model(
+        version: str, by: By, force: _FORCE = False, model: UnderName = DEFAULT
+    ) -> Rolled:
+        return await asked(
+            operations.change(
+                lambda rollout: rollout.activate(version, force=force), by=by, model=model
+            )
+        )
 
     @router.post(
         "/models/{version}/canary",
         summary="Let a version answer a share of the users",
         responses=problems_of(404, 409, 424),
     )
-    async def set_canary(version: str, body: _CANARY, by: By, force: _FORCE = False) -> CanarySet:
-        percent = await asked(operations.canary(version, body.percent, force=force, by=by))
+    async def set_canary(
+        version: str, body: _CANARY, by: By, force: _FORCE = False, model: UnderName = DEFAULT
+    ) -> CanarySet:
+        percent = await asked(
+            operations.change(
+                lambda rollout: rollout.canary(version, body.percent, force=force),
+                by=by,
+                model=model,
+            )
+        )
         return CanarySet(version=version, percent=percent)
 
     @router.post(
@@ -116,16 +154,31 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Make the canary the active version",
         responses=problems_of(404, 409, 424),
     )
-    async def promote_model(version: str, by: By) -> Rolled:
-        return await asked(operations.promote(version, by=by))
+    async def promote_model(version: str, by: By, model: UnderName = DEFAULT) -> Rolled:
+        return await asked(
+            operations.change(lambda rollout: rollout.promote(version), by=by, model=model)
+        )
 
     @router.post(
         "/models/rollback",
         summary="Go back to the version that was active before",
         responses=problems_of(409, 424),
     )
-    async def roll_back_models(by: By) -> Rolled:
-        return await asked(operations.rollback(by=by))
+    async def roll_back_models(by: By, model: UnderName = DEFAULT) -> Rolled:
+        return await asked(
+            operations.change(lambda rollout: rollout.rollback(), by=by, model=model)
+        )
+
+    @router.post(
+        "/models/deactivate",
+        summary="Answer requests of a name no more; a rollback brings it back",
+        responses=problems_of(404, 409),
+    )
+    async def deactivate_name(by: By, model: UnderName) -> Deactivated:
+        left = await asked(
+            operations.change(lambda rollout: rollout.deactivate(), by=by, model=model)
+        )
+        return Deactivated(model=model, previous=left)
 
     add_comparison_routes(router, service)
     add_console_routes(router, service)
@@ -136,17 +189,13 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
 
 
 def _state(service: Service, version: str) -> str:
+    """What this worker does with a version, under whichever names."""
     models = service.models
     if version in models.rejected:
         return f"rejected: {models.rejected[version]}"
-    if models.canary is not None and version == models.canary.version:
-        return "canary"
-    routing = models.routing
-    if routing and routing.shadow and version == routing.shadow.model.version:
-        return "shadow"
-    if models.current and version == models.current.version:
-        return "serving"
-    experiment = routing.experiment if routing else None
-    if experiment and version in {model.version for model in experiment.models}:
-        return f"in experiment {experiment.name}"
-    return "published"
+    found = [
+        role if name == DEFAULT else f"{role} as {name}"
+        for name, routing in models.routings
+        if (role := routing.role_of(version))
+    ]
+    return ", ".join(found) or "published"

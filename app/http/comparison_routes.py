@@ -14,11 +14,13 @@ from app.comparison.report import Comparison, Source
 from app.http.admin_access import By
 from app.http.openapi import problems_of
 from app.http.operator_errors import asked
+from app.http.parameters import UnderName
 from app.http.requests import ShadowRequest
 from app.http.responses import ShadowSet
 from app.http.security_headers import page_headers
 from app.service import Service
 from model_store.answer_pairs import MAX_ITEMS
+from model_store.deployments import DEFAULT
 
 _Shadow = Annotated[
     ShadowRequest,
@@ -35,8 +37,14 @@ def add_comparison_routes(router: APIRouter, service: Service) -> None:
         summary="Let a version answer a share of the requests unseen, for comparison",
         responses=problems_of(404, 409, 424),
     )
-    async def set_shadow(version: str, body: _Shadow, by: By) -> ShadowSet:
-        share = await asked(service.operations.shadow(version, body.share, by=by))
+    async def set_shadow(
+        version: str, body: _Shadow, by: By, model: UnderName = DEFAULT
+    ) -> ShadowSet:
+        share = await asked(
+            service.operations.change(
+                lambda rollout: rollout.shadow(version, body.share), by=by, model=model
+            )
+        )
         return ShadowSet(version=version, share=share)
 
     @router.get(

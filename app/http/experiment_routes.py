@@ -11,11 +11,13 @@ from app.experiments.report import ExperimentReport, report_on
 from app.http.admin_access import By
 from app.http.openapi import problems_of
 from app.http.operator_errors import asked
+from app.http.parameters import UnderName
 from app.http.problems import Problem
 from app.http.requests import ExperimentRequest
 from app.http.responses import Experiments
 from app.service import Service
 from model_store.deployment import now
+from model_store.deployments import DEFAULT
 from model_store.experiment import Experiment
 
 _ARMS = [
@@ -42,24 +44,34 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
     """Add them to the admin router, whose prefix and checks they share."""
     operations = service.operations
 
-    async def start(name: str, body: ExperimentRequest, by: str, force: bool) -> Experiment:
+    async def start(
+        name: str, body: ExperimentRequest, by: str, force: bool, model: str
+    ) -> Experiment:
         experiment = Experiment(name=name, salt=body.salt or name, since=now(), arms=body.arms)
-        return await asked(operations.start_experiment(experiment, force=force, by=by))
+        return await asked(
+            operations.change(
+                lambda rollout: rollout.start_experiment(experiment, force=force),
+                by=by,
+                model=model,
+            )
+        )
 
-    @router.get("/experiments", summary="The experiment that runs, and those that ended lately")
+    @router.get("/experiments", summary="The experiments that run, and those that ended lately")
     async def list_experiments() -> Experiments:
-        deployment, _ = await asked(operations.deployment())
-        return Experiments(experiments=list(deployment.kept_experiments))
+        deployments, _ = await asked(operations.deployments())
+        return Experiments(experiments=list(deployments.kept_experiments))
 
     @router.post(
         "/experiments",
         summary="Let arms of users be answered differently",
         responses=problems_of(404, 409, 424),
     )
-    async def start_experiment(body: _Body, by: By, force: _Force = False) -> Experiment:
+    async def start_experiment(
+        body: _Body, by: By, force: _Force = False, model: UnderName = DEFAULT
+    ) -> Experiment:
         if body.name is None:
             raise Problem(422, "name: Field required")
-        return await start(body.name, body, by, force)
+        return await start(body.name, body, by, force, model)
 
     @router.post(
         "/experiments/{name}",
@@ -67,11 +79,11 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
         responses=problems_of(404, 409, 424),
     )
     async def start_named_experiment(
-        name: str, body: _Body, by: By, force: _Force = False
+        name: str, body: _Body, by: By, force: _Force = False, model: UnderName = DEFAULT
     ) -> Experiment:
         if body.name not in (None, name):
             raise Problem(422, f"name: it is {name!r} in the path (got {body.name!r})")
-        return await start(name, body, by, force)
+        return await start(name, body, by, force, model)
 
     @router.get(
         "/experiments/{name}",
@@ -87,10 +99,15 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
         responses=problems_of(404, 409),
     )
     async def stop_experiment(name: str, by: By) -> ExperimentReport:
-        await asked(operations.stop_experiment(name, by=by))
+        await asked(_stop(name, by))
         return await asked(_report(name))
 
+    async def _stop(name: str, by: str) -> None:
+        deployments, _ = await operations.deployments()
+        model = deployments.model_of(name)
+        await operations.change(lambda rollout: rollout.stop_experiment(name), by=by, model=model)
+
     async def _report(name: str) -> ExperimentReport:
-        deployment, _ = await operations.deployment()
-        experiment = deployment.find_experiment(name)
+        deployments, _ = await operations.deployments()
+        experiment = deployments.of(deployments.model_of(name)).find_experiment(name)
         return report_on(experiment, await service.exposures.read(experiment))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from starlette.requests import Request
@@ -28,7 +28,7 @@ from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
 from app.telemetry.metrics import AnsweredBy
 from model_store import codecs
-from model_store.errors import InvalidField
+from model_store.errors import InvalidField, LongtailError, NotReady
 from model_store.event_rules import DEFAULT_EVENTS
 
 _STAGES = ("features", "inference", "rerank", "total")
@@ -37,6 +37,8 @@ _SERVER_TIMING = ", ".join(f"{stage};dur=%({stage}).3f" for stage in _STAGES)
 MANY_EVENTS = 100
 # Requests of a batch may hold thousands of texts each, which take as long to free as to parse.
 MANY_REQUESTS = 64
+Fault: TypeAlias = InvalidField | NotReady
+"""Of one request of a batch."""
 NO_TIMINGS = dict.fromkeys(_STAGES, 0.0)
 """Of a batch in which every request is wrong."""
 
@@ -44,12 +46,13 @@ NO_TIMINGS = dict.fromkeys(_STAGES, 0.0)
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints of nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store.features, service.metrics
+    routings = models.routings
     runner, reranker, shadow = service.runner, service.reranker, service.shadow
 
     async def post_recommend(request: Request) -> Response:
         asked = await parse_body(request, parse_recommend)
         scope = request.scope
-        routing = models.routing or service.routing()
+        routing = routings.find(asked.model) or service.routing(asked.model)
         arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
         if arm is not None:
@@ -74,10 +77,12 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_ratings(request: Request) -> Response:
         asked = await parse_body(request, parse_ratings)
         scope = request.scope
-        routing = models.routing or service.routing()
+        routing = routings.find(asked.model) or service.routing(asked.model)
         arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
-        answer = await predict_ratings(asked, model, store)
+        if model.rating is None:
+            raise service.no_ratings(model)
+        answer = await predict_ratings(asked, model, model.rating, store)
         answer["request_id"] = scope[REQUEST_ID]
         metrics.stages(answer["timings_ms"])
         headers = _answer_headers(model.version, answer["timings_ms"])
@@ -92,8 +97,8 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         request.scope[N_REQUESTS] = len(parsed)
         routing, request_id = models.routing or service.routing(), request.scope[REQUEST_ID]
         asked = [one for one in parsed if not isinstance(one, Problem)]
-        answers = await _answer_by_version(asked, routing, request_id)
-        sound = [answer for answer in answers if not isinstance(answer, InvalidField)]
+        answers = await _answer_by_name(asked, routing, request_id)
+        sound = [answer for answer in answers if isinstance(answer, dict)]
         model = routing.active
         request.scope[ANSWERED_BY] = ("", model.version, "")
         for answer in sound:
@@ -110,6 +115,25 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             del asked
             await asyncio.to_thread(_let_go, parsed)
         return JsonResponse(encoded, _answer_headers(model.version, timings))
+
+    async def _answer_by_name(
+        asked: Sequence[RecommendRequest], default: Routing, request_id: str
+    ) -> Sequence[dict[str, Any] | Fault]:
+        """Each name's versions answer its own requests; the answers are in their order."""
+        names = dict.fromkeys(one.model for one in asked)
+        if names.keys() <= {None}:
+            return await _answer_by_version(asked, default, request_id)
+        answers: dict[int, dict[str, Any] | Fault] = {}
+        for name in names:
+            own = [position for position, one in enumerate(asked) if one.model == name]
+            try:
+                routing = routings.find(name) or service.routing(name)
+            except (InvalidField, NotReady) as error:
+                answers |= dict.fromkeys(own, error)
+                continue
+            queries = [asked[position] for position in own]
+            answers |= zip(own, await _answer_by_version(queries, routing, request_id), strict=True)
+        return [answers[position] for position in range(len(asked))]
 
     async def _answer_by_version(
         asked: Sequence[RecommendRequest], routing: Routing, request_id: str
@@ -193,13 +217,13 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
 
 def _in_place(
     parsed: Sequence[Query | Problem],
-    answers: Sequence[dict[str, Any] | InvalidField],
+    answers: Sequence[dict[str, Any] | Fault],
     request_id: str,
 ) -> list[dict[str, Any]]:
     """For each request of a batch its answer, or the problem of it."""
     left = iter(answers)
     found = [one if isinstance(one, Problem) else next(left) for one in parsed]
-    problems = [from_error(one) if isinstance(one, InvalidField) else one for one in found]
+    problems = [from_error(one) if isinstance(one, LongtailError) else one for one in found]
     return [one.document(request_id) if isinstance(one, Problem) else one for one in problems]
 
 

@@ -11,6 +11,7 @@ from model_store.errors import (
     RegistryError,
     StoreError,
     UnknownExperiment,
+    UnknownModel,
     UnknownVersion,
 )
 
@@ -21,7 +22,7 @@ async def asked(action: Awaitable[T]) -> T:
     """Await an operator's command; its errors become problems."""
     try:
         return await action
-    except (UnknownVersion, UnknownExperiment) as error:
+    except (UnknownVersion, UnknownModel, UnknownExperiment) as error:
         raise Problem(404, str(error)) from error
     except RegistryError as error:
         raise Problem(409, str(error)) from error

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Query
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
 from app.http.problems import Problem, shorten
+
+UnderName = Annotated[
+    str,
+    Query(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="The name that requests give as `model`; `default` answers those without.",
+    ),
+]
+"""Of a route under /admin: the name whose deployment record it reads or changes."""
 
 
 async def reject_unknown_parameters(request: Request) -> None:

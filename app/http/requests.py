@@ -59,9 +59,20 @@ class ExcludeServed(Body):
         return self
 
 
+ModelName = Annotated[
+    Name | None,
+    Field(
+        default=None,
+        description="The name under which the version that answers is active; an operator gave "
+        "it. Null: `default`.",
+    ),
+]
+
+
 class RecommendRequest(Body):
     """One of `user_id`, `history` and `interests` is needed; everything else is optional."""
 
+    model: ModelName = None
     user_id: Identifier | None = Field(
         default=None, description="The user whose stored history is used."
     )
@@ -146,6 +157,7 @@ class RecommendRequest(Body):
 class RatingsRequest(Body):
     """`item_ids` and one of `user_id` and `history` are needed."""
 
+    model: ModelName = None
     user_id: Identifier | None = Field(default=None, description="The user who would rate.")
     history: Identifiers | None = Field(
         default=None,

@@ -220,7 +220,8 @@ class ModelState(BaseModel):
 
     version: str
     state: str
-    active: bool
+    active: bool = Field(description="Whether it answers requests that name no model.")
+    names: list[str] = Field(description="Names under which it is active.")
     reranker: str | None = Field(
         description="State of its reranker, as in /health/ready; null unless it serves here."
     )
@@ -256,13 +257,6 @@ class ItemsChanged(BaseModel):
     changed: int = Field(description="Items of which something new was said.")
 
 
-class CanarySet(BaseModel):
-    """The canary from now on; at 0 there is none."""
-
-    version: str
-    percent: float
-
-
 class CanaryState(Canary):
     """A canary, and whether it is worse than the active version."""
 
@@ -279,9 +273,33 @@ class ShadowSet(BaseModel):
     share: float
 
 
-class DeploymentState(BaseModel):
-    """Who answers whom, and the live workers of all services on the store."""
+class CanarySet(BaseModel):
+    """The canary from now on; at 0 there is none."""
 
+    version: str
+    percent: float
+
+
+class Deactivated(BaseModel):
+    """A name that answers no more."""
+
+    model: str
+    previous: str = Field(description="The version that was active under it.")
+
+
+class ActiveUnderName(BaseModel):
+    """A name that requests may give as `model`."""
+
+    model: str
+    active: str | None
+    generation: int
+
+
+class DeploymentState(BaseModel):
+    """Who answers requests of one name, and the live workers of all services on the store."""
+
+    model: str = Field(description="The name.")
+    names: list[ActiveUnderName] = Field(description="All names, the default first.")
     generation: int = Field(description="Changes of the record so far.")
     active: str | None
     previous: list[str] = Field(description="Versions that were active before, newest first.")
@@ -290,7 +308,9 @@ class DeploymentState(BaseModel):
     experiments: list[Experiment] = Field(
         description="The one that runs, and those that ended in the last 30 days; newest first."
     )
-    workers: list[WorkerState]
+    workers: list[WorkerState] = Field(
+        description="`version` and `generation` are those under the name."
+    )
     audit: list[AuditEntry] = Field(description="Changes, newest first.")
 
 

@@ -15,7 +15,6 @@ from app.recommend.rounding import six_digits
 from app.store.deadline import Deadline
 from app.store.feature_store import FeatureStore
 from app.store.history import History
-from model_store.errors import WrongKind
 
 
 class RatingQuery(Protocol):
@@ -38,19 +37,18 @@ class RatingQuery(Protocol):
         """Bounds waiting, in milliseconds from the request's arrival."""
 
 
-async def predict_ratings(query: RatingQuery, model: Model, store: FeatureStore) -> dict[str, Any]:
+async def predict_ratings(
+    query: RatingQuery, model: Model, rating: RatingModel, store: FeatureStore
+) -> dict[str, Any]:
     """The answer as a JSON-ready object without its request_id.
 
-    Raises:
-        WrongKind: the model is of another kind than rating.
+    Args:
+        query: the request.
+        model: the version.
+        rating: its part that predicts ratings.
+        store: the histories.
     """
     started = perf_counter()
-    rating = model.rating
-    if rating is None:
-        raise WrongKind(
-            f"version {model.version!r} is of kind {model.kind!r} and predicts no ratings; "
-            "a version of kind 'rating' has to be active"
-        )
     degraded: list[str] = []
     history = await _history_of(query, model, store)
     if not history.is_complete:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from app.store.client import StoreClient
 from model_store import keys
-from model_store.deployment import Deployment, DeploymentReader
+from model_store.deployments import Deployments, DeploymentsReader
 from model_store.preparation import Preparing, read_preparing
 from model_store.workers import WorkerState, farewell_commands, report_commands
 
@@ -40,9 +40,9 @@ class StoredState:
 
 @dataclass(frozen=True)
 class Followed:
-    """What workers follow: the deployment record, and a version that they are to load beside."""
+    """What workers follow: the deployment records, and versions that they are to load beside."""
 
-    deployment: Deployment
+    deployments: Deployments
     preparing: Preparing | None
 
 
@@ -55,17 +55,22 @@ class VersionStore:
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
-        self._reader = DeploymentReader()
+        self._reader = DeploymentsReader()
 
     async def followed(self) -> Followed:
-        """The deployment record, and the version that a rollout wants loaded.
+        """The deployment records, and the versions that a rollout wants loaded.
 
-        Where the store holds no record, it is one without an active version.
+        Where the store holds no record, the default's is one without an active version.
         """
-        document, active, preparing = await self._client.ask(
-            ("GET", keys.DEPLOYMENT), ("GET", keys.ACTIVE), ("GET", keys.PREPARING)
+        document, active, preparing, fields = await self._client.ask(
+            ("GET", keys.DEPLOYMENT),
+            ("GET", keys.ACTIVE),
+            ("GET", keys.PREPARING),
+            ("HGETALL", keys.DEPLOYMENTS),
         )
-        return Followed(self._reader.read(document, active), read_preparing(preparing))
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        deployments = self._reader.read(document, active, [], named)
+        return Followed(deployments, read_preparing(preparing))
 
     async def report(self, state: WorkerState) -> None:
         """Write what this worker answers with; it expires soon unless it is written again."""

@@ -70,7 +70,7 @@ def test_outcomes_are_counted_for_the_version_that_answers(
     )  # the caller's fault says nothing of a model
     watch = service_of(own_http).canary_watch
     wait_for(lambda: "are needed" in canary(own_http)["verdict"]["reason"])
-    counts = watch._counts
+    counts = watch._counts[canary(own_http)["epoch"]]
     assert counts.active.answers + counts.canary.answers == 40
     assert counts.canary.answers > 5
     assert counts.active.errors == counts.canary.errors == 0
@@ -81,7 +81,7 @@ def test_a_canary_that_fails_is_taken_back_with_its_reason(
     own_http: TestClient, try_one: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     try_one()
-    model = service_of(own_http).models.canary
+    model = service_of(own_http).models.find("made-2")
     object.__setattr__(model, "popularity", None)  # every answer of it is a 500
     assert 500 in ask(own_http, 60)
     wait_for(lambda: canary(own_http) is None)
@@ -90,7 +90,7 @@ def test_a_canary_that_fails_is_taken_back_with_its_reason(
     newest = entry["what"]
     assert newest.startswith("take the canary back: made-2: errors ")
     assert "active 0 % of" in newest
-    wait_for(lambda: service_of(own_http).models.canary is None)
+    wait_for(lambda: service_of(own_http).models.find("made-2") is None)
     assert set(ask(own_http, 20)) == {200}
     assert "longtail_canaries_taken_back_total 1.0" in own_http.get("/metrics").text
     assert any("the canary was taken back: made-2" in one.message for one in caplog.records)
@@ -138,7 +138,7 @@ def test_counts_begin_anew_with_another_share(own_http: TestClient, try_one: Any
     assert now["since"] == first["since"]
     assert now["verdict"]["reason"] == "no answers of the canary yet"
     ask(own_http, 10)
-    counts = service_of(own_http).canary_watch._counts
+    counts = service_of(own_http).canary_watch._counts[now["epoch"]]
     assert counts.active.answers + counts.canary.answers == 10
 
 

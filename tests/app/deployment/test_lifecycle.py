@@ -55,8 +55,8 @@ def test_activate_and_roll_back(own_http: TestClient, second: str, client: redis
     assert version_of(own_http) == "made-1"
     nothing = {"carried": 0, "lost": 0}
     assert activate(own_http, second).json() == {
-        "active": "made-2", "previous": "made-1", "workers": 1, "fresh_items": nothing,
-        "rule_warnings": [],
+        "active": "made-2", "model": "default", "previous": "made-1", "workers": 1,
+        "fresh_items": nothing, "rule_warnings": [],
     }  # fmt: skip
     assert version_of(own_http) == "made-2"
     assert Registry(client).active() == "made-2"

@@ -91,7 +91,7 @@ def test_two_versions_can_be_asked_about_one_user(
         assert "'made-2' is not loaded in this worker (loaded: made-1)" in problem.json()["detail"]
         tried = http.post("/admin/models/made-2/canary", headers=AS_ADMIN, json={"percent": 1})
         assert tried.status_code == 200, tried.text
-        wait_for(lambda: service_of(http).models.canary is not None)
+        wait_for(lambda: service_of(http).models.routing.trial is not None)
         answers = [
             http.get(path + version, headers=AS_ADMIN).json() for version in ("made-1", "made-2")
         ]
