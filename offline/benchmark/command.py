@@ -15,6 +15,9 @@ from offline.benchmark.cells import Cell, GridRun
 from offline.benchmark.document import begin_document, write_document
 from offline.benchmark.grid import DataChoice
 from offline.benchmark.grid_kinds import AnyGrid, open_grid
+from offline.benchmark.rating_cells import RatingCell, RatingRun
+from offline.benchmark.rating_grid import RatingGrid
+from offline.benchmark.rating_results import describe_ratings
 from offline.benchmark.rerank_cells import RerankCell, RerankRun
 from offline.benchmark.rerank_grid import RerankGrid
 from offline.benchmark.rerank_results import describe_reranking
@@ -23,6 +26,7 @@ from offline.data.namings import Naming
 from offline.inputs import NAMED, Source, find_source
 from offline.stages.stage import Log
 
+AnyRun = GridRun | RerankRun | RatingRun
 _WRITE_EVERY_S = 5.0  # at most: cells that were trained before take little time
 
 
@@ -63,10 +67,7 @@ def benchmark(
         document, failures = begin_document(grid, name), list[str]()
         for choice in grid.data:
             run = _run_on(grid, choice, sources[choice.name], root / choice.name, log, reference)
-            described = (
-                _figures_of(run, only) if isinstance(run, GridRun) else _figures_of_reranking(run)
-            )
-            for figures in described:
+            for figures in _figures_of_any(run, only):
                 document["data"][choice.name] = figures
                 write_document(document, results, Path(name).stem)
             failures += run.failures
@@ -101,13 +102,32 @@ def _run_on(
     root: Path,
     log: Log,
     reference: Path | None,
-) -> GridRun | RerankRun:
+) -> AnyRun:
+    if isinstance(grid, RatingGrid):
+        return RatingRun(grid, choice, source, root, log)
     if isinstance(grid, RerankGrid):
         return RerankRun(grid, choice, source, root, log)
     if isinstance(grid, AlignmentGrid):
         table = grid.table(with_reference=reference is not None)
         return AlignmentRun(table, choice, source, root, log, alignment=grid, reference=reference)
     return GridRun(grid, choice, source, root, log)
+
+
+def _figures_of_any(run: AnyRun, only: str | None) -> Iterator[dict[str, Any]]:
+    if isinstance(run, RatingRun):
+        return _figures_of_ratings(run, only)
+    if isinstance(run, RerankRun):
+        return _figures_of_reranking(run)
+    return _figures_of(run, only)
+
+
+def _figures_of_ratings(run: RatingRun, only: str | None) -> Iterator[dict[str, Any]]:
+    """Train unfinished cells; yields the figures of all finished ones after each training."""
+    cells: list[RatingCell] = []
+    for cell in run.cells(only):
+        cells.append(cell)
+        if only is None and cell.facts:
+            yield describe_ratings(run, cells)
 
 
 def _figures_of_reranking(run: RerankRun) -> Iterator[dict[str, Any]]:

@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from model_store.files import write_atomically
-from offline.benchmark import alignment_grid, rerank_grid
+from offline.benchmark import alignment_grid, rating_grid, rerank_grid
 from offline.benchmark.alignment_grid import AlignmentGrid
 from offline.benchmark.alignment_page import render_alignment
 from offline.benchmark.grid_kinds import AnyGrid, name_of
 from offline.benchmark.page import render_page
-from offline.benchmark.plots import plot_curves, plot_entries
+from offline.benchmark.plots import NDCG, RMSE, plot_curves, plot_entries
+from offline.benchmark.rating_page import render_ratings
 from offline.benchmark.rerank_page import render_reranking
 from offline.evaluate.hardware import describe_hardware
 from offline.inputs import NAMED
 from offline.revision import code_revision
 
-_RENDERERS = {rerank_grid.KIND: render_reranking, alignment_grid.KIND: render_alignment}
+_RENDERERS = {
+    rerank_grid.KIND: render_reranking,
+    alignment_grid.KIND: render_alignment,
+    rating_grid.KIND: render_ratings,
+}
 """By the kind that a grid states."""
 
 
@@ -49,7 +54,8 @@ def write_document(document: Mapping[str, Any], results: Path, name: str) -> Non
     content = json.dumps(_rounded(document), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(results / f"{name}.json", f"{content}\n".encode())
     plots = [f"{name}.svg"]
-    plot_entries(document, results / plots[0])
+    is_of_ratings = document["grid"].get("kind") == rating_grid.KIND
+    plot_entries(document, results / plots[0], RMSE if is_of_ratings else NDCG)
     if any(data["curves"] for data in document["data"].values()):
         plots.append(f"{name}-curves.svg")
         plot_curves(document, results / plots[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -76,20 +77,12 @@ class Grid(_Part):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
-        for kind, names in (
-            ("entry", [entry.slug for entry in self.entries]),
-            ("data set", [data.name for data in self.data]),
-            ("seed", [str(seed) for seed in self.seeds]),
-        ):
-            if twice := next((name for name in names if names.count(name) > 1), None):
-                raise ValueError(f"{kind} {twice!r} is given twice")
+        check_names(self.entries, self.data, self.seeds)
         entries = {entry.name for entry in self.entries}
         data = {choice.name for choice in self.data}
         for entry in self.entries:
             if entry.against and entry.against not in entries:
                 raise ValueError(f"entry {entry.name!r} is against {entry.against!r}, not an entry")
-            if unknown := sorted({*entry.data, *entry.on} - data):
-                raise ValueError(f"entry {entry.name!r} names data {unknown[0]!r}, not in the grid")
         if self.reference not in entries:
             raise ValueError(f"reference {self.reference!r} is not an entry")
         if idle := next((name for name in sorted(data) if not self.entries_on(name)), None):
@@ -161,16 +154,42 @@ class Grid(_Part):
         Raises:
             ConfigError: there is no such recipe, or a change doesn't fit it.
         """
-        recipe = read_recipe(entry.recipe)
-        changes = (data.changes, entry.changes, entry.on.get(data.name, {}))
-        try:
-            for tables in (*changes, {recipe.seed_table: {"seed": seed}}):
-                recipe = recipe.with_changes(**tables)
-        except ValidationError as error:
-            raise ConfigError(
-                f"entry {entry.name!r} on {data.name}: {describe_first(error)}"
-            ) from None
-        return recipe
+        return recipe_on(data, entry, seed)
+
+
+def check_names(entries: Sequence[Entry], data: Sequence[DataChoice], seeds: Sequence[int]) -> None:
+    """Check that a grid names nothing twice, and no data set that it doesn't have.
+
+    Raises:
+        ValueError: it does.
+    """
+    for kind, names in (
+        ("entry", [entry.slug for entry in entries]),
+        ("data set", [choice.name for choice in data]),
+        ("seed", [str(seed) for seed in seeds]),
+    ):
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{kind} {twice!r} is given twice")
+    known = {choice.name for choice in data}
+    for entry in entries:
+        if unknown := sorted({*entry.data, *entry.on} - known):
+            raise ValueError(f"entry {entry.name!r} names data {unknown[0]!r}, not in the grid")
+
+
+def recipe_on(data: DataChoice, entry: Entry, seed: int) -> Recipe:
+    """An entry's recipe on a data set: the data set's changes, then the entry's.
+
+    Raises:
+        ConfigError: there is no such recipe, or a change doesn't fit it.
+    """
+    recipe = read_recipe(entry.recipe)
+    changes = (data.changes, entry.changes, entry.on.get(data.name, {}))
+    try:
+        for tables in (*changes, {recipe.seed_table: {"seed": seed}}):
+            recipe = recipe.with_changes(**tables)
+    except ValidationError as error:
+        raise ConfigError(f"entry {entry.name!r} on {data.name}: {describe_first(error)}") from None
+    return recipe
 
 
 def read_grid(name: str) -> Grid:

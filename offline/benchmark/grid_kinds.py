@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from offline.benchmark import alignment_grid, rerank_grid
+from offline.benchmark import alignment_grid, rating_grid, rerank_grid
 from offline.benchmark.alignment_grid import AlignmentGrid
 from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
+from offline.benchmark.rating_grid import RatingGrid
 from offline.benchmark.rerank_grid import RerankGrid
 from offline.config_file import read_config_file
 
-AnyGrid = Grid | RerankGrid | AlignmentGrid
+AnyGrid = Grid | RerankGrid | AlignmentGrid | RatingGrid
 
 
 def open_grid(name: str) -> AnyGrid:
@@ -23,6 +24,8 @@ def open_grid(name: str) -> AnyGrid:
     kind = _kind_of(name)
     if kind == alignment_grid.KIND:
         return read_config_file("grid", AlignmentGrid, name, GRIDS)
+    if kind == rating_grid.KIND:
+        return read_config_file("grid", RatingGrid, name, GRIDS)
     if kind == rerank_grid.KIND:
         return read_config_file("grid", RerankGrid, name, GRIDS).with_tuned_layout()
     return read_grid(name)

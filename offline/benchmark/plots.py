@@ -11,9 +11,15 @@ from matplotlib.figure import Figure
 
 from model_store.files import write_atomically
 
+NDCG, RMSE = ("ndcg_at_10", "NDCG@10"), ("rmse", "RMSE")
+"""Figures, as documents and plots name them."""
 
-def plot_entries(document: Mapping[str, Any], path: Path) -> None:
-    """NDCG@10 of every entry with its standard error, one panel a data set."""
+
+def plot_entries(
+    document: Mapping[str, Any], path: Path, figure_names: tuple[str, str] = NDCG
+) -> None:
+    """A figure of every entry with its standard error, one panel a data set."""
+    name_in_document, label = figure_names
     data, part_name = document["data"], document["grid"].get("parts", ["test"])[0]
     longest = max(len(part["entries"]) for part in data.values())
     figure = _canvas(9.0, len(data) * (0.8 + 0.28 * longest))
@@ -23,8 +29,8 @@ def plot_entries(document: Mapping[str, Any], path: Path) -> None:
         shown = [entry[part_name]["all"] for entry in part["entries"].values()]
         axes.barh(
             labels,
-            [figures["ndcg_at_10"] for figures in shown],
-            xerr=[figures["ndcg_at_10_standard_error"] for figures in shown],
+            [figures[name_in_document] for figures in shown],
+            xerr=[figures[f"{name_in_document}_standard_error"] for figures in shown],
             color="tab:blue",
             alpha=0.75,
             capsize=2,
@@ -33,7 +39,7 @@ def plot_entries(document: Mapping[str, Any], path: Path) -> None:
         axes.set_title(name, fontsize=10)
         axes.grid(axis="x", alpha=0.3)
         axes.set_axisbelow(True)
-    axes.set_xlabel(f"NDCG@10 on {part_name}")
+    axes.set_xlabel(f"{label} on {part_name}")
     _save(figure, path)
 
 

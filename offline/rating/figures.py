@@ -41,8 +41,12 @@ class RatingFigures:
     @classmethod
     def of(cls, predicted: Float32, values: Float32) -> RatingFigures:
         """The figures of predictions of one rating or more."""
-        errors = (predicted - values).astype(np.float64)
-        return cls(float(np.sqrt(np.mean(errors**2))), float(np.abs(errors).mean()), len(values))
+        return cls.of_errors((predicted - values).astype(np.float64))
+
+    @classmethod
+    def of_errors(cls, errors: npt.NDArray[np.float64]) -> RatingFigures:
+        """The figures of predictions minus ratings, one or more."""
+        return cls(float(np.sqrt(np.mean(errors**2))), float(np.abs(errors).mean()), len(errors))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from offline.artifact import Artifact, Facts
+from offline.stages.attributes import AttributesArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.stage import Stage
 
@@ -41,11 +42,13 @@ class RatingsStage(Stage[RatingsArtifact]):
         data: the interactions, with ratings.
         split: how ratings are held out.
         seed: of a random split.
+        completed: attributes in place of the catalogue's; None: the catalogue's.
     """
 
     data: DataArtifact
     split: RatingSplitName
     seed: int
+    completed: AttributesArtifact | None = None
 
     name = "ratings"
 
@@ -70,7 +73,7 @@ class RatingsStage(Stage[RatingsArtifact]):
 
         split = split_ratings(self.data.interactions(), self.split, self.seed)
         split.save(folder)
-        fields = ItemFields.of(self.data.attributes())
+        fields = ItemFields.of((self.completed or self.data).attributes())
         fields.save(folder)
         return {
             "training": len(split.train),
