@@ -76,13 +76,24 @@ class PromptLayout(BaseModel):
         return "\n".join([*lines, "Answer:"])
 
     def pointwise(
-        self, history: Sequence[str], candidates: Sequence[str], similar: Sequence[str] = ()
+        self,
+        history: Sequence[str],
+        candidates: Sequence[str],
+        similar: Sequence[str] = (),
+        ratings: Sequence[int] = (),
     ) -> tuple[str, list[str]]:
         """The common beginning of the prompts and the end of each candidate's.
 
-        A prompt is answered by a rating, one of RATING_ANSWERS. Arguments as of `listwise`.
+        A prompt is answered by a rating, one of RATING_ANSWERS. Arguments as of `listwise`, and:
+
+        Args:
+            history: titles, oldest → newest.
+            candidates: titles.
+            similar: titles of the similar user's history.
+            ratings: of the history's items, 1 to 5, shown behind their titles; empty: none are.
         """
-        beginning = "\n".join([self.rating_instruction, *self._rows(history, similar), ""])
+        rows = self._rows(history, similar, ratings)
+        beginning = "\n".join([self.rating_instruction, *rows, ""])
         return beginning, [f"Candidate: {self.clean(title)}\nRating:" for title in candidates]
 
     def clean(self, title: str) -> str:
@@ -95,8 +106,14 @@ class PromptLayout(BaseModel):
             return words
         return words[: self.max_title_characters - 1].rstrip() + "…"
 
-    def _rows(self, history: Sequence[str], similar: Sequence[str]) -> list[str]:
-        rows = [f"History: {self._join(history[-self.n_history :])}"]
+    def _rows(
+        self, history: Sequence[str], similar: Sequence[str], ratings: Sequence[int] = ()
+    ) -> list[str]:
+        shown = [self.clean(title) for title in history[-self.n_history :]]
+        if ratings:
+            newest = ratings[-self.n_history :]
+            shown = [f"{title}: {rating}" for title, rating in zip(shown, newest, strict=True)]
+        rows = [f"History: {_SEPARATOR.join(shown)}"]
         if self.n_similar and similar:
             rows.append(f"Similar user: {self._join(similar[-self.n_similar :])}")
         return rows

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from model_store.errors import ConfigError
 from offline.benchmark.grid import DataChoice, Entry, check_names, recipe_on
 from offline.data.config import DataConfig
+from offline.instruction.rating_config import RatingInstructionConfig
 from offline.recipe import Recipe
 
 KIND = "ratings"
@@ -31,6 +32,9 @@ class RatingGrid(BaseModel):
         reference: the entry or baseline that the others are compared with.
         split: how ratings are held out.
         entries: recipes of kind rating; their own `against` wins over the reference.
+        language_model: predicts ratings too, tuned on each seed's training ratings; None: none.
+        users: held-out ratings of so many users, drawn at random, are measured, of all rows; None:
+            of all users.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +46,8 @@ class RatingGrid(BaseModel):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31 - 1)], ...] = Field((0, 1, 2), min_length=1)
     data: tuple[DataChoice, ...] = Field(min_length=1)
     entries: tuple[Entry, ...] = Field(min_length=1)
+    language_model: RatingInstructionConfig | None = None
+    users: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:

@@ -13,6 +13,14 @@ Held-out ratings, predicted by models of the training ratings alone and clipped 
 figures are means over seeds. {split} Choices are made on validation. *Tail*: the ratings of the
 fifth of the users with the fewest training ratings. Differences of RMSE are paired by user and
 seed, with their 95 % interval (Student's); below zero is better. ± is one standard error."""
+LANGUAGE_MODEL = """\
+The language model is `{model}`, tuned for each seed on at most {examples:,} of its training
+ratings. A prompt shows the newest {history} items that the user rated in training, with their
+ratings; its rating of another item is the expected value over the five rating tokens, in one
+forward pass (Llama4Rec 4.4.1). *Aggregated* rows mix two models' predictions by equations 6 and 7;
+α₁ and α₂ are chosen from 0 and {{.1, .3, .5, .7, .9}}² by RMSE on validation, so that their
+validation figures are too good. Biased MF in the language model's place is a control: a gain that
+it has too is not the language model's."""
 _SPLITS = {
     "random": "Of all ratings, a tenth drawn by the seed is for choices and a tenth for figures.",
     "leave_one_out": "Of each user the last rating is for figures and the one before for choices.",
@@ -27,6 +35,7 @@ def render_ratings(document: Mapping[str, Any], plots: Sequence[str]) -> str:
     parts = [
         f"# {document['description']}",
         PROTOCOL.format(split=_SPLITS[grid["split"]]),
+        *([_describe_model(grid["language_model"])] if grid["language_model"] else []),
         f"```\n{document['command']}\n```",
         f"Measured on {describe_hardware(document['hardware'])}, {document['date']}.",
     ]
@@ -35,14 +44,49 @@ def render_ratings(document: Mapping[str, Any], plots: Sequence[str]) -> str:
         parts.append(
             f"## {name}\n\n{data['users']:,} users, {data['items']:,} items; "
             f"{counts['train']:,} ratings to learn from, {counts['validation']:,} for choices, "
-            f"{counts['test']:,} for figures."
+            f"{counts['test']:,} for figures.{_measured(data)}"
         )
         parts += [
             f"### {part.capitalize()}\n\n{_table(data['entries'], part)}"
             for part in ("test", "validation")
         ]
+        if grid["language_model"]:
+            parts.append(_choices(data["entries"]))
     parts += [f"![RMSE]({plot})" for plot in plots]
     return "\n\n".join(parts) + "\n"
+
+
+def _describe_model(choices: Mapping[str, Any]) -> str:
+    return LANGUAGE_MODEL.format(
+        model=choices["tuning"]["model"],
+        examples=choices["max_examples"],
+        history=choices["n_history"],
+    )
+
+
+def _measured(data: Mapping[str, Any]) -> str:
+    if data["measured_users"] == data["users"]:
+        return ""
+    return (
+        f" Figures are of {data['measured_users']:,} users drawn at random, the same for all rows; "
+        "the tail is that of all users."
+    )
+
+
+def _choices(entries: Mapping[str, Any]) -> str:
+    lines = [
+        "### Choices on validation",
+        "",
+        "| row | seed | α₁ | α₂ |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {name} | {training['seed']} | {training['alpha_1']:g} | {training['alpha_2']:g} |"
+        for name, entry in entries.items()
+        for training in entry["training"]
+        if "alpha_1" in training
+    ]
+    return "\n".join(lines)
 
 
 def _table(entries: Mapping[str, Any], part: str) -> str:

@@ -29,25 +29,25 @@ class HeldOut:
     Attributes:
         ratings: of the part.
         chosen: bool [n].
-        n_users: U, of the data set.
+        measured: the users who are measured, bool [U].
     """
 
     ratings: Ratings
     chosen: npt.NDArray[np.bool_]
-    n_users: int
+    measured: npt.NDArray[np.bool_]
 
     def errors(self, predicted: npt.NDArray[np.float32]) -> Float64:
         """Predictions minus ratings, of those that count."""
         return (predicted - self.ratings.values)[self.chosen].astype(np.float64)
 
     def deviations(self, values: Float64) -> Float64:
-        """How far each user moves the mean of some values of the ratings, float64 [U].
+        """How far each measured user moves the mean of some values of the ratings, float64.
 
-        Their mean is 0, and they vary as U draws of users make the mean vary.
+        Their mean is 0, and they vary as draws of so many users make the mean vary.
         """
         users = self.ratings.users[self.chosen] - 1
-        sums = np.bincount(users, weights=values - values.mean(), minlength=self.n_users)
-        deviations: Float64 = sums * self.n_users / len(values)
+        sums = np.bincount(users, weights=values - values.mean(), minlength=len(self.measured))
+        deviations: Float64 = sums[self.measured] * (self.measured.sum() / len(values))
         return deviations
 
 
@@ -62,15 +62,16 @@ def describe_ratings(run: RatingRun, cells: Sequence[RatingCell]) -> Figures:
     first = splits[seeds[0]]
     document: Figures = {
         "users": n_users,
+        "measured_users": int(run.measured_users.sum()),
         "items": run.data.n_items,
         "ratings": {part: len(getattr(first, part)) for part in ("train", *PARTS)},
         "entries": {name: {} for name in by_entry},
         "curves": {},
     }
     for part in PARTS:
-        groups = _groups_of(splits, part, n_users)
+        groups = _groups_of(splits, part, run.measured_users)
         for name, found in by_entry.items():
-            other = by_entry.get(run.grid.against(name), found)
+            other = by_entry.get(found[0].against or run.grid.against(name), found)
             figures: Figures = {"seeds": len(found), "against": None}
             for group, held_out in groups.items():
                 figures[group] = means_of(found, part, held_out)
@@ -139,15 +140,17 @@ def difference_of(
 
 
 def _groups_of(
-    splits: Mapping[int, RatingSplit], part: str, n_users: int
+    splits: Mapping[int, RatingSplit], part: str, measured: npt.NDArray[np.bool_]
 ) -> dict[str, dict[int, HeldOut]]:
     """Held-out ratings by group and seed; a group without ratings of some seed is left out."""
     groups: dict[str, dict[int, HeldOut]] = {group: {} for group in GROUPS}
+    n_users = len(measured)
     for seed, split in splits.items():
         ratings: Ratings = getattr(split, part)
-        is_tail = find_tail(split.train, n_users)[ratings.users]
-        groups["all"][seed] = HeldOut(ratings, np.ones(len(ratings), np.bool_), n_users)
-        groups["tail"][seed] = HeldOut(ratings, is_tail, n_users)
+        is_measured = measured[ratings.users - 1]
+        is_tail = is_measured & find_tail(split.train, n_users)[ratings.users]
+        groups["all"][seed] = HeldOut(ratings, is_measured, measured)
+        groups["tail"][seed] = HeldOut(ratings, is_tail, measured)
     return {
         name: of_group
         for name, of_group in groups.items()

@@ -19,13 +19,14 @@ import numpy.typing as npt
 
 from model_store.errors import InputError
 from model_store.files import write_atomically
-from model_store.rerank_prompt import LABELS, RATINGS, PromptLayout
+from model_store.rerank_prompt import LABELS, PromptLayout
 from offline.data.interactions import Interactions
 from offline.data.split import MIN_INTERACTIONS, Split
 from offline.instruction.config import InstructionConfig
 from offline.instruction.example_report import N_SAMPLES, ExampleReport, count
 from offline.instruction.folds import fold_of_users, train_without
 from offline.instruction.questions import Question, Questioner
+from offline.instruction.rating_scale import RatingScale
 from offline.progress import Progress
 from offline.recommender.recommender import Recommender, TrainingData
 
@@ -122,17 +123,10 @@ def make_examples(
 def training_ratings(
     interactions: Interactions, split: Split
 ) -> list[npt.NDArray[np.float32]] | None:
-    """Ratings of each user's training items, as whole numbers 1 to 5; None where there are none.
-
-    Scales with more steps, such as 1 to 10, are shrunk to five.
-    """
+    """Ratings of each user's training items, as whole numbers 1 to 5; None where there are none."""
     if interactions.ratings is None:
         return None
-    steps = len(RATINGS)
-    largest = float(np.nanmax(interactions.ratings, initial=1.0))
-    shrunk = interactions.ratings * (steps / largest if largest > steps else 1.0)
-    # Halves are rounded up: numpy would round them to the even one.
-    whole = np.clip(np.floor(shrunk + 0.5), 1, steps).astype(np.float32)
+    whole = RatingScale.of(interactions.ratings).steps_of(interactions.ratings)
     lengths = np.diff(split.train_offsets)
     starts = interactions.offsets[:-1]
     return [whole[start : start + length] for start, length in zip(starts, lengths, strict=True)]
@@ -260,5 +254,5 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _question(row: dict[str, Any]) -> Question:
-    parts = {name: tuple(row[name]) for name in ("history", "candidates", "similar")}
+    parts = {name: tuple(row[name]) for name in ("history", "candidates", "similar", "ratings")}
     return Question(int(row["user"]), **parts)

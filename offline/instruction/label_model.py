@@ -96,12 +96,11 @@ class LabelModel:
 
     def ratings(self, beginnings: Sequence[str], ends: Sequence[Sequence[str]]) -> list[Float32]:
         """See `LabelScorer.ratings`. Raises InputError if a prompt is too long for the model."""
-        values = torch.tensor([float(rating) for rating in RATINGS])
         expected: list[Float32] = []
         with torch.inference_mode(), self.label_head():
             for beginning, of_beginning in zip(self.encoder.encode(beginnings), ends, strict=True):
                 logits = self._rating_logits(beginning, self.encoder.encode_ends(of_beginning))
-                expected.append((logits.softmax(-1) @ values).numpy())
+                expected.append(expected_ratings(logits).numpy())
         return expected
 
     def answer_logits(self, batch: Sequence[Sequence[int]]) -> Tensor:
@@ -153,6 +152,12 @@ class LabelModel:
                 f"a prompt has {max(lengths)} tokens, and {self.name} takes {self.max_tokens}: "
                 "use a layout with fewer items or shorter titles"
             )
+
+
+def expected_ratings(logits: Tensor) -> Tensor:
+    """Σ r · p(r) over the ratings 1 to 5, float32 [B] of their logits [B, 5]."""
+    values = torch.tensor([float(rating) for rating in RATINGS], device=logits.device)
+    return logits.softmax(-1) @ values
 
 
 def open_label_model(name: str, cache: Path, device: str = "auto") -> LabelModel:

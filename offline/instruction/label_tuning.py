@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model_store.rerank_prompt import LABELS
 from offline.instruction.adapters import TunedWeights
 from offline.instruction.config import InstructionTuningConfig
 from offline.instruction.examples import Ranking
 from offline.instruction.instructions import Example, Instruction, Instructor
-from offline.instruction.label_model import LabelModel
+from offline.instruction.label_model import LabelModel, expected_ratings
 from offline.instruction.token_clock import TokenClock
 from offline.metrics import ndcg_at_k
 from offline.training.batches import batches_by_length
@@ -29,10 +30,12 @@ class Figures:
     Attributes:
         loss: mean cross-entropy over the choices, of both kinds of examples.
         ndcg: NDCG@10 of the targets among the candidates; None without list-wise examples.
+        r2: R² of the expected ratings; None without point-wise examples of different ratings.
     """
 
     loss: float
     ndcg: float | None
+    r2: float | None = None
 
 
 class LabelTuning:
@@ -85,27 +88,34 @@ class LabelTuning:
             return self._losses_of_choices(batch).mean()
 
     def validate(self) -> float | None:
-        """NDCG@10 of held-out targets among their candidates; None without held-out ones."""
-        return (self._known or self.measure()).ndcg if self._held_out else None
+        """NDCG@10 of held-out targets among their candidates, where there are some, else R² of
+        held-out ratings; None without held-out examples.
+        """
+        if not self._held_out:
+            return None
+        figures = self._known or self.measure()
+        return figures.r2 if figures.ndcg is None else figures.ndcg
 
     @torch.inference_mode()
     def measure(self) -> Figures:
         """Figures of the held-out examples."""
         self._clock.pause()
         instructions = self._instructor.write(self._held_out, None)
-        losses, ranks = [], []
+        losses, ranks, expected, ratings = [], [], list[float](), list[int]()
         for start in range(0, len(instructions), self._config.batch_size):
             rows = slice(start, start + self._config.batch_size)
             logits, answers = self._choices(instructions[rows])
             losses += F.cross_entropy(logits, answers, reduction="none").tolist()
             places = (logits >= logits.gather(1, answers[:, None])).sum(1).tolist()
-            ranks += [
-                place
-                for place, example in zip(places, self._held_out[rows], strict=True)
-                if isinstance(example, Ranking)
-            ]
+            means = expected_ratings(logits[:, len(LABELS) :]).tolist()
+            for place, mean, example in zip(places, means, self._held_out[rows], strict=True):
+                if isinstance(example, Ranking):
+                    ranks.append(place)
+                else:
+                    expected.append(mean)
+                    ratings.append(example.rating)
         ndcg = ndcg_at_k(np.array(ranks, dtype=np.int64)) if ranks else None
-        self._known = Figures(float(np.mean(losses)), ndcg)
+        self._known = Figures(float(np.mean(losses)), ndcg, r2_of(expected, ratings))
         return self._known
 
     @property
@@ -146,3 +156,11 @@ class LabelTuning:
         if not is_wanted or model.dtype != torch.float32:
             return nullcontext()
         return torch.autocast(device, torch.bfloat16)
+
+
+def r2_of(expected: Sequence[float], ratings: Sequence[int]) -> float | None:
+    """Share of the ratings' variance that is explained; None where there is no variance."""
+    values = np.array(ratings, dtype=np.float64)
+    if not len(values) or not values.var():
+        return None
+    return float(1 - np.mean((np.array(expected) - values) ** 2) / values.var())

@@ -26,12 +26,15 @@ class Question:
         history: oldest → newest, as many as the layout shows.
         candidates: in the recommender's order.
         similar: newest items of the similar user, oldest → newest; empty where nobody is similar.
+        ratings: of the history's items, 1 to 5, which point-wise prompts show; empty: they show
+            none.
     """
 
     user: int
     history: tuple[int, ...]
     candidates: tuple[int, ...]
     similar: tuple[int, ...] = ()
+    ratings: tuple[int, ...] = ()
 
     def listwise(self, layout: PromptLayout, titles: Sequence[str], shown: Sequence[int]) -> str:
         """The prompt that is answered by a label; arguments as of `PromptLayout.listwise`.
@@ -54,6 +57,7 @@ class Question:
             _pick(titles, self.history),
             _pick(titles, self.candidates),
             _pick(titles, self.similar),
+            self.ratings,
         )
 
 

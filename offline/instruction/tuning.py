@@ -84,7 +84,7 @@ def tune(
     record = Trainer(
         f"tuning {model.name}",
         task,
-        plan_tuning(config),
+        plan_tuning(config, "NDCG@10" if examples.rankings else "R²"),
         None if folder is None else folder / _CHECKPOINT,
         fingerprint_of(config, layout, [*titles], trained, held_out),
         task.pace,
@@ -94,8 +94,8 @@ def tune(
     return Tuned(before, after, record, tuned.n_parameters, len(trained), task.tokens_per_s)
 
 
-def plan_tuning(config: InstructionTuningConfig) -> Plan:
-    """A plan of one phase, in which the model as it was may win too."""
+def plan_tuning(config: InstructionTuningConfig, figure: str = "NDCG@10") -> Plan:
+    """A plan of one phase, in which the model as it was may win too; `figure` chooses the epoch."""
     return Plan(
         phases=(Phase("tuning", config.epochs),),
         patience=config.epochs,
@@ -105,6 +105,7 @@ def plan_tuning(config: InstructionTuningConfig) -> Plan:
         weight_decay=config.weight_decay,
         validate_start=config.held_out_share > 0,
         save_every_s=config.save_every_s,
+        figure=figure,
     )
 
 

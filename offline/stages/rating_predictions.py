@@ -36,7 +36,7 @@ class RatingPredictionsArtifact(Artifact):
         }
 
     def _read(self, number: int, part: str) -> Float32:
-        found: Float32 = np.load(self.path(_file(number, part)), allow_pickle=False)
+        found: Float32 = np.load(self.path(file_of(number, part)), allow_pickle=False)
         return found
 
 
@@ -76,7 +76,7 @@ class RatingPredictionsStage(Stage[RatingPredictionsArtifact]):
         for number, model in enumerate(models):
             for part in PARTS:
                 predicted = np.clip(model.predict(getattr(split, part)), *scale)
-                save_array(folder / _file(number, part), predicted.astype(np.float32))
+                save_array(folder / file_of(number, part), predicted.astype(np.float32))
         return {"models": [model.name for model in models]}
 
     def _models(self, split: RatingSplit) -> Sequence[RatingPredictor]:
@@ -87,5 +87,6 @@ class RatingPredictionsStage(Stage[RatingPredictionsArtifact]):
         return fit_baselines(split, int(self.data.facts["users"]), self.data.n_items, self.seed)
 
 
-def _file(number: int, part: str) -> str:
+def file_of(number: int, part: str) -> str:
+    """The file of a model's predictions of a part."""
     return f"{number}-{part}.npy"

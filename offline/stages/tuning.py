@@ -97,5 +97,7 @@ class TuningStage(Stage[TuningArtifact]):
             "loss": tuned.after.loss,
             "ndcg_before": tuned.before.ndcg,
             "ndcg": tuned.after.ndcg,
+            "r2_before": tuned.before.r2,
+            "r2": tuned.after.r2,
         }
         return facts | {name: round(value, 4) for name, value in figures.items() if value}
