@@ -136,7 +136,7 @@ class Build:
         served = learned.recommender
         if self.refit:
             served = self._made(
-                RefitStage(data, learned.encoding, learned.recommender, learned.augmentation)
+                RefitStage(data, learned.encoding, learned.recommender, learned.added)
             )
         exported = self._made(ExportStage(data, served, self.recipe.retrieval))
         language_model, reranker = self._rerank(data, learned, served, self._made)

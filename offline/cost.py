@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from offline.augmentation.config import AugmentationConfig
 from offline.cache import cache_folder
 from offline.data.split import Split
 from offline.encoding.item_vectors import texts_to_encode
+from offline.instruction.scorer_choice import ScorerChoice
 from offline.item_text import check_text_columns, item_texts
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.generation import Known, find_known
 from offline.recipe import Recipe
 from offline.stages.augmentation import draws_of
 from offline.stages.data import DataArtifact
+from offline.stages.pairs import pairs_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,13 @@ def expected_costs(
         costs.append(encoding_cost(texts, known, recipe, cache, writes=writes))
         yield costs[-1]
     if "augmentation" in pending:
-        costs.append(augmentation_cost(data, recipe.augmentation, cache))
+        draws = draws_of(data, recipe.augmentation)
+        asked = draws.prompts, draws.n_labels
+        costs.append(asking_cost("augmentation", recipe.augmentation, *asked, cache))
+        yield costs[-1]
+    if "pairs" in pending:
+        pairs = pairs_of(data, recipe.pairs)
+        costs.append(asking_cost("pairs", recipe.pairs, pairs.prompts, pairs.n_labels, cache))
         yield costs[-1]
     if "recommender" in pending:
         costs.append(training_cost(data.split(), data.n_items, recipe))
@@ -207,8 +214,17 @@ def encoding_cost(
     )
 
 
-def augmentation_cost(data: DataArtifact, config: AugmentationConfig, cache: Path) -> Cost:
-    """The cost of asking a language model for items; it is opened and timed.
+def asking_cost(
+    stage: str, choice: ScorerChoice, prompts: Sequence[str], n_labels: Sequence[int], cache: Path
+) -> Cost:
+    """The cost of asking a language model for labels; it is opened and timed.
+
+    Args:
+        stage: that asks.
+        choice: the language model.
+        prompts: of sparse users, which are none where nobody has so few interactions.
+        n_labels: of each prompt.
+        cache: folder of downloads.
 
     Raises:
         ConfigError: the language model can't be found or read.
@@ -216,16 +232,14 @@ def augmentation_cost(data: DataArtifact, config: AugmentationConfig, cache: Pat
     from offline.instruction.prompt_scores import measure_prompt_s
     from offline.instruction.scorer_choice import open_scorer
 
-    asked = draws_of(data, config)
-    n_prompts = len(asked.prompts)
-    if not n_prompts:
-        return Cost("augmentation", "no user has so few interactions")
-    scorer = open_scorer(config, cache, asked.prompts, asked.n_labels)
-    prompt_s = measure_prompt_s(scorer, asked.prompts, asked.n_labels)
+    if not prompts:
+        return Cost(stage, "no user has so few interactions")
+    scorer = open_scorer(choice, cache, prompts, n_labels)
+    prompt_s = measure_prompt_s(scorer, prompts, n_labels)
     return Cost(
-        "augmentation",
-        f"{n_prompts:,} prompts of {config.model}",
-        n_prompts * prompt_s,
+        stage,
+        f"{len(prompts):,} prompts of {choice.model}",
+        len(prompts) * prompt_s,
         f"{prompt_s:.2g} s a prompt, measured on some of them",
     )
 

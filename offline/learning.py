@@ -8,14 +8,16 @@ from typing import Protocol
 from offline.alignment.settings import Settings
 from offline.knowledge.config import KnowledgeConfig
 from offline.recipe import Recipe
+from offline.stages.added_data import AddedDataArtifact
 from offline.stages.aligned_knowledge import AlignedKnowledgeStage
 from offline.stages.alignment import AlignmentArtifact, AlignmentStage
-from offline.stages.augmentation import AugmentationArtifact, AugmentationStage
+from offline.stages.augmentation import AugmentationStage
 from offline.stages.behaviour import BehaviourStage
 from offline.stages.data import DataArtifact
 from offline.stages.encoder_choice import EncoderChoice
 from offline.stages.encoding import EncodingArtifact, EncodingStage
 from offline.stages.knowledge import KnowledgeArtifact, KnowledgeStage
+from offline.stages.pairs import PairsStage
 from offline.stages.recommender import RecommenderArtifact, RecommenderStage
 from offline.stages.stage import ArtifactT, Stage
 
@@ -36,7 +38,7 @@ class Learned:
     encoder: EncoderChoice
     encoding: EncodingArtifact
     recommender: RecommenderArtifact
-    augmentation: AugmentationArtifact | None = None
+    added: AddedDataArtifact | None = None
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,24 @@ def learn(
     *,
     regenerate: bool = False,
 ) -> Learned:
-    """`describe` → encoding → augmentation → recommender.
+    """`describe` → encoding → augmentation or pairs → recommender.
 
-    Augmentation is left out where the recipe doesn't ask for it. Arguments are as for `describe`.
+    A language model adds nothing where the recipe doesn't ask for it. Arguments are as for
+    `describe`.
     """
     described = describe(data, recipe, asked, make, regenerate=regenerate)
     knowledge, encoder = described.knowledge, described.encoder
     encoded = make(EncodingStage(knowledge, recipe.encoding, encoder))
-    augmented = make(AugmentationStage(data, recipe.augmentation)) if recipe.augments else None
-    fitted = make(RecommenderStage(data, encoded, recipe.model, recipe.training, augmented))
-    return Learned(knowledge, encoder, encoded, fitted, augmented)
+    added = _add(data, recipe, make)
+    fitted = make(RecommenderStage(data, encoded, recipe.model, recipe.training, added))
+    return Learned(knowledge, encoder, encoded, fitted, added)
+
+
+def _add(data: DataArtifact, recipe: Recipe, make: Make) -> AddedDataArtifact | None:
+    """What a language model adds to the training data of the recipe's kind."""
+    if recipe.kind == "direct":
+        return make(PairsStage(data, recipe.pairs)) if recipe.augments else None
+    return make(AugmentationStage(data, recipe.augmentation)) if recipe.augments else None
 
 
 def _alignment_settings(recipe: Recipe, asked: KnowledgeConfig, encoder: EncoderChoice) -> Settings:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from model_store.errors import ConfigError
 from model_store.event_rules import EventRules
 from offline.alignment.config import AlignmentConfig
-from offline.augmentation.config import AugmentationConfig
+from offline.augmentation.config import AugmentationConfig, PairsConfig
 from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, describe_first, read_config_file
 from offline.data.config import DataConfig
@@ -32,7 +32,7 @@ _TABLES_OF: dict[str, tuple[str, ...]] = {
         *("data", "events", "knowledge", "behaviour", "encoding", "alignment", "augmentation"),
         *("recommender", "training", "retrieval", "reranking"),
     ),
-    "direct": ("data", "events", "knowledge", "encoding", "direct", "retrieval"),
+    "direct": ("data", "events", "knowledge", "encoding", "pairs", "direct", "retrieval"),
     "rating": ("data", "rating"),
 }
 
@@ -53,6 +53,7 @@ class Recipe(BaseModel):
     encoding: EncodingConfig = EncodingConfig()
     alignment: AlignmentConfig = AlignmentConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    pairs: PairsConfig = PairsConfig()
     recommender: RecommenderConfig = SasrecConfig()
     training: TrainingConfig = TrainingConfig()
     direct: DirectConfig = LightgcnConfig()
@@ -110,8 +111,8 @@ class Recipe(BaseModel):
 
     @property
     def augments(self) -> bool:
-        """Whether a language model adds items to training sequences."""
-        return self.augmentation.share > 0
+        """Whether a language model adds items to training sequences, or pairs to a loss."""
+        return (self.pairs if self.kind == "direct" else self.augmentation).share > 0
 
     def reranking_on(self, data_set: str | None) -> RerankingConfig | None:
         """How a language model reranks on a data set; None: none does, as of a direct model.

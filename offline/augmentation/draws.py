@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from offline.augmentation.config import AugmentationConfig
+from offline.augmentation.config import AugmentationConfig, SparseUsersConfig
 from offline.data.histories import Histories
 from offline.instruction.questions import Question
 from offline.recommender.recommender import TrainingData
@@ -85,8 +85,8 @@ def draw_candidates(
     return draws
 
 
-def sparse_users(sequences: Histories, config: AugmentationConfig) -> list[int]:
-    """Users who get items, in ascending order: a share of all, those with the fewest interactions.
+def sparse_users(sequences: Histories, config: SparseUsersConfig) -> list[int]:
+    """Users who get additions, in ascending order: a share of all, with the fewest interactions.
 
     Users without any, or with more than the limit, are not among them.
     """

@@ -192,6 +192,7 @@ def shared_folders(recipe: Recipe, asked: KnowledgeConfig) -> dict[str, str]:
         "encoding": texts,
         "behaviour": f"tuned-{_digest(of_tuning)}",
         "augmentation": f"augmented-{_digest([recipe.augmentation.model_dump()])}",
+        "pairs": f"pairs-{_digest([recipe.pairs.model_dump()])}",
     }
 
 

@@ -57,12 +57,13 @@ def rare_items(counts: npt.NDArray[np.int64]) -> Bool:
     return rare
 
 
-def describe_entry(ranks: Sequence[Ranks], groups: Groups) -> Figures:
+def describe_entry(ranks: Sequence[Ranks], groups: Groups, at: Sequence[int] = ()) -> Figures:
     """Means over seeds, with the standard error over users and seeds and the 95 % margin.
 
     Args:
         ranks: one int64 [C] a seed.
         groups: of the cases.
+        at: further cut-offs k, of which there are means alone.
     """
     figures: Figures = {"seeds": len(ranks)}
     for name, chosen in groups.of.items():
@@ -80,6 +81,10 @@ def describe_entry(ranks: Sequence[Ranks], groups: Groups) -> Figures:
             "ndcg_at_10_margin": uncertainty.margin,
             "ndcg_at_10_of_seeds": [float(mean) for mean in ndcgs.mean(axis=1)],
         }
+        for k in at:
+            for metric, of_ranks in (("hit_rate", hits), ("ndcg", gains)):
+                means = [of_ranks(of_seed[chosen], k).mean() for of_seed in ranks]
+                figures[name][f"{metric}_at_{k}"] = float(np.mean(means))
     sampled = [among_negatives(of_seed, groups.n_candidates) for of_seed in ranks]
     figures["among_100_negatives"] = {
         "hit_rate_at_10": float(np.mean([hit.mean() for hit, _ in sampled])),
@@ -88,20 +93,22 @@ def describe_entry(ranks: Sequence[Ranks], groups: Groups) -> Figures:
     return figures
 
 
-def paired_gain(ranks: Sequence[Ranks], others: Sequence[Ranks], chosen: Bool) -> Figures:
-    """The gain in NDCG@10 over another entry, paired by user and seed, with its 95 % interval.
+def paired_gain(
+    ranks: Sequence[Ranks], others: Sequence[Ranks], chosen: Bool, k: int = K
+) -> Figures:
+    """The gain in NDCG@k over another entry, paired by user and seed, with its 95 % interval.
 
     An entry without seeds of its own (a baseline) has one array, which stands for each.
     """
     n = max(len(ranks), len(others))
     pairs = zip(_repeated(ranks, n), _repeated(others, n), strict=True)
     differences = np.stack(
-        [gains(one[chosen], K) - gains(other[chosen], K) for one, other in pairs]
+        [gains(one[chosen], k) - gains(other[chosen], k) for one, other in pairs]
     )
     mean, margin = float(differences.mean()), uncertainty_of(differences).margin
-    against = float(np.mean([gains(other[chosen], K).mean() for other in others]))
+    against = float(np.mean([gains(other[chosen], k).mean() for other in others]))
     return {
-        "ndcg_at_10": mean,
+        f"ndcg_at_{k}": mean,
         "from": mean - margin,
         "to": mean + margin,
         "relative": mean / against if against else None,

@@ -90,7 +90,7 @@ class FirstStage:
     @property
     def inserted(self) -> dict[str, int]:
         """Number of items that training read in addition, and of their users."""
-        augmentation = self.learned.augmentation
+        augmentation = self.learned.added
         facts = augmentation.facts if augmentation else {}
         return {name: int(facts.get(name, 0)) for name in ("items", "users")}
 

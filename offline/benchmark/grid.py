@@ -72,6 +72,9 @@ class Grid(_Part):
         ("test", "validation"), min_length=1, description="choices are made on validation alone"
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0, 1, 2), min_length=1)
+    at: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        (), description="cut-offs k that the page has a table of, besides 10"
+    )
     data: tuple[DataChoice, ...] = Field(min_length=1)
     entries: tuple[Entry, ...] = Field(min_length=1)
 

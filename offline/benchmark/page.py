@@ -37,6 +37,10 @@ def render_page(document: Mapping[str, Any], plots: Sequence[str]) -> str:
         )
         for part in document["grid"]["parts"]:
             parts.append(f"### {part.capitalize()}\n\n{_table(data['entries'], part)}")
+            parts += [
+                f"#### {part.capitalize()}, at {k}\n\n{_table_at(data['entries'], part, k)}"
+                for k in document["grid"].get("at", ())
+            ]
             if data["curves"]:
                 parts.append(f"#### By share of the users\n\n{CURVES}\n\n{_curves(data, part)}")
     parts += [f"![NDCG@10]({plot})" for plot in plots]
@@ -80,6 +84,26 @@ def _table(entries: Mapping[str, Any], part: str) -> str:
     return "\n".join(lines)
 
 
+def _table_at(entries: Mapping[str, Any], part: str, k: int) -> str:
+    lines = [
+        f"| | HR@{k} | NDCG@{k} | gain in NDCG@{k} | against | tail HR / NDCG | tail gain |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, entry in entries.items():
+        figures = entry[part]
+        tail, gain = figures.get("tail"), figures.get("gain", {})
+        columns = [
+            name,
+            *(number(figures["all"][f"{metric}_at_{k}"]) for metric in ("hit_rate", "ndcg")),
+            _gain(gain[f"all at {k}"], k) if gain else "",
+            gain.get("against", ""),
+            f"{number(tail[f'hit_rate_at_{k}'])} / {number(tail[f'ndcg_at_{k}'])}" if tail else "",
+            _gain(gain[f"tail at {k}"], k) if gain and tail else "",
+        ]
+        lines.append(f"| {' | '.join(columns)} |")
+    return "\n".join(lines)
+
+
 def _curves(data: Mapping[str, Any], part: str) -> str:
     curves, entries = data["curves"], data["entries"]
     shares = sorted({point["share"] for points in curves.values() for point in points})
@@ -115,7 +139,7 @@ def _group(figures: Mapping[str, Any], name: str) -> str:
     return f"{shown}; {_gain(gain)}" if gain else shown
 
 
-def _gain(gain: Mapping[str, Any]) -> str:
+def _gain(gain: Mapping[str, Any], k: int = 10) -> str:
     relative = "" if gain["relative"] is None else f", {gain['relative']:+.0%}"
     interval = f"{signed(gain['from'])} to {signed(gain['to'])}"
-    return f"{signed(gain['ndcg_at_10'])} ({interval}{relative})"
+    return f"{signed(gain[f'ndcg_at_{k}'])} ({interval}{relative})"

@@ -47,11 +47,11 @@ def describe_data(
     for part in grid.parts:
         groups = Groups.of_cases(getattr(split, part), counts)
         for name, found in by_entry.items():
-            figures = describe_entry([cell.ranks[part] for cell in found], groups)
+            figures = describe_entry([cell.ranks[part] for cell in found], groups, grid.at)
             other = _against(grid, name)
             if other in by_entry and other != name:
                 pair = _of_same_seeds(found, by_entry[other])
-                figures |= _describe_gain(pair, part, groups)
+                figures |= _describe_gain(pair, part, groups, grid.at)
             document["entries"][name][part] = figures
     for name, found in by_entry.items():
         document["entries"][name]["training"] = [
@@ -93,7 +93,7 @@ def _of_same_seeds(cells: Sequence[Cell], others: Sequence[Cell]) -> tuple[list[
 
 
 def _describe_gain(
-    pair: tuple[list[Cell], list[Cell]], part: str, groups: Groups
+    pair: tuple[list[Cell], list[Cell]], part: str, groups: Groups, at: Sequence[int]
 ) -> dict[str, Any]:
     cells, others = pair
     if not cells or not others:
@@ -103,4 +103,6 @@ def _describe_gain(
     for group in PAIRED_GROUPS:
         if groups.of[group].any():
             gain[group] = paired_gain(ranks, against, groups.of[group])
+            for k in at:
+                gain[f"{group} at {k}"] = paired_gain(ranks, against, groups.of[group], k)
     return {"gain": gain}

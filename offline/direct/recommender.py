@@ -126,7 +126,9 @@ class DirectRecommender:
         graph = Graph.of_sequences(data.sequences, data.n_items)
         with seeded(stream_of(self.config.seed, _EMBEDDING)):
             network = new_network(self.config, graph)
-        sampler = TripleSampler(graph, self.config.batch_size, network.n_negatives)
+        sampler = TripleSampler(
+            graph, self.config.batch_size, network.n_negatives, data.preferences
+        )
         if not len(sampler):
             raise InputError("nothing to learn from: no user has some of the items and not others")
 
@@ -231,6 +233,8 @@ class DirectRecommender:
             parts += [data.validation.history_items, data.validation.targets]
         if data.knowledge is not None:
             parts.append(data.knowledge)
+        if (added := data.preferences) is not None:
+            parts += [added.users, added.preferred, added.others]
         return fingerprint_of(*parts)
 
 

@@ -16,6 +16,7 @@ from model_store.errors import LongtailError
 from offline.data.histories import Histories, Items
 from offline.data.insertions import Insertions
 from offline.data.interactions import Interactions
+from offline.data.preferences import Preferences
 from offline.data.split import Cases, Split
 from offline.metrics import Score, Scores
 from offline.training.pace import Pace
@@ -35,6 +36,7 @@ class TrainingData:
         knowledge: knowledge_vectors float32 [N+1, K], row 0 and rows of items without knowledge
             zeros; None for ids alone.
         insertions: items to read between those of the sequences; None: nothing.
+        preferences: pairs of items for a direct model's loss; None: none.
         weights: of the sequences' items in the loss, float32 each; None: all are alike.
     """
 
@@ -43,6 +45,7 @@ class TrainingData:
     validation: Cases | None = None
     knowledge: Vectors | None = None
     insertions: Insertions | None = None
+    preferences: Preferences | None = None
     weights: Sequence[Vectors] | None = None
 
     @classmethod
@@ -77,10 +80,14 @@ class TrainingData:
         return replace(self.of_users(drawn), insertions=insertions)
 
     def of_users(self, users: npt.NDArray[np.intp]) -> Self:
-        """The same with the sequences of some users, in the given order, and all insertions."""
+        """The same with the sequences of some users, in the given order, and all insertions.
+
+        Preferences are left out: they are of rows that are others' then.
+        """
         return replace(
             self,
             sequences=[self.sequences[user] for user in users],
+            preferences=None,
             weights=None if self.weights is None else [self.weights[user] for user in users],
         )
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_store.rerank_prompt import item_titles
-from offline.artifact import Artifact, Facts
+from offline.artifact import Facts
 from offline.augmentation.config import AugmentationConfig
 from offline.cache import cache_folder
+from offline.stages.added_data import AddedDataArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.stage import Stage
 
 if TYPE_CHECKING:
     from offline.augmentation.draws import Draws
     from offline.data.insertions import Insertions
+    from offline.recommender.recommender import TrainingData
 
 _SCORES = "scores.f32"
 
 
-class AugmentationArtifact(Artifact):
+class AugmentationArtifact(AddedDataArtifact):
     """Items to read between those of training sequences; kept apart from what happened."""
 
     def insertions(self) -> Insertions:
@@ -29,6 +31,10 @@ class AugmentationArtifact(Artifact):
         from offline.data.insertions import Insertions
 
         return Insertions.load(self.folder)
+
+    def add_to(self, data: TrainingData) -> TrainingData:
+        """See `AddedDataArtifact.add_to`."""
+        return replace(data, insertions=self.insertions().not_in(data.sequences))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from model_store.files import save_array
 from offline.artifact import Artifact, Facts
 from offline.direct.config import DirectConfig, FactorConfig
 from offline.recommender.config import RecommenderConfig, TrainingConfig
-from offline.stages.augmentation import AugmentationArtifact
+from offline.stages.added_data import AddedDataArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.stage import Stage
@@ -50,14 +50,14 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         encoding: vectors of the items.
         recommender: settings of the model; those of a direct one are of its training, too.
         training: settings of a sequence network's training.
-        augmentation: items to read between those of the training sequences; None: nothing.
+        added: what a language model added to the training data; None: nothing.
     """
 
     data: DataArtifact
     encoding: EncodingArtifact
     recommender: RecommenderConfig | DirectConfig
     training: TrainingConfig
-    augmentation: AugmentationArtifact | None = None
+    added: AddedDataArtifact | None = None
 
     name = "recommender"
 
@@ -87,8 +87,8 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         from offline.recommender.recommender import TrainingData
 
         data = TrainingData.of_split(self.data.split(), self.data.n_items, self.encoding.vectors())
-        if self.augmentation is not None:
-            data = replace(data, insertions=self.augmentation.insertions())
+        if self.added is not None:
+            data = self.added.add_to(data)
         model = new_recommender(self.recommender, self.training)
         model.fit(data, folder / CHECKPOINT).save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from model_store.files import save_array
 from offline.artifact import Facts
-from offline.stages.augmentation import AugmentationArtifact
+from offline.stages.added_data import AddedDataArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.recommender import CHECKPOINT, RecommenderArtifact
@@ -25,13 +25,13 @@ class RefitStage(Stage[RecommenderArtifact]):
         data: all interactions are learnt from.
         encoding: vectors of the items.
         chosen: the recommender to train again.
-        augmentation: what it read between the items of the training sequences; None: nothing.
+        added: what a language model added to the training data; None: nothing.
     """
 
     data: DataArtifact
     encoding: EncodingArtifact
     chosen: RecommenderArtifact
-    augmentation: AugmentationArtifact | None = None
+    added: AddedDataArtifact | None = None
 
     name = "refit"
 
@@ -45,9 +45,8 @@ class RefitStage(Stage[RecommenderArtifact]):
         from offline.recommender.recommender import TrainingData
 
         data = TrainingData.of_everything(self.data.interactions(), self.encoding.vectors())
-        if self.augmentation is not None:
-            insertions = self.augmentation.insertions().not_in(data.sequences)
-            data = replace(data, insertions=insertions)
+        if self.added is not None:
+            data = self.added.add_to(data)
         model = self.chosen.model().refit(data, folder / CHECKPOINT)
         model.save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))

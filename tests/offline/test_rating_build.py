@@ -16,24 +16,16 @@ from offline.inputs import find_source
 from offline.rating.ratings import Ratings
 from offline.rating.recommender import RatingRecommender
 from offline.recipe import Recipe, read_recipe
+from tests.offline.rating.tiny_files import N_ITEMS, N_USERS, write_rated_files
 
 RECIPE = Recipe.model_validate(
     {"description": "tiny", "kind": "rating", "rating": {"network": "nfm", "epochs": 1}}
 )
-N_USERS, N_ITEMS = 12, 20
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, rng = tmp_path_factory.mktemp("rated"), np.random.default_rng(0)
-    rows = [
-        f"u{u},i{i},{rng.integers(1, 6)},{1_000_000 + 60 * n}"
-        for n, (u, i) in enumerate((u, i) for u in range(N_USERS) for i in range(u % 5, N_ITEMS, 2))
-    ]
-    (folder / "ratings.csv").write_text("\n".join(["user_id,item_id,rating,timestamp", *rows]))
-    items = [f"i{i},Film {i},{'drama' if i % 3 else 'comedy'}" for i in range(N_ITEMS)]
-    (folder / "items.csv").write_text("\n".join(["item_id,title,genre", *items]))
-    return folder
+    return write_rated_files(tmp_path_factory.mktemp("rated"))
 
 
 def build(files: Path, root: Path, recipe: Recipe = RECIPE, **choices: object) -> Path:

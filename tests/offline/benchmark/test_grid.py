@@ -11,6 +11,7 @@ from offline.benchmark.cells import BASELINES, GridRun
 from offline.benchmark.command import benchmark, find_sources, parse_places
 from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
 from offline.benchmark.grid_kinds import name_of, open_grid
+from offline.benchmark.rating_grid import RatingGrid
 from offline.inputs import find_source
 from offline.recommender.config import Gru4recConfig
 
@@ -58,6 +59,9 @@ def test_every_grid_that_comes_along_fits_its_recipes(name: str) -> None:
             assert len(table.entries) == n_entries
             for entry in table.entries:
                 assert table.recipe_of(choice, entry, 5).training.seed == 5
+        elif isinstance(grid, RatingGrid):
+            for entry in grid.entries_on(choice.name):
+                assert grid.recipe_of(choice, entry, 5).rating.seed == 5
         else:
             assert grid.recipe_of(choice, 5).training.seed == 5
             assert grid.augmented_recipe(choice, 5).augments
