@@ -14,6 +14,7 @@ from model_store.rating_arrays import RATING_FILES
 from offline.learning import Make
 from offline.recipe import Recipe
 from offline.revision import code_revision
+from offline.stages.completion import CompletionStage
 from offline.stages.data import DataArtifact
 from offline.stages.rating import RatingArtifact, RatingStage
 from offline.stages.rating_evaluation import RatingEvaluationArtifact, RatingEvaluationStage
@@ -89,9 +90,12 @@ def make_parts(
         InputError: there are no ratings to learn from, or the loss diverged.
         ParityError: the exported model answers differently.
     """
-    ratings = make(RatingsStage(data, split, recipe.rating.seed))
+    completed = make(CompletionStage(data, recipe.completion)) if recipe.completes else None
+    ratings = make(RatingsStage(data, split, recipe.rating.seed, completed))
     chosen = make(RatingStage(data, ratings, recipe.rating))
     notes = {"recipe": recipe.described(), "code_revision": code_revision()}
+    if completed is not None:
+        notes["completion"] = completed.report()
     evaluation = make(RatingEvaluationStage(data, ratings, chosen, split, notes))
     served = make(RatingRefitStage(data, ratings, chosen)) if refit else chosen
     exported = make(RatingExportStage(data, served, recipe.rating.max_ranked))

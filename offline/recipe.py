@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from model_store.errors import ConfigError
 from model_store.event_rules import EventRules
 from offline.alignment.config import AlignmentConfig
+from offline.augmentation.completion_config import CompletionConfig
 from offline.augmentation.config import AugmentationConfig, PairsConfig
 from offline.behaviour.config import BehaviourConfig
 from offline.config_file import config_names, describe_first, read_config_file
@@ -33,7 +34,7 @@ _TABLES_OF: dict[str, tuple[str, ...]] = {
         *("recommender", "training", "retrieval", "reranking"),
     ),
     "direct": ("data", "events", "knowledge", "encoding", "pairs", "direct", "retrieval"),
-    "rating": ("data", "rating"),
+    "rating": ("data", "completion", "rating"),
 }
 
 
@@ -59,6 +60,7 @@ class Recipe(BaseModel):
     direct: DirectConfig = LightgcnConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     reranking: RerankingConfig = RerankingConfig()
+    completion: CompletionConfig = CompletionConfig()
     rating: RatingConfig = DeepFmConfig()
 
     @model_validator(mode="after")
@@ -113,6 +115,11 @@ class Recipe(BaseModel):
     def augments(self) -> bool:
         """Whether a language model adds items to training sequences, or pairs to a loss."""
         return (self.pairs if self.kind == "direct" else self.augmentation).share > 0
+
+    @property
+    def completes(self) -> bool:
+        """Whether a language model completes attributes of the items."""
+        return bool(self.completion.attributes)
 
     def reranking_on(self, data_set: str | None) -> RerankingConfig | None:
         """How a language model reranks on a data set; None: none does, as of a direct model.

@@ -7,15 +7,13 @@ is read line by line, `Name: value`, and what is no sensible value is dropped.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from model_store.attributes import MAX_INTEGER, Attribute, AttributeValue, ItemAttributes
 from model_store.texts import is_encodable
-from offline.knowledge.language_model import LanguageModel, Sampling
 from offline.knowledge.prompt import Prompt
-from offline.progress import Progress
 
 _ASK = "Complete the attributes of the last item, in the form of the examples."
 # A model that doesn't know something says so in one of these ways.
@@ -32,12 +30,14 @@ class Wanted:
         kind: text, a list of texts (separated by commas in an answer), or number.
         max_characters: longer values are no sensible answer.
         allowed: the only values, where there are no others; letter case aside.
+        within: the smallest and largest valid number; None: any.
     """
 
     name: str
     kind: Literal["text", "list", "number"] = "text"
     max_characters: int = 80
     allowed: tuple[str, ...] = ()
+    within: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:
@@ -52,11 +52,17 @@ class Wanted:
         if not is_encodable(value):
             return None
         if self.kind == "number":
-            return _number(value)
+            return self._in_range(_number(value))
         if self.kind == "list":
             parts = [self._permitted(part.strip()) for part in value.split(",")]
             return list(dict.fromkeys(part for part in parts if part)) or None
         return self._permitted(value)
+
+    def _in_range(self, number: int | float | None) -> int | float | None:
+        if number is None or self.within is None:
+            return number
+        low, high = self.within
+        return number if low <= number <= high else None
 
     def _permitted(self, value: str) -> str | None:
         if not self.allowed:
@@ -79,7 +85,8 @@ def completion_prompt(text: str, examples: Sequence[Example], wanted: Sequence[W
         "\n".join([example.text, *(f"{one.label}: {example.values[one.name]}" for one in wanted)])
         for example in examples
     ]
-    return Prompt(ask="\n\n".join([_ASK, *blocks, text]), answer_begins=f"{wanted[0].label}:")
+    ask = "\n\n".join([_ASK, *blocks, text])
+    return Prompt(ask, answer_begins=f"{wanted[0].label}:", item=text)
 
 
 def parse_completion(answer: str, wanted: Sequence[Wanted]) -> dict[str, AttributeValue]:
@@ -95,35 +102,6 @@ def parse_completion(answer: str, wanted: Sequence[Wanted]) -> dict[str, Attribu
             if colon and label.strip().casefold() == one.label.casefold():
                 values.setdefault(one.name, one.parse(text))
     return {name: value for name, value in values.items() if value is not None}
-
-
-def complete_attributes(
-    model: LanguageModel,
-    texts: Sequence[str],
-    examples: Sequence[Example],
-    wanted: Sequence[Wanted],
-    sampling: Sampling,
-) -> list[dict[str, AttributeValue]]:
-    """The model's valid values for each item.
-
-    Args:
-        model: writes.
-        texts: of the items, as `item_text` gives them.
-        examples: items with a value of each wanted attribute.
-        wanted: the attributes; one or more.
-        sampling: how the model picks tokens.
-
-    Raises:
-        LongtailError: the model can't answer.
-    """
-    completed = []
-    with Progress("completing attributes", len(texts), "item") as progress:
-        for batch in _batches(texts, model.prompts_at_a_time):
-            prompts = [completion_prompt(text, examples, wanted) for text in batch]
-            answers = model.generate(prompts, sampling)
-            completed += [parse_completion(answer.text, wanted) for answer in answers]
-            progress.advance(len(batch))
-    return completed
 
 
 def augmented_attributes(
@@ -164,7 +142,3 @@ def _number(value: str) -> int | float | None:
     digits = found.group().replace(",", "")
     number = float(digits) if "." in digits else int(digits)
     return number if abs(number) <= MAX_INTEGER else None
-
-
-def _batches(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (texts[start : start + size] for start in range(0, len(texts), size))

@@ -20,6 +20,7 @@ from offline.data.split import Bool, draw_users
 from offline.inputs import Source
 from offline.instruction.rating_aggregation import aggregate_ratings, choose_rating_weighting
 from offline.instruction.rating_config import RatingInstructionConfig
+from offline.stages.completion import CompletionStage
 from offline.stages.data import DataArtifact, DataStage
 from offline.stages.llm_ratings import LLM, LlmRatingsStage
 from offline.stages.rating import RatingStage
@@ -188,6 +189,10 @@ class RatingRun:
             recipe = self.grid.recipe_of(self.choice, entry, seed)
             folders = self._folders(entry.slug, seed)
             ratings = self._ratings(seed)
+            if recipe.completes:
+                completion = CompletionStage(self.data, recipe.completion)
+                completed = run_stage(completion, self.root / entry.slug, self.log)
+                ratings = folders.make(RatingsStage(self.data, self.grid.split, seed, completed))
             trained = folders.make(RatingStage(self.data, ratings, recipe.rating))
             made = folders.make(RatingPredictionsStage(self.data, ratings, seed, trained))
         except LongtailError as error:

@@ -26,12 +26,24 @@ def render_page(report: Mapping[str, Any]) -> str:
             "",
             report["protocol"],
             "",
+            *_describe_completion(report["facts"].get("completion")),
             f"| model | RMSE | MAE | RMSE over {first} | tail RMSE | tail MAE | over {first} |",
             "| --- | --- | --- | --- | --- | --- | --- |",
             *(_row(name, parts["test"]) for name, parts in report["models"].items()),
             "",
         ]
     )
+
+
+def _describe_completion(completion: Mapping[str, Any] | None) -> list[str]:
+    """A line about attributes that a language model completed; none where none were."""
+    if completion is None:
+        return []
+    of_attributes = "; ".join(
+        f"{name}, {counts['completed']:,} of {counts['missing']:,} missing values"
+        for name, counts in completion["attributes"].items()
+    )
+    return [f"Completed by {completion['model']}: {of_attributes}.", ""]
 
 
 def _row(name: str, groups: Mapping[str, Any]) -> str:

@@ -82,7 +82,7 @@ def test_interactions_without_ratings_are_rejected(files: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("kind", "table", "message"),
     [
-        ("rating", "training", r"nothing reads \[training\] \(it reads data, rating\)"),
+        ("rating", "training", r"nothing reads \[training\] \(it reads data, completion, rating\)"),
         ("sequential", "rating", r"kind = 'sequential': nothing reads \[rating\]"),
     ],
 )

@@ -7,18 +7,15 @@ from offline.augmentation.attributes import (
     Example,
     Wanted,
     augmented_attributes,
-    complete_attributes,
     completion_prompt,
     parse_completion,
 )
-from offline.knowledge.language_model import Sampling
-from offline.knowledge.prompt import Prompt
-from tests.offline.knowledge.stand_ins import RecitingModel
 
 DIRECTOR = Wanted("director")
 STARS = Wanted("movie_stars", "list")
 PAGES = Wanted("page_length", "number")
 GENRE = Wanted("genre", allowed=("Drama", "Sci-Fi"))
+YEAR = Wanted("year", "number", within=(1922, 1998))
 EXAMPLES = [
     Example("Title: Alien (1979)", {"director": "Ridley Scott", "movie_stars": "Sigourney Weaver"})
 ]
@@ -49,6 +46,8 @@ def test_the_prompt_shows_examples_and_ends_where_the_answer_begins() -> None:
         (PAGES, "9" * 40, None),
         (GENRE, "drama", "Drama"),
         (GENRE, "Musical", None),
+        (YEAR, "1995", 1995),
+        (YEAR, "2020", None),
     ],
 )
 def test_values_are_validated(wanted: Wanted, text: str, value: AttributeValue) -> None:
@@ -64,17 +63,6 @@ def test_an_answer_is_read_up_to_the_models_own_next_item() -> None:
         "director": "Michael Mann",
         "movie_stars": ["Al Pacino"],
     }
-
-
-def test_items_are_completed_in_order_and_batches() -> None:
-    def recite(prompt: Prompt, _: Sampling) -> str:
-        title = prompt.ask.rpartition("Title: ")[2]
-        return "no idea" if title == "b" else f"{prompt.answer_begins} the maker of {title}"
-
-    model = RecitingModel(recite, prompts_at_a_time=2)
-    texts = [f"Title: {name}" for name in "abc"]
-    found = complete_attributes(model, texts, EXAMPLES[:0], [DIRECTOR], Sampling(16, 0.0, 1.0, 0))
-    assert found == [{"director": "the maker of a"}, {}, {"director": "the maker of c"}]
 
 
 def test_known_values_stay_and_missing_ones_are_filled() -> None:
