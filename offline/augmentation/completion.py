@@ -19,6 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.errors import ConfigError
 from model_store.id_map import IdMap
@@ -49,12 +52,12 @@ class CompletionReport:
     Attributes:
         model: the language model's name.
         items: of the catalogue.
-        asked: items that lack one of the attributes.
+        asked: items that lack one of the attributes, and are among those with most interactions.
         cached: of these, answered before.
         generated: answered now.
         without_answer: of which the endpoint gave none.
-        attributes: by name: values missing before, completed, and left missing since the answer
-            states none that is valid.
+        attributes: by name: values missing before, completed, and left missing: not asked for, or
+            the answer states none that is valid.
         samples: some prompts' items with the values that were read.
     """
 
@@ -106,6 +109,7 @@ def complete(
     wanted: Sequence[Wanted],
     config: CompletionConfig,
     cache: Path,
+    counts: npt.NDArray[np.int64],
     open_model: OpenModel = open_language_model,
 ) -> tuple[ItemAttributes, CompletionReport]:
     """Fill what is missing; a value that is there is never replaced.
@@ -116,6 +120,7 @@ def complete(
         wanted: the attributes.
         config: examples and language model.
         cache: folder of answers.
+        counts: interactions of each item, int64 [N+1]; items with the most are asked about first.
         open_model: how the model is opened; only called if an answer is missing.
 
     Raises:
@@ -138,18 +143,19 @@ def complete(
         Example(texts[item], {name: _shown(attributes.row(item)[name]) for name in names})
         for item in whole
     ]
-    prompts = {item: completion_prompt(texts[item], examples, wanted) for item in missing}
-    report = CompletionReport(config.model, attributes.n_items, asked=len(missing))
+    asked = sorted(missing, key=lambda item: -int(counts[item]))[: config.max_items or None]
+    prompts = {item: completion_prompt(texts[item], examples, wanted) for item in asked}
+    report = CompletionReport(config.model, attributes.n_items, asked=len(asked))
     answers = _answers(prompts, config, cache, open_model, report)
     completed = {item: parse_completion(text, wanted) for item, text in answers.items()}
     grown = augmented_attributes(attributes, completed, wanted)
     for name in names:
         before, after = (_n_missing(each, name) for each in (attributes, grown))
-        counts = {"missing": before, "completed": before - after, "left": after}
-        report.attributes[name] = counts
+        became = {"missing": before, "completed": before - after, "left": after}
+        report.attributes[name] = became
     report.samples = [
         {"item": texts[item].partition("\n")[0], **completed.get(item, {})}
-        for item in missing[:N_SAMPLES]
+        for item in asked[:N_SAMPLES]
     ]
     return grown, report
 

@@ -54,6 +54,9 @@ class CompletionConfig(BaseModel):
     n_examples: int = Field(
         5, ge=1, le=100, description="items with all of these attributes that a prompt shows"
     )
+    max_items: int = Field(
+        0, ge=0, description="items that are asked about, those with the most interactions; 0: all"
+    )
     model: str = Field(
         DEFAULT_MODEL,
         min_length=1,

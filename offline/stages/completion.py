@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from offline.artifact import Facts, write_json
 from offline.augmentation.completion_config import CompletionConfig
 from offline.cache import cache_folder
@@ -29,7 +31,7 @@ class CompletionArtifact(AttributesArtifact):
 
 @dataclass(frozen=True)
 class CompletionStage(Stage[CompletionArtifact]):
-    """From a catalogue to one with fewer gaps; no interaction is read.
+    """From a catalogue to one with fewer gaps; no rating is read.
 
     Attributes:
         data: the catalogue.
@@ -68,7 +70,8 @@ class CompletionStage(Stage[CompletionArtifact]):
 
         item_ids = self.data.item_ids()
         known, wanted = plan(self.data.attributes(), item_ids, self.choices)
-        attributes, report = complete(known, item_ids, wanted, self.choices, cache_folder())
+        counts = np.bincount(self.data.interactions().items, minlength=self.data.n_items + 1)
+        attributes, report = complete(known, item_ids, wanted, self.choices, cache_folder(), counts)
         attributes.save(folder / CompletionArtifact.ATTRIBUTES)
         write_json(folder / CompletionArtifact.REPORT, report.to_dict())
         completed = {name: counts["completed"] for name, counts in report.attributes.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,14 @@ def recite(prompt: Prompt, _: Sampling) -> str:
 
 
 def run(
-    choices: CompletionConfig, cache: Path, model: RecitingModel
+    choices: CompletionConfig,
+    cache: Path,
+    model: RecitingModel,
+    interactions: Sequence[int] = (0, 1, 1, 1, 1),
 ) -> tuple[ItemAttributes, CompletionReport]:
     known, wanted = plan(CATALOGUE, IDS, choices)
-    return complete(known, IDS, wanted, choices, cache, model.open)
+    counts = np.array(interactions)
+    return complete(known, IDS, wanted, choices, cache, counts, model.open)
 
 
 def values(attributes: ItemAttributes, name: str) -> list[object]:
@@ -104,6 +109,14 @@ def test_values_beyond_those_of_the_catalogue_are_no_answers(tmp_path: Path) -> 
     found, _ = run(asked, tmp_path / "other", right)
     assert values(found, "genre") == ["sci-fi", "family", "sci-fi", "family"]
     assert values(found, "year") == [1979, 1995, 1981, 1995]
+
+
+def test_the_items_with_the_most_interactions_are_asked_about(tmp_path: Path) -> None:
+    model = RecitingModel(recite)
+    asked = config(DIRECTOR, max_items=1)
+    found, report = run(asked, tmp_path, model, interactions=(0, 9, 1, 3, 2))
+    assert values(found, "director") == ["Ridley Scott", None, "the maker of Solaris", None]
+    assert report.asked == 1
 
 
 def test_nothing_missing_opens_no_model(tmp_path: Path) -> None:
