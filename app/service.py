@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ACCEPT_LOOK_S = 0.02
+LOG_LOOK_S = 5.0
 """Between two looks whether requests may be accepted."""
 
 
@@ -96,6 +97,7 @@ class Service:
             timeout_s=settings.store_timeout_ms / 1e3,
             remembered_users=settings.remembered_users,
             sessions=Sessions(settings.session_prefix, settings.session_ttl_s),
+            logged_entries=settings.event_log_entries,
             on_change=self._store_changed,
             on_renewal=self._store_renewed,
         )
@@ -172,6 +174,7 @@ class Service:
             Repeating("watching the canary", self.canary_watch.look, LOOK_S, is_known),
             Repeating("counting exposures", self.exposures.write, WRITE_S, is_known),
             Repeating("reading who is forgotten", self.forgetting.look, interval_s, is_known),
+            Repeating("measuring the event log", self._measure_event_log, LOG_LOOK_S, is_known),
         ]
         if self.quotas is not None:
             others.append(Repeating("settling quotas", self.quotas.settle, SETTLE_S, is_known))
@@ -244,6 +247,9 @@ class Service:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.exposures.write()
+
+    async def _measure_event_log(self) -> None:
+        self.metrics.event_log_waits(*await self.store.event_log.look())
 
     def _shadow_model(self) -> ShadowModel | None:
         routing = self.models.routing

@@ -182,6 +182,14 @@ class Settings(BaseSettings):
         le=366 * 86_400,
         description="How long the events of a session are kept after the last of them.",
     )
+    event_log_entries: int = Field(
+        default=1_000_000,
+        ge=0,
+        le=1_000_000_000,
+        description="Limit on the entries of the event log that the store keeps for `longtail "
+        "events archive`; the oldest go. One holds what a user did in one request, in about 150 "
+        "bytes. 0 keeps none.",
+    )
     rerank: bool = Field(
         default=True,
         description="Whether the reranker's process is started; off leaves it out, and answers "

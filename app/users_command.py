@@ -44,5 +44,6 @@ def _store_url(settings: Settings) -> Iterator[str | StoreUrl]:
 def _describe(found: Forgotten) -> str:
     return (
         f"forgotten: {found.events:,} events, {found.histories:,} histories of versions, "
-        f"{found.answers:,} kept answers, {found.counts:,} figures in experiments"
+        f"{found.answers:,} kept answers, {found.counts:,} figures in experiments, "
+        f"{found.events_to_archive:,} events to archive"
     )

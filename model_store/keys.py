@@ -28,6 +28,8 @@ lt:active, lt:previous     string, list   the same in earlier releases; removed 
 lt:probe                   none     never set: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
                                     a list in stores of version 0.1, converted when it is touched
+lt:log:<shard>             stream   events of a shard of the users until they are archived
+                                    (event_log.log_command)
 lt:served:<user_id>        list     answers to requests with `exclude_served`, newest first
                                     (served.ServedAnswer, JSON); expires after the last one
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
@@ -85,6 +87,11 @@ def experiment_key(name: str, shard: int) -> str:
 def events_key(user_id: str) -> str:
     """Sorted set of a user's events."""
     return f"lt:events:{user_id}"
+
+
+def event_log_key(shard: int) -> str:
+    """Stream of the events of a shard of the users."""
+    return f"lt:log:{shard}"
 
 
 def served_key(user_id: str) -> str:

@@ -15,6 +15,7 @@ from model_store.answer_pairs import read_pair
 from model_store.bundle import Bundle
 from model_store.codecs import UserHistory, decode_arrived, decode_user
 from model_store.errors import BundleError, StoreError
+from model_store.event_log import forget_logged, logged_of
 from model_store.experiment_counts import shard_of
 from model_store.experiment_counts import user_key as counted_key
 from model_store.forgotten import note_forgotten
@@ -35,12 +36,14 @@ class Forgotten:
         histories: histories of published versions.
         answers: answers that were kept to compare versions, and those that cite the person.
         counts: figures in experiments; the sums over all users stay.
+        events_to_archive: events in the log; an archive follows when it is written next.
     """
 
     events: int
     histories: int
     answers: int
     counts: int
+    events_to_archive: int
 
 
 def forget(user_id: str, client: redis.Redis) -> Forgotten:
@@ -57,6 +60,7 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         note_forgotten(user_id, client)
         events = keys.events_key(user_id)
         n_events = client.zcard(events) if client.type(events) == b"zset" else 0
+        n_to_archive = forget_logged(user_id, client)
         client.unlink(events, keys.served_key(user_id))
         histories = [keys.user_key(version, user_id) for version in versions]
         n_histories = client.unlink(*histories) if histories else 0
@@ -66,7 +70,7 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         for experiment in registry.deployments().kept_experiments:
             key = keys.experiment_key(experiment.name, shard_of(user))
             n_counts += client.hdel(key, b"u" + user)
-    return Forgotten(n_events, n_histories, n_answers, n_counts)
+    return Forgotten(n_events, n_histories, n_answers, n_counts, n_to_archive)
 
 
 def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, Any]:
@@ -100,11 +104,13 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
             for experiment in registry.deployments().kept_experiments
             if client.hexists(keys.experiment_key(experiment.name, shard_of(user)), b"u" + user)
         ]
+    to_archive = [event for _, events in logged_of(user_id, client) for event in events]
     folders = {record.version: record.folder_in(bundles_dir) for record in records}
     return {
         "user_id": user_id,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": [_described(asdict(decode_arrived(member))) for member in members],
+        "events_to_archive": [_described(asdict(event)) for event in to_archive],
         "histories": {
             version: _interactions(decode_user(cast(bytes, blob)), folders[version])
             for version, blob in blobs.items()

@@ -1,4 +1,5 @@
-"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `publish` and `knowledge`.
+"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `publish`, `knowledge`
+and `events`.
 
 Heavy imports wait for a command.
 """
@@ -8,7 +9,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offline import align_command, build_command, inspect_command, knowledge_command
+from offline import (
+    align_command,
+    build_command,
+    events_command,
+    inspect_command,
+    knowledge_command,
+)
 from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
 
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -25,6 +32,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _register_pretrain_encoder(subparsers)
     _register_publish(subparsers)
     knowledge_command.register(subparsers)
+    events_command.register(subparsers)
 
 
 def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -44,6 +44,7 @@ def people_router(service: Service, access: AdminAccess) -> APIRouter:
             histories=found.histories,
             answers=found.answers,
             counts=found.counts,
+            events_to_archive=found.events_to_archive,
         )
 
     return router

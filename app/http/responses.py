@@ -248,6 +248,9 @@ class PersonForgotten(BaseModel):
         description="Answers kept to compare versions, and cached ones that cite the person."
     )
     counts: int = Field(description="Figures in experiments; the sums over all users stay.")
+    events_to_archive: int = Field(
+        description="Events in the log; the archive follows when it is written next."
+    )
 
 
 class ItemsChanged(BaseModel):

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from app.store.client import StoreClient
 from app.store.connection import WholeStoreError
@@ -17,6 +18,7 @@ from model_store import keys
 from model_store.codecs import Event
 from model_store.error_replies import explain
 from model_store.errors import StoreError
+from model_store.event_log import log_command
 from model_store.forgotten import digest_of_user
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class EventStore:
         state: records whether writes work.
         journal: takes the events that the store can't take.
         sessions: the users whose events have a time to live.
+        logged_entries: limit on the entries of the event log; 0: there is none.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class EventStore:
         state: StoreState,
         journal: Journal,
         sessions: Sessions = NO_SESSIONS,
+        logged_entries: int = 0,
     ) -> None:
         self._sessions = sessions
+        self._logged_entries = logged_entries
         self._requests = requests
         self._background = background
         self._state = state
@@ -143,11 +148,18 @@ class EventStore:
                 append_command(user, events, arrival_us, self._sessions.ttl_of(user))
                 for user, events in some.items()
             ]
+            if self._logged_entries:
+                commands += [
+                    log_command(user, events, arrival_us, self._logged_entries)
+                    for user, events in some.items()
+                ]
             replies = await client.call(commands)
             if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):
-                _, *replies = await client.call([LOAD, *commands])
-            answered = zip(some, replies, strict=True)
-            failed |= {user: reply for user, reply in answered if isinstance(reply, Exception)}
+                _, *appended = await client.call([LOAD, *commands[: len(some)]])
+                replies = [*appended, *replies[len(some) :]]
+            for user, reply in zip(cycle(some), replies):
+                if isinstance(reply, Exception):
+                    failed.setdefault(user, reply)
         return failed
 
     def _note(self, by_user: UserEvents, failed: Mapping[str, Exception]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from app.store.answer_pairs import AnswerPairStore
 from app.store.client import StoreClient
 from app.store.connection import WholeStoreError
+from app.store.event_log import EventLog
 from app.store.events import EventStore
 from app.store.experiment_store import ExperimentStore
 from app.store.feature_store import FeatureStore
@@ -38,6 +39,7 @@ class Store:
         timeout_s: the longest that a request waits.
         remembered_users: whose last-read features are kept for when the store is away.
         sessions: the users whose events have a time to live.
+        logged_entries: limit on the entries of the event log; 0: there is none.
         on_change: called after each change of the store's state.
         on_renewal: called after a failover, when the name of the store means another server.
     """
@@ -50,6 +52,7 @@ class Store:
         timeout_s: float,
         remembered_users: int,
         sessions: Sessions = NO_SESSIONS,
+        logged_entries: int = 0,
         on_change: Callable[[StoreState], None] | None = None,
         on_renewal: Callable[[], None] | None = None,
     ) -> None:
@@ -67,7 +70,10 @@ class Store:
             remembered_users=remembered_users,
             served=ServedAnswers(self._requests, sessions),
         )
-        self.events = EventStore(self._requests, self._background, self.state, journal, sessions)
+        self.events = EventStore(
+            self._requests, self._background, self.state, journal, sessions, logged_entries
+        )
+        self.event_log = EventLog(self._background)
         self.versions = VersionStore(self._background)
         self.people = PeopleStore(self._background)
         self.tokens = TokenStore(self._background)

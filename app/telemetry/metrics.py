@@ -159,6 +159,18 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._event_log_entries = Gauge(
+            "longtail_event_log_entries",
+            "Entries of the event log that wait to be archived.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._event_log_oldest = Gauge(
+            "longtail_event_log_oldest_seconds",
+            "How long the oldest of them has waited.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         build_info = Gauge(
             "longtail_build_info",
             "1; the labels say what runs.",
@@ -210,6 +222,11 @@ class Metrics:
         """Count events by what `EventRules.weigh` answered."""
         for sign, n in Counts((weight > 0) - (weight < 0) for weight in weights).items():
             self._event_kinds[sign].inc(n)
+
+    def event_log_waits(self, n_entries: int, oldest_s: float) -> None:
+        """Note how much of the event log waits to be archived, and for how long."""
+        self._event_log_entries.set(n_entries)
+        self._event_log_oldest.set(oldest_s)
 
     def answering(self, answering: Collection[tuple[str, str]]) -> None:
         """Note which versions answer which arms from now on; series of others end in an hour.

@@ -1,0 +1,1 @@
+"""Events that services accepted, as Parquet files by day."""

@@ -1,0 +1,61 @@
+"""`longtail events`: what services accepted. Heavy imports wait for a command."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_RAW = argparse.RawDescriptionHelpFormatter
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `longtail events`."""
+    events = subparsers.add_parser(
+        "events",
+        help="archive the events that services accepted",
+        epilog="examples:\n  longtail events archive --out events",
+        formatter_class=_RAW,
+    )
+    actions = events.add_subparsers(dest="action", required=True, metavar="ACTION")
+    archive = actions.add_parser(
+        "archive",
+        help="move events from the store into Parquet files by day, each once",
+        description="Move the events that services have accepted from the store's log into\n"
+        "Parquet files, one folder a day (UTC) of the event's time. Each event is there once,\n"
+        "however often it was reported; what people did before they were forgotten is removed.\n"
+        "Goes on until it is stopped, and can be killed at any time: an event leaves the store\n"
+        "after it is on the disk.",
+        epilog="examples:\n"
+        "  longtail events archive --out events\n"
+        "  longtail events archive --out events --once",
+        formatter_class=_RAW,
+    )
+    archive.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the archive")
+    how_often = archive.add_mutually_exclusive_group()
+    how_often.add_argument(
+        "--once", action="store_true", help="move what there is now, and end (for cron)"
+    )
+    how_often.add_argument(
+        "--every",
+        type=_seconds,
+        default=60.0,
+        metavar="TIME",
+        help="pause between two looks: 30s, 5m, 2h (60s)",
+    )
+    archive.set_defaults(run=_run_archive)
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,9})([smh])", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30s, 5m or 2h")
+    return float(int(found[1]) * _UNITS_S[found[2]])
+
+
+def _run_archive(arguments: argparse.Namespace) -> int:
+    from offline.event_archive.command import archive
+
+    archive(arguments.out, every_s=None if arguments.once else arguments.every)
+    return 0
