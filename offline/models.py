@@ -11,9 +11,7 @@ from offline.direct.recommender import DirectRecommender
 from offline.recommender.config import RecommenderConfig, TrainingConfig
 from offline.recommender.recommender import Recommender
 from offline.recommender.sequential import SequenceRecommender
-
-CONFIG = "config.json"
-"""In the folder of every saved recommender; its `kind` says which class reads the folder."""
+from offline.training.saved_model import CONFIG
 
 _KINDS: dict[str, type[Recommender]] = {
     SequenceRecommender.kind: SequenceRecommender,

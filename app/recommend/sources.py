@@ -118,17 +118,8 @@ class DirectSource(ModelSource):
     unit = 1.0  # scores are as large as the logits by which BPR compares two items
 
 
-class ColdStartSource:
-    """Items similar to the interests of a user without a usable history; scores are [N+1]."""
-
-    name: ServedBy = "cold_start"
-    unit = 0.1  # similarities are read as a softmax at this temperature
-
-    def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
-        """See `Source.score`; None where the text has no known word."""
-        if model.knowledge is None:
-            return [None] * len(plans)
-        return model.knowledge.similarities([plan.query.interests or "" for plan in plans])
+class _SourceOfAll:
+    """A source with a score of every item."""
 
     def best(
         self,
@@ -140,6 +131,19 @@ class ColdStartSource:
     ) -> Best:
         """See `Source.best`."""
         return _best_of_all(scores, k, excluded, allowed, model)
+
+
+class ColdStartSource(_SourceOfAll):
+    """Items similar to the interests of a user without a usable history; scores are [N+1]."""
+
+    name: ServedBy = "cold_start"
+    unit = 0.1  # similarities are read as a softmax at this temperature
+
+    def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
+        """See `Source.score`; None where the text has no known word."""
+        if model.knowledge is None:
+            return [None] * len(plans)
+        return model.knowledge.similarities([plan.query.interests or "" for plan in plans])
 
     def explain(
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model
@@ -176,7 +180,7 @@ class PopularSource:
         return explain_by_popularity(model, scores)
 
 
-class RatingSource:
+class RatingSource(_SourceOfAll):
     """Predicted ratings, not clipped: items above the scale would tie.
 
     Scores are [N+1], -inf for items that are not ranked.
@@ -190,17 +194,6 @@ class RatingSource:
     def score(self, plans: Sequence[Plan], model: Model) -> Sequence[FloatArray | None]:
         """See `Source.score`; None for a user of whom nothing is known."""
         return [_rated(plan, model) for plan in plans]
-
-    def best(
-        self,
-        scores: FloatArray,
-        k: int,
-        excluded: IndexArray,
-        allowed: IndexArray | None,
-        model: Model,
-    ) -> Best:
-        """See `Source.best`."""
-        return _best_of_all(scores, k, excluded, allowed, model)
 
     def explain(
         self, plan: Plan, items: IndexArray, scores: FloatArray, model: Model

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from pydantic import TypeAdapter
 
 from model_store.errors import InputError
-from model_store.files import save_array, write_atomically
+from model_store.files import save_array
 from offline.data.histories import Histories
 from offline.data.split import Cases
 from offline.direct.config import DirectConfig
@@ -28,16 +28,14 @@ from offline.recommender.exported import ExportedNetwork, check_serving_path
 from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 from offline.recommender.graph import export_graph
 from offline.recommender.recommender import TrainingData, Vectors
-from offline.training.checkpoint import load_checkpoint, save_checkpoint
 from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
+from offline.training.saved_model import load_model, save_model
 from offline.training.seeds import seeded, stream_of
 from offline.training.trainer import Trainer
 
 MODEL, ITEM_TABLE, FRESH_PROJECTION = "model.onnx", "item_table.npy", "fresh_projection.npy"
 _CHECKPOINT = "training.safetensors"
-_WEIGHTS = "weights.safetensors"
-_CONFIG = "config.json"
 _CONFIGS: TypeAdapter[DirectConfig] = TypeAdapter(DirectConfig)
 _EMBEDDING = 0  # the part of a model that is initialised from a random stream of its own
 _MEASURED_CASES = 1_000  # that a penalty is chosen by; all of them choose the epoch
@@ -171,7 +169,6 @@ class DirectRecommender:
             "fresh_projection": torch.from_numpy(self.fresh_projection),
             "fold_in": torch.from_numpy(self.fold_in.matrix),
         }
-        save_checkpoint(folder / _WEIGHTS, tensors, {})
         described = {
             "kind": self.kind,
             "name": self.name,
@@ -179,7 +176,7 @@ class DirectRecommender:
             "fold_in_penalty": self.fold_in.penalty,
             "record": self.record.to_dict(),
         }
-        write_atomically(folder / _CONFIG, json.dumps(described, indent=2).encode())
+        save_model(folder, described, tensors)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -188,19 +185,16 @@ class DirectRecommender:
         Raises:
             InputError: the folder doesn't hold such a model.
         """
-        found = load_checkpoint(folder / _WEIGHTS)
-        try:
-            described = json.loads((folder / _CONFIG).read_bytes())
-            model = cls(_CONFIGS.validate_python(described["config"]))
-            penalty = float(described["fold_in_penalty"])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder / _CONFIG}: not a saved model ({error})") from error
-        if found is None:
-            raise InputError(f"{folder}: doesn't hold a saved {model.name} model")
-        tensors, _ = found
+        model, tensors = load_model(folder, cls._described_by)
         model.item_table = tensors["item_table"].numpy()
         model.fresh_projection = tensors["fresh_projection"].numpy()
-        model.fold_in = FoldIn(tensors["fold_in"].numpy(), penalty)
+        model.fold_in = FoldIn(tensors["fold_in"].numpy(), model.fold_in.penalty)
+        return model
+
+    @classmethod
+    def _described_by(cls, described: Mapping[str, Any]) -> Self:
+        model = cls(_CONFIGS.validate_python(described["config"]))
+        model.fold_in = FoldIn(model.fold_in.matrix, float(described["fold_in_penalty"]))
         model.record = TrainingRecord.from_dict(described["record"])
         return model
 

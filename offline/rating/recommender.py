@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,6 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from model_store.errors import InputError
-from model_store.files import write_atomically
 from offline.fingerprint import fingerprint_of
 from offline.rating.config import RatingConfig
 from offline.rating.fields import ItemFields
@@ -22,15 +20,14 @@ from offline.rating.network import RatingNetwork, ServedNetwork, rated_means
 from offline.rating.networks import new_interaction
 from offline.rating.ratings import Ratings
 from offline.rating.training import RatingTraining, plan_training
-from offline.training.checkpoint import load_checkpoint, save_checkpoint
 from offline.training.record import TrainingRecord
+from offline.training.saved_model import load_model, save_model
 from offline.training.seeds import seeded
 from offline.training.trainer import Trainer
 
 Float32 = npt.NDArray[np.float32]
 
-CONFIG = "config.json"
-_CHECKPOINT, _WEIGHTS = "training.safetensors", "weights.safetensors"
+_CHECKPOINT = "training.safetensors"
 _CONFIGS: TypeAdapter[RatingConfig] = TypeAdapter(RatingConfig)
 
 
@@ -152,7 +149,6 @@ class RatingRecommender:
         }
         for name, array in self._arrays().items():
             tensors[name] = torch.from_numpy(array)
-        save_checkpoint(folder / _WEIGHTS, tensors, {})
         described = {
             "kind": self.kind,
             "name": self.name,
@@ -160,7 +156,7 @@ class RatingRecommender:
             "scale": self.scale,
             "record": self.record.to_dict(),
         }
-        write_atomically(folder / CONFIG, json.dumps(described, indent=2).encode())
+        save_model(folder, described, tensors)
 
     def _arrays(self) -> dict[str, Float32]:
         return {
@@ -178,17 +174,7 @@ class RatingRecommender:
         Raises:
             InputError: the folder doesn't hold such a model.
         """
-        found = load_checkpoint(folder / _WEIGHTS)
-        try:
-            described = json.loads((folder / CONFIG).read_bytes())
-            model = cls(_CONFIGS.validate_python(described["config"]))
-            low, high = described["scale"]
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder / CONFIG}: not a saved model ({error})") from error
-        if found is None:
-            raise InputError(f"{folder}: doesn't hold a saved {model.name} model")
-        tensors, _ = found
-        model.scale = float(low), float(high)
+        model, tensors = load_model(folder, cls._described_by)
         model.user_rows, model.item_rows, model.rated_rows = (
             tensors.pop(name).numpy() for name in ("user_rows", "item_rows", "rated_rows")
         )
@@ -201,5 +187,12 @@ class RatingRecommender:
             {name.removeprefix("served/"): tensor for name, tensor in tensors.items()}
         )
         model.served.eval()
+        return model
+
+    @classmethod
+    def _described_by(cls, described: Mapping[str, Any]) -> Self:
+        model = cls(_CONFIGS.validate_python(described["config"]))
+        low, high = described["scale"]
+        model.scale = float(low), float(high)
         model.record = TrainingRecord.from_dict(described["record"])
         return model

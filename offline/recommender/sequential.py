@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_store.errors import ConfigError, InputError
-from model_store.files import save_array, write_atomically
+from model_store.errors import ConfigError
+from model_store.files import save_array
 from offline.data.histories import Histories, Items, Weights, pad_left, window_spans
 from offline.data.split import Cases
 from offline.fingerprint import fingerprint_of
@@ -41,9 +40,9 @@ from offline.recommender.phases import phases_of
 from offline.recommender.recommender import TrainingData, Vectors
 from offline.recommender.text_projection import project_text, whiten
 from offline.recommender.training import SequenceTraining, plan_training
-from offline.training.checkpoint import load_checkpoint, save_checkpoint
 from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
+from offline.training.saved_model import load_model, save_model
 from offline.training.seeds import seeded, stream_of
 from offline.training.trainer import Phase, Trainer
 
@@ -209,7 +208,6 @@ class SequenceRecommender:
         tensors = {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
         tensors["item_table"] = torch.from_numpy(self.item_table)
         tensors["fresh_projection"] = torch.from_numpy(self.fresh_projection)
-        save_checkpoint(folder / _WEIGHTS, tensors, {})
         described = {
             "kind": self.kind,
             "name": self.name,
@@ -217,7 +215,7 @@ class SequenceRecommender:
             "training": self.training.model_dump(),
             "record": self.record.to_dict(),
         }
-        write_atomically(folder / _CONFIG, json.dumps(described, indent=2).encode())
+        save_model(folder, described, tensors)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -226,24 +224,21 @@ class SequenceRecommender:
         Raises:
             InputError: the folder doesn't hold such a model.
         """
-        found = load_checkpoint(folder / _WEIGHTS)
-        try:
-            described = json.loads((folder / _CONFIG).read_bytes())
-            model = cls(
-                _CONFIGS.validate_python(described["config"]),
-                TrainingConfig.model_validate(described["training"]),
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder / _CONFIG}: not a saved model ({error})") from error
-        if found is None:
-            raise InputError(f"{folder}: doesn't hold a saved {model.name} model")
-        tensors, _ = found
+        model, tensors = load_model(folder, cls._described_by)
         model.item_table = tensors.pop("item_table").numpy()
         model.fresh_projection = tensors.pop("fresh_projection").numpy()
         model.backbone.load_state_dict(
             {name.removeprefix("backbone/"): tensor for name, tensor in tensors.items()}
         )
         model.backbone.eval()
+        return model
+
+    @classmethod
+    def _described_by(cls, described: Mapping[str, Any]) -> Self:
+        model = cls(
+            _CONFIGS.validate_python(described["config"]),
+            TrainingConfig.model_validate(described["training"]),
+        )
         model.record = TrainingRecord.from_dict(described["record"])
         return model
 
