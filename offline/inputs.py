@@ -26,6 +26,7 @@ class Source:
         item_kind: such as film.
         data_set: name of a data set that is known by name.
         naming: what was said about the files' columns.
+        events: an archive of events whose interactions are joined to these; None: there is none.
     """
 
     interactions: Path
@@ -33,6 +34,7 @@ class Source:
     item_kind: str
     data_set: str | None = None
     naming: Naming = AS_FOUND
+    events: Path | None = None
 
     def fingerprint(self) -> str:
         """sha256 over the files' bytes, and what was said about their columns.
@@ -40,7 +42,9 @@ class Source:
         Raises:
             InputError: one of them isn't there.
         """
-        content = hash_inputs([path for path in (self.interactions, self.items) if path])
+        content = hash_inputs(
+            [path for path in (self.interactions, self.items, self.events) if path]
+        )
         said = self.naming.describe()
         return fingerprint_of(content, said) if said else content
 
@@ -65,7 +69,11 @@ NAMED: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 def find_source(
-    interactions: str, items: str | None, item_kind: str | None, naming: Naming | None = None
+    interactions: str,
+    items: str | None,
+    item_kind: str | None,
+    naming: Naming | None = None,
+    events: Path | None = None,
 ) -> Source:
     """The source of a name or path; a named data set is fetched if it isn't in the cache.
 
@@ -76,10 +84,12 @@ def find_source(
     """
     if interactions in NAMED and items is None:
         fetch, kind = NAMED[interactions]
-        return Source(fetch(cache_folder()), None, item_kind or kind, interactions)
+        path = fetch(cache_folder())
+        return Source(path, None, item_kind or kind, interactions, events=events)
     return Source(
         Path(interactions),
         Path(items) if items else None,
         item_kind or DEFAULT_ITEM_KIND,
         naming=naming or AS_FOUND,
+        events=events,
     )

@@ -50,6 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         source.naming,
         recipe.data,
         recipe.events,
+        events=source.events,
         as_json=arguments.json,
     )
     print(described)

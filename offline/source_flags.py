@@ -20,6 +20,12 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
     )
     parser.add_argument("--items", metavar="FILE", help="the catalogue; in a folder it is found")
+    parser.add_argument(
+        "--events",
+        type=Path,
+        metavar="FOLDER",
+        help="an archive of `longtail events archive`, whose events are added to the interactions",
+    )
     add_naming_flags(parser)
 
 
@@ -107,4 +113,5 @@ def source_of(arguments: argparse.Namespace) -> Source:
         arguments.items,
         getattr(arguments, "item_kind", None),
         naming_of(arguments),
+        getattr(arguments, "events", None),
     )

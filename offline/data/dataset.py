@@ -22,8 +22,9 @@ from offline.data.event_types import EventTypes
 from offline.data.interaction_rows import InteractionRows, read_interaction_rows
 from offline.data.interactions import Interactions
 from offline.data.issues import MAX_EXAMPLES, IssueKind, Issues
+from offline.data.joined_rows import join_rows
 from offline.data.namings import AS_FOUND, Naming
-from offline.data.sources import open_sources
+from offline.data.sources import open_archive, open_sources
 
 SUMMARY, TYPED = "dataset.json", "typed"
 
@@ -95,12 +96,16 @@ def _load_summary(path: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def read_dataset(
-    interactions: Path, items: Path | None = None, naming: Naming | None = None
+    interactions: Path,
+    items: Path | None = None,
+    naming: Naming | None = None,
+    events: Path | None = None,
 ) -> Dataset:
     """Read a data set from CSV, Parquet, MovieLens or RecBole files.
 
     `interactions` is a file or a folder of its parts, or a folder that also holds the items where
     `items` isn't given. `naming` is what a person said about columns and headers.
+    `events` is an archive of `longtail events archive`, whose interactions are joined to these.
     Items are numbered in the catalogue's order, then those that only interactions name by first
     appearance; users by first appearance. Bad rows are dropped and reported as issues.
 
@@ -119,6 +124,10 @@ def read_dataset(
     rows = read_interaction_rows(
         table, interactions_source.columns, issues, day_first=naming.interactions.day_first
     )
+    archived = None if events is None else open_archive(events)
+    if archived is not None:
+        later = read_interaction_rows(archived.table, archived.columns, issues)
+        rows = join_rows(rows, later, archived.table.path.name, issues)
     rows = replace(rows, item_ids=_as_composed_in(catalogue.item_ids, rows.item_ids))
     catalogued = set(catalogue.item_ids)
     unseen = [item_id for item_id in rows.item_ids if item_id not in catalogued]
@@ -144,7 +153,11 @@ def read_dataset(
         len(catalogue.item_ids),
         tuple(
             f"{what}: {source}"
-            for what, source in (("interactions", interactions_source), ("items", items_source))
+            for what, source in (
+                ("interactions", interactions_source),
+                ("events", archived),
+                ("items", items_source),
+            )
             if source is not None
         ),
         rows.event_types,

@@ -69,6 +69,19 @@ def open_sources(
     return opened, open_items(items, naming.items, naming.interactions.columns.get(ITEM_ID))
 
 
+def open_archive(folder: Path) -> Source:
+    """Open an archive of `longtail events archive`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder of `longtail events archive`")
+    if not any(folder.glob("day=*/*.parquet")):
+        raise InputError(f"{folder}: holds no archived events (day=…/….parquet)")
+    return _open_interactions(find_table(folder, (), (), "events"), AS_FOUND.interactions)
+
+
 def _open_interactions(path: Path, naming: FileNaming) -> Source:
     name = without_packing(path.name)
     if name.endswith(".inter"):

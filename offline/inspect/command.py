@@ -26,6 +26,7 @@ def inspect_source(
     choices: DataConfig = ALL_INTERACTIONS,
     rules: EventRules = DEFAULT_RULES,
     *,
+    events: Path | None = None,
     as_json: bool = False,
 ) -> str:
     """Read a data set and describe it; write a page too, where a file for it is named.
@@ -35,6 +36,7 @@ def inspect_source(
         html: where to write the page.
         choices: which of the interactions are used.
         rules: what each of them means.
+        events: see `read_dataset`.
         as_json: describe it as a JSON document in place of a text.
 
     Raises:
@@ -43,7 +45,7 @@ def inspect_source(
     """
     if html is not None:
         _check_writable(html)
-    dataset = select(read_dataset(interactions, items, naming), choices, rules)
+    dataset = select(read_dataset(interactions, items, naming, events), choices, rules)
     inspection = inspect_dataset(dataset, leave_one_out(dataset.interactions).test)
     if html is not None:
         # matplotlib takes a second to load, and is not needed for text.

@@ -116,7 +116,9 @@ class DataStage(Stage[DataArtifact]):
         from offline.inspect.inspection import inspect_dataset
         from offline.inspect.text import describe_briefly
 
-        read = read_dataset(self.source.interactions, self.source.items, self.source.naming)
+        read = read_dataset(
+            self.source.interactions, self.source.items, self.source.naming, self.source.events
+        )
         dataset = select(read, self.choices, self.rules)
         for line in dataset.files:
             self.log(f"  {line}")

@@ -83,7 +83,7 @@ class PretrainingStage(Stage[Artifact]):
         from offline.data.split import leave_one_out
         from offline.item_text import item_texts
 
-        dataset = read_dataset(source.interactions, source.items, source.naming)
+        dataset = read_dataset(source.interactions, source.items, source.naming, source.events)
         for line in dataset.issues.lines():
             self.log(f"  {line}")
         texts = item_texts(dataset.attributes, dataset.interactions.item_ids)
