@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from app.settings import Settings, read_settings
 from app.store.experiment_store import moments_of
 from app.table import table
 from model_store.deployment import now
+from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
 from model_store.experiment import Arm, Experiment, RequestDefaults
@@ -113,16 +114,21 @@ def _on_store(
 ) -> dict[str, Any]:
     client: Any = connect(url)
     why = f"longtail experiments {arguments.action}"
-    rollout = Rollout(client, settings.bundles_dir, why, _show_progress)
+
+    def rollout(model: str) -> Rollout:
+        return Rollout(client, settings.bundles_dir, why, _show_progress, model=model)
+
     if experiment is not None:
-        return rollout.start_experiment(experiment, force=arguments.force).model_dump()
+        started = rollout(arguments.model).start_experiment(experiment, force=arguments.force)
+        return started.model_dump()
+    registry = Registry(client, why)
     if arguments.action == "stop":
-        rollout.stop_experiment(arguments.name)
-    deployment = Registry(client, why).deployment()
+        model = registry.deployments().model_of(arguments.name)
+        rollout(model).stop_experiment(arguments.name)
+    deployments = registry.deployments()
     if arguments.name is None:
-        kept = [one.model_dump() for one in deployment.kept_experiments]
-        return {"experiments": kept}
-    found = deployment.find_experiment(arguments.name)
+        return {"experiments": [one.model_dump() for one in deployments.kept_experiments]}
+    found = deployments.find_experiment(arguments.name)
     names = [arm.name for arm in found.arms]
     with store_errors(), client.pipeline(transaction=False) as pipe:
         for command in read_commands(found.name, names):
@@ -143,7 +149,9 @@ def _through_service(
     url = f"{service_url(arguments.url)}/admin/experiments"
     if experiment is not None:
         body = experiment.model_dump(include={"name", "salt", "arms"}, mode="json")
-        return ask("POST", f"{url}?force=true" if arguments.force else url, token, body)
+        query = {} if arguments.model == DEFAULT else {"model": arguments.model}
+        query |= {"force": "true"} if arguments.force else {}
+        return ask("POST", f"{url}?{urlencode(query)}" if query else url, token, body)
     if arguments.name is not None:
         url += f"/{quote(arguments.name, safe='')}"
     return ask("DELETE" if arguments.action == "stop" else "GET", url, token)

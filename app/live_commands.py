@@ -58,6 +58,13 @@ def register_experiments(subparsers: argparse._SubParsersAction[argparse.Argumen
                 "--salt", help="decides with a user's id which arm it is in (else NAME)"
             )
             parser.add_argument(
+                "--model",
+                metavar="NAME",
+                default="default",
+                help="answer requests with this `model` by arms (default: %(default)s, those "
+                "without)",
+            )
+            parser.add_argument(
                 "--force",
                 action="store_true",
                 help="also versions whose items lack attributes of the active one's",

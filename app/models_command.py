@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -132,15 +133,18 @@ def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[
         return _listed(base, token)
     if action == "show":
         return _find(arguments.version, ask("GET", f"{base}/models", token)["models"])
-    under = urlencode({"model": arguments.model})
+    # A service of a release before names knows no such parameter.
+    is_named = arguments.model != DEFAULT or action == "deactivate"
+    query = {"model": arguments.model} if is_named else {}
     path = action if "version" not in arguments else f"{quote(arguments.version, safe='')}/{action}"
-    url = f"{base}/models/{path}?{under}"
-    if getattr(arguments, "force", False):
-        url += "&force=true"
+    force = {"force": "true"} if getattr(arguments, "force", False) else {}
     body = {_AMOUNTS[action]: getattr(arguments, _AMOUNTS[action])} if action in _AMOUNTS else None
-    outcome: dict[str, Any] = {"model": arguments.model, **ask("POST", url, token, body)}
+    outcome: dict[str, Any] = {
+        "model": arguments.model,
+        **ask("POST", f"{base}/models/{path}{_encoded(query | force)}", token, body),
+    }
     if action in {"activate", "rollback"}:
-        canary = ask("GET", f"{base}/deployment?{under}", token)["canary"]
+        canary = ask("GET", f"{base}/deployment{_encoded(query)}", token)["canary"]
         outcome["canary"] = canary["version"] if canary else None
     return outcome
 
@@ -150,10 +154,14 @@ def _listed(base: str, token: SecretStr) -> dict[str, Any]:
     names = [one["model"] for one in ask("GET", f"{base}/deployment", token)["names"]]
     shown = {}
     for name in names:
-        found = ask("GET", f"{base}/deployment?{urlencode({'model': name})}", token)
+        found = ask("GET", f"{base}/deployment{_encoded({'model': name})}", token)
         shown[name] = {"active": found["active"], "canary": found["canary"]}
     listed = ask("GET", f"{base}/models", token)
     return {**listed, "canary": shown[DEFAULT]["canary"], "names": shown}
+
+
+def _encoded(query: Mapping[str, str]) -> str:
+    return f"?{urlencode(query)}" if query else ""
 
 
 def _find(version: str, models: list[dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from app.deployment.forgetting import Forgetting
 from app.deployment.models import STOP_TIMEOUT_S, Models
 from app.deployment.operations import Operations
 from app.deployment.repeating import Repeating
-from app.deployment.routing import Routing, ShadowModel
+from app.deployment.routing import Routing
 from app.deployment.watcher import LEAVE_S, Watcher
 from app.deployment.worker_report import WorkerReport
 from app.model.background import BackgroundThread, gc_paused
@@ -158,7 +158,7 @@ class Service:
             BackgroundAnswers(self.store.background_features, self._comparing),
             self.store.answer_pairs,
             self.admission.count,
-            self._shadow_model,
+            self._is_shadow,
             self.metrics.shadow_asked,
         )
 
@@ -251,9 +251,9 @@ class Service:
     async def _measure_event_log(self) -> None:
         self.metrics.event_log_waits(*await self.store.event_log.look())
 
-    def _shadow_model(self) -> ShadowModel | None:
-        routing = self.models.routing
-        return routing.shadow if routing else None
+    def _is_shadow(self, version: str) -> bool:
+        shadows = (routing.shadow for _, routing in self.models.routings)
+        return any(one is not None and one.model.version == version for one in shadows)
 
     def _loaded_without_rules(self, version: str) -> Model | None:
         # Versions are compared by what they recommend, and one that is loaded for it has no rules.
@@ -305,13 +305,11 @@ class Service:
             raise NotReady(f"no model is loaded ({reasons or 'no version is active'})")
         return routing
 
-    def no_ratings(self, model: Model) -> WrongKind:
-        """The error for a version that is asked for ratings and is of another kind."""
+    def hint_at_ratings(self, error: WrongKind) -> WrongKind:
+        """The error with the names under which ratings are predicted."""
         can = [f'"model": "{name}"' for name, one in self.models.routings if one.active.rating]
         way = f"ask with {' or '.join(can)}" if can else "no version of kind 'rating' is active"
-        return WrongKind(
-            f"version {model.version!r} is of kind {model.kind!r} and predicts no ratings; {way}"
-        )
+        return WrongKind(f"{error}; {way}")
 
 
 def _open_traces(settings: Settings) -> Traces | None:

@@ -93,7 +93,7 @@ class Deployments:
         return tuple(one for _, record in self for one in record.kept_experiments)
 
     def model_of(self, experiment: str) -> str:
-        """The name in whose record an experiment stands.
+        """The name in whose record an experiment stands, running or ended lately.
 
         Raises:
             UnknownExperiment: there is none; the message names those that there are.
@@ -104,6 +104,10 @@ class Deployments:
         names = [one.name for one in self.kept_experiments]
         hint = did_you_mean(experiment, names) or f" (experiments: {', '.join(names) or 'none'})"
         raise UnknownExperiment(f"there is no experiment {experiment[:64]!r}{hint}")
+
+    def find_experiment(self, name: str) -> Experiment:
+        """An experiment, running or ended lately; errors as of `model_of`."""
+        return self.of(self.model_of(name)).find_experiment(name)
 
 
 class DeploymentsReader:

@@ -54,7 +54,7 @@ class ShadowQueue:
         answers: gives the shadow's.
         pairs: keeps what both answered.
         count_under_way: returns the number of requests without an answer.
-        current: returns the shadow that is to answer at present.
+        is_shadow: returns whether a version is to answer unseen at present.
         count: called with what became of each request that the shadow's share holds: `answered`,
             `busy` (others are under way), `full` (too many wait) or `failed`.
     """
@@ -64,13 +64,13 @@ class ShadowQueue:
         answers: BackgroundAnswers,
         pairs: AnswerPairStore,
         count_under_way: Callable[[], int],
-        current: Callable[[], ShadowModel | None],
+        is_shadow: Callable[[str], bool],
         count: Callable[[str], None],
     ) -> None:
         self._answers = answers
         self._pairs = pairs
         self._count_under_way = count_under_way
-        self._current = current
+        self._is_shadow = is_shadow
         self._count = count
         self._waiting: deque[_Answered] = deque()
         self._arrived = asyncio.Event()
@@ -124,24 +124,29 @@ class ShadowQueue:
         return time.monotonic() < self._waiting[0].at_s + MAX_AGE_S
 
     def _take(self) -> list[_Answered]:
-        return [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        """The next ones of one shadow; each name of a model may have its own."""
+        taken = [self._waiting.popleft()]
+        while self._waiting and len(taken) < AT_ONCE:
+            if self._waiting[0].shadow is not taken[0].shadow:
+                break
+            taken.append(self._waiting.popleft())
+        return taken
 
-    async def _answer(self, waiting: Sequence[_Answered]) -> None:
-        shadow = self._current()
-        if shadow is None:
-            return
-        due = [one for one in waiting if one.shadow.version == shadow.model.version]
+    async def _answer(self, due: Sequence[_Answered]) -> None:
+        shadow = due[0].shadow
+        if not self._is_shadow(shadow.version):
+            return  # it has ended meanwhile
         since_s = time.monotonic() - MAX_AGE_S
         fresh = [one for one in due if one.at_s > since_s]
         n_answered = 0
         try:
-            n_answered = await self._compare(fresh, shadow.model)
+            n_answered = await self._compare(fresh, shadow)
         except StoreError:
             pass
         except Exception:
             if not self._is_logged:
                 self._is_logged = True
-                log.exception("the shadow %s failed", shadow.model.version)
+                log.exception("the shadow %s failed", shadow.version)
         outcomes = {
             "busy": len(due) - len(fresh),
             "answered": n_answered,

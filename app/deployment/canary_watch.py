@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from app.canary.bounds import Bounds
 from app.canary.counts import Counts, total
+from app.canary.outcomes import Outcomes
 from app.canary.verdict import Verdict, judge
 from app.deployment.models import Models
 from app.deployment.routing import Routing, Trial
@@ -77,9 +78,7 @@ class CanaryWatch:
         answering: Awaitable[Sequence[Answer]],
     ) -> Sequence[Answer]:
         """Await the answer to one request, and count its outcome for the version that makes it."""
-        counts = self._counts_of(routing.trial.epoch if routing.trial else "")
-        outcomes = counts.active if model is routing.active else counts.canary
-        started = perf_counter()
+        outcomes, started = self._outcomes_of(routing, model), perf_counter()
         try:
             answers = await answering
         except InvalidField:
@@ -96,6 +95,26 @@ class CanaryWatch:
             degraded=bool(answer["degraded"]),
         )
         return answers
+
+    async def observe_rating(
+        self, routing: Routing, model: Model, answering: Awaitable[Answer]
+    ) -> Answer:
+        """The same for `POST /ratings`, whose answers are never short.
+
+        A canary that predicts none, where the active version does, has failed.
+        """
+        outcomes, started = self._outcomes_of(routing, model), perf_counter()
+        try:
+            answer = await answering
+        except Exception:
+            outcomes.record(perf_counter() - started, error=True)
+            raise
+        outcomes.record(perf_counter() - started, degraded=bool(answer["degraded"]))
+        return answer
+
+    def _outcomes_of(self, routing: Routing, model: Model) -> Outcomes:
+        counts = self._counts_of(routing.trial.epoch if routing.trial else "")
+        return counts.active if model is routing.active else counts.canary
 
     async def look(self) -> None:
         """Share this worker's counts, and take a canary back if those of all show it worse.

@@ -16,16 +16,16 @@ class ModelMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._answering: set[str] = set()
+        self._answering: set[tuple[str, str]] = set()
 
     def note(self, routings: Routings) -> None:
         """Show who answers from now on, and the default's items."""
-        answering = {model.version for model in routings.models}
-        for version in self._answering | answering:
-            self._metrics.model.labels(version).set(version in answering)
+        answering = {(one.version, name) for name, routing in routings for one in routing.models}
+        for labels in self._answering | answering:
+            self._metrics.model.labels(*labels).set(labels in answering)
         self._answering = answering
-        pairs = frozenset[tuple[str, str]]().union(*(one.answering for _, one in routings))
-        self._metrics.answering(pairs)
+        arms = frozenset[tuple[str, str]]().union(*(one.answering for _, one in routings))
+        self._metrics.answering(arms, routings.versions.keys())
         default = routings.find(None)
         if default is not None:
             self._note_items(default.active)

@@ -228,7 +228,7 @@ class Models:
             if version in self._loaded or await self._try(version):
                 log.warning("going on with version %s, which answered before", version)
                 async with self._changing:
-                    await self._swap(model, Routing(self._loaded[version]))
+                    await self._swap(Routing(self._loaded[version], name=model))
                 return
 
     async def add_fresh_items(self, model: Model, new_ids: list[bytes]) -> None:
@@ -248,8 +248,8 @@ class Models:
             await apply_stored(grown, new_ids, self._versions)
             grown = await self._ruled(grown)
             self._loaded[model.version] = grown
-            for name, routing in self.routings:
-                await self._swap(name, routing.with_model(grown))
+            for _, routing in self.routings:
+                await self._swap(routing.with_model(grown))
             log.info("version %s has %d fresh items now", grown.version, grown.n_fresh)
 
     async def follow_item_changes(self) -> None:
@@ -278,7 +278,7 @@ class Models:
         if active is None:
             return False
         async with self._changing:
-            changed = await self._swap(model, route(deployment, active, self._loaded))
+            changed = await self._swap(route(model, deployment, active, self._loaded))
         if not self.missing(model, deployment):
             self.routings.generations[model] = deployment.generation
         return changed
@@ -361,12 +361,13 @@ class Models:
         except StoreError:
             return model  # the watcher adds them when the store is back
 
-    async def _swap(self, name: str, routing: Routing) -> bool:
-        """Route requests of a name as given from now on; False if that changes nothing.
+    async def _swap(self, routing: Routing) -> bool:
+        """Route requests of its name as given from now on; False if that changes nothing.
 
         The caller holds the lock.
         """
-        previous, model = self.routings.find(name), routing.active
+        name, model = routing.name, routing.active
+        previous = self.routings.find(name)
         if routing.is_as(previous):
             return False
         is_new = previous is None or previous.active.version != model.version
@@ -374,7 +375,7 @@ class Models:
             # Before it answers: a version that has answered will answer again after a restart.
             versions = {**self.routings.versions, name: model.version}
             await asyncio.to_thread(self._last_active.write, versions)
-        self.routings.use(name, routing)
+        self.routings.use(routing)
         freeze_garbage()
         self._shown.note(self.routings)
         if is_new:

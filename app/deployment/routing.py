@@ -9,6 +9,7 @@ from app.deployment.arms import RoutedArm, RoutedExperiment, route_experiment
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.model.model import Model
 from model_store.deployment import Deployment
+from model_store.deployments import DEFAULT
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ class Routing:
     shadow: ShadowModel | None = None
     """None for nearly all services: what a request looks at to know that nothing is to be done."""
     experiment: RoutedExperiment | None = None
+    name: str = DEFAULT
+    """That requests give as `model`."""
 
     def arm_for(self, user_id: str | None, request_id: str) -> RoutedArm | None:
         """The arm of the experiment that a request belongs to; arguments as for `model_for`."""
@@ -79,7 +82,7 @@ class Routing:
         if shadow is not None and shadow.model.version == model.version:
             shadow = replace(shadow, model=model)
         experiment = self.experiment.with_model(model) if self.experiment else None
-        return Routing(active, trial, shadow, experiment)
+        return Routing(active, trial, shadow, experiment, self.name)
 
     def is_as(self, other: Routing | None) -> bool:
         """Whether the other one leads every request to the same model."""
@@ -131,11 +134,12 @@ class Routing:
         return self.models if self.shadow is None else (*self.models, self.shadow.model)
 
 
-def route(deployment: Deployment, active: Model, loaded: Mapping[str, Model]) -> Routing:
+def route(name: str, deployment: Deployment, active: Model, loaded: Mapping[str, Model]) -> Routing:
     """The routing that a deployment record asks for, as far as its versions are loaded.
 
     Args:
-        deployment: the record.
+        name: that requests give as `model`.
+        deployment: its record.
         active: answers for the active version, perhaps an earlier one.
         loaded: models by version.
     """
@@ -145,4 +149,5 @@ def route(deployment: Deployment, active: Model, loaded: Mapping[str, Model]) ->
     shadow, unseen = None, deployment.shadow
     if unseen is not None and unseen.version in loaded:
         shadow = ShadowModel(loaded[unseen.version], unseen.share)
-    return Routing(active, trial, shadow, route_experiment(deployment.experiment, loaded))
+    experiment = route_experiment(deployment.experiment, loaded)
+    return Routing(active, trial, shadow, experiment, name)

@@ -29,10 +29,10 @@ class Routings:
         """
         return self._by_name.get(model)
 
-    def use(self, model: str, routing: Routing) -> None:
-        """Answer requests of a name by this routing from now on."""
-        self._by_name[model] = routing
-        if model == DEFAULT:
+    def use(self, routing: Routing) -> None:
+        """Answer requests of its name by this routing from now on."""
+        self._by_name[routing.name] = routing
+        if routing.name == DEFAULT:
             self._by_name[None] = routing
 
     def remove(self, model: str) -> None:

@@ -116,8 +116,9 @@ class Watcher:
 
     async def check_store(self) -> None:
         """Check whether the store can be read and written, and holds the serving version."""
-        model = self._models.current
-        await self._store.check(model.version if model else None)
+        versions = {model.version for model in self._models.routings.models}
+        self._store.state.keep_only(versions)
+        await self._store.check(versions)
 
     async def read_fresh_items(self) -> None:
         """Add the fresh items that came since the last round.

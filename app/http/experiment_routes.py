@@ -109,5 +109,5 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
 
     async def _report(name: str) -> ExperimentReport:
         deployments, _ = await operations.deployments()
-        experiment = deployments.of(deployments.model_of(name)).find_experiment(name)
+        experiment = deployments.find_experiment(name)
         return report_on(experiment, await service.exposures.read(experiment))

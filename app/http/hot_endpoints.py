@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import orjson
@@ -28,7 +29,8 @@ from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
 from app.telemetry.metrics import AnsweredBy
 from model_store import codecs
-from model_store.errors import InvalidField, LongtailError, NotReady
+from model_store.deployments import DEFAULT
+from model_store.errors import InvalidField, LongtailError, NotReady, WrongKind
 from model_store.event_rules import DEFAULT_EVENTS
 
 _STAGES = ("features", "inference", "rerank", "total")
@@ -71,7 +73,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         if arm is not None:
             _note_arm(routing, arm, answer)
             headers.append((b"x-arm", arm.name.encode()))
-        scope[ANSWERED_BY] = _count(answer)
+        scope[ANSWERED_BY] = _count(answer, routing.name)
         return JsonResponse(answer, headers)
 
     async def post_ratings(request: Request) -> Response:
@@ -80,16 +82,20 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         routing = routings.find(asked.model) or service.routing(asked.model)
         arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
-        if model.rating is None:
-            raise service.no_ratings(model)
-        answer = await predict_ratings(asked, model, model.rating, store)
+        answering: Awaitable[dict[str, Any]] = predict_ratings(asked, model, store)
+        if routing.trial is not None and routing.active.rating is not None:
+            answering = service.canary_watch.observe_rating(routing, model, answering)
+        try:
+            answer = await answering
+        except WrongKind as error:
+            raise service.hint_at_ratings(error) from error
         answer["request_id"] = scope[REQUEST_ID]
         metrics.stages(answer["timings_ms"])
         headers = _answer_headers(model.version, answer["timings_ms"])
         if arm is not None:
-            answer["arm"] = arm.name
+            _note_arm(routing, arm, answer)
             headers.append((b"x-arm", arm.name.encode()))
-        scope[ANSWERED_BY] = _count(answer)
+        scope[ANSWERED_BY] = _count(answer, routing.name)
         return JsonResponse(answer, headers)
 
     async def post_batch(request: Request) -> Response:
@@ -100,16 +106,16 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         answers = await _answer_by_name(asked, routing, request_id)
         sound = [answer for answer in answers if isinstance(answer, dict)]
         model = routing.active
-        request.scope[ANSWERED_BY] = ("", model.version, "")
+        request.scope[ANSWERED_BY] = ("", model.version, "", DEFAULT)
         for answer in sound:
             answer["request_id"] = request_id
-            _count(answer)
+            _count(answer, DEFAULT)
         timings = sound[0]["timings_ms"] if sound else NO_TIMINGS
         if sound:
             metrics.stages(timings)
         heavy = sum(len(answer["items"]) for answer in sound) > MAX_ITEMS_ON_LOOP
         documents = _in_place(parsed, answers, request_id)
-        metrics.batch_answered([_outcome(one, model.version) for one in documents])
+        metrics.batch_answered(map(_outcome, documents, parsed, repeat(model.version)))
         [encoded] = await runner.run(_encode_batch, documents, model, heavy=heavy)
         if len(parsed) > MANY_REQUESTS:
             del asked
@@ -181,11 +187,10 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         rules = DEFAULT_EVENTS.rules if model is None else model.events.rules
         weights = [rules.weigh(event.type, event.rating) for event in events]
         metrics.events_read(weights)
-        routing = models.routing
-        if routing is not None and routing.experiment is not None:
-            pairs = zip(events, weights, strict=True)
-            clicks = [event for event, weight in pairs if weight > 0]
-            await service.exposures.note_clicks(routing.experiment, clicks)
+        for name, routing in routings:
+            if routing.experiment is not None:
+                clicks = _clicks_under(name, events, weights)
+                await service.exposures.note_clicks(routing.experiment, clicks)
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
         degraded = ["store"] if n_journaled else []
         for what in degraded:
@@ -199,13 +204,13 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         if routing.experiment is not None:
             service.exposures.note_shown(routing.experiment, arm, answer["user_id"])
 
-    def _count(answer: dict[str, Any]) -> AnsweredBy:
-        """Count what is missing in an answer; returns what answered."""
+    def _count(answer: dict[str, Any], name: str) -> AnsweredBy:
+        """Count what is missing in an answer; returns what answered, under a name."""
         degraded, outcome = answer["degraded"], answer["rerank"]
         version, arm = answer["model_version"], answer.get("arm", "")
         if degraded or outcome != "skipped":  # of most answers there is nothing to count
             metrics.marked(degraded, outcome, version, arm)
-        return answer["served_by"], version, arm
+        return answer["served_by"], version, arm, name
 
     return {
         "/recommend": post_recommend,
@@ -227,12 +232,21 @@ def _in_place(
     return [one.document(request_id) if isinstance(one, Problem) else one for one in problems]
 
 
-def _outcome(document: dict[str, Any], active: str) -> tuple[int, AnsweredBy]:
+def _outcome(
+    document: dict[str, Any], asked: RecommendRequest | Problem, active: str
+) -> tuple[int, AnsweredBy]:
     """The status of an entry of a batch, and what answered it."""
     served_by = document.get("served_by")
-    if served_by is None:
-        return document["status"], ("", active, "")
-    return 200, (served_by, document["model_version"], document.get("arm", ""))
+    if served_by is None or isinstance(asked, Problem):
+        return document["status"], ("", active, "", DEFAULT)
+    arm, name = document.get("arm", ""), asked.model or DEFAULT
+    return 200, (served_by, document["model_version"], arm, name)
+
+
+def _clicks_under(name: str, events: Sequence[Event], weights: Sequence[float]) -> list[Event]:
+    """The positive events that may follow an answer given under a name."""
+    pairs = zip(events, weights, strict=True)
+    return [one for one, weight in pairs if weight > 0 and (one.model or DEFAULT) == name]
 
 
 def _as_it_happened(event: Event, now: float) -> codecs.Event:

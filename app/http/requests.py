@@ -247,6 +247,10 @@ class Event(Body):
     rank: int | None = Field(
         default=None, ge=1, le=1_000, description="Rank of the item in that answer."
     )
+    model: Name | None = Field(
+        default=None,
+        description="That the request of that answer gave: its experiment counts the click.",
+    )
 
 
 class EventsRequest(Body):

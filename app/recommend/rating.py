@@ -15,6 +15,7 @@ from app.recommend.rounding import six_digits
 from app.store.deadline import Deadline
 from app.store.feature_store import FeatureStore
 from app.store.history import History
+from model_store.errors import WrongKind
 
 
 class RatingQuery(Protocol):
@@ -37,18 +38,18 @@ class RatingQuery(Protocol):
         """Bounds waiting, in milliseconds from the request's arrival."""
 
 
-async def predict_ratings(
-    query: RatingQuery, model: Model, rating: RatingModel, store: FeatureStore
-) -> dict[str, Any]:
+async def predict_ratings(query: RatingQuery, model: Model, store: FeatureStore) -> dict[str, Any]:
     """The answer as a JSON-ready object without its request_id.
 
-    Args:
-        query: the request.
-        model: the version.
-        rating: its part that predicts ratings.
-        store: the histories.
+    Raises:
+        WrongKind: the model is of another kind than rating.
     """
     started = perf_counter()
+    rating = model.rating
+    if rating is None:
+        raise WrongKind(
+            f"version {model.version!r} is of kind {model.kind!r} and predicts no ratings"
+        )
     degraded: list[str] = []
     history = await _history_of(query, model, store)
     if not history.is_complete:

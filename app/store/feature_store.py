@@ -94,7 +94,7 @@ class FeatureStore:
         histories = []
         found = zip(user_ids, replies[::2], replies[1::2], strict=True)
         for place, (user_id, blob, entries) in enumerate(found):
-            last = self._remembered.get(user_id)
+            last = self._remembered.get(user_id, version)
             if place in late:
                 history = self._recall(user_id, version, ids, reading)
             elif (
@@ -236,7 +236,7 @@ class FeatureStore:
         entries: Sequence[bytes] | Exception = (),
     ) -> History:
         """The features last read of a user, plus the events just read and those in the journal."""
-        last = self._remembered.get(user_id)
+        last = self._remembered.get(user_id, version)
         events = [*self._journal.of_user(user_id)]
         with contextlib.suppress(*Unreadable):
             events = [*_decode_events(entries), *events]

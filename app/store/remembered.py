@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from app.store.history import History
 from model_store.id_map import IdMap
 
+MAX_VERSIONS = 2
+"""Of each user: two models that answer under two names read the same users."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -34,14 +37,18 @@ class RememberedUsers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._users: OrderedDict[str, Remembered] = OrderedDict()
+        self._users: OrderedDict[str, dict[str, Remembered]] = OrderedDict()
 
-    def get(self, user_id: str) -> Remembered | None:
-        """The features last read of a user, None if no longer known."""
-        remembered = self._users.get(user_id)
-        if remembered is not None:
-            self._users.move_to_end(user_id)
-        return remembered
+    def get(self, user_id: str, version: str) -> Remembered | None:
+        """The features last read of a user, None if no longer known.
+
+        They are of this version; of the one that was read last where none of it are known.
+        """
+        by_version = self._users.get(user_id)
+        if by_version is None:
+            return None
+        self._users.move_to_end(user_id)
+        return by_version.get(version) or next(reversed(by_version.values()))
 
     @property
     def user_ids(self) -> list[str]:
@@ -55,7 +62,11 @@ class RememberedUsers:
 
     def put(self, user_id: str, remembered: Remembered) -> None:
         """Remember a user's features; the least recently used one is forgotten."""
-        self._users[user_id] = remembered
+        by_version = self._users.setdefault(user_id, {})
+        by_version.pop(remembered.version, None)
+        by_version[remembered.version] = remembered
+        if len(by_version) > MAX_VERSIONS:
+            del by_version[next(iter(by_version))]
         self._users.move_to_end(user_id)
         if len(self._users) > self._limit:
             self._users.popitem(last=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,11 +37,15 @@ class StoreState:
     def __init__(self, on_change: Callable[[StoreState], None] | None = None) -> None:
         self.reads: Trouble | None = UNKNOWN
         self.writes: Trouble | None = UNKNOWN
-        self.lacks: str | None = None
-        """A serving version that is not published in the store, perhaps because it was emptied."""
+        self._lacking: dict[str, None] = {}
         self._on_change = on_change
         self._announced = Announcement("store-state")
         self._lack_announced = Announcement("store-lacks")
+
+    @property
+    def lacks(self) -> str | None:
+        """A serving version that is not published in the store, perhaps because it was emptied."""
+        return next(iter(self._lacking), None)
 
     @property
     def word(self) -> Word:
@@ -104,11 +108,15 @@ class StoreState:
             )
 
     def has_version(self, version: str, has: bool) -> None:
-        """Record whether the store holds the serving version."""
-        if has == (self.lacks != version):
+        """Record whether the store holds a serving version."""
+        if has != (version in self._lacking):
             return
-        self.lacks = None if has else version
-        if self._lack_announced.exchange(str(self.lacks)) == str(self.lacks):
+        if has:
+            del self._lacking[version]
+        else:
+            self._lacking[version] = None
+        lacking = self._lacking_line()
+        if self._lack_announced.exchange(lacking) == lacking:
             pass  # another worker has logged it
         elif has:
             log.warning("the store holds version %s again", version)
@@ -120,6 +128,19 @@ class StoreState:
             )
         if self._on_change is not None:
             self._on_change(self)
+
+    def keep_only(self, versions: Collection[str]) -> None:
+        """Forget that the store lacks versions that serve no more."""
+        gone = self._lacking.keys() - versions
+        for version in gone:
+            del self._lacking[version]
+        if gone:
+            self._lack_announced.exchange(self._lacking_line())
+            if self._on_change is not None:
+                self._on_change(self)
+
+    def _lacking_line(self) -> str:
+        return " ".join(self._lacking) or "None"
 
     def reads_work(self) -> None:
         """Record that a read was answered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from app.store.answer_pairs import AnswerPairStore
 from app.store.client import StoreClient
@@ -86,24 +86,24 @@ class Store:
         self.experiments = ExperimentStore(self._background)
         self.reranks = RerankCache(self._requests, self._background)
 
-    async def check(self, version: str | None) -> None:
+    async def check(self, versions: Collection[str]) -> None:
         """Check whether requests can read and write, also when there are none.
 
         Args:
-            version: the serving version, whose publication is checked; None if there is none.
+            versions: those that serve, whose publication is checked.
         """
-        await asyncio.gather(self._check_requests(version), self._check_background())
+        await asyncio.gather(self._check_requests(versions), self._check_background())
 
-    async def _check_requests(self, version: str | None) -> None:
+    async def _check_requests(self, versions: Collection[str]) -> None:
+        asked = [("HEXISTS", keys.MODELS, version) for version in versions]
         try:
-            *probed, has_version = await self._requests.probe(
-                ("HEXISTS", keys.MODELS, version or "")
-            )
+            read, write, *found = await self._requests.probe(*asked)
         except StoreError:
             return  # the client has taken note
-        self.state.probed(probed)
-        if version is not None and not isinstance(has_version, Exception):
-            self.state.has_version(version, bool(has_version))
+        self.state.probed((read, write))
+        for version, has in zip(versions, found, strict=True):
+            if not isinstance(has, Exception):
+                self.state.has_version(version, bool(has))
 
     async def _check_background(self) -> None:
         with contextlib.suppress(StoreError):  # other calls find that out too

@@ -30,9 +30,10 @@ BUCKETS_S = (
     *(0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
-AnsweredBy: TypeAlias = tuple[str, str, str]
-"""What an answer was served by, as in the answer, the model's version, and the experiment's arm."""
-NOBODY: AnsweredBy = ("", "", "")
+AnsweredBy: TypeAlias = tuple[str, str, str, str]
+"""What an answer was served by, as in the answer, the model's version, the experiment's arm, and
+the name under which the version answers."""
+NOBODY: AnsweredBy = ("", "", "", "")
 SHADOW_OUTCOMES = ("answered", "busy", "full", "failed")
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -47,20 +48,20 @@ class Metrics:
         self.requests = Counter(
             "longtail_requests",
             "Requests answered.",
-            ("route", "status", "served_by", "version", "arm"),
+            ("route", "status", "served_by", "version", "arm", "model"),
             registry=registry,
         )
         self.seconds = Histogram(
             "longtail_request_seconds",
             "Time from a request's first byte to its answer; rejected ones (429) are not timed.",
-            ("route", "version", "arm"),
+            ("route", "version", "arm", "model"),
             buckets=BUCKETS_S,
             registry=registry,
         )
         self.batch_entries = Counter(
             "longtail_batch_entries",
             "Requests answered inside batches; a batch as a whole counts as one request.",
-            ("status", "served_by", "version", "arm"),
+            ("status", "served_by", "version", "arm", "model"),
             registry=registry,
         )
         self.stage_seconds = Histogram(
@@ -128,8 +129,8 @@ class Metrics:
         )
         self.model = Gauge(
             "longtail_model_workers",
-            "Workers that answer with this version.",
-            ("version",),
+            "Workers that answer with this version, under this name.",
+            ("version", "model"),
             registry=registry,
             multiprocess_mode="livesum",
         )
@@ -182,7 +183,7 @@ class Metrics:
         self.rerank = RerankMetrics(registry)
         self.admin = AdminMetrics(registry)
         self.callers = CallerMetrics(registry)
-        self._versions, self._arms = RecentNames(), RecentNames()
+        self._versions, self._arms, self._names = RecentNames(), RecentNames(), RecentNames()
         self._requests: dict[tuple[str, int, AnsweredBy], Counter] = {}
         self._seconds: dict[tuple[str, AnsweredBy], Histogram] = {}
         self._stages = {
@@ -198,7 +199,7 @@ class Metrics:
         key = (route, by)
         histogram = self._seconds.get(key)
         if histogram is None:
-            histogram = self._seconds[key] = self.seconds.labels(route, by[1], by[2])
+            histogram = self._seconds[key] = self.seconds.labels(route, *by[1:])
         histogram.observe(seconds)
 
     def batch_answered(self, outcomes: Iterable[tuple[int, AnsweredBy]]) -> None:
@@ -228,12 +229,14 @@ class Metrics:
         self._event_log_entries.set(n_entries)
         self._event_log_oldest.set(oldest_s)
 
-    def answering(self, answering: Collection[tuple[str, str]]) -> None:
+    def answering(self, answering: Collection[tuple[str, str]], names: Collection[str]) -> None:
         """Note which versions answer which arms from now on; series of others end in an hour.
 
         Args:
             answering: pairs of version and arm; an empty one is of users in no arm.
+            names: under which versions are active.
         """
+        self._names.use(names)
         self._versions.use({version for version, _ in answering})
         self._arms.use({arm for _, arm in answering})
         for version, arm in answering:
@@ -274,7 +277,7 @@ class Metrics:
             _forget_dead_workers(Path(os.environ[MULTIPROCESS_DIR]))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        names = {"version": self._versions, "arm": self._arms}
+        names = {"version": self._versions, "arm": self._arms, "model": self._names}
         return generate_latest(RecentSeries(registry.collect, names))
 
 

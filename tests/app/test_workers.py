@@ -41,11 +41,11 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
-    wait_for(lambda: metric('longtail_model_workers{version="made-1"}') == 2)
+    wait_for(lambda: metric('longtail_model_workers{model="default",version="made-1"}') == 2)
     for _ in range(20):
         running.ask("POST", "/recommend", {"user_id": "u1"})
     line = (
-        'longtail_requests_total{arm="",route="/recommend",served_by="model",status="200",'
+        'longtail_requests_total{arm="",model="default",route="/recommend",served_by="model",status="200",'
         'version="made-1"}'
     )
     assert metric(line) == 20
@@ -54,7 +54,7 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
         publish(second, Path(running.environment["LONGTAIL_BUNDLES_DIR"]), client)
         assert Registry(client).active() == "made-1"
     assert running.ask("POST", "/admin/models/made-2/activate")[0] == 200
-    wait_for(lambda: metric('longtail_model_workers{version="made-2"}') == 2)
+    wait_for(lambda: metric('longtail_model_workers{model="default",version="made-2"}') == 2)
     versions = {
         running.ask("POST", "/recommend", {"user_id": "u1"})[1]["model_version"] for _ in range(20)
     }

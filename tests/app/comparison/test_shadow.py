@@ -233,7 +233,7 @@ class Busy:
             service.shadow._answers,
             self.kept,  # type: ignore[arg-type]
             lambda: self.under_way,
-            lambda: self.shadow,
+            lambda version: self.shadow is not None and version == self.shadow.model.version,
             self.counted.append,
         )
 

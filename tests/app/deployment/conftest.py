@@ -1,8 +1,9 @@
-"""Services on one store, and experiments that end with their tests."""
+"""Services on one store; experiments and names that end with their tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from model_store.publication import publish
 from model_store.store import connect
 from tests.app.conftest import publish_and_activate, serving, settings_for
 from tests.app.deployment.experiment_calls import HALVES, admin
-from tests.synthetic_bundle import make_bundle, make_catalogue
+from tests.app.deployment.named_models import post
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_ratings import make_rating_bundle
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +55,34 @@ def start(pair: list[TestClient], request: pytest.FixtureRequest) -> Iterator[An
 
     yield start
     admin(pair[0], "DELETE", f"/{name}")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("named")
+
+
+@pytest.fixture(scope="module")
+def named_pair(
+    store: EmbeddedStore, shop: Path, synthetic_bundle: Bundle, catalogue: Catalogue
+) -> Iterator[list[TestClient]]:
+    """Two services on one store with a sequential default; two rating versions are published."""
+    publish_and_activate(synthetic_bundle, shop, store.url)
+    with connect(store.url) as client:
+        for version, made in (("rated-1", catalogue), ("rated-2", make_catalogue(seed=8))):
+            bundle = make_rating_bundle(shop / version, version=version, catalogue=made)
+            publish(bundle, shop / "bundles", client)
+        other = make_bundle(shop / "2", version="made-2", catalogue=make_catalogue(seed=8))
+        publish(other, shop / "bundles", client)
+    settings = settings_for(store.url, shop, watch_interval_ms=200)
+    with serving(settings) as one, serving(settings) as other_service:
+        yield [one, other_service]
+
+
+@pytest.fixture
+def name(named_pair: list[TestClient], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name of the test's own with rated-1 active; it ends with the test."""
+    name = request.node.name.removeprefix("test_")[:60]
+    assert post(named_pair[0], "rated-1/activate", name).status_code == 200
+    yield name
+    post(named_pair[0], "deactivate", name)

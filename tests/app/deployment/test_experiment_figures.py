@@ -156,15 +156,15 @@ def test_metrics_tell_the_arms_apart(pair: list[TestClient], start: Any) -> None
     shown = pair[0].get("/metrics").text
     for arm, version in (("a", "made-1"), ("b", "made-2")):
         n_users = Counter(arms.values())[arm]
-        labels = f'arm="{arm}",route="/recommend",served_by="model",status="200"'
+        labels = f'arm="{arm}",model="default",route="/recommend",served_by="model",status="200"'
         for series in (
-            f'longtail_batch_entries_total{{arm="{arm}",served_by="popular",status="200"',
+            f'longtail_batch_entries_total{{arm="{arm}",model="default",served_by="popular",status="200"',
             f"longtail_requests_total{{{labels}",
             f'longtail_degraded_total{{arm="{arm}"',
             f'longtail_rerank_outcomes_total{{arm="{arm}",outcome="skipped"',
         ):
             what = ',what="unknown_items"' if "degraded" in series else ""
             assert f'{series},version="{version}"{what}}} {n_users}.0' in shown
-        seconds = f'longtail_request_seconds_count{{arm="{arm}",route="/recommend"'
+        seconds = f'longtail_request_seconds_count{{arm="{arm}",model="default",route="/recommend"'
         assert f'{seconds},version="{version}"}} {n_users}.0' in shown
     assert 'outcome="pending",version="made-2"} 0.0' in shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,67 +12,16 @@ import redis
 from starlette.testclient import TestClient
 
 from model_store import keys
-from model_store.bundle import Bundle
 from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError, RegistryError
 from model_store.publication import publish
 from model_store.rollout import Rollout
-from model_store.store import connect
 from model_store.workers import WorkerState, report_commands
-from tests.app.conftest import (
-    AS_ADMIN,
-    publish_and_activate,
-    service_of,
-    serving,
-    settings_for,
-    wait_for,
-)
-from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
+from tests.app.conftest import AS_ADMIN, service_of, serving, settings_for, wait_for
+from tests.app.deployment.named_models import deployment, post
+from tests.synthetic_bundle import make_catalogue
 from tests.synthetic_ratings import make_rating_bundle
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("named")
-
-
-@pytest.fixture(scope="module")
-def pair(
-    store: EmbeddedStore, shop: Path, synthetic_bundle: Bundle, catalogue: Catalogue
-) -> Iterator[list[TestClient]]:
-    """Two services on one store with a sequential default; two rating versions are published."""
-    publish_and_activate(synthetic_bundle, shop, store.url)
-    with connect(store.url) as client:
-        for version, made in (("rated-1", catalogue), ("rated-2", make_catalogue(seed=8))):
-            bundle = make_rating_bundle(shop / version, version=version, catalogue=made)
-            publish(bundle, shop / "bundles", client)
-        other = make_bundle(shop / "2", version="made-2", catalogue=make_catalogue(seed=8))
-        publish(other, shop / "bundles", client)
-    settings = settings_for(store.url, shop, watch_interval_ms=200)
-    with serving(settings) as one, serving(settings) as other_service:
-        yield [one, other_service]
-
-
-@pytest.fixture
-def name(pair: list[TestClient], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A name of the test's own with rated-1 active; it ends with the test."""
-    name = request.node.name.removeprefix("test_")[:60]
-    assert post(pair[0], "rated-1/activate", name).status_code == 200
-    yield name
-    post(pair[0], "deactivate", name)
-
-
-def post(http: TestClient, path: str, model: str = DEFAULT, body: object = None) -> Any:
-    params = {} if model == DEFAULT else {"model": model}
-    return http.post(f"/admin/models/{path}", headers=AS_ADMIN, params=params, json=body)
-
-
-def deployment(http: TestClient, model: str = DEFAULT) -> dict[str, Any]:
-    answer = http.get("/admin/deployment", headers=AS_ADMIN, params={"model": model})
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 def rated_by(http: TestClient, model: str) -> str:
@@ -89,54 +37,54 @@ def recommended_by(http: TestClient, **body: Any) -> str:
 
 
 def test_every_worker_answers_under_the_name_and_the_default_stays(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
-    assert [rated_by(http, name) for http in pair] == ["rated-1", "rated-1"]
-    assert [recommended_by(http, model=name) for http in pair] == ["rated-1", "rated-1"]
-    assert [recommended_by(http) for http in pair] == ["made-1", "made-1"]
-    assert [recommended_by(http, model=DEFAULT) for http in pair] == ["made-1", "made-1"]
-    before = deployment(pair[1])
-    answer = post(pair[0], "rated-2/activate", name)
+    assert [rated_by(http, name) for http in named_pair] == ["rated-1", "rated-1"]
+    assert [recommended_by(http, model=name) for http in named_pair] == ["rated-1", "rated-1"]
+    assert [recommended_by(http) for http in named_pair] == ["made-1", "made-1"]
+    assert [recommended_by(http, model=DEFAULT) for http in named_pair] == ["made-1", "made-1"]
+    before = deployment(named_pair[1])
+    answer = post(named_pair[0], "rated-2/activate", name)
     assert answer.status_code == 200, answer.text
     assert (answer.json()["model"], answer.json()["workers"]) == (name, 2)
     # At once, although the other service looks at the store five times a second only.
-    assert [rated_by(http, name) for http in pair] == ["rated-2", "rated-2"]
-    found = deployment(pair[1], name)
+    assert [rated_by(http, name) for http in named_pair] == ["rated-2", "rated-2"]
+    found = deployment(named_pair[1], name)
     assert (found["model"], found["active"], found["previous"]) == (name, "rated-2", ["rated-1"])
     assert found["audit"][0]["what"] == "activate rated-2, before rated-1"
     assert {(one["version"], one["generation"]) for one in found["workers"]} == {("rated-2", 2)}
     assert {"model": name, "active": "rated-2", "generation": 2} in found["names"]
     # Nothing of it is in the default's record.
-    after = deployment(pair[1])
+    after = deployment(named_pair[1])
     assert after["audit"] == before["audit"]
     assert {one["version"] for one in after["workers"]} == {"made-1"}
 
 
-def test_a_rollback_is_of_the_name_alone(pair: list[TestClient], name: str) -> None:
-    generation = deployment(pair[0])["generation"]
-    assert post(pair[0], "rated-2/activate", name).status_code == 200
-    assert post(pair[1], "rollback", name).json()["active"] == "rated-1"
-    assert [rated_by(http, name) for http in pair] == ["rated-1", "rated-1"]
-    assert deployment(pair[0])["generation"] == generation
-    assert post(pair[1], "rollback", name).status_code == 409
+def test_a_rollback_is_of_the_name_alone(named_pair: list[TestClient], name: str) -> None:
+    generation = deployment(named_pair[0])["generation"]
+    assert post(named_pair[0], "rated-2/activate", name).status_code == 200
+    assert post(named_pair[1], "rollback", name).json()["active"] == "rated-1"
+    assert [rated_by(http, name) for http in named_pair] == ["rated-1", "rated-1"]
+    assert deployment(named_pair[0])["generation"] == generation
+    assert post(named_pair[1], "rollback", name).status_code == 409
 
 
 def test_a_swap_under_load_is_seen_by_the_requests_of_the_name_alone(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
     seen: dict[str, list[str]] = {name: [], DEFAULT: []}
     is_over = threading.Event()
 
     def ask(model: str) -> None:
         while not is_over.is_set():
-            seen[model].append(recommended_by(pair[1], model=model))
+            seen[model].append(recommended_by(named_pair[1], model=model))
 
     threads = [threading.Thread(target=ask, args=(model,)) for model in seen]
     for thread in threads:
         thread.start()
     try:
         for version in ("rated-2", "rated-1", "rated-2"):
-            assert post(pair[0], f"{version}/activate", name).status_code == 200
+            assert post(named_pair[0], f"{version}/activate", name).status_code == 200
         wait_for(lambda: len(seen[DEFAULT]) > 20 and seen[name][-1] == "rated-2")
     finally:
         is_over.set()
@@ -150,24 +98,26 @@ def test_a_swap_under_load_is_seen_by_the_requests_of_the_name_alone(
 
 
 def test_an_unknown_name_is_named_with_those_that_there_are(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
     for path, body in (
         ("/recommend", {"user_id": "u1"}),
         ("/ratings", {"user_id": "u1", "item_ids": ["i1"]}),
     ):
-        answer = pair[1].post(path, json={"model": name + "x", **body})
+        answer = named_pair[1].post(path, json={"model": name + "x", **body})
         assert answer.status_code == 422, answer.text
         [error] = answer.json()["errors"]
         assert (error["field"], error["value"]) == ("model", name + "x")
         assert f"(names: {DEFAULT}, {name})" in error["message"]
-    assert pair[0].post("/recommend", json={"user_id": "u1", "model": "a b"}).status_code == 422
+    assert (
+        named_pair[0].post("/recommend", json={"user_id": "u1", "model": "a b"}).status_code == 422
+    )
 
 
 def test_ratings_of_a_default_of_another_kind_name_the_model_that_can(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
-    answer = pair[0].post("/ratings", json={"user_id": "u1", "item_ids": ["i1"]})
+    answer = named_pair[0].post("/ratings", json={"user_id": "u1", "item_ids": ["i1"]})
     assert answer.status_code == 409
     assert answer.json()["detail"] == (
         "version 'made-1' is of kind 'sequential' and predicts no ratings; "
@@ -176,78 +126,80 @@ def test_ratings_of_a_default_of_another_kind_name_the_model_that_can(
 
 
 def test_each_request_of_a_batch_is_answered_under_its_own_name(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
     asked = [{"user_id": "u1", "model": one} for one in (None, name, "nobody", DEFAULT, name)]
-    answer = pair[0].post("/recommend/batch", json={"requests": asked})
+    answer = named_pair[0].post("/recommend/batch", json={"requests": asked})
     assert answer.status_code == 200, answer.text
     found = answer.json()["responses"]
     assert [one.get("model_version") for one in found] == [
         *("made-1", "rated-1", None, "made-1", "rated-1")
     ]
     assert (found[2]["status"], found[2]["errors"][0]["field"]) == (422, "model")
-    alone = pair[0].post("/recommend", json=asked[1]).json()
+    alone = named_pair[0].post("/recommend", json=asked[1]).json()
     assert found[1]["items"] == alone["items"]
 
 
 def test_a_name_that_is_deactivated_answers_nobody_until_a_rollback(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
-    answer = post(pair[0], "deactivate", name)
+    answer = post(named_pair[0], "deactivate", name)
     assert answer.json() == {"model": name, "previous": "rated-1"}
-    for http in pair:
+    for http in named_pair:
         body = {"model": name, "user_id": "u1"}
         assert http.post("/recommend", json=body).status_code == 422
-    wait_for(lambda: all(one["loaded"] == ["made-1"] for one in deployment(pair[0])["workers"]))
-    found = deployment(pair[1], name)
+    wait_for(
+        lambda: all(one["loaded"] == ["made-1"] for one in deployment(named_pair[0])["workers"])
+    )
+    found = deployment(named_pair[1], name)
     assert (found["active"], found["previous"]) == (None, ["rated-1"])
     assert found["audit"][0]["what"] == "deactivate, before rated-1"
     assert name not in {one["model"] for one in found["names"]}
-    assert post(pair[0], "deactivate", name).status_code == 404
-    assert post(pair[0], "rollback", name).json()["active"] == "rated-1"
-    assert [rated_by(http, name) for http in pair] == ["rated-1", "rated-1"]
+    assert post(named_pair[0], "deactivate", name).status_code == 404
+    assert post(named_pair[0], "rollback", name).json()["active"] == "rated-1"
+    assert [rated_by(http, name) for http in named_pair] == ["rated-1", "rated-1"]
     # The generations go on, so that no worker takes an old record for the new one.
-    assert deployment(pair[1], name)["generation"] == 3
+    assert deployment(named_pair[1], name)["generation"] == 3
 
 
 def test_the_default_cannot_be_deactivated_nor_a_name_that_is_unknown(
-    pair: list[TestClient],
+    named_pair: list[TestClient],
 ) -> None:
-    answer = pair[0].post("/admin/models/deactivate?model=default", headers=AS_ADMIN)
+    answer = named_pair[0].post("/admin/models/deactivate?model=default", headers=AS_ADMIN)
     assert answer.status_code == 409
     assert "can't be deactivated" in answer.json()["detail"]
-    answer = post(pair[0], "deactivate", "nobody")
+    answer = post(named_pair[0], "deactivate", "nobody")
     assert answer.status_code == 404
     assert "'nobody': no version is active under this name" in answer.json()["detail"]
-    assert pair[0].post("/admin/models/deactivate", headers=AS_ADMIN).status_code == 422
-    assert pair[0].get("/admin/deployment?model=nobody", headers=AS_ADMIN).status_code == 404
+    assert named_pair[0].post("/admin/models/deactivate", headers=AS_ADMIN).status_code == 422
+    assert named_pair[0].get("/admin/deployment?model=nobody", headers=AS_ADMIN).status_code == 404
 
 
 def test_a_version_that_one_worker_cannot_load_reaches_none(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
-    models = service_of(pair[1]).models
+    models = service_of(named_pair[1]).models
 
     async def fail(_version: str) -> None:
         raise BundleError("too little memory here")
 
     models._open = fail
     try:
-        answer = post(pair[0], "rated-2/activate", name)
+        answer = post(named_pair[0], "rated-2/activate", name)
     finally:
         del models._open
     assert answer.status_code == 424
-    assert [rated_by(http, name) for http in pair] == ["rated-1", "rated-1"]
-    assert deployment(pair[0], name)["active"] == "rated-1"
+    assert [rated_by(http, name) for http in named_pair] == ["rated-1", "rated-1"]
+    assert deployment(named_pair[0], name)["active"] == "rated-1"
 
 
 def test_a_version_is_not_retired_while_it_is_active_under_a_name(
-    pair: list[TestClient], name: str, server: redis.Redis, shop: Path
+    named_pair: list[TestClient], name: str, server: redis.Redis, shop: Path
 ) -> None:
     rollout = Rollout(server, shop / "bundles", "a test")
     with pytest.raises(RegistryError, match=f"'rated-1' is active under the name '{name}'; act"):
         rollout.retire("rated-1")
-    states = pair[0].get("/admin/models", headers=AS_ADMIN).json()["models"]
+    states = named_pair[0].get("/admin/models", headers=AS_ADMIN).json()["models"]
     [state] = [one for one in states if one["version"] == "rated-1"]
     assert (state["state"], state["names"], state["active"]) == (
         *(f"serving as {name}", [name], False),
@@ -256,43 +208,47 @@ def test_a_version_is_not_retired_while_it_is_active_under_a_name(
 
 
 def test_a_retired_version_is_gone_from_the_records_of_all_names(
-    pair: list[TestClient], name: str, server: redis.Redis, shop: Path
+    named_pair: list[TestClient], name: str, server: redis.Redis, shop: Path
 ) -> None:
     made = make_catalogue(seed=9)
     bundle = make_rating_bundle(shop / "rated-3", version="rated-3", catalogue=made)
     publish(bundle, shop / "bundles", server)
     for version in ("rated-3", "rated-2"):
-        assert post(pair[0], f"{version}/activate", name).status_code == 200
+        assert post(named_pair[0], f"{version}/activate", name).status_code == 200
     Rollout(server, shop / "bundles", "a test").retire("rated-3")
-    found = deployment(pair[0], name)
+    found = deployment(named_pair[0], name)
     assert found["previous"] == ["rated-1"]
     assert found["audit"][0]["what"] == "retire rated-3"
 
 
 def test_who_joins_late_answers_under_all_names(
-    pair: list[TestClient], name: str, store: EmbeddedStore, shop: Path
+    named_pair: list[TestClient], name: str, store: EmbeddedStore, shop: Path
 ) -> None:
     with serving(settings_for(store.url, shop)) as late:
         assert (rated_by(late, name), recommended_by(late)) == ("rated-1", "made-1")
 
 
 def test_without_the_store_a_service_goes_on_with_all_names(
-    pair: list[TestClient], name: str, store: EmbeddedStore, shop: Path
+    named_pair: list[TestClient], name: str, store: EmbeddedStore, shop: Path
 ) -> None:
     with serving(settings_for("redis://127.0.0.1:1", shop, store_timeout_ms=50)) as alone:
         assert (rated_by(alone, name), recommended_by(alone)) == ("rated-1", "made-1")
 
 
-def test_one_version_under_two_names_is_loaded_once(pair: list[TestClient], name: str) -> None:
-    assert post(pair[0], "made-1/activate", name).status_code == 200
-    assert recommended_by(pair[1], model=name) == "made-1"
-    wait_for(lambda: all(one["loaded"] == ["made-1"] for one in deployment(pair[0])["workers"]))
-    models = service_of(pair[1]).models
+def test_one_version_under_two_names_is_loaded_once(
+    named_pair: list[TestClient], name: str
+) -> None:
+    assert post(named_pair[0], "made-1/activate", name).status_code == 200
+    assert recommended_by(named_pair[1], model=name) == "made-1"
+    wait_for(
+        lambda: all(one["loaded"] == ["made-1"] for one in deployment(named_pair[0])["workers"])
+    )
+    models = service_of(named_pair[1]).models
     assert models.routings.find(name).active is models.current
 
 
 def test_changes_of_items_and_rules_reach_the_versions_of_all_names(
-    pair: list[TestClient], name: str
+    named_pair: list[TestClient], name: str
 ) -> None:
     everything = {"user_id": "u3", "k": 100, "model": name, "exclude_seen": False}
 
@@ -301,23 +257,23 @@ def test_changes_of_items_and_rules_reach_the_versions_of_all_names(
         return {one["item_id"] for one in found}
 
     def put(path: str, body: object) -> None:
-        answer = pair[0].put(path, headers=AS_ADMIN, json=body)
+        answer = named_pair[0].put(path, headers=AS_ADMIN, json=body)
         assert answer.status_code == 200, answer.text
 
-    assert {"i7", "i8"} <= items(pair[1])
+    assert {"i7", "i8"} <= items(named_pair[1])
     put("/admin/items", {"items": [{"item_id": "i7", "available": False}]})
     put("/admin/rules", {"rules": [{"name": "r", "action": "hide", "item_ids": ["i8"]}]})
     try:
-        assert "i8" not in items(pair[1])
-        wait_for(lambda: "i7" not in items(pair[1]))
+        assert "i8" not in items(named_pair[1])
+        wait_for(lambda: "i7" not in items(named_pair[1]))
     finally:
         put("/admin/items", {"items": [{"item_id": "i7", "available": True}]})
         put("/admin/rules", {"rules": []})
-    wait_for(lambda: {"i7", "i8"} <= items(pair[1]))
+    wait_for(lambda: {"i7", "i8"} <= items(named_pair[1]))
 
 
 def test_workers_of_an_earlier_release_hold_nobody_up(
-    pair: list[TestClient], name: str, server: redis.Redis
+    named_pair: list[TestClient], name: str, server: redis.Redis
 ) -> None:
     """They write no `names`, load what a rollout wants, and follow the default's record alone."""
     document = server.get(keys.DEPLOYMENT)
@@ -332,7 +288,7 @@ def test_workers_of_an_earlier_release_hold_nobody_up(
     server.execute_command(command, *arguments)
     server.execute_command(*joining)
     try:
-        assert post(pair[0], "rated-2/activate", name).json()["workers"] == 2
+        assert post(named_pair[0], "rated-2/activate", name).json()["workers"] == 2
     finally:
         server.delete(keys.worker_key("old"))
     # What earlier releases read is untouched.

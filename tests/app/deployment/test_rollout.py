@@ -307,7 +307,7 @@ def test_a_batch_is_answered_by_the_versions_of_its_users(
     *answers, wrong = two[0].post("/recommend/batch", json=body).json()["responses"]
     assert {answer["user_id"]: answer["model_version"] for answer in answers} == alone
     assert wrong["status"] == 422
-    labels = f'arm="",served_by="popular",status="200",version="{second}"'
+    labels = f'arm="",model="default",served_by="popular",status="200",version="{second}"'
     assert f"longtail_batch_entries_total{{{labels}}}" in two[0].get("/metrics").text
 
 

@@ -146,13 +146,15 @@ def test_metrics_count_what_happened(http: TestClient) -> None:
 
     similar = 'route="/items/{item_id}/similar"'
     lines = {
-        'longtail_requests_total{arm="",route="/recommend",served_by="popular",status="200",'
+        'longtail_requests_total{arm="",model="default",route="/recommend",served_by="popular",status="200",'
         'version="made-1"}': 2,
-        'longtail_requests_total{arm="",route="/recommend",served_by="",status="422",'
+        'longtail_requests_total{arm="",model="",route="/recommend",served_by="",status="422",'
         'version=""}': 1,
-        f'longtail_requests_total{{arm="",{similar},served_by="",status="404",version=""}}': 1,
-        'longtail_request_seconds_count{arm="",route="/recommend",version="made-1"}': 2,
-        'longtail_request_seconds_count{arm="",route="/recommend",version=""}': 1,
+        f'longtail_requests_total{{arm="",model="",{similar},served_by="",status="404",'
+        'version=""}': 1,
+        'longtail_request_seconds_count{arm="",model="default",route="/recommend",'
+        'version="made-1"}': 2,
+        'longtail_request_seconds_count{arm="",model="",route="/recommend",version=""}': 1,
         'longtail_degraded_total{arm="",version="made-1",what="unknown_items"}': 2,
         'longtail_stage_seconds_count{stage="inference"}': 2,
         'longtail_events_total{where="store"}': 3,
@@ -164,6 +166,6 @@ def test_metrics_count_what_happened(http: TestClient) -> None:
     http.get("/items/nothing/similar")
     http.post("/events", json={"events": [{"user_id": "m", "item_id": "i1"}] * 3})
     assert {line: read(line) - before[line] for line in lines} == lines
-    assert read('longtail_model_workers{version="made-1"}') == 1
+    assert read('longtail_model_workers{model="default",version="made-1"}') == 1
     assert read('longtail_items{kind="all"}') == 60
     assert read("longtail_store_up") == 1

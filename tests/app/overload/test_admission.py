@@ -314,9 +314,9 @@ def test_rejected_requests_are_counted(service: tuple[int, Admission]) -> None:
         metrics = answer.read().decode()
     assert "longtail_overload_total 3.0" in metrics
     for route, n in (("/recommend", 2), ("other", 1)):
-        labels = f'arm="",route="{route}",served_by="",status="429",version=""'
+        labels = f'arm="",model="",route="{route}",served_by="",status="429",version=""'
         assert f"longtail_requests_total{{{labels}}} {n}.0" in metrics
-    assert 'longtail_request_seconds_count{arm="",route="/recommend"' not in metrics
+    assert 'longtail_request_seconds_count{arm="",model="",route="/recommend"' not in metrics
 
 
 def request(path: str, more: bytes = b"") -> bytes:

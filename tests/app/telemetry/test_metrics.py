@@ -20,6 +20,9 @@ from model_store.registry import Registry
 from tests.app.conftest import publish_and_activate, serving, settings_for, wait_for
 from tests.synthetic_bundle import make_bundle
 
+DEFAULT, MADE = 'arm="",model="default"', 'version="made-1"'
+BATCH = 'route="/recommend/batch"'
+
 
 def metric(http: TestClient, line: str) -> float | None:
     found = re.search(rf"^{re.escape(line)} (\S+)$", http.get("/metrics").text, re.MULTILINE)
@@ -29,12 +32,11 @@ def metric(http: TestClient, line: str) -> float | None:
 def test_each_request_of_a_batch_counts(http: TestClient) -> None:
     requests = [{"user_id": "u1"}, {"user_id": "u2"}, {"history": ["never heard of"]}, {"k": 0}]
     lines = {
-        'longtail_batch_entries_total{arm="",served_by="model",status="200",version="made-1"}': 2,
-        'longtail_batch_entries_total{arm="",served_by="popular",status="200",version="made-1"}': 1,
-        'longtail_batch_entries_total{arm="",served_by="",status="422",version="made-1"}': 1,
-        'longtail_requests_total{arm="",route="/recommend/batch",served_by="",status="200",'
-        'version="made-1"}': 1,
-        'longtail_request_seconds_count{arm="",route="/recommend/batch",version="made-1"}': 1,
+        f'longtail_batch_entries_total{{{DEFAULT},served_by="model",status="200",{MADE}}}': 2,
+        f'longtail_batch_entries_total{{{DEFAULT},served_by="popular",status="200",{MADE}}}': 1,
+        f'longtail_batch_entries_total{{{DEFAULT},served_by="",status="422",{MADE}}}': 1,
+        f'longtail_requests_total{{{DEFAULT},{BATCH},served_by="",status="200",{MADE}}}': 1,
+        f"longtail_request_seconds_count{{{DEFAULT},{BATCH},{MADE}}}": 1,
     }
     before = {line: metric(http, line) or 0.0 for line in lines}
     assert http.post("/recommend/batch", json={"requests": requests}).status_code == 200
