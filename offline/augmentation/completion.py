@@ -57,7 +57,8 @@ class CompletionReport:
         generated: answered now.
         without_answer: of which the endpoint gave none.
         attributes: by name: values missing before, completed, and left missing: not asked for, or
-            the answer states none that is valid.
+            the answer states none that is valid; and valid answers that are an example's value. If
+            most are, the model copies, and knows nothing.
         samples: some prompts' items with the values that were read.
     """
 
@@ -151,8 +152,17 @@ def complete(
     grown = augmented_attributes(attributes, completed, wanted)
     for name in names:
         before, after = (_n_missing(each, name) for each in (attributes, grown))
-        became = {"missing": before, "completed": before - after, "left": after}
-        report.attributes[name] = became
+        shown_values = {example.values[name] for example in examples}
+        report.attributes[name] = {
+            "missing": before,
+            "completed": before - after,
+            "left": after,
+            "as_in_an_example": sum(
+                _shown(values[name]) in shown_values
+                for values in completed.values()
+                if name in values
+            ),
+        }
     report.samples = [
         {"item": texts[item].partition("\n")[0], **completed.get(item, {})}
         for item in asked[:N_SAMPLES]

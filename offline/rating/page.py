@@ -40,7 +40,8 @@ def _describe_completion(completion: Mapping[str, Any] | None) -> list[str]:
     if completion is None:
         return []
     of_attributes = "; ".join(
-        f"{name}, {counts['completed']:,} of {counts['missing']:,} missing values"
+        f"{name}, {counts['completed']:,} of {counts['missing']:,} missing values "
+        f"({counts['as_in_an_example']:,} as in an example)"
         for name, counts in completion["attributes"].items()
     )
     return [f"Completed by {completion['model']}: {of_attributes}.", ""]

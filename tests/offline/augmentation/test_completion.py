@@ -72,7 +72,8 @@ def test_what_is_missing_is_asked_for_with_examples_and_counted(tmp_path: Path) 
     assert values(found, "director") == [
         "Ridley Scott", "the maker of Heat", "the maker of Solaris", None,
     ]  # fmt: skip
-    assert report.attributes == {"director": {"missing": 3, "completed": 2, "left": 1}}
+    counts = {"missing": 3, "completed": 2, "left": 1, "as_in_an_example": 0}
+    assert report.attributes == {"director": counts}
     assert (report.asked, report.cached, report.generated) == (3, 0, 3)
     prompt = model.asked[0][0]
     assert "Title: Alien\nGenre: sci-fi\nYear: 1979\nDirector: Ridley Scott\n\n" in prompt.ask
@@ -104,9 +105,11 @@ def test_values_beyond_those_of_the_catalogue_are_no_answers(tmp_path: Path) -> 
     asked = config({"name": "genre"}, {"name": "year", "kind": "number"})
     found, report = run(asked, tmp_path, RecitingModel(recite))
     assert found == CATALOGUE
-    assert report.attributes["genre"] == {"missing": 1, "completed": 0, "left": 1}
+    assert report.attributes["genre"]["completed"] == 0
+    assert report.attributes["genre"]["left"] == 1
     right = RecitingModel(lambda prompt, _: f"{prompt.answer_begins} Family\nYear: 1981")
-    found, _ = run(asked, tmp_path / "other", right)
+    found, report = run(asked, tmp_path / "other", right)
+    assert report.attributes["genre"]["as_in_an_example"] == 2  # family is, of both that were asked
     assert values(found, "genre") == ["sci-fi", "family", "sci-fi", "family"]
     assert values(found, "year") == [1979, 1995, 1981, 1995]
 
@@ -179,7 +182,7 @@ def test_a_build_completes_attributes_and_its_report_says_so(
     report = json.loads((bundle / "report.json").read_text())["facts"]["completion"]
     assert (report["asked"], report["attributes"]["tone"]["missing"]) == (N_ITEMS - 1, N_ITEMS - 1)
     page = (tmp_path / "build" / "rating_evaluate" / "report.md").read_text()
-    assert "tone, 0 of 19 missing values" in page
+    assert "tone, 0 of 19 missing values (0 as in an example)" in page
     assert "tone" not in json.loads((bundle / "attributes.json").read_text())["attributes"]
     data = DataArtifact.read(tmp_path / "build" / "data")
     assert data is not None
