@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -188,11 +188,12 @@ class RatingRun:
         try:
             recipe = self.grid.recipe_of(self.choice, entry, seed)
             folders = self._folders(entry.slug, seed)
-            ratings = self._ratings(seed)
+            ratings, completion_facts = self._ratings(seed), dict[str, Any]()
             if recipe.completes:
                 completion = CompletionStage(self.data, recipe.completion)
                 completed = run_stage(completion, self.root / entry.slug, self.log)
                 ratings = folders.make(RatingsStage(self.data, self.grid.split, seed, completed))
+                completion_facts = {"completion": completed.report()}
             trained = folders.make(RatingStage(self.data, ratings, recipe.rating))
             made = folders.make(RatingPredictionsStage(self.data, ratings, seed, trained))
         except LongtailError as error:
@@ -201,4 +202,4 @@ class RatingRun:
             return
         [predicted] = made.by_model().values()
         facts = {"seconds": trained.facts["epochs_s"], "best_epoch": trained.facts["best_epoch"]}
-        yield RatingCell(entry.name, seed, predicted, facts)
+        yield RatingCell(entry.name, seed, predicted, facts | completion_facts)

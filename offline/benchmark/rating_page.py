@@ -7,6 +7,7 @@ from typing import Any
 
 from offline.benchmark.numbers import number, signed
 from offline.benchmark.page import describe_hardware
+from offline.rating.page import describe_completion
 
 PROTOCOL = """\
 Held-out ratings, predicted by models of the training ratings alone and clipped to their scale;
@@ -52,6 +53,12 @@ def render_ratings(document: Mapping[str, Any], plots: Sequence[str]) -> str:
         ]
         if grid["language_model"]:
             parts.append(_choices(data["entries"]))
+        parts += [
+            f"*{entry}*. {describe_completion(training['completion'])}"
+            for entry, trainings in data["entries"].items()
+            for training in trainings["training"][:1]
+            if "completion" in training
+        ]
     parts += [f"![RMSE]({plot})" for plot in plots]
     return "\n\n".join(parts) + "\n"
 

@@ -12,7 +12,7 @@ def render_page(report: Mapping[str, Any]) -> str:
     Args:
         report: the content of report.json.
     """
-    first = next(iter(report["models"]))
+    first, completion = next(iter(report["models"])), report["facts"].get("completion")
     data, hardware = report["data"], ", ".join(map(str, report["hardware"].values()))
     return "\n".join(
         [
@@ -26,7 +26,7 @@ def render_page(report: Mapping[str, Any]) -> str:
             "",
             report["protocol"],
             "",
-            *_describe_completion(report["facts"].get("completion")),
+            *([describe_completion(completion), ""] if completion else []),
             f"| model | RMSE | MAE | RMSE over {first} | tail RMSE | tail MAE | over {first} |",
             "| --- | --- | --- | --- | --- | --- | --- |",
             *(_row(name, parts["test"]) for name, parts in report["models"].items()),
@@ -35,16 +35,14 @@ def render_page(report: Mapping[str, Any]) -> str:
     )
 
 
-def _describe_completion(completion: Mapping[str, Any] | None) -> list[str]:
-    """A line about attributes that a language model completed; none where none were."""
-    if completion is None:
-        return []
+def describe_completion(completion: Mapping[str, Any]) -> str:
+    """A sentence about attributes that a language model completed, of its report."""
     of_attributes = "; ".join(
         f"{name}, {counts['completed']:,} of {counts['missing']:,} missing values "
         f"({counts['as_in_an_example']:,} as in an example)"
         for name, counts in completion["attributes"].items()
     )
-    return [f"Completed by {completion['model']}: {of_attributes}.", ""]
+    return f"Completed by {completion['model']}: {of_attributes}."
 
 
 def _row(name: str, groups: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from offline.benchmark.rating_cells import RatingRun
 from offline.benchmark.rating_grid import RatingGrid
 from offline.inputs import find_source
 from tests.offline.instruction.tiny_models import make_llama, make_tokenizer
-from tests.offline.rating.tiny_files import write_rated_files
+from tests.offline.rating.tiny_files import N_ITEMS, write_rated_files
 
 GRID = """
 kind = "ratings"
@@ -39,6 +39,23 @@ max_examples = 12
 model = "MODEL"
 batch_size = 4
 learning_rate = 0.01
+"""
+
+
+COMPLETED = """
+[[entries]]
+name = "NFM, completed"
+recipe = "nfm"
+against = "NFM"
+changes.rating.epochs = 1
+
+[entries.changes.completion]
+model = "MODEL"
+max_items = 2
+max_new_tokens = 8
+attributes = [
+    { name = "tone", allowed = ["dark", "light"], examples = { i1 = "dark", i3 = "light" } },
+]
 """
 
 
@@ -91,16 +108,22 @@ def test_figures_are_means_over_seeds_and_differences_are_paired(tmp_path: Path)
     assert "aggregated" not in page
 
 
-def test_a_language_model_is_tuned_asked_and_aggregated(tmp_path: Path) -> None:
+def test_a_language_model_completes_is_tuned_asked_and_aggregated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(tmp_path / "cache"))
     make_llama().save_pretrained(tmp_path / "llm")
     make_tokenizer().save_pretrained(tmp_path / "llm")
     text = GRID.replace("seeds = [0, 1]", "seeds = [0]\nusers = 6")
-    text += LANGUAGE_MODEL.replace("MODEL", str(tmp_path / "llm"))
+    text += (COMPLETED + LANGUAGE_MODEL).replace("MODEL", str(tmp_path / "llm"))
     data = run(write_rated_files(tmp_path), text)["data"]["mine"]
     assert data["measured_users"] == 6
     entries = data["entries"]
     rows = ["LLM alone", "NFM, aggregated with the LLM", "NFM, aggregated with biased MF"]
-    assert [*entries][-3:] == rows
+    assert [*entries][-6:-2] == ["NFM, completed", *rows]
+    assert entries["NFM, completed"]["test"]["against"] == "NFM"
+    completion = entries["NFM, completed"]["training"][0]["completion"]
+    assert (completion["asked"], completion["attributes"]["tone"]["missing"]) == (2, N_ITEMS - 2)
     assert entries[rows[1]]["test"]["against"] == "NFM"
     whole = entries["NFM"]["test"]["all"]
     assert 1 <= whole["ratings"] == entries["LLM alone"]["test"]["all"]["ratings"] < 12
@@ -110,6 +133,8 @@ def test_a_language_model_is_tuned_asked_and_aggregated(tmp_path: Path) -> None:
     page = (tmp_path / "results" / "grid.md").read_text()
     assert "| NFM, aggregated with the LLM | 0 | " in page
     assert "6 users drawn at random" in page
+    assert "*NFM, completed*. Completed by" in page
+    assert "of 18 missing values" in page
 
 
 @pytest.mark.parametrize(
