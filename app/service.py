@@ -13,6 +13,8 @@ from app.comparison.background_answers import BackgroundAnswers
 from app.comparison.comparer import Comparer
 from app.comparison.shadow import ShadowQueue
 from app.deployment.canary_watch import LOOK_S, CanaryWatch
+from app.deployment.exposure_log import WRITE_S as EXPOSURES_WRITE_S
+from app.deployment.exposure_log import ExposureLog
 from app.deployment.exposures import WRITE_S, Exposures
 from app.deployment.forgetting import Forgetting
 from app.deployment.models import STOP_TIMEOUT_S, Models
@@ -120,6 +122,14 @@ class Service:
         self.exposures = Exposures(
             self.store.experiments, self._report.worker_id, self.metrics.experiment_lost.inc
         )
+        self.exposure_log: ExposureLog | None = None
+        if settings.exposure_share and settings.event_log_entries:
+            self.exposure_log = ExposureLog(
+                self.store.event_log,
+                settings.exposure_share,
+                settings.event_log_entries,
+                self.metrics.exposures_lost.inc,
+            )
         self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
         self._reranker = reranker
         answers = AnswerCache(
@@ -130,7 +140,10 @@ class Service:
         self.forgetting = Forgetting(
             self.store.people,
             self.journal,
-            (self.store.features.remembered, self.exposures, answers),
+            [
+                *(self.store.features.remembered, self.exposures, answers),
+                *([self.exposure_log] if self.exposure_log else []),
+            ],
         )
         self.reranker = CachedReranker(
             reranker,
@@ -176,6 +189,9 @@ class Service:
             Repeating("reading who is forgotten", self.forgetting.look, interval_s, is_known),
             Repeating("measuring the event log", self._measure_event_log, LOG_LOOK_S, is_known),
         ]
+        if self.exposure_log is not None:
+            write = self.exposure_log.write
+            others.append(Repeating("writing exposures", write, EXPOSURES_WRITE_S, is_known))
         if self.quotas is not None:
             others.append(Repeating("settling quotas", self.quotas.settle, SETTLE_S, is_known))
         starting = asyncio.create_task(self._start(watcher))
@@ -247,6 +263,8 @@ class Service:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.exposures.write()
+                if self.exposure_log is not None:
+                    await self.exposure_log.write()
 
     async def _measure_event_log(self) -> None:
         self.metrics.event_log_waits(*await self.store.event_log.look())

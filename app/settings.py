@@ -190,6 +190,13 @@ class Settings(BaseSettings):
         "events archive`; the oldest go. One holds what a user did in one request, in about 150 "
         "bytes. 0 keeps none.",
     )
+    exposure_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the answers that are kept for the archive, by request: who was shown "
+        "which items, by which version. There is a log of them as of events, with the same limit.",
+    )
     rerank: bool = Field(
         default=True,
         description="Whether the reranker's process is started; off leaves it out, and answers "

@@ -45,5 +45,5 @@ def _describe(found: Forgotten) -> str:
     return (
         f"forgotten: {found.events:,} events, {found.histories:,} histories of versions, "
         f"{found.answers:,} kept answers, {found.counts:,} figures in experiments, "
-        f"{found.events_to_archive:,} events to archive"
+        f"{found.events_to_archive:,} events and {found.exposures:,} exposures to archive"
     )

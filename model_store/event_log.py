@@ -22,7 +22,7 @@ from model_store.store import store_errors
 N_SHARDS = 8
 GROUP = "archive"
 """The consumer group of `longtail events archive`."""
-_USER = b"u"
+USER = b"u"
 _AT_ONCE = 1_000
 
 Command = tuple[str | bytes | int, ...]
@@ -34,9 +34,14 @@ def log_keys() -> list[str]:
     return [keys.event_log_key(shard) for shard in range(N_SHARDS)]
 
 
+def shard_of(user_id: str) -> int:
+    """The number of the stream with what concerns a user."""
+    return crc32(user_id.encode("utf-8", "replace")) % N_SHARDS
+
+
 def log_key_of(user_id: str) -> str:
     """The stream with a user's events."""
-    return keys.event_log_key(crc32(user_id.encode("utf-8", "replace")) % N_SHARDS)
+    return keys.event_log_key(shard_of(user_id))
 
 
 def log_command(
@@ -64,7 +69,7 @@ def decode_entry(fields: Fields) -> tuple[str, list[tuple[int, Event]]]:
         StoreError: it is not an entry as `log_command` writes it.
     """
     try:
-        user_id = fields[_USER].decode()
+        user_id = fields[USER].decode()
         members = [fields[b"%d" % place] for place in range(len(fields) - 1)]
     except (KeyError, UnicodeDecodeError) as error:
         raise StoreError(f"entry of the event log with fields {sorted(fields)[:5]}") from error
@@ -90,28 +95,33 @@ def read_look(replies: Sequence[object]) -> tuple[int, float]:
     return sum(lengths), 0.0 if oldest_s is None else max(0.0, time.time() - oldest_s)
 
 
+def entries_of(user_id: str, key: str, client: redis.Redis) -> Iterator[tuple[bytes, Fields]]:
+    """A user's entries of a stream of a log, with their ids.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    after, user = "-", user_id.encode("utf-8", "replace")
+    while True:
+        with store_errors():
+            found = cast(list[tuple[bytes, Fields]], client.xrange(key, after, "+", _AT_ONCE))
+        yield from ((entry_id, fields) for entry_id, fields in found if fields.get(USER) == user)
+        if len(found) < _AT_ONCE:
+            return
+        after = f"({found[-1][0].decode()}"
+
+
 def logged_of(user_id: str, client: redis.Redis) -> Iterator[tuple[bytes, list[Event]]]:
     """A user's entries with their ids; entries that can't be read have no events.
 
     Raises:
         StoreAway: the store can't be reached.
     """
-    key, after = log_key_of(user_id), "-"
-    user = user_id.encode("utf-8", "replace")
-    while True:
-        with store_errors():
-            found = cast(list[tuple[bytes, Fields]], client.xrange(key, after, "+", _AT_ONCE))
-        for entry_id, fields in found:
-            if fields.get(_USER) != user:
-                continue
-            try:
-                events = [event for _, event in decode_entry(fields)[1]]
-            except StoreError:
-                events = []
-            yield entry_id, events
-        if len(found) < _AT_ONCE:
-            return
-        after = f"({found[-1][0].decode()}"
+    for entry_id, fields in entries_of(user_id, log_key_of(user_id), client):
+        try:
+            yield entry_id, [event for _, event in decode_entry(fields)[1]]
+        except StoreError:
+            yield entry_id, []
 
 
 def forget_logged(user_id: str, client: redis.Redis) -> int:
@@ -121,7 +131,16 @@ def forget_logged(user_id: str, client: redis.Redis) -> int:
         StoreAway: the store can't be reached.
     """
     entries = list(logged_of(user_id, client))
-    if entries:
-        with store_errors():
-            client.xdel(log_key_of(user_id), *(entry_id for entry_id, _ in entries))
+    remove_entries(log_key_of(user_id), [entry_id for entry_id, _ in entries], client)
     return sum(len(events) for _, events in entries)
+
+
+def remove_entries(key: str, entry_ids: Sequence[bytes], client: redis.Redis) -> None:
+    """Remove entries of a stream.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    if entry_ids:
+        with store_errors():
+            client.xdel(key, *entry_ids)

@@ -30,6 +30,8 @@ lt:events:<user_id>        sorted set  events by time, version-independent (code
                                     a list in stores of version 0.1, converted when it is touched
 lt:log:<shard>             stream   events of a shard of the users until they are archived
                                     (event_log.log_command)
+lt:shown:<shard>           stream   what a shard of the users was answered, until it is archived
+                                    (exposure_log.exposure_command)
 lt:served:<user_id>        list     answers to requests with `exclude_served`, newest first
                                     (served.ServedAnswer, JSON); expires after the last one
 lt:v:<version>:u:<user_id> string   user blob (codecs.encode_user)
@@ -92,6 +94,11 @@ def events_key(user_id: str) -> str:
 def event_log_key(shard: int) -> str:
     """Stream of the events of a shard of the users."""
     return f"lt:log:{shard}"
+
+
+def exposure_log_key(shard: int) -> str:
+    """Stream of what a shard of the users was answered."""
+    return f"lt:shown:{shard}"
 
 
 def served_key(user_id: str) -> str:

@@ -18,6 +18,7 @@ from model_store.errors import BundleError, StoreError
 from model_store.event_log import forget_logged, logged_of
 from model_store.experiment_counts import shard_of
 from model_store.experiment_counts import user_key as counted_key
+from model_store.exposure_log import exposures_of, forget_exposures
 from model_store.forgotten import note_forgotten
 from model_store.registry import Registry
 from model_store.rerank_codec import decode_answer
@@ -37,6 +38,7 @@ class Forgotten:
         answers: answers that were kept to compare versions, and those that cite the person.
         counts: figures in experiments; the sums over all users stay.
         events_to_archive: events in the log; an archive follows when it is written next.
+        exposures: answers in theirs; likewise.
     """
 
     events: int
@@ -44,6 +46,7 @@ class Forgotten:
     answers: int
     counts: int
     events_to_archive: int
+    exposures: int
 
 
 def forget(user_id: str, client: redis.Redis) -> Forgotten:
@@ -61,6 +64,7 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         events = keys.events_key(user_id)
         n_events = client.zcard(events) if client.type(events) == b"zset" else 0
         n_to_archive = forget_logged(user_id, client)
+        n_exposures = forget_exposures(user_id, client)
         client.unlink(events, keys.served_key(user_id))
         histories = [keys.user_key(version, user_id) for version in versions]
         n_histories = client.unlink(*histories) if histories else 0
@@ -70,7 +74,7 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         for experiment in registry.deployments().kept_experiments:
             key = keys.experiment_key(experiment.name, shard_of(user))
             n_counts += client.hdel(key, b"u" + user)
-    return Forgotten(n_events, n_histories, n_answers, n_counts, n_to_archive)
+    return Forgotten(n_events, n_histories, n_answers, n_counts, n_to_archive, n_exposures)
 
 
 def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, Any]:
@@ -111,6 +115,7 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": [_described(asdict(decode_arrived(member))) for member in members],
         "events_to_archive": [_described(asdict(event)) for event in to_archive],
+        "exposures": [_described(asdict(shown)) for shown in exposures_of(user_id, client)],
         "histories": {
             version: _interactions(decode_user(cast(bytes, blob)), folders[version])
             for version, blob in blobs.items()

@@ -33,6 +33,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=_RAW,
     )
     archive.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the archive")
+    archive.add_argument(
+        "--exposures",
+        type=Path,
+        metavar="FOLDER",
+        help="archive what people were answered, too (see LONGTAIL_EXPOSURE_SHARE)",
+    )
     how_often = archive.add_mutually_exclusive_group()
     how_often.add_argument(
         "--once", action="store_true", help="move what there is now, and end (for cron)"
@@ -57,5 +63,5 @@ def _seconds(text: str) -> float:
 def _run_archive(arguments: argparse.Namespace) -> int:
     from offline.event_archive.command import archive
 
-    archive(arguments.out, every_s=None if arguments.once else arguments.every)
+    archive(arguments.out, arguments.exposures, every_s=None if arguments.once else arguments.every)
     return 0

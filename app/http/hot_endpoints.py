@@ -50,6 +50,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     models, store, metrics = service.models, service.store.features, service.metrics
     routings = models.routings
     runner, reranker, shadow = service.runner, service.reranker, service.shadow
+    exposure_log = service.exposure_log
 
     async def post_recommend(request: Request) -> Response:
         asked = await parse_body(request, parse_recommend)
@@ -73,6 +74,8 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         if arm is not None:
             _note_arm(routing, arm, answer)
             headers.append((b"x-arm", arm.name.encode()))
+        if exposure_log is not None:
+            exposure_log.note(answer)
         scope[ANSWERED_BY] = _count(answer, routing.name)
         return JsonResponse(answer, headers)
 
@@ -113,6 +116,8 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         timings = sound[0]["timings_ms"] if sound else NO_TIMINGS
         if sound:
             metrics.stages(timings)
+        if exposure_log is not None:
+            await exposure_log.note_each(sound)
         heavy = sum(len(answer["items"]) for answer in sound) > MAX_ITEMS_ON_LOOP
         documents = _in_place(parsed, answers, request_id)
         metrics.batch_answered(map(_outcome, documents, parsed, repeat(model.version)))

@@ -45,6 +45,7 @@ def people_router(service: Service, access: AdminAccess) -> APIRouter:
             answers=found.answers,
             counts=found.counts,
             events_to_archive=found.events_to_archive,
+            exposures=found.exposures,
         )
 
     return router

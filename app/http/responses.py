@@ -251,6 +251,7 @@ class PersonForgotten(BaseModel):
     events_to_archive: int = Field(
         description="Events in the log; the archive follows when it is written next."
     )
+    exposures: int = Field(description="Answers in the log of exposures; likewise.")
 
 
 class ItemsChanged(BaseModel):

@@ -1,8 +1,11 @@
-"""How long the event log is, as workers watch it."""
+"""The logs that wait to be archived, as workers watch and write them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.store.client import StoreClient
+from app.store.connection import Command
 from model_store.event_log import look_commands, read_look
 
 
@@ -23,3 +26,11 @@ class EventLog:
             StoreError: the store can't be read.
         """
         return read_look(await self._client.ask(*look_commands()))
+
+    async def write(self, commands: Sequence[Command]) -> None:
+        """Append entries.
+
+        Raises:
+            StoreError: the store takes no writes; some may have been appended.
+        """
+        await self._client.ask(*commands)

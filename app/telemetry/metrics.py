@@ -109,6 +109,11 @@ class Metrics:
         )
         for outcome in SHADOW_OUTCOMES:  # a rate over a series that isn't there yet is no zero
             self._shadow.labels(outcome)
+        self.exposures_lost = Counter(
+            "longtail_exposures_lost",
+            "Answers that did not reach the log of exposures: too many waited for the store.",
+            registry=registry,
+        )
         self.experiment_lost = Counter(
             "longtail_experiment_lost",
             "Exposures and clicks of experiments that were not counted: too many waited for the "

@@ -1,4 +1,4 @@
-"""Moves events from the store's log into an archive."""
+"""Moves events and exposures from the store's logs into archives."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import redis
 
 from model_store.errors import StoreError
 from model_store.event_log import GROUP, decode_entry, log_keys
+from model_store.exposure_log import Exposure, decode_exposure, exposure_keys
 from model_store.forgotten import digest_of_user, read_forgotten
 from model_store.store import store_errors
 from offline.event_archive.archive import EventArchive, Logged
+from offline.event_archive.day_files import DayFiles
+from offline.event_archive.exposure_archive import ExposureArchive
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ENTRIES_AT_ONCE = 5_000
 """Of each stream: what is in memory at a time, and in a file."""
@@ -26,48 +29,91 @@ UNREADABLE = "unreadable.jsonl"
 _CONSUMER = "archive"
 _PENDING, _NEW = "0", ">"
 
-Entries = Sequence[tuple[bytes, Mapping[bytes, bytes] | None]]
+Fields = Mapping[bytes, bytes]
+Entries = Sequence[tuple[bytes, Fields | None]]
+Kind = TypeVar("Kind")
 
 
 @dataclass
 class Moved:
-    """What became of entries of the log.
+    """What became of a log.
 
     Attributes:
-        n_events: that are in the archive now.
+        n_new: events or exposures that are in the archive now.
         n_repeats: that were there before.
         n_forgotten: of persons who were forgotten since, in the log or in the archive.
         n_unreadable: entries that are none, kept in a file of the archive.
     """
 
-    n_events: int = 0
+    n_new: int = 0
     n_repeats: int = 0
     n_forgotten: int = 0
     n_unreadable: int = 0
 
 
-def archive_events(
-    client: redis.Redis,
-    archive: EventArchive,
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> Moved:
-    """Move all that is in the log, and apply who was forgotten.
+@dataclass(frozen=True)
+class Log(Generic[Kind]):
+    """A log and its archive.
 
-    An entry leaves the log after its events are on the disk: whenever this or the store is killed,
-    none is lost, and the archive leaves out what comes again.
+    Attributes:
+        keys: the streams.
+        decode: reads an entry; raises StoreError where it can't be read.
+        about: whom something is about, and when it was, in unix seconds.
+        files: the archive, locked.
+        add: writes what is not there yet; returns how much that is.
+    """
+
+    keys: Sequence[str]
+    decode: Callable[[Fields], Sequence[Kind]]
+    about: Callable[[Kind], tuple[str | None, float]]
+    files: DayFiles
+    add: Callable[[Sequence[Kind]], int]
+
+
+def events_into(archive: EventArchive) -> Log[Logged]:
+    """The log of events."""
+
+    def decode(fields: Fields) -> list[Logged]:
+        user_id, events = decode_entry(fields)
+        return [Logged(user_id, event, arrived_us) for arrived_us, event in events]
+
+    def about(one: Logged) -> tuple[str, float]:
+        return one.user_id, one.event.timestamp
+
+    return Log(log_keys(), decode, about, archive, archive.add)
+
+
+def exposures_into(archive: ExposureArchive) -> Log[Exposure]:
+    """The log of exposures."""
+
+    def about(shown: Exposure) -> tuple[str | None, float]:
+        return shown.user_id, shown.at_s
+
+    return Log(
+        exposure_keys(), lambda fields: [decode_exposure(fields)], about, archive, archive.add
+    )
+
+
+def move(
+    client: redis.Redis, log: Log[Kind], on_progress: Callable[[int], object] = lambda _: None
+) -> Moved:
+    """Move all that is in a log, and apply who was forgotten.
+
+    An entry leaves the log after what it holds is on the disk: whenever this or the store is
+    killed, nothing is lost, and the archive leaves out what comes again.
 
     Args:
         client: of the store.
-        archive: locked by the caller.
-        on_progress: called with the number of further events that were read.
+        log: what to move, and whereto.
+        on_progress: called with the number of further events or exposures that were read.
 
     Raises:
         StoreAway: the store can't be reached.
         InputError: the archive can't be written.
     """
     forgotten = read_forgotten(client)
-    moved = Moved(n_forgotten=archive.forget(forgotten))
-    starts = dict.fromkeys(log_keys(), _PENDING)
+    moved = Moved(n_forgotten=log.files.forget(forgotten))
+    starts = dict.fromkeys(log.keys, _PENDING)
     for key in starts:
         _make_group(key, client)
     while starts:
@@ -78,9 +124,9 @@ def archive_events(
                 starts[key] = _NEW
             elif start == _NEW and len(taken[key]) < ENTRIES_AT_ONCE:
                 del starts[key]  # what comes from now on is for the next time
-        logged = _decode_all(taken, archive.folder, moved)
-        on_progress(len(logged))
-        _keep(logged, forgotten, archive, moved)
+        found = _decode_all(taken, log, moved)
+        on_progress(len(found))
+        _keep(found, forgotten, log, moved)
         for key, entries in taken.items():
             if entries:
                 _remove(key, [entry_id for entry_id, _ in entries], client)
@@ -88,31 +134,33 @@ def archive_events(
 
 
 def _keep(
-    logged: Sequence[Logged], forgotten: Mapping[bytes, float], archive: EventArchive, moved: Moved
+    found: Sequence[Kind], forgotten: Mapping[bytes, float], log: Log[Kind], moved: Moved
 ) -> None:
-    ends = {one.user_id: forgotten.get(digest_of_user(one.user_id), -1.0) for one in logged}
-    wanted = [one for one in logged if one.event.timestamp > ends[one.user_id]]
-    n_new = archive.add(wanted)
-    moved.n_events += n_new
+    wanted = []
+    for one in found:
+        user_id, at_s = log.about(one)
+        until_s = None if user_id is None else forgotten.get(digest_of_user(user_id))
+        if until_s is None or at_s > until_s:
+            wanted.append(one)
+    n_new = log.add(wanted)
+    moved.n_new += n_new
     moved.n_repeats += len(wanted) - n_new
-    moved.n_forgotten += len(logged) - len(wanted)
+    moved.n_forgotten += len(found) - len(wanted)
 
 
-def _decode_all(taken: Mapping[str, Entries], folder: Path, moved: Moved) -> list[Logged]:
-    logged: list[Logged] = []
+def _decode_all(taken: Mapping[str, Entries], log: Log[Kind], moved: Moved) -> list[Kind]:
+    found: list[Kind] = []
     for key, entries in taken.items():
         for entry_id, fields in entries:
             if not fields:
                 continue  # removed since it was read: of a person who was forgotten
             try:
-                user_id, events = decode_entry(fields)
+                found += log.decode(fields)
             except StoreError as error:
-                log.warning("%s, entry %s: %s; kept in %s", key, entry_id, error, UNREADABLE)
-                _set_aside(folder / UNREADABLE, key, entry_id, fields)
+                logger.warning("%s, entry %s: %s; kept in %s", key, entry_id, error, UNREADABLE)
+                _set_aside(log.files.folder / UNREADABLE, key, entry_id, fields)
                 moved.n_unreadable += 1
-            else:
-                logged += (Logged(user_id, event, arrived_us) for arrived_us, event in events)
-    return logged
+    return found
 
 
 def _set_aside(path: Path, key: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> None:

@@ -65,7 +65,7 @@ def test_a_forgotten_person_is_a_stranger(own_http: TestClient, client: redis.Re
     assert ask(own_http, "u1")["served_by"] == "model"
     assert delete(own_http, "u1") == {
         "user_id": "u1", "events": 2, "histories": 1, "answers": 0, "counts": 0,
-        "events_to_archive": 2,
+        "events_to_archive": 2, "exposures": 0,
     }  # fmt: skip
     answer = ask(own_http, "u1")
     assert (answer["served_by"], answer["degraded"]) == ("popular", [])

@@ -73,7 +73,7 @@ def test_what_only_repeats_a_repeat_stays(archive: EventArchive) -> None:
 
 def test_a_forgotten_person_is_removed_once(archive: EventArchive) -> None:
     with archive.locked():
-        archive.add([logged("u1", "i1", 10.0), logged("u2", "i1", 10.0)])
+        archive.add([logged("u1", "i1", 10.0), logged("u2", "i1", 0.0)])
         archive.add([logged("u1", "i2", 20.0)])
         archive.add([logged("u1", "i3", 40.0)])
         forgotten = {digest_of_user("u1"): 30.0}

@@ -30,7 +30,7 @@ from model_store.people import export, forget
 from model_store.store import connect
 from offline.event_archive import archiver
 from offline.event_archive.archive import EventArchive
-from offline.event_archive.archiver import Moved, archive_events
+from offline.event_archive.archiver import Moved, events_into, move
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_events_move_and_a_repeat_is_counted(client: redis.Redis, archive: Event
     for number in range(30):
         send(client, f"u{number}", Event(f"i{number}", 10.0), Event("i", 10.0))
     send(client, "u3", Event("i3", 10.4))
-    assert archive_events(client, archive) == Moved(n_events=60, n_repeats=1)
+    assert move(client, events_into(archive)) == Moved(n_new=60, n_repeats=1)
     assert n_left(client) == 0
-    assert archive_events(client, archive) == Moved()
+    assert move(client, events_into(archive)) == Moved()
     assert items_of(archive) == sorted([*(f"i{number}" for number in range(30)), *["i"] * 30])
 
 
@@ -82,7 +82,7 @@ def test_the_log_is_read_in_parts(
     for number in range(9):
         send(client, "u1", Event(f"i{number}", 10.0))
     seen: list[int] = []
-    assert archive_events(client, archive, seen.append) == Moved(n_events=9)
+    assert move(client, events_into(archive), seen.append) == Moved(n_new=9)
     assert max(seen) == 2
     assert n_left(client) == 0
 
@@ -98,10 +98,10 @@ def test_a_kill_between_disk_and_store_loses_and_doubles_nothing(
 
         killed.setattr(archiver, "_remove", kill)
         with pytest.raises(KeyboardInterrupt):
-            archive_events(client, archive)
+            move(client, events_into(archive))
     assert n_left(client) == 1
     send(client, "u1", Event("i3", 10.0))
-    assert archive_events(client, archive) == Moved(n_events=1, n_repeats=2)
+    assert move(client, events_into(archive)) == Moved(n_new=1, n_repeats=2)
     assert items_of(archive) == ["i1", "i2", "i3"]
     assert n_left(client) == 0
 
@@ -110,7 +110,7 @@ def test_a_kill_before_the_disk_loses_nothing(client: redis.Redis, archive: Even
     send(client, "u1", Event("i1", 10.0))
     client.xgroup_create(log_key_of("u1"), GROUP, id="0")
     client.xreadgroup(GROUP, "archive", {log_key_of("u1"): ">"})
-    assert archive_events(client, archive) == Moved(n_events=1)
+    assert move(client, events_into(archive)) == Moved(n_new=1)
 
 
 def test_an_entry_that_is_none_is_kept_apart(
@@ -119,7 +119,7 @@ def test_an_entry_that_is_none_is_kept_apart(
     client.xadd(log_keys()[0], {"u": "u1", "0": b"\xff\x00"})
     client.xadd(log_keys()[0], {"what": "else"})
     send(client, "u1", Event("i1", 10.0))
-    assert archive_events(client, archive) == Moved(n_events=1, n_unreadable=2)
+    assert move(client, events_into(archive)) == Moved(n_new=1, n_unreadable=2)
     lines = (archive.folder / archiver.UNREADABLE).read_text().splitlines()
     fields = [json.loads(line)["fields"] for line in lines]
     assert base64.b64decode(fields[0][b"0".hex()]) == b"\xff\x00"
@@ -133,7 +133,7 @@ def test_a_forgotten_person_is_out_of_the_log_and_the_archive(
 ) -> None:
     send(client, "u1", Event("i1", 10.0))
     send(client, "u2", Event("i2", 10.0))
-    archive_events(client, archive)
+    move(client, events_into(archive))
     send(client, "u1", Event("i3", 11.0, event_id="e"))
     [event] = export("u1", client, tmp_path)["events_to_archive"]
     assert (event["item_id"], event["event_id"]) == ("i3", "e")
@@ -141,7 +141,7 @@ def test_a_forgotten_person_is_out_of_the_log_and_the_archive(
     assert list(logged_of("u1", client)) == []
     send(client, "u1", Event("i4", 12.0))  # such as of a journal: from before that
     send(client, "u1", Event("i5", 5e9))
-    assert archive_events(client, archive) == Moved(n_events=1, n_forgotten=2)
+    assert move(client, events_into(archive)) == Moved(n_new=1, n_forgotten=2)
     assert items_of(archive) == ["i2", "i5"]
 
 
@@ -153,7 +153,7 @@ def test_an_entry_removed_while_it_is_read_is_no_fault(
     client.xgroup_create(key, GROUP, id="0")
     client.xreadgroup(GROUP, "archive", {key: ">"})
     assert forget_logged("u1", client) == 1
-    assert archive_events(client, archive) == Moved()
+    assert move(client, events_into(archive)) == Moved()
     assert client.xpending(key, GROUP)["pending"] == 0
 
 

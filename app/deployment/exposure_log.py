@@ -1,0 +1,97 @@
+"""Keeps what people are answered for the archive: in memory first, then in the store.
+
+A request only adds its answer to a list. Once a second the list is written to the store. While that
+takes no writes, answers wait, up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from app.deployment.buckets import N_BUCKETS, bucket_of
+from app.store.event_log import EventLog
+from model_store.errors import StoreError
+from model_store.exposure_log import Exposure, exposure_command
+
+WRITE_S = 1.0
+MAX_WAITING = 20_000
+"""Answers; a busy worker gives as many in ten seconds."""
+AT_ONCE = 100
+"""To encode as many holds the event loop for a millisecond."""
+_SALT = "exposures"
+
+
+class ExposureLog:
+    """Answers of one worker, on their way to the store.
+
+    Args:
+        store: of the log.
+        share: of the answers that are kept, by a hash of the request's id; from 0 to 1.
+        max_entries: limit on the entries of the log.
+        on_lost: called with the number of answers that are lost.
+    """
+
+    def __init__(
+        self, store: EventLog, share: float, max_entries: int, on_lost: Callable[[int], object]
+    ) -> None:
+        self._store = store
+        self._n_buckets = round(share * N_BUCKETS)
+        self._max_entries = max_entries
+        self._on_lost = on_lost
+        self._waiting: deque[Exposure] = deque()
+
+    def note(self, answer: dict[str, Any]) -> None:
+        """Keep an answer, complete with its request_id, if it is of the share."""
+        is_all = self._n_buckets == N_BUCKETS
+        if not is_all and bucket_of(answer["request_id"], _SALT) >= self._n_buckets:
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._on_lost(1)
+            return
+        shown = Exposure(
+            answer["request_id"],
+            answer["user_id"],
+            time.time(),
+            answer["model_version"],
+            answer.get("arm", ""),
+            answer["served_by"],
+            tuple([item["item_id"] for item in answer["items"]]),
+        )
+        self._waiting.append(shown)
+
+    async def note_each(self, answers: Sequence[dict[str, Any]]) -> None:
+        """Keep the answers of a batch, however large."""
+        for place, answer in enumerate(answers):
+            if place % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)  # others' turn
+            self.note(answer)
+
+    async def write(self) -> None:
+        """Write what waits.
+
+        Raises:
+            StoreError: the store takes no writes; what waits is written the next time, and some of
+                it twice.
+        """
+        while self._waiting:
+            some = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+            commands = [exposure_command(shown, self._max_entries) for shown in some]
+            try:
+                await self._store.write(commands)
+            except StoreError:
+                self._waiting.extendleft(reversed(some))
+                raise
+            await asyncio.sleep(0)  # others' turn
+
+    @property
+    def user_ids(self) -> set[str]:
+        """Users whose answers are not in the store yet."""
+        return {shown.user_id for shown in self._waiting if shown.user_id is not None}
+
+    def drop(self, user_ids: Collection[str]) -> None:
+        """Forget what users were answered that is not in the store yet."""
+        self._waiting = deque(shown for shown in self._waiting if shown.user_id not in user_ids)

@@ -1,0 +1,120 @@
+"""The log of exposures: what people were answered waits in streams until it is archived.
+
+An entry is one answer. Answers reach the log at least once: whoever archives them leaves repeats
+out, which have the same `request_id` and `user_id`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import redis
+
+from model_store import keys
+from model_store.errors import StoreError
+from model_store.event_log import (
+    N_SHARDS,
+    USER,
+    Command,
+    Fields,
+    entries_of,
+    remove_entries,
+    shard_of,
+)
+
+_ANSWER = b"a"
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """An answer as it was given.
+
+    Attributes:
+        request_id: of the answer; events that follow it name it.
+        user_id: None for a request about nobody in particular.
+        at_s: unix seconds.
+        version: that answered.
+        arm: of an experiment; "" for none.
+        served_by: what ranked the items, in the contract's words.
+        item_ids: best first: the rank of an item is its place, from 1.
+    """
+
+    request_id: str
+    user_id: str | None
+    at_s: float
+    version: str
+    arm: str
+    served_by: str
+    item_ids: tuple[str, ...]
+
+
+def exposure_keys() -> list[str]:
+    """All streams."""
+    return [keys.exposure_log_key(shard) for shard in range(N_SHARDS)]
+
+
+def exposure_key_of(user_id: str | None) -> str:
+    """The stream with what a user was answered."""
+    return keys.exposure_log_key(shard_of(user_id or ""))
+
+
+def exposure_command(shown: Exposure, max_entries: int) -> Command:
+    """Append an answer.
+
+    Args:
+        shown: the answer.
+        max_entries: limit on the entries of all streams together; the oldest go.
+    """
+    answer = [
+        *(shown.request_id, round(shown.at_s, 3), shown.version, shown.arm, shown.served_by),
+        shown.item_ids,
+    ]
+    document = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    user = () if shown.user_id is None else ("u", shown.user_id)
+    limit = max(1, max_entries // N_SHARDS)
+    key = exposure_key_of(shown.user_id)
+    return ("XADD", key, "MAXLEN", "~", limit, "*", *user, "a", document)
+
+
+def decode_exposure(fields: Fields) -> Exposure:
+    """Read what `exposure_command` wrote.
+
+    Raises:
+        StoreError: the entry is something else.
+    """
+    try:
+        request_id, at_s, version, arm, served_by, item_ids = json.loads(fields[_ANSWER])
+        user_id = fields[USER].decode() if USER in fields else None
+        return Exposure(
+            *(str(request_id), user_id, float(at_s), str(version), str(arm), str(served_by)),
+            tuple(map(str, item_ids)),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"entry of the exposure log with fields {sorted(fields)[:5]}") from error
+
+
+def exposures_of(user_id: str, client: redis.Redis) -> Iterator[Exposure]:
+    """What a user was answered, as far as it can be read.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    for _, fields in entries_of(user_id, exposure_key_of(user_id), client):
+        try:
+            yield decode_exposure(fields)
+        except StoreError:
+            continue
+
+
+def forget_exposures(user_id: str, client: redis.Redis) -> int:
+    """Remove what a user was answered; returns how many answers it was.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    key = exposure_key_of(user_id)
+    entry_ids = [entry_id for entry_id, _ in entries_of(user_id, key, client)]
+    remove_entries(key, entry_ids, client)
+    return len(entry_ids)

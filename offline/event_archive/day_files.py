@@ -1,0 +1,140 @@
+"""A folder of Parquet files by day, written by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from model_store.errors import InputError
+from model_store.files import write_atomically
+from model_store.forgotten import digest_of_user
+
+_LOCK, _FORGOTTEN = ".lock", "forgotten.json"
+
+
+class DayFiles:
+    """Files `day=2026-11-30/….parquet`, by the UTC day of the column `timestamp`, unix seconds.
+
+    A file is complete and on the disk once it has its name. Rows have a column `user_id` as well.
+
+    Args:
+        folder: of the files; made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from writing meanwhile.
+
+        Raises:
+            InputError: another archiver does already, or the folder can't be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / _LOCK).open("ab")
+        except OSError as error:
+            raise InputError(f"{self.folder}: {error.strerror}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{self.folder}: another archiver is at work on it") from None
+            for left in self.folder.glob("day=*/.*.partial"):
+                left.unlink(missing_ok=True)  # of one that was killed
+            yield
+
+    def forget(self, forgotten: Mapping[bytes, float]) -> int:
+        """Remove what people did before they were forgotten; returns how many rows it was.
+
+        Args:
+            forgotten: unix seconds by `forgotten.digest_of_user`, all there are. Those that were
+                applied before are not looked for again.
+        """
+        until_s = self._forgotten_until_s()
+        new = {digest: at_s for digest, at_s in forgotten.items() if at_s > until_s}
+        if not new:
+            return 0
+        removed = sum(self._forget_in(path, new) for path in self.files())
+        state = json.dumps({"until_s": max(new.values())})
+        write_atomically(self.folder / _FORGOTTEN, state.encode())
+        return removed
+
+    def files(self) -> list[Path]:
+        """All files, by day."""
+        return sorted(self.folder.glob("day=*/*.parquet"))
+
+    def of_days(self, days: set[date], margin: int = 0) -> list[Path]:
+        """The files of some days, and of so many before and after each."""
+        near = {_shifted(day, n) for day in days for n in range(-margin, margin + 1)}
+        return [path for day in sorted(near) for path in self._of(day).glob("*.parquet")]
+
+    def write(self, day: date, frame: pl.DataFrame) -> None:
+        """Write a day's rows into another file.
+
+        Raises:
+            InputError: the folder can't be written.
+        """
+        self._write(self._of(day), frame, f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet")
+
+    def _of(self, day: date) -> Path:
+        return self.folder / f"day={day.isoformat()}"
+
+    def _forget_in(self, path: Path, forgotten: Mapping[bytes, float]) -> int:
+        user_ids = pl.read_parquet(path, columns=["user_id"])["user_id"].unique().to_list()
+        named = (one for one in user_ids if one is not None)
+        ends = {one: at_s for one in named if (at_s := forgotten.get(digest_of_user(one)))}
+        if not ends:
+            return 0
+        frame = pl.read_parquet(path)
+        end = pl.col("user_id").replace_strict(ends, default=None, return_dtype=pl.Float64)
+        left = frame.filter(end.is_null() | (pl.col("timestamp") > end))
+        if len(left):
+            self._write(path.parent, left, path.name)
+        else:
+            path.unlink()
+        return len(frame) - len(left)
+
+    def _forgotten_until_s(self) -> float:
+        try:
+            return float(json.loads((self.folder / _FORGOTTEN).read_text())["until_s"])
+        except FileNotFoundError:
+            return 0.0
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.folder / _FORGOTTEN}: not as it was written") from error
+
+    def _write(self, folder: Path, frame: pl.DataFrame, name: str) -> None:
+        try:
+            write_atomically(folder / name, frame.write_parquet)
+            for changed in (folder, self.folder):
+                _flush(changed)
+        except OSError as error:
+            raise InputError(f"{folder}: {error.strerror}") from error
+
+
+def day_of(timestamp: float) -> date:
+    """The UTC day that a time in unix seconds lies in."""
+    return datetime.fromtimestamp(timestamp, UTC).date()
+
+
+def _shifted(day: date, n_days: int) -> date:
+    return date.fromordinal(max(1, day.toordinal() + n_days))
+
+
+def _flush(folder: Path) -> None:
+    """Make new names of a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""The archive of exposures: who was shown which items, as Parquet files by day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from model_store.exposure_log import Exposure
+from offline.event_archive.day_files import DayFiles, day_of
+
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "request_id": pl.String,
+    "user_id": pl.String,
+    "timestamp": pl.Float64,
+    "version": pl.String,
+    "arm": pl.String,
+    "served_by": pl.String,
+    "item_ids": pl.List(pl.String),
+}
+"""Columns of the files; `timestamp` in unix seconds, `item_ids` best first."""
+
+
+class ExposureArchive(DayFiles):
+    """Answers, each once: a repeat has the same request_id, user_id, time and items."""
+
+    def add(self, exposures: Sequence[Exposure]) -> int:
+        """Write those that are not there yet; returns how many they were.
+
+        Raises:
+            InputError: the folder can't be written; some days may have been.
+        """
+        by_day: dict[date, list[Exposure]] = defaultdict(list)
+        for shown in dict.fromkeys(exposures):
+            by_day[day_of(shown.at_s)].append(shown)
+        n_new = 0
+        for day, found in sorted(by_day.items()):
+            known = self._archived(day, {shown.request_id for shown in found})
+            new = [shown for shown in found if shown not in known]
+            if new:
+                self.write(day, _frame(new))
+            n_new += len(new)
+        return n_new
+
+    def _archived(self, day: date, request_ids: set[str]) -> set[Exposure]:
+        paths = self.of_days({day})
+        if not paths:
+            return set()
+        rows = pl.scan_parquet(paths).filter(pl.col("request_id").is_in(list(request_ids)))
+        return {
+            Exposure(request_id, user_id, at_s, version, arm, served_by, tuple(item_ids))
+            for request_id, user_id, at_s, version, arm, served_by, item_ids in rows.select(
+                list(SCHEMA)
+            )
+            .collect()
+            .iter_rows()
+        }
+
+
+def _frame(exposures: Sequence[Exposure]) -> pl.DataFrame:
+    rows = [
+        (
+            shown.request_id,
+            shown.user_id,
+            shown.at_s,
+            shown.version,
+            shown.arm,
+            shown.served_by,
+            list(shown.item_ids),
+        )
+        for shown in exposures
+    ]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")

@@ -1,0 +1,163 @@
+"""What people are answered reaches the log of exposures, the wanted share of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from app.deployment import exposure_log
+from app.deployment.exposure_log import ExposureLog
+from app.store.connection import Command
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.errors import StoreAway, StoreError
+from model_store.event_log import USER
+from model_store.exposure_log import (
+    Exposure,
+    decode_exposure,
+    exposure_command,
+    exposure_keys,
+    exposures_of,
+)
+from model_store.people import export, forget
+from tests.app.conftest import publish_and_activate, serving, settings_for, wait_for
+
+
+@pytest.fixture
+def http(
+    client: redis.Redis, store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path
+) -> Iterator[TestClient]:
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(
+        settings_for(store.url, folder).model_copy(update={"exposure_share": 1.0})
+    ) as http:
+        yield http
+
+
+def ask(http: TestClient, request_id: str = "", **request: Any) -> dict[str, Any]:
+    headers = {"X-Request-ID": request_id} if request_id else {}
+    answer: dict[str, Any] = http.post("/recommend", json=request, headers=headers).json()
+    return answer
+
+
+def logged(client: redis.Redis) -> list[Exposure]:
+    found: Any = [entry for key in exposure_keys() for entry in client.xrange(key) or ()]
+    return [decode_exposure(fields) for _, fields in found]
+
+
+def test_an_answer_is_kept_as_it_was_given(http: TestClient, client: redis.Redis) -> None:
+    answer = ask(http, "r-1", user_id="u1", k=3)
+    wait_for(lambda: len(logged(client)) == 1)
+    [shown] = exposures_of("u1", client)
+    assert shown.at_s > 1.7e9
+    assert shown == Exposure(
+        *("r-1", "u1", shown.at_s, "made-1", "", "model"),
+        tuple(item["item_id"] for item in answer["items"]),
+    )
+    assert len(shown.item_ids) == 3
+
+
+def test_each_answer_of_a_batch_and_those_to_nobody_are_kept(
+    http: TestClient, client: redis.Redis
+) -> None:
+    requests = [{"user_id": "u1", "k": 2}, {"k": -1}, {"history": ["i1"], "k": 2}]
+    assert http.post("/recommend/batch", json={"requests": requests}).status_code == 200
+    wait_for(lambda: len(logged(client)) == 2)
+    assert {shown.user_id for shown in logged(client)} == {"u1", None}
+    assert {len(shown.item_ids) for shown in logged(client)} == {2}
+
+
+def test_a_forgotten_person_is_out_of_the_log(
+    http: TestClient, client: redis.Redis, folder: Path
+) -> None:
+    for user_id in ("u1", "u1", "u2"):
+        ask(http, user_id=user_id)
+    wait_for(lambda: len(logged(client)) == 3)
+    assert len(export("u1", client, folder / "bundles")["exposures"]) == 2
+    assert forget("u1", client).exposures == 2
+    assert [shown.user_id for shown in logged(client)] == ["u2"]
+
+
+def test_no_answer_is_kept_unless_wanted(own_http: TestClient, client: redis.Redis) -> None:
+    ask(own_http, user_id="u1")
+    assert client.exists(*exposure_keys()) == 0
+    assert re.search(
+        r"^longtail_exposures_lost_total 0\.0$", own_http.get("/metrics").text, re.MULTILINE
+    )
+
+
+class Kept:
+    """A log that keeps commands, or fails."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.error: StoreError | None = None
+
+    async def write(self, commands: list[Command]) -> None:
+        self.commands += commands
+        if self.error is not None:
+            raise self.error
+
+
+def answer_to(user_id: str, request_id: str) -> dict[str, Any]:
+    return {
+        "request_id": request_id, "user_id": user_id, "model_version": "v1", "arm": "b",
+        "served_by": "model", "items": [{"item_id": "i1"}, {"item_id": "i2"}],
+    }  # fmt: skip
+
+
+def test_the_share_is_of_the_requests_by_their_ids() -> None:
+    kept = Kept()
+    lost: list[int] = []
+    log = ExposureLog(kept, 0.25, 1_000, lost.append)  # type: ignore[arg-type]
+    for number in range(2_000):
+        log.note(answer_to("u1", f"r{number}"))
+    asyncio.run(log.write())
+    assert 400 < len(kept.commands) < 600
+    again = ExposureLog(Kept(), 0.25, 1_000, lost.append)  # type: ignore[arg-type]
+    for number in range(2_000):
+        again.note(answer_to("u1", f"r{number}"))
+    assert len(again._waiting) == len(kept.commands)
+    assert lost == []
+
+
+def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposure_log, "MAX_WAITING", 3)
+    kept = Kept()
+    lost: list[int] = []
+    log = ExposureLog(kept, 1.0, 1_000, lost.append)  # type: ignore[arg-type]
+    kept.error = StoreAway("the store is away")
+    for number in range(5):
+        log.note(answer_to(f"u{number}", f"r{number}"))
+    with pytest.raises(StoreAway):
+        asyncio.run(log.write())
+    assert lost == [1, 1]
+    assert log.user_ids == {"u0", "u1", "u2"}
+    log.drop(["u1"])
+    kept.error, kept.commands = None, []
+    asyncio.run(log.write())
+    assert [command[7] for command in kept.commands] == ["u0", "u2"]
+    assert log.user_ids == set()
+
+
+@pytest.mark.parametrize("user_id", [None, "", "ü{1}"])
+def test_an_answer_is_read_as_it_was_written(user_id: str | None) -> None:
+    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'))
+    command = exposure_command(shown, 100)
+    names = [str(one).encode() for one in command[6:]]
+    assert decode_exposure(dict(zip(names[::2], names[1::2], strict=True))) == shown
+
+
+@pytest.mark.parametrize(
+    "document", ["", "[]", '["r",1,"v","","model"]', '["r","x","v","","m",[]]']
+)
+def test_an_entry_that_is_none_is_an_error(document: str) -> None:
+    with pytest.raises(StoreError, match="entry of the exposure log"):
+        decode_exposure({USER: b"u1", b"a": document.encode()})

@@ -1,0 +1,81 @@
+"""Exposures move into an archive of their own, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import redis
+
+import longtail
+from model_store.embedded import EmbeddedStore
+from model_store.exposure_log import Exposure, exposure_command
+from model_store.forgotten import digest_of_user
+from model_store.store import connect
+from offline.event_archive.archiver import Moved, exposures_into, move
+from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive
+
+
+@pytest.fixture
+def client(store: EmbeddedStore) -> Iterator[redis.Redis]:
+    connected = connect(store.url)
+    connected.flushall()
+    yield connected
+    connected.close()
+
+
+def shown(user_id: str | None, request_id: str = "r1", at_s: float = 10.0) -> Exposure:
+    return Exposure(request_id, user_id, at_s, "v1", "b", "model", ("i1", "i2"))
+
+
+def send(client: redis.Redis, *exposures: Exposure) -> None:
+    for one in exposures:
+        client.execute_command(*exposure_command(one, 1_000))  # type: ignore[no-untyped-call]
+
+
+def rows(archive: ExposureArchive) -> pl.DataFrame:
+    return pl.read_parquet(archive.folder / "**/*.parquet")
+
+
+def test_they_move_once_with_their_ranks(client: redis.Redis, tmp_path: Path) -> None:
+    archive = ExposureArchive(tmp_path / "shown")
+    with archive.locked():
+        send(client, shown("u1"), shown("u1"), shown(None), shown("u2", at_s=86_401.0))
+        assert move(client, exposures_into(archive)) == Moved(n_new=3, n_repeats=1)
+        send(client, shown("u1"), shown("u1", "r2"))
+        assert move(client, exposures_into(archive)) == Moved(n_new=1, n_repeats=1)
+    found = rows(archive).sort("timestamp", "request_id", "user_id", nulls_last=True)
+    assert dict(found.schema) == {**SCHEMA, "item_ids": pl.List(pl.String)}
+    assert found.row(0) == ("r1", "u1", 10.0, "v1", "b", "model", ["i1", "i2"])
+    assert found["user_id"].to_list() == ["u1", None, "u1", "u2"]
+    days = {path.parent.name for path in archive.files()}
+    assert days == {"day=1970-01-01", "day=1970-01-02"}
+
+
+def test_a_forgotten_person_is_removed_and_others_stay(tmp_path: Path) -> None:
+    archive = ExposureArchive(tmp_path / "shown")
+    with archive.locked():
+        archive.add([shown("u1"), shown("u2"), shown(None), shown("u1", "r2", 30.0)])
+        assert archive.forget({digest_of_user("u1"): 20.0}) == 1
+    assert sorted(map(str, rows(archive)["user_id"].to_list())) == ["None", "u1", "u2"]
+
+
+def test_the_command_archives_both(
+    client: redis.Redis,
+    store: EmbeddedStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LONGTAIL_REDIS_URL", str(store.url))
+    send(client, shown("u1"))
+    out, others = tmp_path / "out", tmp_path / "shown"
+    command = ["events", "archive", "--once", "--out", str(out), "--exposures"]
+    assert longtail.main([*command, str(others)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"archived 0 events in {out}", f"archived 1 exposures in {others}"]
+    for inside in (out, out / "shown"):
+        assert longtail.main([*command, str(inside)]) == 1
+        assert f"--exposures {inside}: lies in --out {out}" in capsys.readouterr().err
