@@ -177,6 +177,48 @@ def test_a_canary_a_promotion_and_a_rollback_while_requests_run(
     assert all(change in shown for change in changes)
 
 
+def test_the_deployment_of_a_name_is_chosen_changed_and_ended(
+    running: Running, page: Page
+) -> None:
+    def record(model: str = "second") -> dict[str, Any]:
+        answer: dict[str, Any] = running.ask("GET", f"/admin/deployment?model={model}")[1]
+        return answer
+
+    default = record("default")
+    assert running.ask("POST", "/admin/models/made-2/activate?model=second")[0] == 200
+    page.wait("document.querySelector('#model-name option[value=second]')")
+    page.evaluate(
+        "(one => { one.value = 'second'; one.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('#model-name'))"
+    )
+    page.wait("document.querySelector('.version').innerText === 'made-2'")
+    page.wait_for_text("2 of 2 workers answer with it")
+    page.click("[aria-label='Activate made-1 …']")
+    page.wait_for_text("It is about requests with the model second alone.")
+    confirm(page, "Activate")
+    page.wait_for_text("made-1 is the active version now, in 2 workers")
+    assert record()["audit"][0]["what"] == "activate made-1, before made-2"
+    page.click_button("Roll back to made-2")
+    confirm(page, "Roll back")
+    page.wait_for_text("made-2 is the active version now, in 2 workers")
+    set_share(page, 3)
+    page.click_button("Start at 10 %")
+    confirm(page, "Start at 10 %")
+    page.wait_for_text("canary made-1 at 10 %")
+    assert record()["canary"]["version"] == "made-1"
+    page.click_button("End the name second")
+    page.wait_for_text("The canary made-1 ends.")
+    confirm(page, "End it")
+    page.wait_for_text("second answers no more; it was made-2.")
+    assert record()["active"] is None
+    page.evaluate(
+        "(one => { one.value = 'default'; one.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('#model-name'))"
+    )
+    page.wait("document.querySelector('#model-name') === null")
+    assert record("default")["generation"] == default["generation"]
+
+
 def test_a_change_that_is_cancelled_changes_nothing(running: Running, page: Page) -> None:
     before = running.ask("GET", "/admin/deployment")[1]["generation"]
     page.click("[aria-label='Activate made-2 …']")

@@ -6,6 +6,15 @@ import { plural } from "./parts.js";
 const LOADED_FIRST =
   "Every worker loads and checks the version first; if one of them can't, nothing changes.";
 
+export const DEFAULT = "default";
+
+/** The name of a deployment record, as a path ends with it. */
+const under = ({ model = DEFAULT }) => (model === DEFAULT ? "" : `?model=${inPath(model)}`);
+
+/** Whom a change concerns, unless it is those who name no model. */
+const whom = ({ model = DEFAULT }) =>
+  model === DEFAULT ? [] : [`It is about requests with the model ${model} alone.`];
+
 const rolled = ({ active, workers, fresh_items: fresh }) => {
   const carried = fresh?.carried ? `; ${plural(fresh.carried, "fresh item")} came along` : "";
   return `${active} is the active version now, in ${plural(workers, "worker")}${carried}.`;
@@ -16,50 +25,67 @@ const endsOf = (canary, version) =>
     ? [`The canary ${canary.version} goes on, compared with the new active version from then on.`]
     : [];
 
-export const activate = (version, { active, canary }) => ({
+export const activate = (version, deployment) => ({
   title: `Activate ${version}?`,
   consequences: [
-    `${version} answers all users${active ? ` in place of ${active}` : ""}.`,
+    ...whom(deployment),
+    `${version} answers all users${deployment.active ? ` in place of ${deployment.active}` : ""}.`,
     LOADED_FIRST,
-    ...endsOf(canary, version),
-    ...(active ? [`“Roll back” returns to ${active}.`] : []),
+    ...endsOf(deployment.canary, version),
+    ...(deployment.active ? [`“Roll back” returns to ${deployment.active}.`] : []),
   ],
   button: "Activate",
-  path: `/admin/models/${inPath(version)}/activate`,
+  path: `/admin/models/${inPath(version)}/activate${under(deployment)}`,
   done: rolled,
 });
 
-export const promote = ({ active, canary }) => ({
+export const promote = ({ active, canary, model }) => ({
   title: `Promote ${canary.version}?`,
   consequences: [
+    ...whom({ model }),
     `The canary ${canary.version} answers all users in place of ${active}, not ${canary.percent} % of them.`,
     `So far: ${canary.verdict?.reason ?? "there is no verdict"}.`,
     `“Roll back” returns to ${active}.`,
   ],
   button: "Promote",
-  path: `/admin/models/${inPath(canary.version)}/promote`,
+  path: `/admin/models/${inPath(canary.version)}/promote${under({ model })}`,
   done: rolled,
 });
 
-export const rollBack = (version, { active, canary }) => ({
+export const rollBack = (version, { active, canary, model }) => ({
   title: `Roll back to ${version}?`,
   consequences: [
-    `${version}, which was active before, answers all users in place of ${active}.`,
+    ...whom({ model }),
+    `${version}, which was active before, answers all users${active ? ` in place of ${active}` : ""}.`,
     LOADED_FIRST,
     ...endsOf(canary, version),
   ],
   button: "Roll back",
-  path: "/admin/models/rollback",
+  path: `/admin/models/rollback${under({ model })}`,
   done: rolled,
 });
 
-export const setCanary = (version, percent, { active, canary }) => {
-  const path = `/admin/models/${inPath(version)}/canary`;
+export const deactivate = ({ active, canary, shadow, model }) => ({
+  title: `End the name ${model}?`,
+  consequences: [
+    `Requests with the model ${model} get an error; other requests are answered as before.`,
+    ...(canary ? [`The canary ${canary.version} ends.`] : []),
+    ...(shadow ? [`The shadow ${shadow.version} ends.`] : []),
+    `“Roll back” returns to ${active}.`,
+  ],
+  button: "End it",
+  path: `/admin/models/deactivate?model=${inPath(model)}`,
+  done: ({ previous }) => `${model} answers no more; it was ${previous}.`,
+});
+
+export const setCanary = (version, percent, { active, canary, model }) => {
+  const path = `/admin/models/${inPath(version)}/canary${under({ model })}`;
   const body = { percent };
   if (percent === 0) {
     return {
       title: `End the canary ${version}?`,
-      consequences: [`${active} answers all users again, at once.`, "Its verdict is dropped; the version stays."],
+      consequences: [...whom({ model }), `${active} answers all users again, at once.`,
+        "Its verdict is dropped; the version stays."],
       button: "End the canary",
       path,
       body,
@@ -71,6 +97,7 @@ export const setCanary = (version, percent, { active, canary }) => {
   return {
     title: isSame ? `Let ${version} answer ${percent} %?` : `Try ${version} as a canary?`,
     consequences: [
+      ...whom({ model }),
       `${version} answers ${percent} % of the users, always the same ones; ${active} the others.`,
       isSame ? "The comparison with the active version begins anew." : LOADED_FIRST,
       "If it is shown to be worse, the service takes it back by itself.",
@@ -83,17 +110,17 @@ export const setCanary = (version, percent, { active, canary }) => {
   };
 };
 
-export const setShadow = (version, share, { shadow }) => {
+export const setShadow = (version, share, { shadow, model }) => {
   const isEnd = share === 0;
   const replaced = shadow && shadow.version !== version ? [`The shadow ${shadow.version} ends.`] : [];
   return {
     title: isEnd ? `End the shadow ${version}?` : `Let ${version} shadow ${share} %?`,
     consequences: isEnd
-      ? ["Its answers so far can still be compared."]
-      : [`After its own answer, ${share} % of the requests are answered by ${version} too; users don't see it.`,
+      ? [...whom({ model }), "Its answers so far can still be compared."]
+      : [...whom({ model }), `After its own answer, ${share} % of the requests are answered by ${version} too; users don't see it.`,
         LOADED_FIRST, ...replaced],
     button: isEnd ? "End the shadow" : `Shadow ${share} %`,
-    path: `/admin/models/${inPath(version)}/shadow`,
+    path: `/admin/models/${inPath(version)}/shadow${under({ model })}`,
     body: { share },
     done: () => (isEnd ? "The shadow has ended." : `${version} shadows ${share} % of the requests.`),
   };
@@ -106,19 +133,20 @@ export function describeArm({ name, share, version, defaults }) {
   return `${name} ${share} %${parts.length ? ` (${parts.join(", ")})` : ""}`;
 }
 
-export const startExperiment = (experiment, { active }) => {
+export const startExperiment = (experiment, { active, model }) => {
   const { name, arms } = experiment;
   const left = 100 - arms.reduce((sum, { share }) => sum + share, 0);
   return {
     title: `Start the experiment ${name}?`,
     consequences: [
+      ...whom({ model }),
       `Arms of the users: ${arms.map(describeArm).join("; ")}. A user stays in the same arm.`,
       ...(left > 0 ? [`${Number(left.toPrecision(6))} % of the users are in no arm and are answered as before.`] : []),
       ...(arms.some(({ version }) => version && version !== active) ? [LOADED_FIRST] : []),
       "Answers and the clicks that follow them are counted by arm.",
     ],
     button: "Start",
-    path: "/admin/experiments",
+    path: `/admin/experiments${under({ model })}`,
     body: experiment,
     done: () => `The experiment ${name} runs.`,
   };

@@ -17,7 +17,7 @@ export function ConfirmDialog({ change, onDone, onClose }) {
     setBusy(true);
     setError(null);
     try {
-      const path = force ? `${change.path}?force=true` : change.path;
+      const path = force ? `${change.path}${change.path.includes("?") ? "&" : "?"}force=true` : change.path;
       onDone(change.done(await ask(change.method ?? "POST", path, change.body)));
       dialog.current?.close();
     } catch (failure) {

@@ -1,11 +1,12 @@
 // The page: sign in with a token, then one panel at a time, each at an address of its own.
 
 import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
-import { ApiError, ask, askIfThere, forgetToken, keepToken, readToken } from "./api.js";
+import { ApiError, ask, askIfThere, forgetToken, inPath, keepToken, readToken } from "./api.js";
 import { Catalogue } from "./catalogue.js";
 import { Compare, useComparison } from "./compare.js";
 import { ConfirmDialog } from "./confirm.js";
-import { Deployment } from "./deployment.js";
+import { DEFAULT } from "./changes.js";
+import { Deployment, Names } from "./deployment.js";
 import { Experiments } from "./experiments.js";
 import { Health } from "./health.js";
 import { Live, useTraffic } from "./live.js";
@@ -84,10 +85,14 @@ function SignIn({ reason, onToken }) {
   </main>`;
 }
 
-async function loadDeployment() {
-  const [deployment, { models }] = await Promise.all([ask("GET", "/admin/deployment"), ask("GET", "/admin/models")]);
+async function loadDeployment(model) {
+  const path = `/admin/deployment${model === DEFAULT ? "" : `?model=${inPath(model)}`}`;
+  const [deployment, { models }] = await Promise.all([ask("GET", path), ask("GET", "/admin/models")]);
   return { deployment, models };
 }
+
+/** Panels about the deployment of one name. */
+const OF_A_NAME = new Set(["deployment", "experiments", "health"]);
 
 const panelOf = () => (location.hash.slice(1) in PANELS ? location.hash.slice(1) : "deployment");
 
@@ -95,7 +100,8 @@ function Console({ operator, onSignOut }) {
   const [panel, setPanel] = useState(panelOf());
   const [change, setChange] = useState(null);
   const [news, setNews] = useState("");
-  const polled = usePolled(loadDeployment, INTERVAL_MS);
+  const [model, setModel] = useState(DEFAULT);
+  const polled = usePolled(() => loadDeployment(model), INTERVAL_MS);
   const traffic = useTraffic();
   const comparison = useComparison();
   const { deployment, models } = polled.value ?? {};
@@ -110,10 +116,13 @@ function Console({ operator, onSignOut }) {
     return () => removeEventListener("hashchange", onHash);
   }, []);
 
+  useEffect(() => { polled.refresh(); }, [model]);
+
   const running = deployment?.experiments.find((one) => one.stopped === null);
   const used = [
     ...[deployment?.active, deployment?.canary?.version, deployment?.shadow?.version],
     ...(running?.arms.map((arm) => arm.version) ?? []),
+    ...(deployment?.names?.map((one) => one.active) ?? []),
   ];
   const panels = {
     deployment: () => html`<${Deployment} polled=${polled} canOperate=${canOperate} onChange=${setChange} />`,
@@ -136,6 +145,7 @@ function Console({ operator, onSignOut }) {
     </header>
     <main id="content" tabindex="-1">
       <p id="news" role="status" tabindex="-1" class=${news ? "news" : ""}>${news}</p>
+      ${deployment && OF_A_NAME.has(panel) && html`<${Names} deployment=${deployment} onModel=${setModel} />`}
       ${panels[panel]()}
     </main>
     ${change && html`<${ConfirmDialog} change=${change} onClose=${() => setChange(null)}

@@ -7,6 +7,16 @@ import { ShareSlider } from "./share.js";
 
 const VERDICTS = { worse: ["bad", "worse"], fine: ["good", "fine"], waiting: ["open", "not known yet"] };
 
+/** The choice of the name whose deployment is shown; nothing where there is one alone. */
+export function Names({ deployment, onModel }) {
+  const { names = [], model } = deployment;
+  const shown = names.some((one) => one.model === model) ? names : [...names, { model, active: null }];
+  if (shown.length < 2) return null;
+  return html`<p><label for="model-name">Deployment of</label>
+    <select id="model-name" value=${model} onChange=${(event) => onModel(event.target.value)}>
+      ${shown.map((one) => html`<option value=${one.model}>${one.model}: ${one.active ?? "none"}</option>`)}</select></p>`;
+}
+
 /** Args: `polled` { value: { deployment, models }, error }; `canOperate`; `onChange(change)`. */
 export function Deployment({ polled: { value, error }, canOperate, onChange }) {
   if (!value) return error ? html`<${Failure} error=${error} />` : html`<p>Loading …</p>`;
@@ -38,6 +48,8 @@ function Active({ deployment, models, onChange }) {
     <p class="quiet">Before: ${previous.slice(0, 3).join(", ") || "nothing"}. Change ${generation}.</p>
     ${onChange && target && html`<button type="button" class="plain"
       onClick=${() => onChange(changes.rollBack(target, deployment))}>Roll back to ${target} …</button>`}
+    ${onChange && active && (deployment.model ?? changes.DEFAULT) !== changes.DEFAULT && html`<button type="button"
+      class="plain" onClick=${() => onChange(changes.deactivate(deployment))}>End the name ${deployment.model} …</button>`}
   </section>`;
 }
 
@@ -117,6 +129,7 @@ function Starter({ what, others, of, onChoose }) {
 }
 
 const STATES = { serving: "good", canary: "open", shadow: "open" };
+const kindOf = (state) => (state.startsWith("rejected") ? "bad" : STATES[state.split(" ")[0]]);
 
 function Versions({ deployment, models, onChange }) {
   return html`<section aria-labelledby="versions-heading">
@@ -124,7 +137,7 @@ function Versions({ deployment, models, onChange }) {
     <${Table} label="Versions" head=${["Version", "State", "Reranker", "Metrics", ...(onChange ? ["Change"] : [])]}>
       ${models.map((model) => html`<tr key=${model.version}>
         <th scope="row">${model.version}</th>
-        <td><${Badge} kind=${model.state.startsWith("rejected") ? "bad" : STATES[model.state]}>${model.state}<//></td>
+        <td><${Badge} kind=${kindOf(model.state)}>${model.state}<//></td>
         <td>${model.reranker ?? "–"}</td>
         <td>${mainMetrics(model.metrics)}</td>
         ${onChange && html`<td>${model.version !== deployment.active && html`<button type="button" class="plain small"
