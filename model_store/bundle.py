@@ -32,6 +32,7 @@ from model_store.golden import (
     read_golden,
     read_golden_ratings,
 )
+from model_store.held_out import HELD_OUT_FILES
 from model_store.id_map import IdMap, read_ids
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
 from model_store.manifest import FileEntry, Manifest, RatingModelInfo
@@ -140,6 +141,7 @@ class Bundle:
             has_retriever, has_outliers = True, manifest.retriever.n_outliers > 0
         has_graph = manifest.encoder is not None and manifest.encoder.has_graph
         is_rating = manifest.kind == "rating"
+        has_held_out = is_rating and any(map(self.has, HELD_OUT_FILES))
         has_users = any(map(self.has, USERS)) or is_rating
         expected = {
             **dict.fromkeys(REQUIRED, True),
@@ -149,6 +151,7 @@ class Bundle:
             **dict.fromkeys(RETRIEVER_FILES, has_retriever),
             **dict.fromkeys(USERS, has_users),
             **dict.fromkeys(RATING_FILES, is_rating),
+            **dict.fromkeys(HELD_OUT_FILES, has_held_out),  # which the service doesn't read
             **dict.fromkeys(TYPED_EVENTS, bool(manifest.events.types)),
             **dict.fromkeys(
                 RERANKER_FILES,

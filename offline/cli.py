@@ -65,15 +65,17 @@ def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
 def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = subparsers.add_parser(
         "evaluate",
-        help="HR@10 and NDCG@10 of a bundle, offline or through a running service",
+        help="HR@10 and NDCG@10 (RMSE, MAE) of a bundle, offline or through a running service",
         description="Show the figures of a bundle's offline report: each test user's held-out\n"
         "interaction is ranked in the whole catalogue. With --url the service is asked, POST\n"
         "/recommend for every test user, and its figures are put next to the report's; they must\n"
-        "be equal to four decimals (exit code 1 if not). Where callers need a key, it comes from\n"
-        "LONGTAIL_CALLER_KEY.",
+        "be equal to four decimals (exit code 1 if not). Of a bundle of kind rating, held-out\n"
+        "ratings are predicted, with --url by POST /ratings. Where callers need a key, it comes\n"
+        "from LONGTAIL_CALLER_KEY.",
         epilog="examples:\n"
         "  longtail evaluate --bundle builds/demo/bundle\n"
         "  longtail evaluate --url http://127.0.0.1:8000\n"
+        "  longtail evaluate --url http://127.0.0.1:8000 --model ratings\n"
         "  longtail evaluate --url http://127.0.0.1:8000 --rerank --rps 5",
         formatter_class=_RAW,
     )
@@ -84,6 +86,12 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         help="the bundle (default: the one that the service serves; without --url, the active one)",
     )
     evaluate.add_argument("--url", help="of a running service")
+    evaluate.add_argument(
+        "--model",
+        metavar="NAME",
+        default="default",
+        help="name under which the version is active, given in all requests (default: %(default)s)",
+    )
     evaluate.add_argument("--json", action="store_true", help="print JSON, for machines")
     evaluate.add_argument(
         "--rerank",
@@ -237,6 +245,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     return evaluate(
         arguments.bundle,
         url=arguments.url,
+        model=arguments.model,
         as_json=arguments.json,
         rerank=arguments.rerank,
         rps=arguments.rps,

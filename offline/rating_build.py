@@ -10,6 +10,7 @@ from typing import Any
 
 from model_store import bundle as files
 from model_store.event_rules import DEFAULT_EVENTS
+from model_store.held_out import HELD_OUT_FILES
 from model_store.rating_arrays import RATING_FILES
 from offline.learning import Make
 from offline.recipe import Recipe
@@ -20,7 +21,7 @@ from offline.stages.rating import RatingArtifact, RatingStage
 from offline.stages.rating_evaluation import RatingEvaluationArtifact, RatingEvaluationStage
 from offline.stages.rating_export import RatingExportArtifact, RatingExportStage
 from offline.stages.rating_refit import RatingRefitStage
-from offline.stages.ratings import RatingSplitName, RatingsStage
+from offline.stages.ratings import RatingsArtifact, RatingSplitName, RatingsStage
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RatingParts:
     """The artifacts of a rating bundle; `rating` is the exported one."""
 
     data: DataArtifact
+    ratings: RatingsArtifact
     rating: RatingArtifact
     evaluation: RatingEvaluationArtifact
     exported: RatingExportArtifact
@@ -52,6 +54,7 @@ class RatingParts:
             files.USER_TIMESTAMPS: data.path(data.TIMESTAMPS),
             files.POPULARITY: self.rating.path(self.rating.POPULARITY),
             files.REPORT: self.evaluation.path(self.evaluation.REPORT),
+            **dict(zip(HELD_OUT_FILES, self.ratings.test_files(), strict=True)),
         }
 
     def describe(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,4 +102,4 @@ def make_parts(
     evaluation = make(RatingEvaluationStage(data, ratings, chosen, split, notes))
     served = make(RatingRefitStage(data, ratings, chosen)) if refit else chosen
     exported = make(RatingExportStage(data, served, recipe.rating.max_ranked))
-    return RatingParts(data, served, evaluation, exported)
+    return RatingParts(data, ratings, served, evaluation, exported)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
 from model_store.files import save_array
+from model_store.held_out import HELD_OUT_FILES, HeldOutRatings
 from model_store.manifest import RatingModelInfo
 from tests.synthetic_bundle import Catalogue, make_catalogue, write_users
 
@@ -61,6 +64,8 @@ def make_rating_bundle(
     catalogue: Catalogue | None = None,
     max_ranked: int = 1_000,
     wrong_golden: bool = False,
+    held_out: HeldOutRatings | None = None,
+    report: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet)."""
     made = catalogue or make_catalogue()
@@ -85,7 +90,11 @@ def make_rating_bundle(
             "ratings": [float(answer) + wrong_golden for answer in answers],
         }
         writer.write("golden.json", lambda path: path.write_text(json.dumps([golden])))
-        writer.write("report.json", lambda path: path.write_text("{}"))
+        writer.write("report.json", lambda path: path.write_text(json.dumps(report or {})))
+        if held_out is not None:
+            arrays = (held_out.users, held_out.items, held_out.values)
+            for name, array in zip(HELD_OUT_FILES, arrays, strict=True):
+                writer.write(name, lambda path, array=array: save_array(path, array))
         write_users(writer, made)
         return writer.finish(
             version=version,

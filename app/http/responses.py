@@ -197,6 +197,9 @@ class Ready(BaseModel):
 
     status: Literal["ready"]
     version: str
+    names: dict[str, str] = Field(
+        description="The active version of each name that requests may give as `model`."
+    )
     execution_provider: str
     store: Literal["up", "empty", "read-only", "away"] = Field(
         description="empty: it lacks the version that answers; read-only: it takes no writes, "

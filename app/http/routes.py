@@ -150,6 +150,7 @@ def public_router(
             {
                 "status": "ready",
                 "version": model.version,
+                "names": service.models.routings.versions,
                 "execution_provider": model.network.execution_provider,
                 "store": service.store.state.word,
                 "store_reason": service.store.state.reason,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store.bundle import Bundle
+from model_store.deployments import DEFAULT
 from model_store.embedded import running_store
 from model_store.errors import ConfigError, InputError
 from model_store.publication import bundles_folder
@@ -16,7 +17,13 @@ from model_store.store_url import store_url_from
 from offline.data.interactions import Interactions
 from offline.data.split import SPLITS, Cases
 from offline.evaluate.reranked import as_rows, describe, evaluate_reranked
-from offline.evaluate.served import ServedFigures, evaluate_service, served_version
+from offline.evaluate.served import (
+    ServedFigures,
+    check_held_out,
+    evaluate_service,
+    served_version,
+)
+from offline.evaluate.served_ratings import evaluate_ratings
 from offline.evaluate.verdict import describe_repeats, share_of_repeats, weaknesses
 
 DECIMALS = 4
@@ -28,6 +35,7 @@ def evaluate(
     *,
     url: str | None,
     as_json: bool,
+    model: str = DEFAULT,
     rerank: bool = False,
     rps: float | None = None,
 ) -> int:
@@ -38,27 +46,33 @@ def evaluate(
             `url`, for the active version.
         url: of a running service.
         as_json: for machines.
+        model: name under which the version is active, in all requests.
         rerank: ask the service for tail users with reranking; nothing is compared then.
         rps: requests a second to the service, at most; None: one after another.
 
     Raises:
         BundleError: there is no such bundle.
-        ConfigError: `rerank` or `rps` without a service, or `rps` is not above 0.
+        ConfigError: `rerank` or `rps` without a service, `rps` is not above 0, or `rerank` of a
+            bundle that predicts ratings, or of another name.
         InputError: the bundle was refit on the held-out interactions, or the service doesn't
             answer, or no version is active.
     """
     if rps is not None and (url is None or rps <= 0):
         wrong = "needs --url" if url is None else "expected a number above 0"
         raise ConfigError(f"--rps {rps:g}: {wrong}")
-    bundle = Bundle.open(bundle_folder or _served_bundle(url), verify=False)
+    bundle = Bundle.open(bundle_folder or _served_bundle(url, model), verify=False)
+    if rerank and (model != DEFAULT or bundle.manifest.kind == "rating"):
+        raise ConfigError("--rerank measures the default's recommendations alone")
+    if bundle.manifest.kind == "rating":
+        return evaluate_ratings(bundle, url, model=model, rps=rps, as_json=as_json)
     report = bundle.report()
-    model, figures = next(iter(report["models"].items()))
+    network, figures = next(iter(report["models"].items()))
     if rerank:
         return _print_reranked(bundle, url, rps, as_json=as_json)
     if url is None:
         print(json.dumps(report["models"]) if as_json else _show(report))
         return 0
-    served = _ask_service(bundle, url, rps)
+    served = _ask_service(bundle, url, model, rps)
     offline = figures["test"]["all"]
     rows = {
         "hit_rate_at_10": (offline["hit_rate_at_10"], served.hit_rate),
@@ -69,7 +83,7 @@ def evaluate(
         print(_as_json(rows, served, equal=equal))
         return 0 if equal else 1
     print(f"{served.n_cases} test users, versions that answered: {', '.join(served.versions)}")
-    print(f"{'':16}{'offline ' + model:>16}{'served':>16}")
+    print(f"{'':16}{'offline ' + network:>16}{'served':>16}")
     for name, (of_report, of_service) in rows.items():
         print(f"{name:16}{of_report:16.4f}{of_service:16.4f}")
     _print_notes(report, served)
@@ -97,19 +111,20 @@ def _print_reranked(bundle: Bundle, url: str | None, rps: float | None, *, as_js
     return 0
 
 
-def _served_bundle(url: str | None) -> Path:
+def _served_bundle(url: str | None, model: str) -> Path:
     if url is not None:
-        return bundles_folder() / served_version(url)
+        return bundles_folder() / served_version(url, model)
     with running_store(store_url_from()) as store_url:
-        version = Registry(connect(store_url)).active()
+        version = Registry(connect(store_url), model=model).active()
     if version is None:
         raise InputError("no version is active; name a bundle with --bundle")
     return bundles_folder() / version
 
 
-def _ask_service(bundle: Bundle, url: str, rps: float | None) -> ServedFigures:
+def _ask_service(bundle: Bundle, url: str, model: str, rps: float | None) -> ServedFigures:
     interactions, test = _test_cases(bundle)
-    return evaluate_service(url, test, interactions.user_ids, interactions.item_ids, rps=rps)
+    user_ids, item_ids = interactions.user_ids, interactions.item_ids
+    return evaluate_service(url, test, user_ids, item_ids, model=model, rps=rps)
 
 
 def _test_cases(bundle: Bundle) -> tuple[Interactions, Cases]:
@@ -118,12 +133,7 @@ def _test_cases(bundle: Bundle) -> tuple[Interactions, Cases]:
     Raises:
         InputError: the bundle was refit on them.
     """
-    configuration = bundle.manifest.configuration
-    if configuration.get("refit"):
-        raise InputError(
-            f"{bundle.folder}: was refit on the held-out interactions, so asking for them "
-            "measures nothing; build without --refit into another folder"
-        )
+    check_held_out(bundle)
     histories = bundle.histories()
     interactions = Interactions(
         histories.user_ids,
@@ -133,7 +143,7 @@ def _test_cases(bundle: Bundle) -> tuple[Interactions, Cases]:
         histories.timestamps,
         ratings=None,
     )
-    return interactions, SPLITS[configuration["split"]](interactions).test
+    return interactions, SPLITS[bundle.manifest.configuration["split"]](interactions).test
 
 
 def _as_json(rows: dict[str, tuple[float, float]], served: ServedFigures, *, equal: bool) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import numpy as np
 
+from model_store.bundle import Bundle
+from model_store.deployments import DEFAULT
 from model_store.errors import InputError
 from model_store.id_map import IdMap
 from model_store.redaction import redact_urls, redacted
@@ -67,6 +69,7 @@ def evaluate_service(
     k: int = 10,
     rerank: str = "never",
     rps: float | None = None,
+    model: str = DEFAULT,
 ) -> ServedFigures:
     """HR@k and NDCG@k of a service.
 
@@ -81,6 +84,7 @@ def evaluate_service(
         k: number of items of an answer.
         rerank: never, auto or always; the recommender alone answers to `never`.
         rps: requests a second, at most; None: one as soon as the one before is answered.
+        model: name under which the version is active.
 
     Raises:
         InputError: the service can't be reached, or answers a request with an error.
@@ -90,7 +94,8 @@ def evaluate_service(
     versions: set[str] = set()
     outcomes: Counter[str] = Counter()
     n_cut = 0
-    with _connect(url) as client:
+    named = name_fields(model)
+    with connect(url) as client:
         started_s = time.monotonic()
         for row in track(range(len(ranks)), f"asking {redacted(url)}", unit="users"):
             if rps is not None:
@@ -98,8 +103,8 @@ def evaluate_service(
             past = [item_ids.id_of(int(index)) for index in cases.history(row)]
             asked = history_fields(past)
             n_cut += len(asked["history"]) < len(past)
-            asked |= {"user_id": user_ids[cases.users[row]], "k": k, "rerank": rerank}
-            answer = _ask(client, asked)
+            asked |= {"user_id": user_ids[cases.users[row]], "k": k, "rerank": rerank, **named}
+            answer = ask(client, "/recommend", asked)
             versions.add(answer["model_version"])
             outcomes[answer["rerank"]] += 1
             shown = [item["item_id"] for item in answer["items"]]
@@ -109,20 +114,41 @@ def evaluate_service(
     return ServedFigures(ranks, k, tuple(sorted(versions)), outcomes, n_cut)
 
 
-def served_version(url: str) -> str:
-    """The version that a service answers with.
+def served_version(url: str, model: str = DEFAULT) -> str:
+    """The version that a service answers with under a name.
 
     Raises:
-        InputError: the service can't be reached or isn't ready.
+        InputError: the service can't be reached or isn't ready, or no version is active under it.
     """
     try:
         response = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=10.0)
         response.raise_for_status()
-        return str(response.json()["version"])
+        ready = response.json()
+        version = ready["version"] if model == DEFAULT else ready.get("names", {}).get(model)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
         raise InputError(
             f"--url {redacted(url)!r}: no ready service there ({redact_urls(str(error))})"
         ) from error
+    if version is None:
+        names = ", ".join(ready.get("names", [DEFAULT]))
+        raise InputError(
+            f"--model {model!r}: {redacted(url)} answers nothing under this name (names: {names})"
+        )
+    return str(version)
+
+
+def check_held_out(bundle: Bundle) -> None:
+    """Raises InputError if a bundle's model was trained on what its report holds out."""
+    if bundle.manifest.configuration.get("refit"):
+        raise InputError(
+            f"{bundle.folder}: was refit on the held-out interactions, so asking for them "
+            "measures nothing; build without --refit into another folder"
+        )
+
+
+def name_fields(model: str) -> dict[str, str]:
+    """The field of a request that gives a name; releases before names know no such field."""
+    return {} if model == DEFAULT else {"model": model}
 
 
 def history_fields(past: Sequence[str]) -> dict[str, Any]:
@@ -155,17 +181,19 @@ def _fitting(ids: Iterable[str]) -> list[str]:
     return fitting
 
 
-def _connect(url: str) -> httpx.Client:
+def connect(url: str) -> httpx.Client:
+    """A client of a service, with the caller's key; InputError if it is no URL."""
     try:
         return httpx.Client(base_url=url, timeout=30.0, headers=caller_headers())
     except httpx.InvalidURL as error:
         raise InputError(f"--url {redacted(url)!r}: {redact_urls(str(error))}") from error
 
 
-def _ask(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
+def ask(client: httpx.Client, path: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request; InputError if it is an error, or none."""
     service = redacted(str(client.base_url))
     try:
-        response = client.post("/recommend", json=request)
+        response = client.post(path, json=request)
     except httpx.HTTPError as error:
         raise InputError(f"{service}: {error}") from error
     if response.status_code != httpx.codes.OK:

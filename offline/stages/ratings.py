@@ -27,6 +27,13 @@ class RatingsArtifact(Artifact):
 
         return RatingSplit.load(self.folder)
 
+    def test_files(self) -> tuple[Path, Path, Path]:
+        """Users, items and values of the ratings to measure on."""
+        users, items, values = (
+            self.path(f"test/{name}.npy") for name in ("users", "items", "values")
+        )
+        return users, items, values
+
     def fields(self) -> ItemFields:
         """What attributes say of the items."""
         from offline.rating.fields import ItemFields

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,9 +178,7 @@ def test_a_canary_a_promotion_and_a_rollback_while_requests_run(
     assert all(change in shown for change in changes)
 
 
-def test_the_deployment_of_a_name_is_chosen_changed_and_ended(
-    running: Running, page: Page
-) -> None:
+def test_the_deployment_of_a_name_is_chosen_changed_and_ended(running: Running, page: Page) -> None:
     def record(model: str = "second") -> dict[str, Any]:
         answer: dict[str, Any] = running.ask("GET", f"/admin/deployment?model={model}")[1]
         return answer

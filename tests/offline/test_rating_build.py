@@ -11,8 +11,10 @@ from app.model.arrays import NO_ITEMS
 from app.model.model import load_model
 from model_store.bundle import Bundle
 from model_store.errors import ConfigError, InputError
+from model_store.held_out import HeldOutRatings
 from offline.build import Build
 from offline.inputs import find_source
+from offline.rating.figures import RatingFigures
 from offline.rating.ratings import Ratings
 from offline.rating.recommender import RatingRecommender
 from offline.recipe import Recipe, read_recipe
@@ -48,6 +50,16 @@ def test_the_bundle_answers_as_the_network_predicts(files: Path, tmp_path: Path)
     report = bundle.report()
     assert next(iter(report["models"])) == "nfm"
     assert report["models"]["nfm"]["test"]["all"]["rmse"] == bundle.manifest.metrics["rmse"]
+    held_out = HeldOutRatings.of(bundle)
+    assert held_out is not None
+    rows = [
+        served.user_row(bundle.histories().user_ids[user - 1], NO_ITEMS) for user in held_out.users
+    ]
+    rated = [served.rate(row, held_out.items[n : n + 1])[0] for n, row in enumerate(rows)]
+    figures = RatingFigures.of(np.array(rated, np.float32), held_out.values)
+    test = report["models"]["nfm"]["test"]["all"]
+    assert (figures.rmse, figures.mae) == pytest.approx((test["rmse"], test["mae"]), abs=1e-5)
+    assert figures.n == test["n"]
     assert "| biased MF |" in (tmp_path / "rating_evaluate" / "report.md").read_text()
     lines: list[str] = []
     source = find_source(str(files / "ratings.csv"), str(files / "items.csv"), None)
