@@ -16,7 +16,7 @@ from app.deployment.canary_watch import LOOK_S, CanaryWatch
 from app.deployment.exposure_log import WRITE_S as EXPOSURES_WRITE_S
 from app.deployment.exposure_log import ExposureLog
 from app.deployment.exposures import WRITE_S, Exposures
-from app.deployment.forgetting import Forgetting
+from app.deployment.forgetting import Forgetting, Memory
 from app.deployment.models import STOP_TIMEOUT_S, Models
 from app.deployment.operations import Operations
 from app.deployment.repeating import Repeating
@@ -137,14 +137,10 @@ class Service:
             max_entries=settings.rerank_cache_entries,
             max_age_s=settings.rerank_cache_s,
         )
-        self.forgetting = Forgetting(
-            self.store.people,
-            self.journal,
-            [
-                *(self.store.features.remembered, self.exposures, answers),
-                *([self.exposure_log] if self.exposure_log else []),
-            ],
-        )
+        memories: list[Memory] = [self.store.features.remembered, self.exposures, answers]
+        where_used = (self.exposure_log, self.store.recent_events)
+        memories += [memory for memory in where_used if memory is not None]
+        self.forgetting = Forgetting(self.store.people, self.journal, memories)
         self.reranker = CachedReranker(
             reranker,
             answers,

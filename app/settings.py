@@ -61,9 +61,10 @@ class Settings(BaseSettings):
     )
     redis_url: Annotated[InstanceOf[StoreUrl], NoDecode] | None = Field(
         default=None,
-        description="URL of the Redis-compatible store (redis://, rediss:// or unix://), with "
-        "TLS options if need be; unset means the embedded store, started and ended with "
-        "`longtail serve`.",
+        description="URL of the Redis-compatible store (redis://, rediss:// or unix://), of a "
+        "cluster's nodes (redis+cluster://h1:p1,h2:p2) or of Sentinels "
+        "(redis+sentinel://h1:p1,h2:p2/NAME), with TLS options if need be; unset means the "
+        "embedded store, started and ended with `longtail serve`.",
     )
     admin_token: SecretStr | None = Field(
         default=None,

@@ -27,7 +27,7 @@ _SETTINGS = {
     "NOAUTH": "it wants a password: give LONGTAIL_REDIS_PASSWORD",
     "WRONGPASS": "LONGTAIL_REDIS_PASSWORD, or the user or password in LONGTAIL_REDIS_URL, is wrong",
     "NOPERM": "the user in LONGTAIL_REDIS_URL lacks a permission",
-    "MOVED": "LONGTAIL_REDIS_URL names one node of a cluster, which this version can't use",
+    "MOVED": "LONGTAIL_REDIS_URL names one node of a cluster; name it as redis+cluster://",
 }
 
 

@@ -145,8 +145,9 @@ def write_changes(changes: Sequence[ItemChange], client: redis.Redis) -> int:
     by_item: dict[str, list[ItemChange]] = {}
     for change in changes:
         by_item.setdefault(change.item_id, []).append(change)
-    ids, script = list(by_item), client.register_script(WRITE)
+    ids = list(by_item)
     with store_errors():
+        script = client.register_script(WRITE)
         return sum(
             _write({one: by_item[one] for one in ids[start : start + _BATCH]}, client, script)
             for start in range(0, len(ids), _BATCH)

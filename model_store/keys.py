@@ -45,9 +45,17 @@ lt:v:<version>:shadow:<a>  list     answers of the version as a shadow next to t
                                     newest first (answer_pairs.AnswerPair, JSON)
 lt:v:<version>:rerank      hash     digest of a job → the reranker's answer (rerank_codec)
 lt:v:<version>:rerank-times sorted set  the same digests by unix seconds; bounds the hash
+
+In a cluster the names get hash tags on their way to the store (`in_cluster`): what a request reads
+of a user lies in one slot, and all that is not a user's in another, so that every transaction and
+script is of one slot.
 """
 
 from __future__ import annotations
+
+from binascii import crc_hqx
+from collections.abc import Iterator
+from itertools import count
 
 MODELS = "lt:models"
 DEPLOYMENT = "lt:deployment"
@@ -64,6 +72,10 @@ PREVIOUS = "lt:previous"
 PROBE = "lt:probe"
 
 MAX_EVENTS_PER_USER = 1_000
+
+N_SLOTS = 16_384
+_SPREAD = ("lt:events:", "lt:served:", "lt:log:", "lt:shown:")
+_OF_A_VERSION = "lt:v:"
 
 
 def worker_key(worker_id: str) -> str:
@@ -149,3 +161,44 @@ def rerank_times_key(version: str) -> str:
 def version_pattern(version: str) -> str:
     """SCAN pattern of all keys of a version (a version's letters hold no wildcard)."""
     return f"lt:v:{version}:*"
+
+
+def in_cluster(key: str) -> tuple[str, int]:
+    """The name of a key in a cluster, the same with a hash tag, and its slot.
+
+    All keys of a user have the tag `:<user_id>`, which is never empty: an id may hold braces, as
+    the first `{` of the name is always ours, and the tag ends at the same `}` in all of them. The
+    streams of events and answers, which much is written to, lie apart from each other. All other
+    keys have the tag `lt`; none of them holds an id from outside. What `version_pattern`
+    finds stays the same.
+    """
+    if key.startswith(_SPREAD):
+        at = key.find(":", 3)
+    elif key.startswith(_OF_A_VERSION) and key.startswith(
+        ":u:", at := key.find(":", len(_OF_A_VERSION))
+    ):
+        at += 2
+    else:
+        return f"{key}{{lt}}", _SLOT_OF_OTHERS
+    tag = key[at:]
+    return f"{key[:at]}{{{tag}}}", _slot(tag.partition("}")[0])
+
+
+def slot_of(name: str) -> int:
+    """The slot, 0 to 16383, of a name as it is in the cluster: that of its hash tag."""
+    start = name.find("{")
+    end = name.find("}", start + 1)
+    return _slot(name[start + 1 : end] if start >= 0 and end > start + 1 else name)
+
+
+def _slot(tag: str) -> int:
+    """CRC-16 (XMODEM) of a hash tag."""
+    return crc_hqx(tag.encode(), 0) % N_SLOTS
+
+
+_SLOT_OF_OTHERS = _slot("lt")
+
+
+def probe_names() -> Iterator[str]:
+    """Keys for trying nodes of a cluster, in ever other slots, as they are named there."""
+    return (f"{PROBE}{{{number}}}" for number in count())

@@ -16,7 +16,7 @@ from model_store.people import Forgotten, forget
 from model_store.registry import ModelRecord, Registry
 from model_store.rollout import Rollout, Ruled
 from model_store.rules import Rule
-from model_store.store import connect
+from model_store.store import connect, disconnect
 from model_store.store_url import StoreUrl
 from model_store.workers import WorkerState, live_workers
 
@@ -43,7 +43,7 @@ class Operations:
 
     def disconnect(self) -> None:
         """Close all connections but that of a rollout at work; the next question opens another."""
-        self._client.connection_pool.disconnect(inuse_connections=False)
+        disconnect(self._client)
 
     async def change(self, work: Callable[[Rollout], T], *, by: str, model: str = DEFAULT) -> T:
         """Have a rollout change who answers the requests of a name.

@@ -77,6 +77,19 @@ class StoreConnection(asyncio.Protocol):
             self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]
         return future
 
+    async def call_within(self, commands: Sequence[Command], limit_s: float) -> list[Any]:
+        """As `call`, with a limit of its own; a connection that takes longer is ended.
+
+        Raises:
+            StoreAway: the replies didn't come in time, or the connection ended.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self.call(commands)
+        except TimeoutError:
+            self.close()
+            raise StoreAway(f"no answer in {limit_s * 1e3:.0f} ms") from None
+
     def _send(self) -> None:
         packed, self._unsent = b"".join(self._unsent), []
         if self._transport is not None and not self._transport.is_closing():

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
 from app.store.client import StoreClient
 from app.store.connection import WholeStoreError
 from app.store.journal import Journal
+from app.store.recent_events import RecentEvents
 from app.store.scripts import LOAD, append_command
 from app.store.sessions import NO_SESSIONS, Sessions
 from app.store.state import StoreState, trouble_in
 from model_store import keys
 from model_store.codecs import Event
 from model_store.error_replies import explain
-from model_store.errors import StoreError
+from model_store.errors import StoreAway, StoreError
 from model_store.event_log import log_command
 from model_store.forgotten import digest_of_user
 
@@ -51,6 +52,8 @@ class EventStore:
         journal: takes the events that the store can't take.
         sessions: the users whose events have a time to live.
         logged_entries: limit on the entries of the event log; 0: there is none.
+        recent: keeps what the store has taken lately, where a replica may take a primary's place;
+            None where none can.
     """
 
     def __init__(
@@ -61,7 +64,9 @@ class EventStore:
         journal: Journal,
         sessions: Sessions = NO_SESSIONS,
         logged_entries: int = 0,
+        recent: RecentEvents | None = None,
     ) -> None:
+        self._recent = recent
         self._sessions = sessions
         self._logged_entries = logged_entries
         self._requests = requests
@@ -90,6 +95,25 @@ class EventStore:
             await self._journal.append(left)
         return sum(map(len, left.values()))
 
+    async def taken_over(self, slots: Collection[int] | None) -> None:
+        """Put into the journal what a new primary may lack; from there it is sent to it again.
+
+        Until then it is read from the journal, as any event that waits there.
+
+        Args:
+            slots: those of the new primary, of a cluster; None: all users are its.
+        """
+        recent = self._recent.take(slots) if self._recent is not None else {}
+        if not recent:
+            return
+        try:
+            await self._journal.append(recent)
+        except OSError as error:
+            log.error("the newest events can't be kept for the new primary: %s", error.strerror)
+            return
+        n_events = sum(map(len, recent.values()))
+        log.info("another server is the primary now: it is sent the last %d events", n_events)
+
     async def replay(self) -> None:
         """Write journaled events to the store, but for users whose pause isn't over.
 
@@ -116,7 +140,8 @@ class EventStore:
             if self._pauses.pop(user_id, None):
                 log.warning("events of user %r are in the store again", user_id)
         for user_id, error in failed.items():
-            self._pause(user_id, error)
+            if not isinstance(error, StoreAway):
+                self._pause(user_id, error)
         return waiting | failed.keys()
 
     async def _without_forgotten(self, by_user: UserEvents) -> UserEvents:
@@ -160,6 +185,8 @@ class EventStore:
             for user, reply in zip(cycle(some), replies):
                 if isinstance(reply, Exception):
                     failed.setdefault(user, reply)
+        if self._recent is not None:
+            self._recent.add({user: by_user[user] for user in by_user if user not in failed})
         return failed
 
     def _note(self, by_user: UserEvents, failed: Mapping[str, Exception]) -> None:
@@ -171,7 +198,7 @@ class EventStore:
         if len(failed) < len(by_user) and self._state.writes is not None:
             self._state.writes_work()
         for user_id, error in failed.items():
-            if user_id not in self._pauses:
+            if user_id not in self._pauses and not isinstance(error, StoreAway):
                 self._pause(user_id, error)
         for user_id in self._pauses.keys() & by_user.keys() - failed.keys():
             self._pauses[user_id].until_s = 0.0  # events in the journal can follow at once

@@ -11,7 +11,7 @@ from typing import Any
 
 import hiredis
 
-from app.store.client import ONE_ITERATION_S, StoreClient
+from app.store.client import StoreClient
 from app.store.connection import Command, WholeStoreError
 from app.store.deadline import Deadline
 from app.store.history import History, check_items, merge
@@ -19,6 +19,7 @@ from app.store.journal import Journal
 from app.store.remembered import Remembered, RememberedUsers
 from app.store.scripts import LOAD, append_command
 from app.store.served_answers import ServedAnswers
+from app.store.server_client import ONE_ITERATION_S
 from app.store.state import StoreState, trouble_in
 from model_store import keys
 from model_store.codecs import Event, decode_arrived, decode_user
@@ -57,6 +58,8 @@ class FeatureStore:
     ) -> None:
         self.served = served
         self._client = client
+        # A cluster's node is asked for its own users alone; the version is looked up by `check`.
+        self._is_cluster = client.is_cluster
         self._state = state
         self._journal = journal
         self._remembered = RememberedUsers(remembered_users)
@@ -128,7 +131,8 @@ class FeatureStore:
     ) -> list[Any]:
         """Blob and events of each user, and at the end whether the version is published there.
 
-        Adds to `late` the positions of users whose deadline passed before the answer came.
+        Adds to `late` the positions of users whose deadline passed before the answer came, or whose
+        node of a cluster is away.
 
         Raises:
             StoreError: the store is away, or rejects all reads.
@@ -137,7 +141,8 @@ class FeatureStore:
         for user_id in user_ids:
             commands.append(("GET", keys.user_key(version, user_id)))
             commands.append(("ZRANGE", keys.events_key(user_id), 0, -1))
-        commands.append(("HEXISTS", keys.MODELS, version))
+        if not self._is_cluster:
+            commands.append(("HEXISTS", keys.MODELS, version))
         if deadlines is None or not any(deadlines):
             replies = await self._client.call(commands)
         else:
@@ -148,6 +153,9 @@ class FeatureStore:
             raise WholeStoreError(trouble.line)
         if self._state.reads is not None:
             self._state.reads_work()
+        if self._is_cluster:
+            late.update(at // 2 for at, one in enumerate(replies) if isinstance(one, StoreAway))
+            replies.append(self._state.holds(version))
         return replies
 
     async def _call_until(
@@ -209,7 +217,8 @@ class FeatureStore:
         places = [
             place
             for place, user_id in enumerate(user_ids)
-            if _is_error(replies[2 * place + 1]) and user_id not in self._logged
+            if isinstance(replies[2 * place + 1], hiredis.ReplyError)
+            and user_id not in self._logged
         ]
         limits = [deadlines[place] for place in places] if deadlines else []
         limit_s = min(

@@ -129,6 +129,10 @@ class StoreState:
         if self._on_change is not None:
             self._on_change(self)
 
+    def holds(self, version: str) -> bool:
+        """Whether the store held a version when it was last asked for that; unasked, it does."""
+        return version not in self._lacking
+
     def keep_only(self, versions: Collection[str]) -> None:
         """Forget that the store lacks versions that serve no more."""
         gone = self._lacking.keys() - versions

@@ -1,4 +1,4 @@
-"""The service's store: two connections, and the reads and writes over them."""
+"""The service's store: two clients, and the reads and writes over them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 
 from app.store.answer_pairs import AnswerPairStore
 from app.store.client import StoreClient
+from app.store.cluster_client import ClusterClient
+from app.store.cluster_nodes import ClusterState
 from app.store.connection import WholeStoreError
 from app.store.event_log import EventLog
 from app.store.events import EventStore
@@ -16,8 +18,11 @@ from app.store.feature_store import FeatureStore
 from app.store.journal import Journal
 from app.store.outcome_store import OutcomeStore
 from app.store.people import PeopleStore
+from app.store.primary import Primary
+from app.store.recent_events import RecentEvents, Takeover
 from app.store.rerank_cache import RerankCache
 from app.store.served_answers import ServedAnswers
+from app.store.server_client import ServerClient
 from app.store.sessions import NO_SESSIONS, Sessions
 from app.store.state import StoreState
 from app.store.tokens import TokenStore
@@ -56,13 +61,13 @@ class Store:
         on_change: Callable[[StoreState], None] | None = None,
         on_renewal: Callable[[], None] | None = None,
     ) -> None:
-        self.state = StoreState(on_change)
-        self._requests = StoreClient(
-            url, timeout_s=timeout_s, state=self.state, on_renewal=on_renewal
+        self.state = (ClusterState if url.is_cluster else StoreState)(on_change)
+        self._requests = _open_client(
+            url, timeout_s, on_renewal, state=self.state, on_takeover=self._taken_over
         )
-        self._background = StoreClient(
-            url, timeout_s=max(BACKGROUND_TIMEOUT_S, timeout_s), on_renewal=on_renewal
-        )
+        self._background = _open_client(url, max(BACKGROUND_TIMEOUT_S, timeout_s), on_renewal)
+        has_replicas = url.is_cluster or url.service is not None
+        self.recent_events = RecentEvents(self.state) if has_replicas else None
         self.features = FeatureStore(
             self._requests,
             self.state,
@@ -71,7 +76,13 @@ class Store:
             served=ServedAnswers(self._requests, sessions),
         )
         self.events = EventStore(
-            self._requests, self._background, self.state, journal, sessions, logged_entries
+            self._requests,
+            self._background,
+            self.state,
+            journal,
+            sessions,
+            logged_entries,
+            self.recent_events,
         )
         self.event_log = EventLog(self._background)
         self.versions = VersionStore(self._background)
@@ -109,6 +120,9 @@ class Store:
         with contextlib.suppress(StoreError):  # other calls find that out too
             await self._background.probe()
 
+    async def _taken_over(self, slots: Collection[int] | None) -> None:
+        await self.events.taken_over(slots)
+
     def is_known(self, error: StoreError) -> bool:
         """Whether the state has logged this already: the store as a whole fails."""
         about_all = isinstance(error, StoreAway | WholeStoreError)
@@ -118,3 +132,20 @@ class Store:
         """End the connections."""
         self._requests.close()
         self._background.close()
+
+
+def _open_client(
+    url: StoreUrl,
+    timeout_s: float,
+    on_renewal: Callable[[], None] | None,
+    *,
+    state: StoreState | None = None,
+    on_takeover: Takeover | None = None,
+) -> StoreClient:
+    """A client as the URL wants it; nothing is opened before the first call."""
+    if url.is_cluster:
+        return ClusterClient(url, timeout_s=timeout_s, state=state, on_takeover=on_takeover)
+    primary = Primary(url, on_takeover) if url.service is not None else None
+    return ServerClient(
+        url, timeout_s=timeout_s, state=state, on_renewal=on_renewal, primary=primary
+    )

@@ -11,6 +11,7 @@ from typing import Any
 
 from loadtest.bench import (
     catalogue,
+    cluster,
     comparison,
     demo,
     knowledge,
@@ -42,6 +43,7 @@ NAMES = (
     "shadow",
     "workers",
     "rules",
+    "cluster",
     "reranking",
     "catalogue",
 )
@@ -78,6 +80,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
         "shadow": Section("shadow", shadow.run, shadow.describe),
         "workers": Section("workers", workers.run, workers.describe),
         "rules": Section("rules", rules.run, rules.describe),
+        "cluster": Section("cluster", cluster.run, cluster.describe),
         "reranking": Section("reranking", reranking.run, reranking.describe),
     }
     chosen = [section for name, section in known.items() if name in wanted]

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 SECTIONS = (
     *("comparison", "demo", "ks", "knowledge", "swap_memory", "shadow", "workers", "rules"),
-    *("reranking", "catalogue"),
+    *("cluster", "reranking", "catalogue"),
 )
 
 
@@ -58,6 +58,13 @@ def test_fifty_rules_are_in_force_and_measured(document: dict[str, Any]) -> None
     assert rules["p50_ratio"] > 0  # a busy machine may make anything of it
     assert rules["with"]["rps"] > 0
     assert document["sections"]["rules"]["failed"] == 0
+
+
+def test_a_cluster_is_compared_with_a_single_server(document: dict[str, Any]) -> None:
+    found = document["cluster"]
+    assert found["cpu_ratio"] > 0  # a busy machine may make anything of it
+    assert min(found[name]["rps"] for name in ("single", "cluster")) > 0
+    assert document["sections"]["cluster"]["failed"] == 0
 
 
 def test_memory_after_swaps_is_measured(document: dict[str, Any]) -> None:

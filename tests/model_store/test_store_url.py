@@ -60,8 +60,17 @@ def test_what_a_url_says(url: str, expected: tuple[object, ...]) -> None:
         (f"redis://h?password={SECRET}&password=x", "option password needs one value"),
         (f"redis://:{SECRET}@h?socket_timeout=3", "option socket_timeout is not known"),
         (f"redis://:{SECRET}@h?ssl_ca_certs=/x", "option ssl_ca_certs needs rediss://"),
-        (f"redis+sentinel://:{SECRET}@h", "redis+sentinel:// can't be used yet"),
-        (f"redis+cluster://:{SECRET}@h:1,h:2", "redis+cluster:// can't be used yet"),
+        (
+            f"redis+sentinel://:{SECRET}@h",
+            "redis+sentinel:// needs the name by which the Sentinels",
+        ),
+        (f"redis+sentinel://:{SECRET}@h/a/b", "needs the name by which the Sentinels"),
+        (f"redis+sentinel://:{SECRET}@h/a?db=x", "database 'x' is not a number"),
+        (f"redis+cluster://:{SECRET}@h:1,h:x", "the port is not a number"),
+        (f"redis+cluster://:{SECRET}@h:1,", "redis+cluster:// needs hosts, as in redis+cluster://"),
+        (f"redis+cluster://:{SECRET}@h/2", "a cluster has no other database than 0"),
+        (f"redis://h?sentinel_password={SECRET}", "sentinel_password needs redis+sentinel://"),
+        (f"redis+cluster://:{SECRET}@h?ssl_ca_certs=/x", "option ssl_ca_certs needs rediss://"),
         (f"http://:{SECRET}@h", "starts with none of redis://, rediss://, unix://"),
         (f"redis:/{SECRET}", "starts with none of"),
         (SECRET, "starts with none of"),
@@ -89,6 +98,37 @@ def test_a_url_that_cant_be_used_is_one_line_without_its_password(url: str, said
         assert SECRET not in line
         assert caught.value.__cause__ is None
     assert SECRET not in redacted(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "shown"),
+    [
+        (
+            f"redis+cluster://me:{SECRET}@h1:1,[::1]:2",
+            (("h1", 1), ("::1", 2)),
+            "redis+cluster://me:***@h1:1,[::1]:2",
+        ),
+        (
+            "rediss+cluster://h1,h2/",
+            (("h1", 6379), ("h2", 6379)),
+            "rediss+cluster://h1:6379,h2:6379",
+        ),
+        (
+            f"redis+sentinel://:s,e@h1,h2:3/main?db=2&sentinel_username=w&sentinel_password={SECRET}",
+            (("h1", 26379), ("h2", 3)),
+            "redis+sentinel://:***@h1:26379,h2:3/main?db=2&sentinel_username=w",
+        ),
+    ],
+)
+def test_urls_of_several_servers(url: str, hosts: tuple[tuple[str, int], ...], shown: str) -> None:
+    at = StoreUrl.parse(url)
+    assert at.hosts == hosts
+    assert StoreUrl.parse(at.reveal()) == at
+    assert str(at) == shown
+    assert at.node("n", 7).reveal().startswith(url[: url.index("+")] + "://")
+    assert (at.node("n", 7).password, at.node("n", 7).tls) == (at.password, at.tls)
+    assert at.sentinel("n", 7).password == at.sentinel_password
+    assert SECRET not in f"{connect(at)!r}"
 
 
 def test_a_url_is_shown_without_its_passwords() -> None:

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from app import service
 from app.overload import quotas
 from app.overload.quotas import WINDOW_S, Quotas
-from app.store.client import StoreClient
+from app.store.server_client import ServerClient
 from app.store.tokens import TokenStore
 from model_store import keys
 from model_store.bundle import Bundle
@@ -182,7 +182,7 @@ def test_before_keys_are_read_the_service_is_not_ready(folder: Path) -> None:
 
 
 def workers_on(store: EmbeddedStore, n: int) -> list[Quotas]:
-    client = StoreClient(StoreUrl.parse(store.url), timeout_s=5)
+    client = ServerClient(StoreUrl.parse(store.url), timeout_s=5)
     return [Quotas(TokenStore(client)) for _ in range(n)]
 
 
@@ -228,7 +228,7 @@ def test_counts_that_could_not_be_settled_are_kept(
         one, other = workers_on(store, 2)
         right, one._store._client = (
             one._store._client,
-            StoreClient(StoreUrl.parse("redis://127.0.0.1:1/0"), timeout_s=1),
+            ServerClient(StoreUrl.parse("redis://127.0.0.1:1/0"), timeout_s=1),
         )
         assert admit(one, caller, 4) == 4
         for _ in range(2):

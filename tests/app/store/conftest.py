@@ -11,11 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from starlette.testclient import TestClient
 
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from tests.app.conftest import publish_and_activate
+from tests.redis_servers import Cluster, Watched, cluster, watched
+
+
+@pytest.fixture(scope="session")
+def session_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Six nodes for all tests; use `redis_cluster` for a whole and empty one."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def redis_cluster(session_cluster: Cluster) -> Cluster:
+    session_cluster.wait_until_whole()
+    with session_cluster.client() as client:
+        client.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
+    return session_cluster
+
+
+@pytest.fixture(scope="session")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A primary with a replica, and three Sentinels."""
+    with watched(tmp_path_factory.mktemp("sentinels")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import redis
 
-from app.store.client import StoreClient
 from app.store.rerank_cache import MAX_REMOVED, RerankCache
+from app.store.server_client import ServerClient
 from model_store import keys
 from model_store.embedded import EmbeddedStore
 from model_store.rerank_codec import CachedAnswer, digest_of, encode_answer
@@ -34,7 +34,7 @@ def digest(number: int) -> bytes:
 
 def run(url: str, work: Callable[[RerankCache], Awaitable[Any]], timeout_s: float = 5.0) -> Any:
     async def go() -> Any:
-        client = StoreClient(StoreUrl.parse(url), timeout_s=timeout_s)
+        client = ServerClient(StoreUrl.parse(url), timeout_s=timeout_s)
         try:
             return await work(RerankCache(client, client))
         finally:
