@@ -18,6 +18,11 @@ token_clock.py      its pace
 label_network.py    … with what an exported graph computes
 label_graph.py      … as the ONNX file that is served
 onnx_scorer.py      … read from that file
+rating_scale.py     ratings of any scale as the five that a model answers with
+rating_config.py    settings of a model that predicts ratings
+rated_examples.py   point-wise examples with rated histories, and questions about held-out pairs
+asked_ratings.py    the ratings of many pairs, resumably
+rating_aggregation.py  two models' ratings in one, by equations 6 and 7
 scorer_choice.py    opens the model and the adapter that a recipe or grid names
 prompt_scores.py    the scores of many prompts, resumably
 """
