@@ -112,13 +112,19 @@ class Cluster:
         return redis.RedisCluster(host="127.0.0.1", port=first.port)
 
     def primary_of(self, slot: int) -> Server:
-        """The node that answers for a slot now."""
+        """The node that answers for a slot."""
+        found = self.find_primary(slot)
+        assert found is not None, slot
+        return found
+
+    def find_primary(self, slot: int) -> Server | None:
+        """The same, as the first node that is alive says; None: no node."""
         for node in self.nodes:
             if node.process is not None:
-                for first, last, (_, port, *_), *_ in node.ask("CLUSTER SLOTS"):
-                    if first <= slot <= last:
-                        return next(one for one in self.nodes if one.port == port)
-        raise AssertionError(f"no node has slot {slot}")
+                slots = node.ask("CLUSTER SLOTS")
+                ports = [port for first, last, (_, port, *_), *_ in slots if first <= slot <= last]
+                return next((one for one in self.nodes if [one.port] == ports), None)
+        return None
 
     def id_of(self, node: Server) -> str:
         return self.ids[self.nodes.index(node)]
