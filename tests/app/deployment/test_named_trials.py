@@ -110,6 +110,8 @@ def test_an_experiment_of_a_name_counts_its_own_answers_and_clicks(
     assert {arm["name"]: arm["clicks"] for arm in found} == {
         arm: shown["u1"]["arm"] == arm for arm in ("old", "new")
     }
+    # A person who is forgotten is in no name's figures.
+    assert http.delete("/users/u2", headers=AS_ADMIN).json()["counts"] == 1
     ended = http.delete(f"/admin/experiments/{name}", headers=AS_ADMIN)
     assert ended.json()["stopped"] is not None
 
