@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from model_store.bundle import REPORT, Bundle
 from model_store.embedded import running_store
 from model_store.publication import bundles_folder, publish
-from model_store.registry import Registry
+from model_store.rollout import Rollout
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.data.namings import FileNaming
@@ -18,22 +18,28 @@ from offline.evaluate.verdict import warnings_about
 from offline.progress import Progress
 
 if TYPE_CHECKING:
+    import redis
+
     from offline.item_changes import Published
 
 Log = Callable[[str], None]
+WHY = "longtail publish --activate"
 
 
 class _ProgressLines:
-    """One line of progress for each kind of data."""
+    """One line of progress for each kind of data, or step of an activation."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(
+        self, stack: ExitStack, label: str = "publishing", unit: str | None = None
+    ) -> None:
         self._stack = stack
+        self._label, self._unit = label, unit
         self._lines: dict[str, Progress] = {}
         self._done: dict[str, int] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self._lines:
-            progress = Progress(f"publishing {what}", total, what)
+            progress = Progress(f"{self._label} {what}", total, self._unit or what)
             self._lines[what] = self._stack.enter_context(progress)
         self._lines[what].advance(done - self._done.get(what, 0))
         self._done[what] = done
@@ -49,7 +55,8 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
         log: called with lines of progress.
 
     Raises:
-        BundleError: it is damaged.
+        BundleError: it is damaged, or a worker can't load it.
+        RegistryError: it is published, but lacks an attribute that the active version has.
         StoreAway: the store can't be reached.
     """
     source = Bundle.open(folder)
@@ -62,9 +69,16 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
         for warning in warnings_about(source.report()) if source.has(REPORT) else ():
             log(f"WARNING: {warning}")
         if activate:
-            before = Registry(client, "longtail publish --activate").activate(record.version)
-            log(f"active: {record.version} (before: {before or 'none'})")
+            _activate(record.version, client, log)
         return record.version
+
+
+def _activate(version: str, client: redis.Redis, log: Log) -> None:
+    """Have all live workers load a version, then answer with it."""
+    with ExitStack() as stack:
+        lines = _ProgressLines(stack, "activating:", "workers")
+        rolled = Rollout(client, bundles_folder(), WHY, lines).activate(version)
+    log(f"active: {version} (before: {rolled.previous or 'none'}); workers: {rolled.workers}")
 
 
 def publish_fresh_items(
