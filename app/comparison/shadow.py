@@ -104,9 +104,11 @@ class ShadowQueue:
 
     async def stop(self) -> None:
         """End, with whatever waits."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        # Not kept: its exception refers to all that it was at work on, such as models.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _work(self) -> None:
         while True:

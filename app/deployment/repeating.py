@@ -51,9 +51,11 @@ class Repeating:
 
     async def stop(self) -> None:
         """Stop, also in the middle of a round."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        # Not kept: its exception refers to all that it was at work on, such as models.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _repeat(self) -> None:
         while True:

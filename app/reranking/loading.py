@@ -66,9 +66,11 @@ class RerankerLoading:
 
     async def stop(self) -> None:
         """End loading."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        # Not kept: its exception refers to all that it was at work on, such as models.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _load(self, reranker: Reranker, model: Model) -> None:
         # Also while it loads once more: `look` must not begin again then.

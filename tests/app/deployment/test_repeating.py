@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 
 from app.deployment.repeating import Repeating
 
@@ -51,3 +53,28 @@ def test_a_task_that_is_woken_all_the_time_rests_between_rounds() -> None:
 
     n_rounds, took_s = asyncio.run(run())
     assert took_s >= (n_rounds - 1) * rest_s * 0.99
+
+
+class Held:
+    """Something large, such as a model."""
+
+
+def test_what_a_task_was_at_work_on_is_let_go_when_it_is_stopped() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    async def look() -> None:
+        large = Held()
+        held.append(weakref.ref(large))
+        await asyncio.sleep(LONG_S)
+
+    stopped = Repeating("looking", look, LONG_S, lambda _: False)
+
+    async def run() -> None:
+        stopped.start()
+        while not held:
+            await asyncio.sleep(0)
+        await stopped.stop()
+
+    asyncio.run(run())
+    gc.collect()
+    assert held[0]() is None

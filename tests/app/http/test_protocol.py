@@ -187,7 +187,7 @@ def test_the_limits_of_the_head_are_as_stated(service: Listening) -> None:
 def test_an_early_answer_is_counted(service: Listening) -> None:
     def count() -> float:
         text = service.exchange(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").decode()
-        labels = 'arm="",route="other",served_by="",status="400",version=""'
+        labels = 'arm="",model="",route="other",served_by="",status="400",version=""'
         found = re.search(rf"requests_total\{{{labels}\}} (\S+)", text)
         return float(found[1]) if found else 0.0
 
