@@ -48,6 +48,8 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
         'longtail_requests_total{arm="",model="default",route="/recommend",served_by="model",status="200",'
         'version="made-1"}'
     )
+    # An answer is counted once it is sent, and the other worker may be asked for the metrics.
+    wait_for(lambda: metric(line) >= 20)
     assert metric(line) == 20
     second = make_bundle(tmp_path / "two", version="made-2", catalogue=make_catalogue(seed=8))
     with connect(running.store_url()) as client:
