@@ -23,6 +23,8 @@ N_SHARDS = 8
 GROUP = "archive"
 """The consumer group of `longtail events archive`."""
 USER = b"u"
+LATEST_S = 1e11
+"""Of an event's time, as the API has it."""
 _AT_ONCE = 1_000
 
 Command = tuple[str | bytes | int, ...]
@@ -73,7 +75,16 @@ def decode_entry(fields: Fields) -> tuple[str, list[tuple[int, Event]]]:
         members = [fields[b"%d" % place] for place in range(len(fields) - 1)]
     except (KeyError, UnicodeDecodeError) as error:
         raise StoreError(f"entry of the event log with fields {sorted(fields)[:5]}") from error
-    return user_id, [(int.from_bytes(one[:8], "big"), decode_arrived(one)) for one in members]
+    events = [(int.from_bytes(one[:8], "big"), decode_arrived(one)) for one in members]
+    for _, event in events:
+        check_time(event.timestamp)
+    return user_id, events
+
+
+def check_time(at_s: float) -> None:
+    """Raise StoreError for a time, in unix seconds, that no service accepts or gives."""
+    if not 0 <= at_s <= LATEST_S:
+        raise StoreError(f"entry of a log with the time {at_s}")
 
 
 def time_of(entry_id: bytes) -> float:

@@ -19,6 +19,7 @@ from model_store.event_log import (
     USER,
     Command,
     Fields,
+    check_time,
     entries_of,
     remove_entries,
     shard_of,
@@ -87,12 +88,14 @@ def decode_exposure(fields: Fields) -> Exposure:
     try:
         request_id, at_s, version, arm, served_by, item_ids = json.loads(fields[_ANSWER])
         user_id = fields[USER].decode() if USER in fields else None
-        return Exposure(
+        shown = Exposure(
             *(str(request_id), user_id, float(at_s), str(version), str(arm), str(served_by)),
             tuple(map(str, item_ids)),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"entry of the exposure log with fields {sorted(fields)[:5]}") from error
+    check_time(shown.at_s)
+    return shown
 
 
 def exposures_of(user_id: str, client: redis.Redis) -> Iterator[Exposure]:

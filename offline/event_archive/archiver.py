@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 import redis
 
 from model_store.errors import StoreError
-from model_store.event_log import GROUP, decode_entry, log_keys
+from model_store.event_log import GROUP, decode_entry, log_keys, remove_entries
 from model_store.exposure_log import Exposure, decode_exposure, exposure_keys
 from model_store.forgotten import digest_of_user, read_forgotten
 from model_store.store import store_errors
@@ -167,6 +168,8 @@ def _set_aside(path: Path, key: str, entry_id: bytes, fields: Mapping[bytes, byt
     found = {name.hex(): base64.b64encode(value).decode() for name, value in fields.items()}
     with path.open("a") as file:
         file.write(json.dumps({"stream": key, "entry": entry_id.decode(), "fields": found}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # the entry leaves the store next
 
 
 def _make_group(key: str, client: redis.Redis) -> None:
@@ -188,4 +191,4 @@ def _read(key: str, start: str, client: redis.Redis) -> Entries:
 def _remove(key: str, entry_ids: Sequence[bytes], client: redis.Redis) -> None:
     with store_errors():
         client.xack(key, GROUP, *entry_ids)
-        client.xdel(key, *entry_ids)
+    remove_entries(key, entry_ids, client)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from model_store.rerank_prompt import item_titles
 from offline.artifact import Facts
 from offline.augmentation.config import PairsConfig
-from offline.cache import cache_folder
 from offline.stages.added_data import AddedDataArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.stage import Stage
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from offline.augmentation.pairs import AskedPairs
     from offline.data.preferences import Preferences
     from offline.recommender.recommender import TrainingData
-
-_SCORES = "scores.f32"
 
 
 class PairsArtifact(AddedDataArtifact):
@@ -72,18 +69,12 @@ class PairsStage(Stage[PairsArtifact]):
         Raises:
             ConfigError: the language model can't be used.
         """
-        from offline.instruction.prompt_scores import score_prompts
-        from offline.instruction.scorer_choice import open_scorer
+        from offline.instruction.kept_scores import kept_scores
 
         asked = pairs_of(self.data, self.choices)
-        path = folder / _SCORES
-        scores = []
-        if asked.prompts:
-            scorer = open_scorer(self.choices, cache_folder(), asked.prompts, asked.n_labels)
-            scores = score_prompts(scorer, asked.prompts, asked.n_labels, path)
-        preferences = asked.ranked(scores)
-        preferences.save(folder)
-        path.unlink(missing_ok=True)
+        with kept_scores(asked, self.choices, folder) as scores:
+            preferences = asked.ranked(scores)
+            preferences.save(folder)
         return {"users": len(set(preferences.users.tolist())), "pairs": len(preferences)}
 
 

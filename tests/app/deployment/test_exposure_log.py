@@ -156,8 +156,16 @@ def test_an_answer_is_read_as_it_was_written(user_id: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["", "[]", '["r",1,"v","","model"]', '["r","x","v","","m",[]]']
+    "document",
+    [
+        "",
+        "[]",
+        '["r",1,"v","","model"]',
+        '["r","x","v","","m",[]]',
+        '["r",NaN,"v","","m",[]]',
+        '["r",1e300,"v","","m",[]]',
+    ],
 )
 def test_an_entry_that_is_none_is_an_error(document: str) -> None:
-    with pytest.raises(StoreError, match="entry of the exposure log"):
+    with pytest.raises(StoreError, match="entry of "):
         decode_exposure({USER: b"u1", b"a": document.encode()})

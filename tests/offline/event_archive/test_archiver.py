@@ -27,18 +27,9 @@ from model_store.event_log import (
     read_look,
 )
 from model_store.people import export, forget
-from model_store.store import connect
 from offline.event_archive import archiver
 from offline.event_archive.archive import EventArchive
 from offline.event_archive.archiver import Moved, events_into, move
-
-
-@pytest.fixture
-def client(store: EmbeddedStore) -> Iterator[redis.Redis]:
-    connected = connect(store.url)
-    connected.flushall()
-    yield connected
-    connected.close()
 
 
 @pytest.fixture
@@ -118,8 +109,10 @@ def test_an_entry_that_is_none_is_kept_apart(
 ) -> None:
     client.xadd(log_keys()[0], {"u": "u1", "0": b"\xff\x00"})
     client.xadd(log_keys()[0], {"what": "else"})
+    for no_time in (-1.0, 2e11):  # of no day that a folder could be named after
+        send(client, "u1", Event("i1", no_time))
     send(client, "u1", Event("i1", 10.0))
-    assert move(client, events_into(archive)) == Moved(n_new=1, n_unreadable=2)
+    assert move(client, events_into(archive)) == Moved(n_new=1, n_unreadable=4)
     lines = (archive.folder / archiver.UNREADABLE).read_text().splitlines()
     fields = [json.loads(line)["fields"] for line in lines]
     assert base64.b64decode(fields[0][b"0".hex()]) == b"\xff\x00"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -13,17 +12,8 @@ import longtail
 from model_store.embedded import EmbeddedStore
 from model_store.exposure_log import Exposure, exposure_command
 from model_store.forgotten import digest_of_user
-from model_store.store import connect
 from offline.event_archive.archiver import Moved, exposures_into, move
 from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive
-
-
-@pytest.fixture
-def client(store: EmbeddedStore) -> Iterator[redis.Redis]:
-    connected = connect(store.url)
-    connected.flushall()
-    yield connected
-    connected.close()
 
 
 def shown(user_id: str | None, request_id: str = "r1", at_s: float = 10.0) -> Exposure:
