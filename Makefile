@@ -7,7 +7,7 @@ WORKERS ?= 3
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := app model_store offline loadtest tests docs/hooks longtail.py
+PACKAGES := app model_store offline loadtest clients/python/src tests docs/hooks longtail.py
 # Files of tests side by side, so that what a file's tests share is made once; tests/schedule.py has
 # their order. A worker more than two cores have: tests wait for processes a good part of their time.
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -23,10 +23,10 @@ help: ## list the targets
 
 install: $(INSTALLED) ## .venv with everything needed to build, serve and test
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longtail needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,traces,offline,loadtest,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,traces,offline,loadtest,dev]' --editable clients/python
 	@touch $@
 
 demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
@@ -42,7 +42,7 @@ check: install ## lint, format, types, import rules
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=clients/python/src $(BIN)/lint-imports
 
 # Advisories come from osv.dev. What can't be looked up fails: an audit of nothing must not pass.
 audit: ## look up known vulnerabilities of the pinned dependencies at osv.dev

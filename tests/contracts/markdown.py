@@ -33,7 +33,9 @@ def documents() -> list[Path]:
     """README, docs/ and the packages' own READMEs."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return found + [
-        path for package in PACKAGES for path in sorted((ROOT / package).rglob("README.md"))
+        path
+        for package in (*PACKAGES, "clients")
+        for path in sorted((ROOT / package).rglob("README.md"))
     ]
 
 

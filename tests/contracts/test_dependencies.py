@@ -5,13 +5,28 @@ from __future__ import annotations
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.contracts.tree import PACKAGES, ROOT, imports_of, python_files
+from tests.contracts.tree import CLIENT, PACKAGES, ROOT, imports_of, python_files
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRA_OF = {"model_store": None, "app": "serve", "offline": "offline", "loadtest": "loadtest"}
+
+def project_of(folder: Path) -> dict[str, Any]:
+    """The declaration of a project."""
+    found: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    return found
+
+
+PROJECT, CLIENT_PROJECT = project_of(ROOT), project_of(ROOT / "clients" / "python")
+EXTRA_OF = {
+    "model_store": None,
+    "app": "serve",
+    "offline": "offline",
+    "loadtest": "loadtest",
+    CLIENT: None,
+}
 # Files that are imported only where an extra of their own is installed.
 OPTIONAL = {"app/telemetry/traces.py": "traces"}
 
@@ -26,14 +41,15 @@ def names_of(requirements: list[str]) -> set[str]:
 
 
 def declared_for(package: str, path: str = "") -> set[str]:
+    project = CLIENT_PROJECT if package == CLIENT else PROJECT
     extras = [extra for extra in (EXTRA_OF[package], OPTIONAL.get(path)) if extra]
-    more = [one for extra in extras for one in PROJECT["optional-dependencies"][extra]]
-    names = names_of(PROJECT["dependencies"] + more)
+    more = [one for extra in extras for one in project["optional-dependencies"][extra]]
+    names = names_of(project["dependencies"] + more)
     # `redis[hiredis]` and FastAPI bring along, by their own declaration, what is used with them.
     return names | {"hiredis"} | ({"starlette"} if "fastapi" in names else set())
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, CLIENT])
 def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
     distributions = metadata.packages_distributions()
     missing = {
@@ -42,7 +58,7 @@ def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
         for declared in [declared_for(package, str(path.relative_to(ROOT)))]
         for top in {module.partition(".")[0] for module, _ in imports_of(path)}
         if top not in sys.stdlib_module_names
-        and top not in {*PACKAGES, "longtail"}
+        and top not in {*PACKAGES, "longtail", "longtail_client"}
         and not {name.lower().replace("_", "-") for name in distributions.get(top, ())} & declared
     }
     assert not missing

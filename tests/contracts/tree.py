@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("app", "loadtest", "model_store", "offline")
+CLIENT = "clients/python/src"
+"""Folder of the Python client's package, which is a project of its own."""
 GENERATED = tuple(
     ROOT / path
     for path in (
@@ -26,14 +28,17 @@ def is_generated(path: Path) -> bool:
 @cache
 def source_files() -> tuple[Path, ...]:
     """All files under version control, and new ones."""
-    folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", "deploy", ".ci")]
+    folders = [ROOT / name for name in (*PACKAGES, "clients", "tests", "docs", "deploy", ".ci")]
     found = [path for path in ROOT.iterdir() if path.is_file()]
     found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return tuple(
         sorted(
             path
             for path in found
-            if not is_generated(path) and "__pycache__" not in path.parts and path.suffix != ".pyc"
+            if not is_generated(path)
+            and "__pycache__" not in path.parts
+            and not any(part.endswith(".egg-info") for part in path.parts)
+            and path.suffix != ".pyc"
         )
     )
 

@@ -1,0 +1,103 @@
+"""A typed client of Longtail, the recommendation service.
+
+Requests are typed dictionaries, and answers are pydantic models; both have the names of the
+service's OpenAPI document. `Client` is for threads, `AsyncClient` for event loops.
+"""
+
+from longtail_client.answers import (
+    BatchResponse,
+    Because,
+    EventsResponse,
+    Explanation,
+    ItemsChanged,
+    Live,
+    MovedBy,
+    PersonForgotten,
+    PredictedRating,
+    ProblemDocument,
+    RatingsResponse,
+    Ready,
+    RecommendedItem,
+    RecommendResponse,
+    Reranked,
+    SimilarItem,
+    SimilarResponse,
+    Timings,
+    WrongField,
+)
+from longtail_client.async_client import AsyncClient
+from longtail_client.client import Client
+from longtail_client.errors import (
+    AnswerTimeoutError,
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    LongtailError,
+    NotFoundError,
+    OverloadedError,
+    ServiceError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+    UnreadableAnswerError,
+)
+from longtail_client.requests import (
+    Event,
+    ExcludeServed,
+    Filter,
+    ItemChange,
+    RatingsRequest,
+    RecommendRequest,
+    RequestBoost,
+    RequestCap,
+)
+from longtail_client.retries import Retries
+from longtail_client.version import VERSION
+
+__all__ = [
+    "VERSION",
+    "AnswerTimeoutError",
+    "ApiError",
+    "AsyncClient",
+    "BatchResponse",
+    "Because",
+    "Client",
+    "ConflictError",
+    "Event",
+    "EventsResponse",
+    "ExcludeServed",
+    "Explanation",
+    "Filter",
+    "ForbiddenError",
+    "InvalidRequestError",
+    "ItemChange",
+    "ItemsChanged",
+    "Live",
+    "LongtailError",
+    "MovedBy",
+    "NotFoundError",
+    "OverloadedError",
+    "PersonForgotten",
+    "PredictedRating",
+    "ProblemDocument",
+    "RatingsRequest",
+    "RatingsResponse",
+    "Ready",
+    "RecommendRequest",
+    "RecommendResponse",
+    "RecommendedItem",
+    "RequestBoost",
+    "RequestCap",
+    "Reranked",
+    "Retries",
+    "ServiceError",
+    "SimilarItem",
+    "SimilarResponse",
+    "Timings",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnreachableError",
+    "UnreadableAnswerError",
+    "WrongField",
+]
