@@ -16,7 +16,7 @@ import shtab
 from model_store.errors import LongtailError
 from model_store.suggestion import did_you_mean
 
-PACKAGES = ("offline.cli", "app.cli", "loadtest.cli")
+PACKAGES = ("offline.cli", "app.cli", "loadtest.cli", "longtail_client.cli")
 """Modules with `register(subparsers)`; they import heavy modules only when a command runs."""
 
 

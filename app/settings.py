@@ -35,7 +35,13 @@ PREFIX = "LONGTAIL_"
 
 # Variables of other packages: known, so no warning, but not read here.
 KNOWN_ELSEWHERE = frozenset(
-    {"LONGTAIL_CACHE_DIR", "LONGTAIL_CALLER_KEY", "LONGTAIL_DATA", "LONGTAIL_LLM_API_KEY"}
+    {
+        "LONGTAIL_CACHE_DIR",
+        "LONGTAIL_CALLER_KEY",
+        "LONGTAIL_DATA",
+        "LONGTAIL_LLM_API_KEY",
+        "LONGTAIL_URL",
+    }
 )
 
 MIN_TOKEN_CHARACTERS = 8

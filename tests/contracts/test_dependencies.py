@@ -28,7 +28,10 @@ EXTRA_OF = {
     CLIENT: None,
 }
 # Files that are imported only where an extra of their own is installed.
-OPTIONAL = {"app/telemetry/traces.py": "traces"}
+OPTIONAL = {
+    "app/telemetry/traces.py": "traces",
+    f"{CLIENT}/longtail_client/mcp_server.py": "mcp",
+}
 
 
 def names_of(requirements: list[str]) -> set[str]:
@@ -52,13 +55,14 @@ def declared_for(package: str, path: str = "") -> set[str]:
 @pytest.mark.parametrize("package", [*PACKAGES, CLIENT])
 def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
     distributions = metadata.packages_distributions()
+    ours = {*PACKAGES, "longtail", "longtail_client"}
     missing = {
         f"{path.relative_to(ROOT)}: {top}"
         for path in python_files(package)
         for declared in [declared_for(package, str(path.relative_to(ROOT)))]
         for top in {module.partition(".")[0] for module, _ in imports_of(path)}
         if top not in sys.stdlib_module_names
-        and top not in {*PACKAGES, "longtail", "longtail_client"}
-        and not {name.lower().replace("_", "-") for name in distributions.get(top, ())} & declared
+        and top not in ours
+        and not names_of(distributions.get(top, [top])) & declared
     }
     assert not missing

@@ -1,0 +1,99 @@
+"""`longtail mcp`, which is also the program `longtail-mcp` where nothing else is installed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+URL = "LONGTAIL_URL"
+KEY = "LONGTAIL_CALLER_KEY"
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+_ABOUT = (
+    "Offer a running service to a language model as tools of the Model Context Protocol:\n"
+    "recommend, similar_items and explain. Speaks over stdin and stdout, or with --http over\n"
+    f"streamable HTTP. {KEY} has the caller's key, where the service requires one."
+)
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this package's commands."""
+    mcp = subparsers.add_parser(
+        "mcp",
+        help="offer recommendations to a language model as tools (MCP)",
+        description=_ABOUT,
+        epilog=_examples("longtail mcp"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_flags(mcp)
+    mcp.set_defaults(run=run)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program `longtail-mcp`."""
+    parser = argparse.ArgumentParser(
+        prog="longtail-mcp",
+        description=_ABOUT,
+        epilog=_examples("longtail-mcp"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_flags(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve the tools until the language model's program ends; returns 0, or 1 on an error."""
+    if find_spec("mcp") is None:
+        return _fail("the package 'mcp' is not installed: pip install 'longtail-client[mcp]'")
+    from longtail_client.async_client import AsyncClient
+    from longtail_client.mcp_server import make_server
+
+    try:
+        client = AsyncClient(arguments.url, api_key=os.environ.get(KEY))
+    except ValueError as error:
+        return _fail(str(error).replace("api_key", KEY))
+    server = make_server(client)
+    if arguments.http:
+        server.run("streamable-http", host=arguments.host, port=arguments.port)
+    else:
+        server.run("stdio")
+    return 0
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        default=os.environ.get(URL) or DEFAULT_URL,
+        help=f"the service ({URL}, else {DEFAULT_URL})",
+    )
+    parser.add_argument("--http", action="store_true", help="serve at /mcp instead of over stdio")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on with --http (%(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8001, help="port to listen on with --http (%(default)s)"
+    )
+
+
+def _examples(command: str) -> str:
+    return (
+        "examples:\n"
+        f"  {command}\n"
+        f"  {command} --url http://recommendations.example:8000\n"
+        f"  {command} --http --port 8001"
+    )
+
+
+def _fail(message: str) -> int:
+    print(f"longtail mcp: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
