@@ -1,21 +1,12 @@
-"""Requests to the admin API of a running service, for commands with `--url`."""
+"""The admin token of commands with `--url`."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.error
-import urllib.request
-from typing import Any
-from urllib.parse import urlsplit
-
 from pydantic import SecretStr
 
-from app.settings import Settings, clean_token
-from model_store.errors import ConfigError, RegistryError
-
-# Loading and checking a large bundle next to the running one takes a while.
-ACTIVATION_TIMEOUT_S = 600
+from app.settings import Settings
+from model_store.admin_api import clean_token
+from model_store.errors import ConfigError
 
 
 def admin_token(given: str | None, settings: Settings) -> SecretStr:
@@ -31,65 +22,3 @@ def admin_token(given: str | None, settings: Settings) -> SecretStr:
     if token is None:
         raise ConfigError("--url needs the admin token: set LONGTAIL_ADMIN_TOKEN or give --token")
     return token
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The token is for the service that was named, and for no other that it may point to."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
-
-
-def service_url(given: str) -> str:
-    """The URL of a service as given, without a slash at the end.
-
-    Raises:
-        ConfigError: it isn't one; what may hold a password is not shown.
-    """
-    if "@" in given:
-        raise ConfigError("--url: has a user or a password; a service knows its token only")
-    try:
-        parts = urlsplit(given)
-        is_usable = bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ConfigError(f"--url {given!r}: {error}") from None
-    if parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"--url {given!r}: starts with neither http:// nor https://")
-    if not is_usable:
-        raise ConfigError(f"--url {given!r}: names no host")
-    return given.rstrip("/")
-
-
-def ask(
-    method: str, url: str, token: SecretStr, body: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """The answer to one request.
-
-    Raises:
-        RegistryError: the service rejected it, with its reason, or can't be asked.
-    """
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    request = urllib.request.Request(  # noqa: S310 - `service_url` has checked the scheme
-        url, None if body is None else json.dumps(body).encode(), headers, method=method
-    )
-    try:
-        with _OPENER.open(request, timeout=ACTIVATION_TIMEOUT_S) as response:
-            document: dict[str, Any] = json.load(response)
-            return document
-    except urllib.error.HTTPError as error:
-        raise RegistryError(_detail(error)) from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
-        raise RegistryError(f"{url}: {reason}") from error
-
-
-def _detail(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError, http.client.HTTPException):
-        return f"{error.url}: {error.code} {error.reason}"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
-from app.admin_client import admin_token, ask, service_url
+from app.admin_client import admin_token
 from app.comparison.comparer import Comparer, Wanted
 from app.comparison.page import render_page
 from app.comparison.report import SEGMENTS, Both, Comparison
@@ -18,6 +18,7 @@ from app.progress import Progress
 from app.settings import Settings, read_settings
 from app.store.journal import Journal
 from app.store.store import Store
+from model_store.admin_api import ask, service_url
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
 from model_store.files import write_atomically

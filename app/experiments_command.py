@@ -10,11 +10,12 @@ from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
-from app.admin_client import admin_token, ask, service_url
+from app.admin_client import admin_token
 from app.experiments.report import ExperimentReport, report_on
 from app.settings import Settings, read_settings
 from app.store.experiment_store import moments_of
 from app.table import table
+from model_store.admin_api import ask, service_url
 from model_store.deployment import now
 from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore

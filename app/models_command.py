@@ -12,12 +12,13 @@ from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
-from app.admin_client import admin_token, ask, service_url
+from app.admin_client import admin_token
 from app.canary.bounds import Bounds
 from app.canary.verdict import judge_documents
 from app.settings import Settings, read_settings
 from app.table import table
 from model_store import keys
+from model_store.admin_api import ask, service_url
 from model_store.bundle import Bundle
 from model_store.deployment import Canary, Deployment
 from model_store.deployments import DEFAULT, Deployments

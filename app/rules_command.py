@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.admin_client import admin_token, ask, service_url
+from app.admin_client import admin_token
 from app.model.filters import FilterIndex
 from app.model.rule_book import Items, RuleBook
 from app.settings import Settings, read_settings
 from app.table import table
 from model_store import keys
+from model_store.admin_api import ask, service_url
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, InputError, RegistryError

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.telemetry.logs import LogFormat
+from model_store.admin_api import clean_token
 from model_store.embedded import store_folder
 from model_store.errors import ConfigError
 from model_store.publication import bundles_folder
@@ -326,20 +327,6 @@ def _can_trace() -> bool:
         return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:  # not even the packages around it
         return False
-
-
-def clean_token(text: str) -> SecretStr | None:
-    """A token without the blanks and line breaks around it; None if it is blank.
-
-    Raises:
-        ValueError: it can't stand in a header.
-    """
-    token = text.strip()
-    if not token:
-        return None
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError("has characters other than printable ASCII")
-    return SecretStr(token)
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -25,8 +25,8 @@ from offline.recipe import Recipe
 from offline.revision import code_revision
 from offline.stages.candidates import CandidatesStage
 from offline.stages.data import DataArtifact, DataStage, SplitName
-from offline.stages.dislikes import DislikesStage
-from offline.stages.evaluation import EvaluationStage
+from offline.stages.dislikes import DislikesArtifact, DislikesStage
+from offline.stages.evaluation import EvaluationArtifact, EvaluationStage
 from offline.stages.export import ExportStage
 from offline.stages.instruction import InstructionStage
 from offline.stages.label_graph import LabelGraphArtifact, LabelGraphStage
@@ -35,6 +35,7 @@ from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refit import RefitStage
 from offline.stages.reranker import RerankerArtifact, RerankerStage
 from offline.stages.stage import ArtifactT, Log, Stage, run_stage
+from offline.stages.start import StartArtifact
 from offline.stages.text_encoder import TextEncoderStage
 from offline.stages.tuning import TuningStage
 
@@ -42,6 +43,18 @@ Suit = Callable[[int, int], Recipe]
 """A recipe for numbers of interactions and items."""
 RerankerTime = Literal["now", "later", "never"]
 """When a bundle gets its reranker; later: only once the language model has been exported."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recommender that was fitted to the training part, and its figures.
+
+    `dislikes` is None where no interaction is negative.
+    """
+
+    learned: Learned
+    evaluation: EvaluationArtifact
+    dislikes: DislikesArtifact | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,7 @@ class Build:
         log: called with lines of progress.
         suit: chooses the recipe once the data are read, in place of `recipe`.
         reranker: when the bundle gets its reranker.
+        start: model that the training begins with; None: random weights.
     """
 
     source: Source
@@ -70,6 +84,7 @@ class Build:
     log: Log = print
     suit: Suit | None = None
     reranker: RerankerTime = "now"
+    start: StartArtifact | None = None
 
     def run(self) -> Path:
         """Bring every stage up to date and answer the bundle's folder.
@@ -119,25 +134,64 @@ class Build:
         return write_bundle(self.root / "bundle", parts, configuration, self.log)
 
     def _build_on(self, data: DataArtifact) -> Path:
+        split = self._order_split()
+        fitted = self.fit(data, split)
+        served = self.refitted(data, fitted) if self.refit else fitted.learned.recommender
+        return self.assemble(data, fitted, served, split, refit=self.refit)
+
+    def fit(self, data: DataArtifact, split: str) -> Fitted:
+        """Fit the recipe's recommender to the training part, and measure it.
+
+        Args:
+            data: the data set, split.
+            split: name of the split, for the report.
+
+        Raises:
+            LongtailError: in one line, why it can't be done.
+        """
         self.announce_cost(data)
         learned = self._learn(data, self._made)
-        encoding, texts = self.recipe.encoding, learned.knowledge.item_texts()
-        text_encoder = None
-        if encoding.encodes:
-            text_encoder = self._made(TextEncoderStage(encoding.encoder, learned.encoder, texts))
         notes = {"recipe": self.recipe.described(), "code_revision": code_revision()}
         made_with = {**self.recipe.chosen_keys(), "code_revision": notes["code_revision"]}
-        evaluation = self._made(
-            EvaluationStage(data, learned.recommender, self._order_split(), notes, made_with)
-        )
+        evaluation = self._made(EvaluationStage(data, learned.recommender, split, notes, made_with))
         dislikes = None
         if data.event_types():
             dislikes = self._made(DislikesStage(data, learned.recommender))
-        served = learned.recommender
-        if self.refit:
-            served = self._made(
-                RefitStage(data, learned.encoding, learned.recommender, learned.added)
-            )
+        return Fitted(learned, evaluation, dislikes)
+
+    def refitted(self, data: DataArtifact, fitted: Fitted) -> RecommenderArtifact:
+        """The recommender trained on everything, held-out interactions too."""
+        learned = fitted.learned
+        return self._made(
+            RefitStage(data, learned.encoding, learned.recommender, learned.added, self.start)
+        )
+
+    def assemble(
+        self,
+        data: DataArtifact,
+        fitted: Fitted,
+        served: RecommenderArtifact,
+        split: str,
+        *,
+        refit: bool,
+    ) -> Path:
+        """Export a recommender and write the bundle; answers its folder.
+
+        Args:
+            data: the data set.
+            fitted: see `fit`.
+            served: the fitted recommender, or the refitted one.
+            split: name of the split.
+            refit: which of the two it is.
+
+        Raises:
+            LongtailError: in one line, why it can't be done.
+        """
+        learned, encoding = fitted.learned, self.recipe.encoding
+        text_encoder = None
+        if encoding.encodes:
+            texts = learned.knowledge.item_texts()
+            text_encoder = self._made(TextEncoderStage(encoding.encoder, learned.encoder, texts))
         exported = self._made(ExportStage(data, served, self.recipe.retrieval))
         language_model, reranker = self._rerank(data, learned, served, self._made)
         bundle = write_bundle(
@@ -149,22 +203,22 @@ class Build:
                     learned.encoding,
                     text_encoder,
                     served,
-                    evaluation,
+                    fitted.evaluation,
                     exported,
                 ),
                 language_model=language_model,
                 reranker=reranker,
-                dislikes=dislikes,
+                dislikes=fitted.dislikes,
             ),
             configuration={
                 "recipe": self.recipe.described(),
                 "item_kind": self._asked.item_kind,
-                "split": self._order_split(),
-                "refit": self.refit,
+                "split": split,
+                "refit": refit,
             },
             log=self.log,
         )
-        for warning in warnings_about(evaluation.report()):
+        for warning in warnings_about(fitted.evaluation.report()):
             self.log(f"WARNING: {warning}")
         return bundle
 
@@ -223,7 +277,8 @@ class Build:
         return self.source.adapt(self.recipe.knowledge)
 
     def _learn(self, data: DataArtifact, make: Make) -> Learned:
-        return learn(data, self.recipe, self._asked, make, regenerate=self.regenerate)
+        recipe, regenerate = self.recipe, self.regenerate
+        return learn(data, recipe, self._asked, make, regenerate=regenerate, start=self.start)
 
     def _planned(self, stage: Stage[ArtifactT]) -> ArtifactT:
         return stage.planned(self.root)

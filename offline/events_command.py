@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+from offline.time_flag import seconds
+
 _RAW = argparse.RawDescriptionHelpFormatter
 
 
@@ -45,19 +45,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     how_often.add_argument(
         "--every",
-        type=_seconds,
+        type=seconds,
         default=60.0,
         metavar="TIME",
         help="pause between two looks: 30s, 5m, 2h (60s)",
     )
     archive.set_defaults(run=_run_archive)
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,9})([smh])", text)
-    if found is None or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30s, 5m or 2h")
-    return float(int(found[1]) * _UNITS_S[found[2]])
 
 
 def _run_archive(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from offline.stages.knowledge import KnowledgeArtifact, KnowledgeStage
 from offline.stages.pairs import PairsStage
 from offline.stages.recommender import RecommenderArtifact, RecommenderStage
 from offline.stages.stage import ArtifactT, Stage
+from offline.stages.start import StartArtifact
 
 
 class Make(Protocol):
@@ -95,17 +96,19 @@ def learn(
     make: Make,
     *,
     regenerate: bool = False,
+    start: StartArtifact | None = None,
 ) -> Learned:
     """`describe` → encoding → augmentation or pairs → recommender.
 
-    A language model adds nothing where the recipe doesn't ask for it. Arguments are as for
+    A language model adds nothing where the recipe doesn't ask for it. `start` is the model that the
+    recommender's training begins with; None: random weights. Other arguments are as for
     `describe`.
     """
     described = describe(data, recipe, asked, make, regenerate=regenerate)
     knowledge, encoder = described.knowledge, described.encoder
     encoded = make(EncodingStage(knowledge, recipe.encoding, encoder))
     added = _add(data, recipe, make)
-    fitted = make(RecommenderStage(data, encoded, recipe.model, recipe.training, added))
+    fitted = make(RecommenderStage(data, encoded, recipe.model, recipe.training, added, start))
     return Learned(knowledge, encoder, encoded, fitted, added)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from model_store.attributes import Attribute, ItemAttributes
 from model_store.errors import InputError
 from model_store.event_rules import DEFAULT_RULES, EventRules
+from model_store.forgotten import digest_of_user
 from model_store.id_map import IdMap
 from model_store.suggestion import did_you_mean
 from offline.data.config import DataConfig
@@ -43,6 +45,40 @@ def select(dataset: Dataset, config: DataConfig, rules: EventRules = DEFAULT_RUL
     if config.repeats != "keep":
         dataset = _without_repeats(dataset, within_runs=config.repeats == "runs")
     return dataset
+
+
+def without_forgotten(dataset: Dataset, forgotten: Mapping[bytes, float]) -> Dataset:
+    """The data set without what people did before they were forgotten.
+
+    Items that only they name are left out too, unless the catalogue has them.
+
+    Args:
+        dataset: as it was read.
+        forgotten: unix seconds by `forgotten.digest_of_user`.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    interactions = dataset.interactions
+    ends = {
+        user: forgotten[digest]
+        for user, user_id in enumerate(interactions.user_ids)
+        if (digest := digest_of_user(user_id)) in forgotten
+    }
+    if not ends:
+        return dataset
+    stays = np.ones(len(interactions), dtype=np.bool_)
+    for user, at_s in ends.items():
+        rows = slice(interactions.offsets[user], interactions.offsets[user + 1])
+        stays[rows] = interactions.timestamps[rows] > at_s
+    if not stays.any():
+        raise InputError("everybody in the data set was forgotten, so nothing is left to learn")
+    kept = _kept(interactions, stays)
+    is_kept = np.bincount(kept.items, minlength=kept.n_items + 1)[1:] > 0
+    is_kept[: dataset.n_catalogued] = True
+    types = dataset.event_types
+    dataset = replace(dataset, interactions=kept, event_types=types and types.take(stays))
+    return _of_items(dataset, is_kept)
 
 
 def find_repeats(interactions: Interactions) -> Bool:

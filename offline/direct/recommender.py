@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from model_store.errors import InputError
 from model_store.files import save_array
+from model_store.id_map import IdMap
 from offline.data.histories import Histories
 from offline.data.split import Cases
 from offline.direct.config import DirectConfig
@@ -28,6 +29,7 @@ from offline.recommender.exported import ExportedNetwork, check_serving_path
 from offline.recommender.fresh import FreshRegression, fill_fresh_rows
 from offline.recommender.graph import export_graph
 from offline.recommender.recommender import TrainingData, Vectors
+from offline.recommender.warm_start import WarmStart
 from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
 from offline.training.saved_model import load_model, save_model
@@ -105,6 +107,15 @@ class DirectRecommender:
         ).run()
         self._adopt(task.module, data, regression)
         return self
+
+    def warm_start(
+        self,
+        known_ids: IdMap,  # noqa: ARG002 - the protocol's
+        item_ids: IdMap,  # noqa: ARG002
+        knowledge: Vectors | None,  # noqa: ARG002
+    ) -> WarmStart | None:
+        """None: trained vectors are smoothed over a graph, and what they came from is not kept."""
+        return None
 
     def measure_pace(self, data: TrainingData) -> Pace:
         """How long an epoch of `fit` will take here, validation not counted.

@@ -61,6 +61,14 @@ class ItemEncoder(nn.Module):
         nn.init.zeros_(self.from_ids.bias)
         nn.init.zeros_(self.from_knowledge.weight)
 
+    def begin_at(self, rows: Tensor) -> None:
+        """Have the table of a new encoder begin with other rows, float32 [N+1, D].
+
+        Knowledge counts nothing in it yet, so the ids alone are set.
+        """
+        with torch.no_grad():
+            self.ids.copy_(rows if self.anchor is None else rows - self.anchor)
+
     def forward(self) -> Tensor:
         """The whole table, float32 [N+1, D]; row 0 (padding) is zeros."""
         table: Tensor = self.ids if self.anchor is None else self.ids + self.anchor

@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.errors import LongtailError
+from model_store.id_map import IdMap
 from offline.data.histories import Histories, Items
 from offline.data.insertions import Insertions
 from offline.data.interactions import Interactions
 from offline.data.preferences import Preferences
 from offline.data.split import Cases, Split
 from offline.metrics import Score, Scores
+from offline.recommender.warm_start import WarmStart
 from offline.training.pace import Pace
 from offline.training.record import TrainingRecord
 
@@ -38,6 +40,8 @@ class TrainingData:
         insertions: items to read between those of the sequences; None: nothing.
         preferences: pairs of items for a direct model's loss; None: none.
         weights: of the sequences' items in the loss, float32 each; None: all are alike.
+        start: weights to begin with, for this catalogue; None: random ones. Direct models read
+            none.
     """
 
     sequences: Histories
@@ -47,6 +51,7 @@ class TrainingData:
     insertions: Insertions | None = None
     preferences: Preferences | None = None
     weights: Sequence[Vectors] | None = None
+    start: WarmStart | None = None
 
     @classmethod
     def of_split(cls, split: Split, n_items: int, knowledge: Vectors | None = None) -> Self:
@@ -197,6 +202,18 @@ class Recommender(Baseline, Protocol):
         """A new model fitted to `data` for as many epochs as proved best for this one.
 
         `data` is everything, held-out interactions included; its `validation` is not used.
+        """
+        ...
+
+    def warm_start(
+        self, known_ids: IdMap, item_ids: IdMap, knowledge: Vectors | None
+    ) -> WarmStart | None:
+        """This model as the start of a training on another catalogue; None: it can't be one.
+
+        Args:
+            known_ids: the N items of this model.
+            item_ids: those of the other catalogue.
+            knowledge: vectors of the other catalogue, as `TrainingData.knowledge`.
         """
         ...
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from model_store.errors import ConfigError
 from model_store.files import save_array
+from model_store.id_map import IdMap
 from offline.data.histories import Histories, Items, Weights, pad_left, window_spans
 from offline.data.split import Cases
 from offline.fingerprint import fingerprint_of
@@ -40,6 +41,7 @@ from offline.recommender.phases import phases_of
 from offline.recommender.recommender import TrainingData, Vectors
 from offline.recommender.text_projection import project_text, whiten
 from offline.recommender.training import SequenceTraining, plan_training
+from offline.recommender.warm_start import WarmStart, carried_rows
 from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
 from offline.training.saved_model import load_model, save_model
@@ -117,6 +119,14 @@ class SequenceRecommender:
         self._adopt(task.module.cpu(), data, regression)
         return self
 
+    def warm_start(self, known_ids: IdMap, item_ids: IdMap, knowledge: Vectors | None) -> WarmStart:
+        """See `Recommender.warm_start`."""
+        rows, n_known = carried_rows(
+            self.item_table, self.fresh_projection, known_ids, item_ids, knowledge
+        )
+        network = {name: t.cpu().numpy() for name, t in self.backbone.state_dict().items()}
+        return WarmStart(network, rows, n_known)
+
     def measure_pace(self, data: TrainingData) -> Pace:
         """How long an epoch of `fit` will take here, validation not counted.
 
@@ -130,6 +140,9 @@ class SequenceRecommender:
 
     def _new_task(self, data: TrainingData, regression: FreshRegression) -> SequenceTraining:
         backbone = self._new_backbone()
+        if data.start is not None:
+            start = {name: torch.tensor(array) for name, array in data.start.network.items()}
+            backbone.load_state_dict(start)
         network = SequenceNetwork(self._new_item_encoder(data), backbone, self.training.precision)
         network.to(_device(self.training.device))
         objective = self._new_objective(backbone, Criterion(data.counts(), self.training))
@@ -280,6 +293,10 @@ class SequenceRecommender:
                 ItemEncoder(data.n_items, size, features, start, config.id_std, config.ids_anchored)
                 for _ in range(config.members)
             ]
+        if data.start is not None:
+            rows = torch.from_numpy(data.start.item_rows)
+            for encoder, part in zip(encoders, rows.chunk(config.members, dim=1), strict=True):
+                encoder.begin_at(part)
         return encoders[0] if config.members == 1 else EnsembleItems(encoders)
 
     def _adopt(
@@ -302,6 +319,8 @@ class SequenceRecommender:
             parts += [data.validation.history_items, data.validation.targets]
         if data.knowledge is not None:
             parts.append(data.knowledge)
+        if data.start is not None:
+            parts += data.start.parts()
         return fingerprint_of(*parts)
 
 

@@ -17,6 +17,7 @@ from offline.stages.added_data import AddedDataArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.stage import Stage
+from offline.stages.start import StartArtifact
 
 if TYPE_CHECKING:
     from offline.recommender.recommender import Recommender
@@ -51,6 +52,7 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         recommender: settings of the model; those of a direct one are of its training, too.
         training: settings of a sequence network's training.
         added: what a language model added to the training data; None: nothing.
+        start: model that the training begins with; None: random weights.
     """
 
     data: DataArtifact
@@ -58,6 +60,7 @@ class RecommenderStage(Stage[RecommenderArtifact]):
     recommender: RecommenderConfig | DirectConfig
     training: TrainingConfig
     added: AddedDataArtifact | None = None
+    start: StartArtifact | None = None
 
     name = "recommender"
 
@@ -89,6 +92,8 @@ class RecommenderStage(Stage[RecommenderArtifact]):
         data = TrainingData.of_split(self.data.split(), self.data.n_items, self.encoding.vectors())
         if self.added is not None:
             data = self.added.add_to(data)
+        if self.start is not None:
+            data = self.start.begin(data, self.data.item_ids())
         model = new_recommender(self.recommender, self.training)
         model.fit(data, folder / CHECKPOINT).save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))

@@ -15,6 +15,7 @@ from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.recommender import CHECKPOINT, RecommenderArtifact
 from offline.stages.stage import Stage
+from offline.stages.start import StartArtifact
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class RefitStage(Stage[RecommenderArtifact]):
         encoding: vectors of the items.
         chosen: the recommender to train again.
         added: what a language model added to the training data; None: nothing.
+        start: model that the training begins with; None: random weights.
     """
 
     data: DataArtifact
     encoding: EncodingArtifact
     chosen: RecommenderArtifact
     added: AddedDataArtifact | None = None
+    start: StartArtifact | None = None
 
     name = "refit"
 
@@ -47,6 +50,8 @@ class RefitStage(Stage[RecommenderArtifact]):
         data = TrainingData.of_everything(self.data.interactions(), self.encoding.vectors())
         if self.added is not None:
             data = self.added.add_to(data)
+        if self.start is not None:
+            data = self.start.begin(data, self.data.item_ids())
         model = self.chosen.model().refit(data, folder / CHECKPOINT)
         model.save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))

@@ -1,0 +1,55 @@
+"""A copy of an archive as it was at a time, for a training that may be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from model_store.errors import InputError
+from model_store.files import write_atomically
+from model_store.forgotten import digest_of_user
+from offline.event_archive.archive import SCHEMA
+from offline.event_archive.day_files import DayFiles
+
+
+def copy_archive(
+    archive: Path, folder: Path, *, until_us: int, forgotten: Mapping[bytes, float]
+) -> int:
+    """Copy the events that services got until a time; answers how many they are.
+
+    What people did before they were forgotten is left out, also where the archiver has not looked
+    since.
+
+    Args:
+        archive: folder of `longtail events archive`.
+        folder: gets the copy, an archive as well.
+        until_us: unix microseconds.
+        forgotten: unix seconds by `digest_of_user`.
+
+    Raises:
+        InputError: there is no archive, or it holds no such event.
+    """
+    files = DayFiles(archive).files()
+    if not files:
+        raise InputError(f"{archive}: holds no archived events (`longtail events archive`)")
+    rows = (
+        pl.scan_parquet(files)
+        .select(list(SCHEMA))
+        .filter(pl.col("arrived_us") <= until_us)
+        .sort("arrived_us", maintain_order=True)
+        .collect()
+    )
+    ends = {
+        user_id: at_s
+        for user_id in rows["user_id"].unique().to_list()
+        if (at_s := forgotten.get(digest_of_user(user_id))) is not None
+    }
+    if ends:
+        end = pl.col("user_id").replace_strict(ends, default=None, return_dtype=pl.Float64)
+        rows = rows.filter(end.is_null() | (pl.col("timestamp") > end))
+    if not len(rows):
+        raise InputError(f"{archive}: holds no events of anybody who wasn't forgotten since")
+    write_atomically(folder / "day=all" / "events.parquet", rows.write_parquet)
+    return len(rows)

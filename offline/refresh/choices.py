@@ -1,0 +1,69 @@
+"""The choices of a refresh, as its flags give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.errors import ConfigError
+from offline.inputs import Source
+from offline.refresh.defaults import CANARY_LIMIT_S, CONFIDENCE, HOLDOUT, MARGIN, SHADOW_SHARE
+from offline.refresh.trials import Service
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to refresh, by which test, and how far to go.
+
+    Attributes:
+        source: the files and the archive of events.
+        root: folder of the refreshes: stages, reports, weights.
+        built: folder of the build whose bundle was published first.
+        holdout: share of the new events that compare; as many choose the epoch.
+        margin: tolerated loss, as a share of the running model's NDCG@10.
+        confidence: of the one-sided test.
+        epochs: of the training, at most; None: the recipe's.
+        shadow_s: time as the shadow; None: it is no shadow.
+        shadow_share: of the requests, in per cent.
+        canary_percent: of the users; None: it is no canary.
+        canary_limit_s: a canary without a verdict ends after that.
+        promote: make it the active version.
+        service: where it is tried and promoted; None: on the store, and without a trial.
+    """
+
+    source: Source
+    root: Path
+    built: Path
+    holdout: float = HOLDOUT
+    margin: float = MARGIN
+    confidence: float = CONFIDENCE
+    epochs: int | None = None
+    shadow_s: float | None = None
+    shadow_share: float = SHADOW_SHARE
+    canary_percent: float | None = None
+    canary_limit_s: float = CANARY_LIMIT_S
+    promote: bool = False
+    service: Service | None = None
+
+    def check(self) -> None:
+        """Check what can be checked before anything is done.
+
+        Raises:
+            ConfigError: a value is out of range, or a trial is wanted without a service.
+        """
+        if not 0 < self.holdout < 0.5:
+            raise ConfigError(f"--holdout {self.holdout:g} is not above 0 and below 0.5")
+        if not 0 < self.margin < 1:
+            raise ConfigError(f"--margin {self.margin:g} is not between 0 and 1")
+        if not 0.5 < self.confidence < 1:
+            raise ConfigError(f"--confidence {self.confidence:g} is not between 0.5 and 1")
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigError(f"--epochs {self.epochs} is below 1")
+        for flag, value in (("canary", self.canary_percent), ("shadow", self.shadow_s)):
+            if value is not None and self.service is None:
+                raise ConfigError(f"--{flag} needs a running service: give its --url")
+        for flag, share in (("canary", self.canary_percent), ("shadow-share", self.shadow_share)):
+            if share is not None and not 0 < share <= 100:
+                raise ConfigError(f"--{flag} {share:g} is not above 0 and at most 100")
+        if self.source.events is None:
+            raise ConfigError("--events FOLDER: a refresh needs an archive of events")

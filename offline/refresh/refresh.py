@@ -1,0 +1,287 @@
+"""One refresh: from archived events to a version that answers, or the reason why there is none.
+
+Its stages are in one folder and are used again while nothing that they depend on changes. The
+steps after them are in a journal. So a refresh that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model_store.bundle import Bundle
+from model_store.embedded import running_store
+from model_store.errors import BundleError, LongtailError, RegistryError, StoreAway
+from model_store.files import write_atomically
+from model_store.forgotten import read_forgotten
+from model_store.publication import bundles_folder, publish
+from model_store.rollout import Rollout
+from model_store.store import connect
+from model_store.store_url import store_url_from
+from offline.artifact import locked
+from offline.build import Build
+from offline.event_archive.snapshot import copy_archive
+from offline.recipe import Recipe, change_recipe
+from offline.refresh.choices import Choices
+from offline.refresh.findings import decide, describe_data, judge_models, reason_to_stop
+from offline.refresh.journal import Journal
+from offline.refresh.metrics import to_prometheus
+from offline.refresh.report import describe
+from offline.refresh.running import Running, active_version, keep_weights, open_running
+from offline.refresh.trials import Trial
+from offline.stages.comparison import ComparisonStage
+from offline.stages.recommender import RecommenderArtifact
+from offline.stages.refreshed_data import RefreshedDataArtifact, RefreshedDataStage
+from offline.stages.stage import Log, run_stage
+from offline.stages.start import StartArtifact
+
+WHY = "longtail refresh"
+SPLIT = "newest"
+"""Name of the split in reports and manifests."""
+METRICS = "refresh.prom"
+Document = dict[str, Any]
+
+
+class _Declined(Exception):  # noqa: N818 - an outcome, not a fault
+    """The refresh ends without a further step; the message says why."""
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A refresh.
+
+    Attributes:
+        choices: what is refreshed and how far it goes.
+        log: called with lines of progress.
+    """
+
+    choices: Choices
+    log: Log
+
+    def run(self) -> Document:
+        """Go on with the refresh that was interrupted, or begin another one; answers its report.
+
+        Raises:
+            LongtailError: in one line, why it can't be done now.
+        """
+        self.choices.check()
+        with locked(self.choices.root):
+            journal = self._journal()
+            try:
+                if "publish" not in journal.done:
+                    self._train(journal)
+            except _Declined as declined:
+                return self._finish(journal, "declined", str(declined))
+            except StoreAway:
+                raise
+            except LongtailError:
+                # What is begun anew sees the events that came meanwhile.
+                shutil.rmtree(journal.folder)
+                raise
+            return self._finish(journal, *self._try(journal))
+
+    def _journal(self) -> Journal:
+        """The interrupted refresh if it is of the version that answers, else another one."""
+        runs = self.choices.root / "runs"
+        with running_store(store_url_from()) as url:
+            active = active_version(connect(url))
+        journal = Journal.unfinished(runs)
+        if journal is not None:
+            if active in {journal.plan["running"], journal.done.get("publish", {}).get("version")}:
+                self.log(f"refresh {journal.number}: going on with it")
+                return journal
+            self.log(f"refresh {journal.number}: {active} answers now, so it is begun again")
+            shutil.rmtree(journal.folder)
+        now = datetime.now(UTC)
+        plan = {
+            "running": active,
+            "started_at": now.isoformat(timespec="seconds"),
+            "until_us": time.time_ns() // 1_000,
+            "holdout": self.choices.holdout,
+        }
+        journal = Journal.begin(runs, plan)
+        self.log(f"refresh {journal.number}: of version {active}")
+        return journal
+
+    # --- until a version is published ----------------------------------------------------
+
+    def _train(self, journal: Journal) -> None:
+        """Train, compare, and publish what is not worse."""
+        choices = self.choices
+        with running_store(store_url_from()) as url:
+            client = connect(url)
+            running = open_running(journal.plan["running"], client)
+            forgotten = read_forgotten(client)
+        start = keep_weights(running, [choices.root, choices.built], choices.root / "models")
+        build = self._build(running, journal, start)
+        data = self._read(build, running, journal, forgotten)
+        journal.done["data"] = describe_data(data, running.bundle.item_ids)
+        if reason := reason_to_stop(data):
+            raise _Declined(reason)
+        fitted = build.fit(data, SPLIT)
+        candidate = fitted.learned.recommender
+        journal.done["training"] = _describe_training(candidate, start, running.version)
+        stage = ComparisonStage(data, candidate, running.bundle)
+        compared = run_stage(stage, choices.root, self.log)
+        judgements = judge_models(compared, choices)
+        journal.done["comparison"] = {
+            **{name: one.to_document() for name, one in judgements.items()},
+            "unknown_targets": compared.facts["unknown_targets"],
+        }
+        decision = decide(judgements)
+        self.log(f"comparison: {decision.reason}")
+        if not decision.publish:
+            raise _Declined(decision.reason)
+        served = build.refitted(data, fitted)
+        bundle = build.assemble(data, fitted, served, SPLIT, refit=True)
+        journal.step("publish", lambda: self._publish(bundle, served))
+
+    def _read(
+        self, build: Build, running: Running, journal: Journal, forgotten: Mapping[bytes, float]
+    ) -> RefreshedDataArtifact:
+        """The files and the archive as it was when the refresh began, without forgotten people."""
+        archive, events = self.choices.source.events, _events(journal)
+        if archive is not None and not any(events.glob("day=*/*.parquet")):
+            until_us = journal.plan["until_us"]
+            copy_archive(archive, events, until_us=until_us, forgotten=forgotten)
+        stage = RefreshedDataStage(
+            build.source,
+            running.bundle,
+            journal.plan["holdout"],
+            forgotten,
+            build.recipe.data,
+            build.recipe.events,
+            self.log,
+        )
+        return run_stage(stage, self.choices.root, self.log)
+
+    def _build(self, running: Running, journal: Journal, start: StartArtifact | None) -> Build:
+        choices = self.choices
+        return Build(
+            replace(choices.source, item_kind=running.item_kind, events=_events(journal)),
+            _with_epochs(running.recipe, choices.epochs),
+            choices.root,
+            log=self.log,
+            reranker="now" if running.has_reranker else "never",
+            start=start,
+        )
+
+    def _publish(self, folder: Path, served: RecommenderArtifact) -> Document:
+        bundle = Bundle.open(folder)
+        with running_store(store_url_from()) as url:
+            version = publish(bundle, bundles_folder(), connect(url)).version
+        # For the next refresh, whatever the stages hold by then.
+        StartArtifact.keep(
+            served.folder, folder / "item_ids.json", self.choices.root / "models" / version
+        )
+        self.log(f"published {version}")
+        return {"version": version}
+
+    # --- after that ----------------------------------------------------------------------
+
+    def _try(self, journal: Journal) -> tuple[str, str]:
+        """Shadow, canary and promotion, as far as they are wanted; the outcome and its reason."""
+        choices, version = self.choices, journal.done["publish"]["version"]
+        try:
+            if choices.service is None:
+                return self._promote_on_store(journal, version)
+            trial = Trial(choices.service, journal.plan["running"], version, self.log)
+            return self._try_at_service(journal, trial)
+        except (RegistryError, BundleError) as error:
+            return "published", f"published, and no more: {error}"
+
+    def _promote_on_store(self, journal: Journal, version: str) -> tuple[str, str]:
+        if not self.choices.promote:
+            return "published", f"not worse; `longtail models activate {version}` makes it active"
+
+        def activate() -> Document:
+            with running_store(store_url_from()) as url:
+                client = connect(url)
+                active = active_version(client)
+                if active not in {journal.plan["running"], version}:
+                    raise RegistryError(f"version {active!r} became active meanwhile")
+                rolled = Rollout(client, bundles_folder(), WHY).activate(version)
+            return {"active": rolled.active, "workers": rolled.workers}
+
+        journal.step("promote", activate)
+        self.log(f"active: {version}")
+        return "promoted", "not worse on the newest events"
+
+    def _try_at_service(self, journal: Journal, trial: Trial) -> tuple[str, str]:
+        choices, version = self.choices, trial.version
+        reason = "not worse on the newest events"
+        if (seconds := choices.shadow_s) is not None:
+            share = choices.shadow_share
+            found = journal.step("shadow", lambda: trial.shadow(share, seconds))
+            self.log(f"shadow: {found['reason']}")
+        if (percent := choices.canary_percent) is not None:
+            journal.step("canary_begun", lambda: trial.begin_canary(percent))
+            found = journal.step("canary", lambda: trial.await_verdict(choices.canary_limit_s))
+            self.log(f"canary: {found['word']}: {found['reason']}")
+            if found["word"] != "fine":
+                return "published", f"the canary was {found['word']}: {found['reason']}"
+            reason += f", and fine as the canary: {found['reason']}"
+        if not choices.promote:
+            return "published", f"{reason}; `longtail models activate {version}` makes it active"
+        journal.step("promote", trial.promote)
+        self.log(f"active: {version}")
+        return "promoted", reason
+
+    def _finish(self, journal: Journal, outcome: str, reason: str) -> Document:
+        steps = {
+            name: found
+            for name, found in journal.done.items()
+            if name not in {"data", "training", "comparison"}
+        }
+        report = {
+            "number": journal.number,
+            "outcome": outcome,
+            "reason": reason,
+            "started_at": journal.plan["started_at"],
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "running": journal.plan["running"],
+            "version": steps.get("publish", {}).get("version"),
+            "holdout": journal.plan["holdout"],
+            **{name: found for name, found in journal.done.items() if name not in steps},
+            "steps": steps,
+        }
+        shutil.rmtree(_events(journal), ignore_errors=True)  # it is about people
+        write_atomically(self.choices.root / METRICS, to_prometheus(report).encode())
+        journal.finish(report, describe(report))
+        self.log(f"refresh {journal.number}: {outcome}: {reason}")
+        self.log(f"report: {journal.folder / 'report.md'}")
+        return report
+
+
+def _events(journal: Journal) -> Path:
+    """The archive as it was when the refresh began."""
+    return journal.folder / "events"
+
+
+def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    if epochs is None:
+        return recipe
+    table = "direct" if recipe.kind == "direct" else "training"
+    return change_recipe(recipe, f"--epochs {epochs}", **{table: {"epochs": epochs}})
+
+
+def _describe_training(
+    model: RecommenderArtifact, start: StartArtifact | None, version: str
+) -> Document:
+    warm = start is not None and model.kind == "sequential"
+    return {
+        "start": f"the weights of {version}" if warm else f"random weights{_why_cold(start)}",
+        "best_epoch": model.facts["best_epoch"],
+        "ndcg_at_10": model.facts["ndcg_at_10"],
+    }
+
+
+def _why_cold(start: StartArtifact | None) -> str:
+    if start is None:
+        return ": the running version's were not found in the build's folder"
+    return ": a direct model can't go on from others"

@@ -1,0 +1,116 @@
+"""The version that answers: its bundle, its recipe, and its weights where they are kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from pydantic import ValidationError
+
+from model_store.bundle import ITEM_IDS, Bundle
+from model_store.errors import InputError
+from model_store.publication import bundles_folder
+from model_store.registry import Registry
+from offline.artifact import MANIFEST
+from offline.recipe import Recipe
+from offline.stages.start import StartArtifact
+
+_SERVED = ("refit", "recommender")
+"""Stages whose model a bundle may hold, the more likely one first."""
+KEPT_MODELS = 5
+
+
+@dataclass(frozen=True)
+class Running:
+    """The version that answers.
+
+    Attributes:
+        version: its name.
+        bundle: as it was published.
+        recipe: that it was built by.
+        item_kind: for prompts.
+    """
+
+    version: str
+    bundle: Bundle
+    recipe: Recipe
+    item_kind: str
+
+    @property
+    def has_reranker(self) -> bool:
+        """Whether a language model reranks its answers."""
+        return self.bundle.manifest.reranker is not None
+
+
+def active_version(client: redis.Redis) -> str:
+    """The version that answers.
+
+    Raises:
+        InputError: there is none.
+    """
+    version = Registry(client).active()
+    if version is None:
+        raise InputError(
+            "no version is active, so there is none to compare with; "
+            "`longtail publish --bundle FOLDER --activate` publishes the first one"
+        )
+    return version
+
+
+def open_running(version: str, client: redis.Redis) -> Running:
+    """A published version, as far as a refresh needs it.
+
+    Raises:
+        RegistryError: it isn't published.
+        BundleError: its bundle isn't there, or is damaged.
+        InputError: it can't be refreshed.
+    """
+    bundle = Bundle.open(Registry(client).get(version).folder_in(bundles_folder()), verify=False)
+    manifest = bundle.manifest
+    if manifest.kind == "rating":
+        raise InputError(f"version {version}: kind rating; a refresh is of models that recommend")
+    try:
+        recipe = Recipe.model_validate(manifest.configuration["recipe"])
+    except (KeyError, ValidationError):
+        raise InputError(f"version {version}: its recipe is none of this release") from None
+    return Running(version, bundle, recipe, str(manifest.configuration.get("item_kind", "item")))
+
+
+def keep_weights(running: Running, places: list[Path], models: Path) -> StartArtifact | None:
+    """The running model's weights, copied from where they were trained; None: they are not there.
+
+    Args:
+        running: the version.
+        places: folders of stages that may have trained it.
+        models: folder of the copies, one a version.
+    """
+    kept = StartArtifact.open(models / running.version)
+    if kept is not None:
+        return kept
+    for stage in _SERVED:
+        wanted = running.bundle.manifest.inputs.get(stage)
+        for place in places:
+            if wanted is not None and _fingerprint_in(place / stage) == wanted:
+                item_ids = running.bundle.folder / ITEM_IDS
+                StartArtifact.keep(place / stage, item_ids, models / running.version)
+                _prune(models, running.version)
+                return StartArtifact.open(models / running.version)
+    return None
+
+
+def _fingerprint_in(folder: Path) -> str | None:
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _prune(models: Path, version: str) -> None:
+    """Remove the oldest copies; that of the running version stays."""
+    others = [one for one in models.iterdir() if one.is_dir() and one.name != version]
+    for old in sorted(others, key=lambda one: one.stat().st_mtime)[: -(KEPT_MODELS - 1)]:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,185 @@
+"""What a new version goes through at a running service: shadow, canary, promotion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pydantic import SecretStr
+
+from model_store.admin_api import ask
+from model_store.errors import RegistryError
+from offline.stages.stage import Log
+
+LOOK_S = 1.0
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The admin API of a running service.
+
+    Attributes:
+        url: without a slash at the end.
+        token: of an operator.
+    """
+
+    url: str
+    token: SecretStr
+
+    def deployment(self) -> Document:
+        """Who answers, and the audit."""
+        return ask("GET", f"{self.url}/admin/deployment", self.token)
+
+    def change(self, version: str, action: str, body: Document | None = None) -> Document:
+        """Do something with a version: `canary`, `shadow`, `promote` or `activate`."""
+        path = f"{self.url}/admin/models/{quote(version, safe='')}/{action}"
+        return ask("POST", path, self.token, body)
+
+    def compare_shadowed(self, a: str, b: str) -> Document:
+        """How the answers of a shadow b differ from those that were given by a."""
+        query = urlencode({"a": a, "b": b, "source": "shadowed"})
+        return ask("GET", f"{self.url}/admin/compare?{query}", self.token)
+
+
+class ChangedMeanwhileError(RegistryError):
+    """Another version was activated during the refresh: what was compared doesn't answer now."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A new version at a service.
+
+    Every method can be called again after a kill, and goes on where it was. All raise RegistryError
+    where the service rejects something or can't be asked.
+
+    Attributes:
+        service: where it is tried.
+        running: the version that it was compared with.
+        version: the new one.
+        log: called with what happens.
+        sleep: waits so many seconds.
+    """
+
+    service: Service
+    running: str
+    version: str
+    log: Log
+    sleep: Callable[[float], object] = time.sleep
+
+    def shadow(self, share: float, seconds: float) -> Document:
+        """Let it answer a share of the requests unseen for a while; how its answers differ.
+
+        Args:
+            share: in per cent.
+            seconds: since it became the shadow.
+        """
+        found = self._deployment()
+        if _version_in(found["shadow"]) != self.version:
+            self.service.change(self.version, "shadow", {"share": share})
+            found = self._deployment()
+        self.log(f"shadow: {self.version} answers {share:g} % of the requests unseen")
+        while (current := found["shadow"]) and current["version"] == self.version:
+            if (left_s := seconds - _seconds_since(current["since"])) <= 0:
+                break
+            self.sleep(min(left_s, LOOK_S))
+            found = self._deployment()
+        if _version_in(found["shadow"]) != self.version:
+            return {"word": "ended", "reason": "somebody ended the shadow"}
+        figures = _shadow_figures(self.service.compare_shadowed(self.running, self.version))
+        self.service.change(self.version, "shadow", {"share": 0})
+        return {"word": "done", "reason": _describe_shadow(figures), **figures}
+
+    def begin_canary(self, percent: float) -> Document:
+        """Let it answer a share of the users.
+
+        Raises:
+            RegistryError: another version is the canary.
+        """
+        canary = self._deployment()["canary"]
+        if canary is not None and canary["version"] != self.version:
+            raise RegistryError(f"version {canary['version']!r} is the canary; end it first")
+        if canary is None:
+            self.service.change(self.version, "canary", {"percent": percent})
+        self.log(f"canary: {self.version} answers {percent:g} % of the users")
+        return {"percent": percent}
+
+    def await_verdict(self, seconds: float) -> Document:
+        """The verdict on the canary; one that is still open after so many seconds ends it."""
+        last = ""
+        while True:
+            found = self._deployment()
+            canary = found["canary"]
+            if found["active"] == self.version:
+                return {"word": "fine", "reason": "somebody promoted it"}
+            if canary is None or canary["version"] != self.version:
+                return {"word": "taken back", "reason": _why_ended(found, self.version)}
+            verdict = canary["verdict"]
+            if verdict["word"] == "fine":
+                return {"word": "fine", "reason": verdict["reason"]}
+            if last != (last := verdict["reason"]):
+                self.log(f"canary: {verdict['word']}: {last}")
+            left_s = seconds - _seconds_since(canary["since"])
+            if left_s <= 0:
+                self.service.change(self.version, "canary", {"percent": 0})
+                reason = f"no verdict after {seconds:g} s: {verdict['reason']}"
+                return {"word": "undecided", "reason": reason}
+            self.sleep(min(left_s, LOOK_S))
+
+    def promote(self) -> Document:
+        """Make it the active version, as the canary that it is or directly."""
+        found = self._deployment()
+        if found["active"] == self.version:
+            return {"active": self.version, "workers": len(found["workers"])}
+        is_canary = _version_in(found["canary"]) == self.version
+        done = self.service.change(self.version, "promote" if is_canary else "activate")
+        return {"active": done["active"], "workers": done["workers"]}
+
+    def _deployment(self) -> Document:
+        found = self.service.deployment()
+        if found["active"] not in {self.running, self.version}:
+            raise ChangedMeanwhileError(
+                f"version {found['active']!r} became active meanwhile, and {self.version!r} was "
+                f"compared with {self.running!r}"
+            )
+        return found
+
+
+def _version_in(state: Document | None) -> str | None:
+    return None if state is None else str(state["version"])
+
+
+def _seconds_since(iso: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(iso)).total_seconds()
+
+
+def _why_ended(deployment: Document, version: str) -> str:
+    """The newest entry of the audit that is about a canary's end."""
+    for entry in deployment["audit"]:
+        what = str(entry["what"])
+        if version in what and ("take the canary back" in what or "end the canary" in what):
+            return what
+    return "somebody ended the canary"
+
+
+def _shadow_figures(comparison: Document) -> Document:
+    """Those of all users; a comparison names users too, and a report names nobody."""
+    everybody = comparison["segments"].get("all", {})
+    names = ("identical", "overlap", "rank_correlation")
+    return {
+        "answers": comparison["answers"],
+        **{name: everybody.get(name) for name in names},
+        "latency_ms": comparison["latency_ms"],
+    }
+
+
+def _describe_shadow(figures: Document) -> str:
+    if not figures["answers"]:
+        return "no requests came meanwhile"
+    told = f"{figures['answers']:,} answers were compared"
+    overlap = figures["overlap"]
+    return told if overlap is None else f"{told}, {100 * overlap:.0f} % of their items in common"

@@ -1,0 +1,66 @@
+"""An earlier model that trainings begin with, as recommenders' stages read it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_store.id_map import IdMap
+from offline.artifact import Artifact
+from offline.fingerprint import hash_inputs
+
+if TYPE_CHECKING:
+    from offline.recommender.recommender import TrainingData
+
+_ITEM_IDS = "item_ids.json"
+_FILES = ("config.json", "weights.safetensors")
+"""Of a saved recommender, see `offline.training.saved_model`."""
+
+
+class StartArtifact(Artifact):
+    """A saved recommender, and the items that its rows are of."""
+
+    @property
+    def name(self) -> str:
+        """Of the input that it is; its folder is named by a version."""
+        return "start"
+
+    @classmethod
+    def open(cls, folder: Path) -> StartArtifact | None:
+        """The one that `keep` wrote; None if it isn't there."""
+        if not all((folder / name).is_file() for name in (*_FILES, _ITEM_IDS)):
+            return None
+        return cls(folder, hash_inputs([folder]), {})
+
+    @classmethod
+    def keep(cls, model: Path, item_ids: Path, folder: Path) -> None:
+        """Copy a recommender's folder and its items' ids, so that later stages can replace them.
+
+        Args:
+            model: folder of a stage that saved a recommender.
+            item_ids: file of `IdMap.save`.
+            folder: gets the copies, all or none.
+        """
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name in _FILES:
+            shutil.copyfile(model / name, partial / name)
+        shutil.copyfile(item_ids, partial / _ITEM_IDS)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    def begin(self, data: TrainingData, item_ids: IdMap) -> TrainingData:
+        """The training data with this model as the start, where its kind can be one.
+
+        Args:
+            data: to train on.
+            item_ids: of its catalogue.
+        """
+        from offline.models import load_recommender
+
+        known = IdMap.load(self.path(_ITEM_IDS))
+        start = load_recommender(self.folder).warm_start(known, item_ids, data.knowledge)
+        return replace(data, start=start)
