@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.deployment.load_slot import load_slot
 from app.model.background import yield_cpu
 from app.model.inference import Provider
 from app.model.model import Model, load_model
@@ -22,7 +23,7 @@ def load_version(folder: Path, version: str, provider: Provider) -> Model:
         BundleUnavailable: it can't be read now, and may be later: no file, the disk, memory.
         BundleError: it can't be used until somebody changes it.
     """
-    with bundle_errors(folder, "can't be loaded"):
+    with load_slot(), bundle_errors(folder, "can't be loaded"):
         bundle = Bundle.open(folder, pause=yield_cpu)
         if bundle.version != version:
             raise BundleError(f"{folder}: holds version {bundle.version}, not {version}")
