@@ -16,7 +16,7 @@ SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check audit format bench docs clean
+.PHONY: help install demo test test-fast check audit format typescript bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ format: install ## format and mend what a tool can mend
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
 
+typescript: ## what builds and tests clients/typescript; needs npm
+	npm ci --prefix clients/typescript --ignore-scripts --no-audit --no-fund
+
 bench: install ## the serving benchmark; its last line is one JSON document
 	@QUICK=$(QUICK) $(BIN)/python -m loadtest.bench --out loadtest/results/bench$(if $(filter-out 0,$(QUICK)),-quick).json
 
@@ -62,4 +65,5 @@ docs: install ## the pages of docs/ as a site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## remove builds, caches and the environment; published bundles and the store stay
-	rm -rf .venv builds build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv builds build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		clients/typescript/node_modules clients/typescript/dist

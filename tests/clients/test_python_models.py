@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from longtail_client import answers, calls, requests
 from longtail_client.calls import Call
 from tests.clients.conftest import RunningService
+from tests.clients.public_api import public_part
 
 SIMPLE = {
     str: "str",
@@ -45,8 +46,6 @@ ANSWERS = [
     if not one.__name__.startswith("_")
 ]
 REQUESTS = [one for one in vars(requests).values() if is_typeddict(one)]
-# Operators' calls that a shop's back end makes; the others are those of `longtail` commands.
-OF_OPERATORS = {("PUT", "/admin/items"), ("DELETE", "/users/{user_id}")}
 CALLS: list[Call[Any]] = [
     calls.recommend({}),
     calls.recommend_batch([]),
@@ -155,11 +154,10 @@ def test_a_difference_is_found() -> None:
 def test_every_call_of_the_api_is_there(document: dict[str, Any]) -> None:
     documented = {
         (method.upper(), path)
-        for path, operations in document["paths"].items()
-        for method, operation in operations.items()
-        if operation["tags"] != ["admin"] and path != "/metrics"
+        for path, operations in public_part(document)["paths"].items()
+        for method in operations
     }
-    assert {(one.method, path_of(one)) for one in CALLS} == documented | OF_OPERATORS
+    assert {(one.method, path_of(one)) for one in CALLS} == documented
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda one: f"{one.method} {path_of(one)}")

@@ -16,6 +16,7 @@ GENERATED = tuple(
     for path in (
         *("build", "builds", "dist", ".venv", ".git", "loadtest/results"),
         *("model_store/bundles", "model_store/store"),
+        *("clients/typescript/node_modules", "clients/typescript/dist"),
     )
 )
 
