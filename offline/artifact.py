@@ -105,10 +105,10 @@ def finish(partial: Path, place: Path, facts: Facts) -> None:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep two builds out of one folder.
+    """Keep two commands out of one folder.
 
     Raises:
-        ConfigError: another build is at work in it, or it can't be written.
+        ConfigError: another command is at work in it, or it can't be written.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -119,5 +119,5 @@ def locked(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"--out {str(root)!r}: another build is at work there") from None
+            raise ConfigError(f"--out {str(root)!r}: another command is at work there") from None
         yield

@@ -1,5 +1,5 @@
-"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `publish`, `knowledge`, `events`
-and `refresh`.
+"""`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `publish`, `knowledge`, `events`,
+`refresh` and `recommend-all`.
 
 Heavy imports wait for a command.
 """
@@ -15,6 +15,7 @@ from offline import (
     events_command,
     inspect_command,
     knowledge_command,
+    recommend_all_command,
     refresh_command,
 )
 from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
@@ -35,6 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     knowledge_command.register(subparsers)
     events_command.register(subparsers)
     refresh_command.register(subparsers)
+    recommend_all_command.register(subparsers)
 
 
 def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from offline.inputs import Source
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the data set's files, and what can be said about their columns."""
+def add_data_flags(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the data set's files, and what can be said about their columns.
+
+    Args:
+        parser: of the command.
+        required: whether the command needs interactions.
+    """
     parser.add_argument(
         "--interactions",
-        required=True,
+        required=required,
         metavar="FILE",
         help="CSV, Parquet, a MovieLens or RecBole file or folder; or movielens-100k, fetched",
     )

@@ -17,8 +17,8 @@ from app.recommend.rules import effect_on
 from app.recommend.unmatched import describe_unmatched
 from app.reranking.outcome import RerankOutcome
 from app.store.deadline import Deadline
-from app.store.history import History
 from model_store.errors import InvalidField
+from model_store.history import History
 
 # A retriever meets fewer excluded items during its search; more make it search deeper.
 MAX_EXCLUDED = 250

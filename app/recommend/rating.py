@@ -14,8 +14,8 @@ from app.model.rating import RatingModel
 from app.recommend.rounding import six_digits
 from app.store.deadline import Deadline
 from app.store.feature_store import FeatureStore
-from app.store.history import History
 from model_store.errors import WrongKind
+from model_store.history import History
 
 
 class RatingQuery(Protocol):

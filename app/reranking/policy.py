@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.reranking.outcome import Rerank
 from app.store.deadline import Deadline
-from app.store.history import History
+from model_store.history import History
 from model_store.reranker import RerankerInfo
 
 # What is left to do for an answer afterwards, seconds: choosing, writing and sending, for each

@@ -14,7 +14,6 @@ import hiredis
 from app.store.client import StoreClient
 from app.store.connection import Command, WholeStoreError
 from app.store.deadline import Deadline
-from app.store.history import History, check_items, merge
 from app.store.journal import Journal
 from app.store.remembered import Remembered, RememberedUsers
 from app.store.scripts import LOAD, append_command
@@ -25,6 +24,7 @@ from model_store import keys
 from model_store.codecs import Event, decode_arrived, decode_user
 from model_store.errors import StoreAway, StoreError
 from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
+from model_store.history import History, check_items, merge
 from model_store.id_map import IdMap
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from app.store.history import History
+from model_store.history import History
 from model_store.id_map import IdMap
 
 MAX_VERSIONS = 2

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from app.recommend.dislikes import move_away
-from app.store.history import History
 from model_store.dislikes import away_from
 from model_store.embedded import EmbeddedStore
 from model_store.event_rules import EventsInfo
+from model_store.history import History
 from tests.app.conftest import publish_and_activate, serving, settings_for
 from tests.app.store.conftest import ask, ids_for
 from tests.synthetic_bundle import Catalogue, expected_scores, make_bundle, user_vector

@@ -14,7 +14,7 @@ from app.reranking.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_FAILURES, 
 from app.reranking.pace import Pace
 from app.reranking.policy import LOOK_UP_S, limits_of, wants_rerank
 from app.store.deadline import Deadline
-from app.store.history import History
+from model_store.history import History
 from tests.synthetic_reranker import reranker_info
 
 

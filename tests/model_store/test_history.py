@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.store.history import merge
 from model_store.codecs import Event, UserHistory, kind_numbers
 from model_store.event_rules import CONTEXT, NEGATIVE, EventRules, EventsInfo
+from model_store.history import merge
 from model_store.id_map import IdMap
 
 IDS = IdMap(["a", "b", "c"])

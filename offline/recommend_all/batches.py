@@ -1,0 +1,53 @@
+"""Users in batches, each with the name that its recommendations get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from model_store import bundle as files
+from model_store.bundle import Bundle
+from offline.fingerprint import fingerprint_of, hash_code
+from offline.recommend_all.histories import UserHistories
+from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID, RankUsers, rows_of
+
+_DIGITS, _FINGERPRINT = 9, 16
+# Files of a bundle that decide what is recommended for a history.
+_DECIDING = (files.MODEL, files.ITEM_TABLE, files.ITEM_IDS, files.POPULARITY)
+
+
+@dataclass(frozen=True)
+class UserBatch:
+    """A `Batch` of users."""
+
+    target: Path
+    frame: pl.DataFrame
+
+
+def make_batches(
+    histories: UserHistories, work: RankUsers, bundle: Bundle, folder: Path, n_users: int
+) -> Iterator[UserBatch]:
+    """The users in their order, `n_users` at a time.
+
+    A result is named by its range of users, counted from 0, and by a fingerprint of all that
+    decides it: these users' histories, the bundle's model, the options, the code.
+    """
+    common = fingerprint_of(
+        hash_code("offline.recommend_all.ranker"),
+        *(bundle.manifest.files[name].sha256 for name in _DECIDING),
+        bundle.manifest.kind,
+        bundle.manifest.model,
+        bundle.manifest.events.dislike_weight,
+        work.k,
+        work.exclude_seen,
+    )
+    for start in range(0, len(histories.user_ids), n_users):
+        stop = min(start + n_users, len(histories.user_ids))
+        frame = histories.frame(start, stop)
+        rows = (part for name in (HISTORY, DISLIKED) for part in rows_of(frame[name]))
+        fingerprint = fingerprint_of(common, frame[USER_ID].to_list(), *rows)
+        span = f"{start:0{_DIGITS}}-{stop - 1:0{_DIGITS}}"
+        yield UserBatch(folder / f"users-{span}.{fingerprint[:_FINGERPRINT]}.parquet", frame)
