@@ -25,8 +25,6 @@ _LOWEST = np.finfo(np.float32).min
 
 _USERS_AT_ONCE = 256
 _ITEMS_AT_ONCE = 4_096
-# Scores of so many first items give the first thresholds.
-_SAMPLED_ITEMS = 1_024
 # So many scores that reach the thresholds, for each of the k best, are collected before these rise.
 _MAX_COLLECTED = 2
 # Of more items that tie with the k-th within the margin, those with the lowest item_index are kept.
@@ -157,10 +155,9 @@ class _Candidates:
         self._n_collected = 0
 
     def begin(self, scores: Vectors) -> None:
-        """Take thresholds from some scores: without any, all of a block would reach them."""
-        some = scores[:, : max(_SAMPLED_ITEMS, 2 * self._k)]
-        if (place := some.shape[1] - self._k) >= 0:
-            self._raise(np.partition(some, place, axis=1)[:, place])
+        """Take thresholds from the first scores; without any, all of these would be collected."""
+        if (place := scores.shape[1] - self._k) >= 0:
+            self._raise(np.partition(scores, place, axis=1)[:, place])
 
     def collect(self, scores: Vectors, first: int, reached: npt.NDArray[np.bool_]) -> None:
         """Take the scores that reach the thresholds.

@@ -45,7 +45,6 @@ def test_they_are_those_of_a_sorted_catalogue(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(best_items, "_ITEMS_AT_ONCE", 64)
         patch.setattr(best_items, "_USERS_AT_ONCE", 8)
-        patch.setattr(best_items, "_SAMPLED_ITEMS", 16)
         items, scores = BestItems(table, k).find(users, pairs(excluded))
     np.testing.assert_array_equal(items, sort_all(table, users, excluded, k))
     found = items > 0
