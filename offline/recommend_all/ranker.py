@@ -114,7 +114,7 @@ class Ranker:
         items[known], scores[known] = self._best.find(vectors, excluded)
         is_popular = ~self._is_sound(items, scores, left_out)
         for row in np.flatnonzero(is_popular).tolist():
-            items[row], scores[row] = self._most_popular(left_out[row])
+            items[row], scores[row] = self._find_popular(left_out[row])
         return self._frame(batch[USER_ID], items, scores, is_popular)
 
     def _user_vectors(self, histories: Histories, disliked: Histories) -> Vectors:
@@ -141,7 +141,7 @@ class Ranker:
             sound[row] = np.count_nonzero(items[row]) == min(self._k, n_left)
         return sound
 
-    def _most_popular(self, left_out: Items) -> tuple[Items, Vectors]:
+    def _find_popular(self, left_out: Items) -> tuple[Items, Vectors]:
         """The most popular items that are not left out, int32 [k], and their counts."""
         items = np.zeros(self._k, dtype=np.int32)
         scores = np.full(self._k, -np.inf, dtype=np.float32)

@@ -17,7 +17,7 @@ Vectors = npt.NDArray[np.float32]
 
 _HISTORY, _ITEM_TABLE, _USER = "history", "item_table", "user"
 # Positions of a call: enough to make the call's own cost small, few enough to stay in the caches.
-_POSITIONS_AT_ONCE = 2_048
+_POSITIONS_AT_ONCE = 1_024
 _MAX_PADDED_SHARE = 0.05
 
 
