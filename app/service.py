@@ -130,7 +130,9 @@ class Service:
                 settings.event_log_entries,
                 self.metrics.exposures_lost.inc,
             )
-        self.admission = Admission(settings.max_wait_ms / 1e3, settings.max_in_flight)
+        self.admission = Admission(
+            settings.max_wait_ms / 1e3, settings.max_in_flight, self.metrics.in_flight_limit.set
+        )
         self._reranker = reranker
         answers = AnswerCache(
             self.store.reranks,

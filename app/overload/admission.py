@@ -13,6 +13,7 @@ capacity, or where it stays above the limit for long (the idea of CoDel: Nichols
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from app.overload.demand import Demand
 
@@ -31,16 +32,24 @@ class Admission:
     Args:
         max_wait_s: longest wait of the last admitted request for those before it.
         max_in_flight: upper bound, whatever they cost.
+        on_limit: called with the limit, now and when it changes.
     """
 
-    def __init__(self, max_wait_s: float, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        max_wait_s: float,
+        max_in_flight: int,
+        on_limit: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self._max_wait_s = max_wait_s
         self._max_in_flight = max_in_flight
         self._demand = Demand()
         self.in_flight = 0
         self.n_idle = 0
         """Those of them that wait for the reranker: they need no CPU, and delay no other."""
-        self.limit = self._find_limit()
+        self._on_limit = on_limit
+        self.limit = 0
+        self._set_limit()
         self._above_since_s: float | None = None
         self._rejected_at_s = -CALM_S
 
@@ -77,11 +86,12 @@ class Admission:
     def leave(self) -> None:
         """Count its answer."""
         if self._demand.answered(self.count(), self.limit):
-            self.limit = self._find_limit()
+            self._set_limit()
         self.in_flight -= 1
         if self.count() < self.limit:
             self._above_since_s = None
 
-    def _find_limit(self) -> int:
+    def _set_limit(self) -> None:
         fitting = int(self._max_wait_s / self._demand.cost_s)
-        return min(self._max_in_flight, max(MIN_AT_ONCE, fitting))
+        self.limit = min(self._max_in_flight, max(MIN_AT_ONCE, fitting))
+        self._on_limit(self.limit)

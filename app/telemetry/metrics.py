@@ -93,6 +93,12 @@ class Metrics:
         self.rejected = Counter(
             "longtail_overload", "Requests rejected with 429 because of load.", registry=registry
         )
+        self.in_flight_limit = Gauge(
+            "longtail_in_flight_limit",
+            "Requests that may be in flight before further ones are rejected, of all workers.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.swaps = Counter(
             "longtail_model_swaps", "Changes of the current model.", registry=registry
         )

@@ -59,13 +59,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_with_costly_answers_fewer_are_admitted(clock: Clock) -> None:
-    admission = Admission(max_wait_s=0.02, max_in_flight=10_000)
+    told: list[float] = []
+    admission = Admission(max_wait_s=0.02, max_in_flight=10_000, on_limit=told.append)
     first = admission.limit
+    assert told == [first]
     clock.answer(admission, SAMPLE_ANSWERS * 4, 0.0001, waiting=first)
     many = admission.limit
     assert many > first
+    assert told[-1] == many
     clock.answer(admission, SAMPLE_ANSWERS * 4, 0.002, waiting=many)
     assert MIN_AT_ONCE <= admission.limit < first
+    assert told[-1] == admission.limit
 
 
 def test_the_cost_of_an_answer_is_its_time_while_others_share_the_processor(clock: Clock) -> None:
