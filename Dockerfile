@@ -2,12 +2,14 @@
 # of the offline commands: build, publish, refresh, events archive.
 FROM python:3.11-slim AS build
 WORKDIR /src
+# What is used: a smaller image goes without signed bundles, or bundles on S3.
+ARG EXTRAS=serve,signatures,s3
 RUN python -m venv /opt/longtail
 # Dependencies before the code, so that a change of code reuses this layer.
 COPY pyproject.toml constraints.txt README.md LICENSE longtail.py ./
 RUN mkdir app model_store offline loadtest \
  && touch app/__init__.py model_store/__init__.py \
- && /opt/longtail/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
+ && /opt/longtail/bin/pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"
 COPY model_store model_store
 COPY app app
 # Only the two packages that serve: `longtail` shows the commands of those that are there.

@@ -26,7 +26,7 @@ install: $(INSTALLED) ## .venv with everything needed to build, serve and test
 $(INSTALLED): pyproject.toml constraints.txt clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longtail needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,traces,offline,loadtest,dev]' --editable 'clients/python[mcp]'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,traces,signatures,s3,offline,loadtest,dev]' --editable 'clients/python[mcp]'
 	@touch $@
 
 demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from app import bundle_command
 from app.live_commands import add_service_flags, register_experiments, register_rules
 
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -17,6 +18,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this package's commands."""
     _register_serve(subparsers)
     _register_models(subparsers)
+    bundle_command.register(subparsers)
     register_experiments(subparsers)
     register_rules(subparsers)
     _register_rerank(subparsers)

@@ -88,6 +88,7 @@ async def _on_store(wanted: Wanted, url: StoreUrl, settings: Settings) -> Compar
                 thread,
                 bundles_dir=settings.bundles_dir,
                 provider=settings.execution_provider,
+                trust=settings.trust,
             )
             print(f"loading {wanted.a} and {wanted.b}", file=sys.stderr)
             return await comparer.compare(wanted, lambda n_done, _total: progress.show(n_done))

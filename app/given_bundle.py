@@ -44,9 +44,9 @@ def publish_and_activate(folder: Path, settings: Settings, url: StoreUrl | str) 
     source = Bundle.open(folder)
     client = connect(url)
     registry = Registry(client, WHY)
-    record = find_published(source, registry)
+    record = find_published(source, registry, settings.bundles_dir)
     if record is None:
-        record = publish(source, settings.bundles_dir, client, _show_progress)
+        record = publish(source, settings.bundles_dir, client, _show_progress, trust=settings.trust)
     version = record.version
     rollout = Rollout(client, settings.bundles_dir, WHY, _log_rollout)
     deadline_s = time.monotonic() + PREPARE_S

@@ -24,7 +24,9 @@ from model_store.deployment import Canary, Deployment
 from model_store.deployments import DEFAULT, Deployments
 from model_store.embedded import EmbeddedStore
 from model_store.errors import RegistryError
-from model_store.registry import ModelRecord, Registry
+from model_store.model_record import ModelRecord
+from model_store.registry import Registry
+from model_store.remote_bundles import RemoteBundles
 from model_store.rollout import Rolled, Rollout
 from model_store.store import connect, store_errors
 from model_store.store_url import StoreUrl
@@ -86,8 +88,7 @@ def _on_store(
     if action == "promote":
         return rollout.promote(version).model_dump()
     record = registry.get(version)
-    # Services check again, with golden requests; here a damaged bundle is rejected at once.
-    Bundle.open(record.folder_in(settings.bundles_dir))
+    _check_bundle(record, settings)
     if action == "canary":
         percent = rollout.canary(version, arguments.percent, force=arguments.force)
         return {"version": version, "percent": percent, "model": model}
@@ -96,6 +97,21 @@ def _on_store(
     if lost := rollout.lost_items(version):
         print(f"longtail models activate: {describe_lost(lost, record)}", file=sys.stderr)
     return _with_canary(rollout.activate(version, force=arguments.force), registry)
+
+
+def _check_bundle(record: ModelRecord, settings: Settings) -> None:
+    """Reject a damaged bundle at once; services check again, with golden requests.
+
+    Of one at a URL that is what can be seen without downloading it.
+
+    Raises:
+        BundleError: it is damaged, or isn't signed as asked.
+    """
+    bundles = settings.bundles_dir
+    if isinstance(bundles, RemoteBundles):
+        bundles.check(record.version)
+    else:
+        Bundle.open(record.folder_in(bundles, ()), trust=settings.trust)
 
 
 def describe_lost(n_lost: int, record: ModelRecord) -> str:

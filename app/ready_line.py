@@ -14,6 +14,7 @@ from typing import Any
 from app.settings import Settings
 from model_store.bundle import Bundle
 from model_store.errors import BundleError
+from model_store.remote_bundles import local_folder
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ def _ready_line(address: str, ready: dict[str, Any], settings: Settings) -> str:
     """The version, the console, and a command that works with the version's items."""
     asked: dict[str, object] = {"interests": "something new", "k": 10}
     try:
-        bundle = Bundle.open(settings.bundles_dir / str(ready["version"]), verify=False)
+        bundle = Bundle.open(
+            local_folder(settings.bundles_dir) / str(ready["version"]), verify=False
+        )
         user_id = next((user_id for user_id, _ in bundle.users()), None)
         if user_id is not None:
             asked = {"user_id": user_id, "k": 10}

@@ -110,7 +110,8 @@ def _open_bundle(folder: Path | None, settings: Settings, url: StoreUrl) -> Bund
     with connect(url) as client:
         registry = Registry(client)
         if folder is not None:
-            record = find_published(Bundle.open(folder, verify=False), registry)
+            source = Bundle.open(folder, verify=False)
+            record = find_published(source, registry, settings.bundles_dir)
             if record is None:
                 raise RegistryError(f"{folder}: it is not published; `longtail publish` does that")
         else:
@@ -118,7 +119,8 @@ def _open_bundle(folder: Path | None, settings: Settings, url: StoreUrl) -> Bund
             if active is None:
                 raise RegistryError("no version is active; activate one, or give --bundle")
             record = registry.get(active)
-    bundle = Bundle.open(record.folder_in(settings.bundles_dir), verify=False)
+        opened = registry.folder_of(record.version, settings.bundles_dir)
+    bundle = Bundle.open(opened, verify=False)
     if bundle.manifest.reranker is None:
         raise RerankError(f"version {record.version} has no reranker")
     return bundle
@@ -163,9 +165,13 @@ async def _fill(task: _Task) -> Tally:
 async def _load_model(task: _Task, store: Store) -> Model:
     """The version as a service has it: checked, with its fresh items and operators' rules."""
     thread = BackgroundThread("load", yields=False)
-    bundle, provider = task.bundle, task.settings.execution_provider
+    bundle, settings = task.bundle, task.settings
     try:
-        model = await thread.run(lambda: load_version(bundle.folder, bundle.version, provider))
+        model = await thread.run(
+            lambda: load_version(
+                bundle.folder, bundle.version, settings.execution_provider, settings.trust
+            )
+        )
         model = await with_stored_items(model, store.versions, thread)
         rules = (await store.versions.followed()).deployments.default.rules
         return model.with_rules(await thread.run(partial(compile_set, rules, model)))

@@ -108,7 +108,7 @@ def _active_items(client: Any, settings: Settings) -> Items:
     active = registry.active()
     if active is None:
         raise RegistryError("no version is active whose items rules could be about")
-    folder = registry.get(active).folder_in(settings.bundles_dir)
+    folder = registry.folder_of(active, settings.bundles_dir)
     bundle = Bundle.open(folder, verify=False)
     with store_errors():
         fresh = [one.decode() for one in client.lrange(keys.fresh_key(active), 0, -1)]

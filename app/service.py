@@ -110,6 +110,7 @@ class Service:
             self.metrics,
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
+            trust=settings.trust,
         )
         self._report = WorkerReport(self.models, self.store.versions)
         self.canary_watch = CanaryWatch(
@@ -163,6 +164,7 @@ class Service:
             self._comparing,
             bundles_dir=settings.bundles_dir,
             provider=settings.execution_provider,
+            trust=settings.trust,
             loaded=self._loaded_without_rules,
         )
         self.shadow = ShadowQueue(

@@ -23,13 +23,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from app.bundle_settings import BundleSettings
 from app.telemetry.logs import LogFormat
 from model_store.admin_api import clean_token
 from model_store.embedded import store_folder
 from model_store.errors import ConfigError
-from model_store.publication import bundles_folder
 from model_store.store_url import StoreUrl
 
 PREFIX = "LONGTAIL_"
@@ -47,7 +47,7 @@ KNOWN_ELSEWHERE = frozenset(
 
 MIN_TOKEN_CHARACTERS = 8
 # Their values are secrets.
-HIDDEN = frozenset({"admin_token", "redis_password", "rerank_api_key", "rerank_url"})
+HIDDEN = frozenset({"admin_token", "bundles_dir", "redis_password", "rerank_api_key", "rerank_url"})
 
 # What Kubernetes sets in every pod for a Service whose name begins with "longtail".
 _SERVICE_VARIABLE = re.compile(
@@ -56,7 +56,7 @@ _SERVICE_VARIABLE = re.compile(
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://.*")
 
 
-class Settings(BaseSettings):
+class Settings(BundleSettings):
     """What an operator may choose; each field is the variable LONGTAIL_<NAME>."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
@@ -82,11 +82,6 @@ class Settings(BaseSettings):
         default="off",
         description="Whether callers need a key of `longtail tokens create --role call`; off, "
         "whoever reaches the port may ask.",
-    )
-    bundles_dir: Path = Field(
-        default_factory=bundles_folder,
-        description="Folder that holds one folder per bundle version; "
-        "unset means model_store/bundles.",
     )
     store_dir: Path = Field(
         default_factory=store_folder,

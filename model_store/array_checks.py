@@ -22,6 +22,10 @@ _ROWS_AT_ONCE = 100_000
 _MAX_LENGTH_ERROR = 0.01
 
 
+def no_pause() -> None:
+    """Do nothing between two steps; a loader that yields the CPU to requests passes another one."""
+
+
 def check_layout(path: Path, array: Array, dtype: str, shape: tuple[int, ...]) -> None:
     """Check type, shape and order of an array.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,27 @@ from model_store.array_checks import (
     MAX_COUNT,
     MAX_WEIGHT,
     Pause,
-    check_histories,
     check_layout,
     check_padding,
     check_range,
     check_unit_rows,
+    no_pause,
 )
 from model_store.attributes import ItemAttributes
 from model_store.codecs import UserHistory
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.event_rules import MAX_TYPES
 from model_store.files import hash_file
-from model_store.golden import (
-    GoldenRatings,
-    GoldenRequest,
-    read_golden,
-    read_golden_ratings,
-)
+from model_store.golden import GoldenRatings, GoldenRequest, read_golden, read_golden_ratings
 from model_store.held_out import HELD_OUT_FILES
+from model_store.histories import Histories
 from model_store.id_map import IdMap, read_ids
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
 from model_store.manifest import FileEntry, Manifest, RatingModelInfo
 from model_store.onnx_file import check_graph_file
 from model_store.rating_arrays import RATING_FILES, RatingArrays
 from model_store.reading import bundle_errors, map_array, read_json
+from model_store.signatures import ANY_SIGNER, Trust
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -80,24 +76,6 @@ USERS = (USER_IDS, USER_OFFSETS, USER_ITEMS, USER_TIMESTAMPS)
 TYPED_EVENTS = (EVENT_USER_IDS, EVENT_OFFSETS, EVENT_ITEMS, EVENT_TIMESTAMPS, EVENT_KINDS)
 
 
-def no_pause() -> None:
-    """Do nothing between two steps; a loader that yields the CPU to requests passes another one."""
-
-
-@dataclass(frozen=True)
-class Histories:
-    """All users' histories; row u is `offsets[u]:offsets[u + 1]`, oldest to newest.
-
-    user_ids: external ids. offsets: int64 [U + 1]. items: int32, item_index. timestamps: float64,
-    unix seconds.
-    """
-
-    user_ids: list[str]
-    offsets: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int32]
-    timestamps: npt.NDArray[np.float64]
-
-
 class Bundle:
     """A checked bundle; files are read when first asked for, arrays are memory-mapped."""
 
@@ -106,22 +84,32 @@ class Bundle:
         self.manifest = manifest
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True, pause: Pause = no_pause) -> Bundle:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        verify: bool = True,
+        pause: Pause = no_pause,
+        trust: Trust = ANY_SIGNER,
+    ) -> Bundle:
         """Open a bundle.
 
-        Files in the folder that the manifest doesn't name are never read.
+        Files in the folder that the manifest doesn't name are never read, but for its signature.
 
         Args:
             folder: the bundle's.
             verify: compare each file's sha256 and check all that is in them, which takes seconds
                 where a bundle is large; else only headers and sizes.
             pause: called between steps.
+            trust: whose signature the manifest must have.
 
         Raises:
             BundleUnavailable: a file isn't there, or can't be read now.
-            BundleError: anything about it is damaged or inconsistent.
+            BundleError: anything about it is damaged or inconsistent, or it isn't signed as asked.
         """
-        bundle = cls(folder, Manifest.load(folder / MANIFEST))
+        content = Manifest.read(folder / MANIFEST)
+        bundle = cls(folder, Manifest.parse(content, folder / MANIFEST))
+        trust.check(folder, bundle.version, content)
         bundle._check_names()
         for name, entry in bundle.manifest.files.items():
             bundle._check_size(name, entry)
@@ -351,9 +339,8 @@ class Bundle:
             BundleError: they are not histories of the bundle's items.
         """
         if not self.has(USER_IDS):
-            empty = np.zeros(0, dtype=np.int64)
-            return Histories([], np.zeros(1, np.int64), empty.astype(np.int32), empty.astype(float))
-        histories = self._histories(USERS)
+            return Histories.none()
+        histories = Histories.open(self.folder, USERS, self.manifest.n_items)
         n_users = self.manifest.n_users
         if len(histories.user_ids) != n_users:
             raise BundleError(
@@ -361,19 +348,6 @@ class Bundle:
                 f"{n_users}"
             )
         return histories
-
-    def _histories(self, names: Sequence[str]) -> Histories:
-        """Those of the four files with these names: ids, offsets, items, times."""
-        user_ids = read_ids(self.folder / names[0])
-        offsets, items, timestamps = (self._array(name) for name in names[1:])
-        for name, array, dtype, length in (
-            (names[1], offsets, "<i8", len(user_ids) + 1),
-            (names[2], items, "<i4", items.size),
-            (names[3], timestamps, "<f8", items.size),
-        ):
-            check_layout(self.folder / name, array, dtype, (length,))
-        check_histories(self.folder, offsets, items, timestamps, self.manifest.n_items)
-        return Histories(user_ids, offsets, items, timestamps)
 
     @cached_property
     def n_event_users(self) -> int:
@@ -392,13 +366,14 @@ class Bundle:
         if not self.has(EVENT_KINDS):
             yield from self.users()
             return
-        histories, kinds = self._histories(TYPED_EVENTS[:4]), self._array(EVENT_KINDS)
+        names, n_items = TYPED_EVENTS[:4], self.manifest.n_items
+        histories, kinds = Histories.open(self.folder, names, n_items), self._array(EVENT_KINDS)
         path = self.folder / EVENT_KINDS
         check_layout(path, kinds, "<u2", (histories.items.size,))
         n_types = len(self.manifest.events.types)
         if len(kinds) and int((kinds % MAX_TYPES).max()) >= n_types:
             raise BundleError(f"{path}: more types than the {n_types} that the manifest names")
-        for user_id, span in _rows(histories):
+        for user_id, span in histories.rows():
             yield (
                 user_id,
                 UserHistory(histories.items[span], histories.timestamps[span], kinds[span]),
@@ -407,7 +382,7 @@ class Bundle:
     def users(self) -> Iterator[tuple[str, UserHistory]]:
         """Every user with the whole history, oldest to newest."""
         histories = self.histories()
-        for user_id, span in _rows(histories):
+        for user_id, span in histories.rows():
             yield user_id, UserHistory(histories.items[span], histories.timestamps[span])
 
     def report(self) -> dict[str, Any]:
@@ -420,8 +395,3 @@ class Bundle:
             raise BundleError(f"{self.folder}: holds no {REPORT}")
         report: dict[str, Any] = read_json(self.folder / REPORT)
         return report
-
-
-def _rows(histories: Histories) -> Iterator[tuple[str, slice]]:
-    for row, user_id in enumerate(histories.user_ids):
-        yield user_id, slice(int(histories.offsets[row]), int(histories.offsets[row + 1]))

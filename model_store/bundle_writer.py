@@ -12,10 +12,11 @@ from model_store.bundle import MANIFEST, Bundle
 from model_store.errors import BundleError
 from model_store.files import copy_file, hash_file
 from model_store.manifest import FileEntry, Manifest
+from model_store.signatures import SIGNATURE
 
 
 def copy_bundle(source: Bundle, folder: Path, *, version: str | None = None) -> Bundle:
-    """Copy a bundle, under another version if given.
+    """Copy a bundle with its signature, or under another version, which nobody has signed.
 
     Raises:
         BundleError: there is something at `folder` already, or a file differs from the
@@ -25,8 +26,10 @@ def copy_bundle(source: Bundle, folder: Path, *, version: str | None = None) -> 
     with BundleWriter(folder) as writer:
         for name in manifest.files:
             writer.add(name, source.folder / name)
+        if version is None or version == source.version:
+            return writer.finish_copy(source)
         fields = manifest.model_dump(exclude={"files", "version", "schema_version"})
-        return writer.finish(version=version or source.version, expected=manifest.files, **fields)
+        return writer.finish(version=version, expected=manifest.files, **fields)
 
 
 class BundleWriter:
@@ -75,16 +78,35 @@ class BundleWriter:
         Raises:
             BundleError: a required file is missing or damaged, or is not as expected.
         """
+        files = self._hash(expected or {})
+        Manifest(version=version, files=files, **fields).save(self._partial / MANIFEST)
+        return self._move(is_checked=expected is not None)
+
+    def finish_copy(self, source: Bundle) -> Bundle:
+        """Copy the manifest of a checked bundle to its files, byte for byte, and its signature.
+
+        Raises:
+            BundleError: a file is not as that manifest says.
+        """
+        self._hash(source.manifest.files)
+        for name in (MANIFEST, SIGNATURE):
+            if name == MANIFEST or (source.folder / name).exists():
+                self.add(name, source.folder / name)
+        return self._move(is_checked=True)
+
+    def _hash(self, expected: Mapping[str, FileEntry]) -> dict[str, FileEntry]:
         files = {
             path.name: FileEntry(sha256=hash_file(path), size_bytes=path.stat().st_size)
             for path in sorted(self._partial.iterdir())
         }
-        for name, entry in (expected or {}).items():
+        for name, entry in expected.items():
             if files.get(name) != entry:
                 raise BundleError(f"{self.folder / name}: differs from the manifest")
-        Manifest(version=version, files=files, **fields).save(self._partial / MANIFEST)
+        return files
+
+    def _move(self, *, is_checked: bool) -> Bundle:
         bundle = Bundle.open(self._partial, verify=False)
-        if expected is None:
+        if not is_checked:
             bundle.check_contents()
         self._partial.replace(self.folder)
         return Bundle.open(self.folder, verify=False)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import BundleError, RegistryError
-from model_store.registry import ModelRecord
+from model_store.model_record import ModelRecord
+from model_store.remote_bundles import Bundles, local_folder
 
 log = logging.getLogger(__name__)
 
 
-def check_attributes(active: ModelRecord, other: ModelRecord, bundles_dir: Path) -> None:
+def check_attributes(active: ModelRecord, other: ModelRecord, bundles_dir: Bundles) -> None:
     """Check that another version's items have the attributes of those of the active one.
 
     Args:
         active: the active version; if its attributes can't be read there is nothing to compare
             with.
         other: the other one.
-        bundles_dir: folder of published bundles, of which those are opened that an earlier release
+        bundles_dir: where published bundles are, of which those are opened that an earlier release
             published.
 
     Raises:
@@ -53,7 +53,9 @@ def kinds_of(attributes: ItemAttributes) -> dict[str, str]:
     return {name: attribute.kind for name, attribute in found.items() if attribute}
 
 
-def _kinds(record: ModelRecord, bundles_dir: Path) -> Mapping[str, str]:
+def _kinds(record: ModelRecord, bundles_dir: Bundles) -> Mapping[str, str]:
     if record.attributes is not None:
         return record.attributes
-    return kinds_of(Bundle.open(record.folder_in(bundles_dir), verify=False).attributes)
+    # Those at a URL are of later releases.
+    folder = record.folder_in(local_folder(bundles_dir), ())
+    return kinds_of(Bundle.open(folder, verify=False).attributes)

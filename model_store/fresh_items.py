@@ -19,8 +19,10 @@ from model_store.codecs import decode_vector, encode_vector
 from model_store.errors import BundleError, InputError, StoreError
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import KnowledgeText
-from model_store.publication import Report, bundles_folder
-from model_store.registry import ModelRecord, Registry
+from model_store.model_record import ModelRecord
+from model_store.placing import Report
+from model_store.publication import bundles_folder
+from model_store.registry import Registry
 from model_store.store import store_errors
 from model_store.texts import first_line
 
@@ -121,7 +123,7 @@ def carry_over(before: str, version: str, client: redis.Redis, *, dry_run: bool 
         unknown = _find_unknown(new, ids, client) if ids else set()
     if not unknown:
         return Carried()
-    size = _vector_size(new) if old.encoder == new.encoder else None
+    size = _vector_size(new, client) if old.encoder == new.encoder else None
     if size is None:
         return Carried(lost=len(unknown))
     items = [item for item in read_fresh(before, size, client) if item.item_id in unknown]
@@ -133,10 +135,10 @@ def carry_over(before: str, version: str, client: redis.Redis, *, dry_run: bool 
     return Carried(carried=len(items), lost=len(unknown) - len(items))
 
 
-def _vector_size(record: ModelRecord) -> int | None:
+def _vector_size(record: ModelRecord, client: redis.Redis) -> int | None:
     """Length of the knowledge vectors by which a version places fresh items; None: it can't."""
     try:
-        bundle = Bundle.open(record.folder_in(bundles_folder()), verify=False)
+        bundle = _open(record, client)
     except BundleError as error:
         log.warning("version %s can't be looked at: %s", record.version, error)
         return None
@@ -190,7 +192,7 @@ def _encode(item: FreshItem) -> bytes:
 
 
 def _find_unknown(record: ModelRecord, item_ids: Sequence[str], client: redis.Redis) -> set[str]:
-    trained = _trained_items(record)
+    trained = _trained_items(record, client)
     others = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in trained]
     unknown: set[str] = set()
     for batch in _batches(others):
@@ -202,16 +204,21 @@ def _find_unknown(record: ModelRecord, item_ids: Sequence[str], client: redis.Re
     return unknown
 
 
-def _trained_items(record: ModelRecord) -> IdMap:
+def _trained_items(record: ModelRecord, client: redis.Redis) -> IdMap:
     """The items of a version's bundle; no items where the bundle can't be read on this machine.
 
     A service ignores fresh items that its bundle has.
     """
     try:
-        return Bundle.open(record.folder_in(bundles_folder()), verify=False).item_ids
+        return _open(record, client).item_ids
     except BundleError as error:
         log.warning("version %s: its items can't be looked up: %s", record.version, error)
         return IdMap(())
+
+
+def _open(record: ModelRecord, client: redis.Redis) -> Bundle:
+    folder = record.folder_in(bundles_folder(), Registry(client).deployments().versions)
+    return Bundle.open(folder, verify=False)
 
 
 def _batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:

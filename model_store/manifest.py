@@ -24,9 +24,10 @@ from model_store.errors import BundleError, BundleUnavailable
 from model_store.event_rules import DEFAULT_EVENTS, EventsInfo
 from model_store.files import write_atomically
 from model_store.knowledge_texts import KnowledgeSource, Name
-from model_store.reading import bundle_errors, read_json
+from model_store.reading import bundle_errors, parse_json
 from model_store.repeats import Repeats
 from model_store.reranker import RerankerInfo
+from model_store.signatures import SIGNATURE
 from model_store.texts import shorten
 
 SCHEMA_VERSION = 2
@@ -35,6 +36,7 @@ MAX_ITEMS = 2**31 - 2
 MAX_LENGTH = 10_000
 """Longest history of a request, in items."""
 MAX_SIZE = 65_536
+_NO_FILES = {"", ".", "..", "manifest.json", SIGNATURE}
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -295,7 +297,7 @@ class Manifest(_Frozen):
     @classmethod
     def _files_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
         for name in files:
-            if Path(name).name != name or name in {"", ".", "..", "manifest.json"}:
+            if Path(name).name != name or name in _NO_FILES:
                 raise ValueError(f"file name {name!r} must be a plain name inside the bundle")
         return files
 
@@ -322,7 +324,11 @@ class Manifest(_Frozen):
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
+        write_atomically(path, self.to_json())
+
+    def to_json(self) -> bytes:
+        """The bytes of its file."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
@@ -332,23 +338,46 @@ class Manifest(_Frozen):
             BundleUnavailable: no manifest is there, or it can't be read now.
             BundleError: it is of another schema version, or a field is wrong.
         """
+        return cls.parse(cls.read(path), path)
+
+    @staticmethod
+    def read(path: Path) -> bytes:
+        """The bytes of a manifest.
+
+        Raises:
+            BundleUnavailable: no manifest is there, or it can't be read now.
+        """
         if not path.exists():
             inner = path.parent / "bundle"
             hint = f"; did you mean {inner}?" if (inner / path.name).exists() else ""
             raise BundleUnavailable(
                 f"{path.parent}: no bundle here (there is no {path.name}){hint}"
             )
-        document = read_json(path)
-        with bundle_errors(path, "not a manifest"):
+        with bundle_errors(path, "not readable"):
+            return path.read_bytes()
+
+    @classmethod
+    def parse(cls, content: bytes, place: Path | str) -> Manifest:
+        """Check the bytes of a manifest.
+
+        Args:
+            content: the bytes.
+            place: where they are from, for messages.
+
+        Raises:
+            BundleError: it is of another schema version, or a field is wrong.
+        """
+        document = parse_json(content, place)
+        with bundle_errors(place, "not a manifest"):
             try:
-                return cls.model_validate_json(json.dumps(_upgraded(document, path)))
+                return cls.model_validate_json(json.dumps(_upgraded(document, place)))
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 where = ".".join(str(part) for part in first["loc"]) or "file"
-                raise BundleError(f"{path}: {shorten(where)}: {shorten(first['msg'])}") from error
+                raise BundleError(f"{place}: {shorten(where)}: {shorten(first['msg'])}") from error
 
 
-def _upgraded(document: Any, path: Path) -> Any:
+def _upgraded(document: Any, place: Path | str) -> Any:
     """The document in the present schema.
 
     Raises:
@@ -359,7 +388,7 @@ def _upgraded(document: Any, path: Path) -> Any:
     if document.get("retriever") is not None:
         # A retriever's files were renamed.
         raise BundleError(
-            f"{path}: schema version 1 with a retriever can't be read any more; "
+            f"{place}: schema version 1 with a retriever can't be read any more; "
             "run `longtail build` again"
         )
     return {**document, "schema_version": SCHEMA_VERSION, "kind": "sequential"}

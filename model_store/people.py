@@ -20,7 +20,9 @@ from model_store.experiment_counts import shard_of
 from model_store.experiment_counts import user_key as counted_key
 from model_store.exposure_log import exposures_of, forget_exposures
 from model_store.forgotten import note_forgotten
+from model_store.model_record import ModelRecord
 from model_store.registry import Registry
+from model_store.remote_bundles import Bundles, local_folder
 from model_store.rerank_codec import decode_answer
 from model_store.served import decode_answers
 from model_store.store import store_errors
@@ -77,13 +79,13 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
     return Forgotten(n_events, n_histories, n_answers, n_counts, n_to_archive, n_exposures)
 
 
-def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, Any]:
+def export(user_id: str, client: redis.Redis, bundles_dir: Bundles) -> dict[str, Any]:
     """Everything that the store has by a user's id, JSON-ready.
 
     Args:
         user_id: of the person.
         client: of the store.
-        bundles_dir: folder of published bundles, which say which item a history means.
+        bundles_dir: where published bundles are, which say which item a history means.
 
     Raises:
         StoreAway: the store can't be reached.
@@ -109,7 +111,8 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
             if client.hexists(keys.experiment_key(experiment.name, shard_of(user)), b"u" + user)
         ]
     to_archive = [event for _, events in logged_of(user_id, client) for event in events]
-    folders = {record.version: record.folder_in(bundles_dir) for record in records}
+    by_version = {record.version: record for record in records}
+    folder = local_folder(bundles_dir)
     return {
         "user_id": user_id,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,7 +120,7 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Path) -> dict[str, An
         "events_to_archive": [_described(asdict(event)) for event in to_archive],
         "exposures": [_described(asdict(shown)) for shown in exposures_of(user_id, client)],
         "histories": {
-            version: _interactions(decode_user(cast(bytes, blob)), folders[version])
+            version: _interactions(decode_user(cast(bytes, blob)), by_version[version], folder)
             for version, blob in blobs.items()
             if blob is not None
         },
@@ -132,7 +135,9 @@ def _described(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if value is not None}
 
 
-def _interactions(history: UserHistory, folder: Path) -> list[dict[str, Any]]:
+def _interactions(
+    history: UserHistory, record: ModelRecord, bundles_dir: Path
+) -> list[dict[str, Any]]:
     """Items by their ids, or by their indices where the bundle can't be read on this machine.
 
     With type and kind, where the version's training data had some.
@@ -140,7 +145,7 @@ def _interactions(history: UserHistory, folder: Path) -> list[dict[str, Any]]:
     ids: Sequence[str] = ()
     types: Sequence[str] = ()
     try:
-        bundle = Bundle.open(folder, verify=False)
+        bundle = Bundle.open(record.folder_in(bundles_dir, ()), verify=False)
         ids, types = bundle.item_ids.ids, bundle.manifest.events.types
     except BundleError:
         pass

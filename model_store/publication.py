@@ -6,11 +6,9 @@ there, and publishing again finishes what was begun.
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
-from itertools import count, islice
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,43 +17,36 @@ import redis
 from model_store import bundle as files
 from model_store import keys
 from model_store.bundle import Bundle
-from model_store.bundle_writer import copy_bundle
 from model_store.codecs import UserHistory, encode_user, encode_vector
 from model_store.compatibility import kinds_of
 from model_store.errors import BundleError
 from model_store.footprint import memory_bytes
 from model_store.forgotten import digest_of_user, left_of, read_forgotten
 from model_store.manifest import Manifest
-from model_store.registry import ModelRecord, Registry
+from model_store.model_record import ModelRecord
+from model_store.placing import Report, can_stand_for, place
+from model_store.registry import Registry
+from model_store.remote_bundles import Bundles, RemoteBundles, bundles_from
+from model_store.signatures import ANY_SIGNER, Trust
 from model_store.store import store_errors
-
-log = logging.getLogger(__name__)
 
 _BATCH = 500
 T = TypeVar("T")
-Report = Callable[[str, int, int], None]
-"""Called as (name of the work, done, total) during long work."""
 
 
-def bundles_folder() -> Path:
-    """The folder of published bundles: LONGTAIL_BUNDLES_DIR, else `bundles/` in this package."""
-    return Path(os.environ.get("LONGTAIL_BUNDLES_DIR") or Path(__file__).parent / "bundles")
-
-
-def next_version(folder: Path, day: date) -> str:
-    """The first free `<day>-<n>` among the bundles in a folder."""
-    return next(
-        version for n in count(1) if not (folder / (version := f"{day.isoformat()}-{n}")).exists()
-    )
+def bundles_folder() -> Bundles:
+    """Published bundles: LONGTAIL_BUNDLES_DIR, else the folder `bundles/` in this package."""
+    return bundles_from() or Path(__file__).parent / "bundles"
 
 
 def publish(
     source: Bundle,
-    folder: Path,
+    bundles: Bundles,
     client: redis.Redis,
     report: Report | None = None,
     *,
     vectors: bool = False,
+    trust: Trust = ANY_SIGNER,
 ) -> ModelRecord:
     """Publish a bundle; it becomes known, not active. Publishing the same one again is harmless.
 
@@ -63,25 +54,30 @@ def publish(
 
     Args:
         source: the bundle.
-        folder: of published bundles.
+        bundles: where published bundles are.
         client: of the store.
         report: called during long work.
         vectors: write the knowledge vectors of the whole catalogue into the store too, for other
             services: this one reads those of fresh items alone.
+        trust: whose signature the bundle must have.
 
     Raises:
-        BundleError: the bundle is damaged.
+        BundleError: the bundle is damaged or isn't signed as asked, or it is signed and another one
+            has its version.
+        BundleUnavailable: where bundles are can't be reached.
         StoreAway: the store can't be reached; the copied bundle stays and is reused next time.
     """
-    bundle = _place(source, folder)
+    trust.check(source.folder, source.version, Manifest.read(source.folder / files.MANIFEST))
+    report = report or _stay_silent
+    bundle, where = place(source, bundles, report)
     with store_errors():
-        _write_users(bundle, client, report or _stay_silent)
+        _write_users(bundle, client, report)
         if vectors:
-            _write_vectors(bundle, client, report or _stay_silent)
+            _write_vectors(bundle, client, report)
     record = ModelRecord(
         version=bundle.version,
         model=bundle.manifest.model.name,
-        bundle=str(bundle.folder),
+        bundle=where,
         published_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         created_at=bundle.manifest.created_at,
         n_items=bundle.manifest.n_items,
@@ -107,40 +103,30 @@ def open_active(client: redis.Redis) -> Bundle | None:
     version = registry.active()
     if version is None:
         return None
-    return Bundle.open(registry.get(version).folder_in(bundles_folder()), verify=False)
+    return Bundle.open(registry.folder_of(version, bundles_folder()), verify=False)
 
 
-def find_published(source: Bundle, registry: Registry) -> ModelRecord | None:
-    """The newest version that is published and gives these answers, None if there is none."""
+def find_published(source: Bundle, registry: Registry, bundles: Bundles) -> ModelRecord | None:
+    """The newest version that is published and gives these answers, None if there is none.
+
+    For a signed bundle it is the one with its manifest.
+    """
     for record in reversed(registry.records()):
         try:
-            published = Bundle.open(Path(record.bundle), verify=False)
+            if isinstance(bundles, RemoteBundles):
+                content = bundles.manifest_of(record.version)
+            else:
+                folder = Bundle.open(Path(record.bundle), verify=False).folder
+                content = Manifest.read(folder / files.MANIFEST)
+            if can_stand_for(content, record.bundle, source):
+                return record
         except BundleError:
             continue
-        if published.manifest.answers_as(source.manifest):
-            return record
     return None
 
 
 def _stay_silent(_what: str, _done: int, _total: int) -> None:
     pass
-
-
-def _place(source: Bundle, folder: Path) -> Bundle:
-    """The bundle in the bundles folder: there already, or copied in."""
-    source.histories()  # checked before anything is written
-    if source.folder.parent.resolve() == folder.resolve():
-        return source
-    for manifest in sorted(folder.glob(f"*/{files.MANIFEST}")):
-        try:
-            if Manifest.load(manifest).answers_as(source.manifest):
-                return Bundle.open(manifest.parent)
-        except BundleError as error:
-            log.warning("ignoring a broken bundle: %s", error)
-    version = source.version
-    if (folder / version).exists():
-        version = next_version(folder, datetime.now(UTC).date())
-    return copy_bundle(source, folder / version, version=version)
 
 
 def _in_batches(values: Iterable[T]) -> Iterator[list[T]]:

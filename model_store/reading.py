@@ -16,11 +16,11 @@ from model_store.texts import first_line
 
 
 @contextmanager
-def bundle_errors(path: Path, problem: str) -> Iterator[None]:
+def bundle_errors(path: Path | str, problem: str) -> Iterator[None]:
     """Turn exceptions into BundleUnavailable (no file, disk, memory) or, if lasting, BundleError.
 
     Args:
-        path: the file that is read.
+        path: the file that is read, as it is shown.
         problem: a few words for the message of a BundleError.
     """
     try:
@@ -45,6 +45,16 @@ def read_json(path: Path, what: str = "readable JSON") -> Any:
     """
     with bundle_errors(path, f"not {what}"):
         return json.loads(path.read_bytes())
+
+
+def parse_json(content: bytes, place: Path | str) -> Any:
+    """The document in the bytes of a file.
+
+    Raises:
+        BundleError: they are no JSON; the message names the place.
+    """
+    with bundle_errors(place, "not readable JSON"):
+        return json.loads(content)
 
 
 def map_array(path: Path) -> npt.NDArray[Any]:

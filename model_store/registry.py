@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from model_store import keys
 from model_store.deployment import Deployment
@@ -30,6 +30,8 @@ from model_store.errors import RegistryError
 from model_store.experiment import Experiment
 from model_store.experiment_counts import expiry_commands
 from model_store.manifest import check_version
+from model_store.model_record import ModelRecord
+from model_store.remote_bundles import Bundles
 from model_store.store import store_errors
 
 log = logging.getLogger(__name__)
@@ -38,32 +40,6 @@ Decide = Callable[[Deployment, set[str], Deployments], Deployment]
 """Computes a new record from the present one, the published versions and all names' records."""
 
 _DELETE_BATCH = 1_000
-
-
-class ModelRecord(BaseModel):
-    """A published version in the registry."""
-
-    model_config = ConfigDict(frozen=True)
-
-    version: str
-    model: str
-    bundle: str
-    published_at: str
-    created_at: str
-    n_items: int
-    n_users: int
-    encoder: str | None
-    code_revision: str
-    metrics: dict[str, float]
-    memory_bytes: int | None = Field(None, description="about what a worker takes to hold it")
-    attributes: dict[str, str] | None = Field(
-        None, description="kinds of its items' attributes by name; null from earlier releases"
-    )
-
-    def folder_in(self, bundles_dir: Path) -> Path:
-        """Where its bundle is: in the bundles folder, else where it was published from."""
-        folder = bundles_dir / self.version
-        return folder if folder.is_dir() else Path(self.bundle)
 
 
 class Registry:
@@ -125,6 +101,17 @@ class Registry:
             if record.version == version:
                 return record
         raise not_published(version, [record.version for record in records])
+
+    def folder_of(self, version: str, bundles: Bundles) -> Path:
+        """The folder of a published version's bundle on this machine; see `ModelRecord.folder_in`.
+
+        Versions that any name's record is about stay in the cache of those at a URL.
+
+        Raises:
+            RegistryError: it isn't published.
+            BundleUnavailable: it is at a URL, and can't be downloaded.
+        """
+        return self.get(version).folder_in(bundles, self.deployments().versions)
 
     def _readable(self, entries: dict[bytes, bytes]) -> dict[str, ModelRecord]:
         """Records by version, without invalid ones."""

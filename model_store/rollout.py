@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -24,6 +23,7 @@ from model_store.experiment import Experiment
 from model_store.fresh_items import Carried, carry_over
 from model_store.preparation import Preparation, Report
 from model_store.registry import Registry
+from model_store.remote_bundles import Bundles
 from model_store.rule_registry import RuleRegistry
 from model_store.rules import Replaced, Rule, RuleSet
 from model_store.workers import WorkerState, live_workers
@@ -67,7 +67,7 @@ class Rollout:
 
     Args:
         client: of the store.
-        bundles_dir: folder of published bundles.
+        bundles_dir: where published bundles are.
         why: origin of changes for the audit: a command, the admin API.
         report: called during waits.
         by: author of changes, where it isn't the user of this process.
@@ -80,7 +80,7 @@ class Rollout:
     def __init__(
         self,
         client: redis.Redis,
-        bundles_dir: Path,
+        bundles_dir: Bundles,
         why: str,
         report: Report | None = None,
         *,

@@ -18,7 +18,8 @@ from model_store.errors import BundleError
 from model_store.event_rules import EventsInfo
 from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
-from model_store.publication import bundles_folder, next_version
+from model_store.placing import next_version
+from model_store.publication import bundles_folder
 from offline.artifact import Artifact
 from offline.recipe import Recipe
 from offline.revision import code_revision

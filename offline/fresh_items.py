@@ -14,7 +14,8 @@ from model_store.errors import ConfigError, InputError
 from model_store.fresh_items import FreshItem, find_new, publish_fresh
 from model_store.id_map import IdMap
 from model_store.knowledge_texts import KnowledgeText
-from model_store.publication import Report, open_active
+from model_store.placing import Report
+from model_store.publication import open_active
 from offline.alignment.opening import is_aligned, open_writer
 from offline.cache import cache_folder
 from offline.data.catalogue import read_catalogue

@@ -14,7 +14,7 @@ from model_store.errors import InputError
 from model_store.fresh_items import read_fresh
 from model_store.id_map import IdMap
 from model_store.item_changes import ItemChange, read_states, write_changes
-from model_store.publication import Report
+from model_store.placing import Report
 from offline.data.namings import FileNaming
 from offline.fresh_items import Log, active_bundle, add_new, read_items, why_none_are_taken
 

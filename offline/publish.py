@@ -11,6 +11,7 @@ from model_store.bundle import REPORT, Bundle
 from model_store.embedded import running_store
 from model_store.publication import bundles_folder, publish
 from model_store.rollout import Rollout
+from model_store.signatures import trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.data.namings import FileNaming
@@ -55,7 +56,7 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
         log: called with lines of progress.
 
     Raises:
-        BundleError: it is damaged, or a worker can't load it.
+        BundleError: it is damaged or isn't signed as the settings ask, or a worker can't load it.
         RegistryError: it is published, but lacks an attribute that the active version has.
         StoreAway: the store can't be reached.
     """
@@ -64,7 +65,9 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
         client = connect(url)
         with ExitStack() as stack:
             lines = _ProgressLines(stack)
-            record = publish(source, bundles_folder(), client, lines, vectors=vectors)
+            record = publish(
+                source, bundles_folder(), client, lines, vectors=vectors, trust=trust_from()
+            )
         log(f"published {record.version}: {record.n_items} items, {record.n_users} users")
         for warning in warnings_about(source.report()) if source.has(REPORT) else ():
             log(f"WARNING: {warning}")

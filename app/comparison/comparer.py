@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,13 @@ from app.model.inference import Provider
 from app.model.model import Model
 from app.store.store import Store
 from model_store.answer_pairs import AnswerPair, read_pair
-from model_store.bundle import Bundle, Histories
+from model_store.bundle import Bundle
 from model_store.errors import InvalidField, RegistryError
+from model_store.histories import Histories
 from model_store.reading import bundle_errors
 from model_store.registry import Registry
+from model_store.remote_bundles import Bundles
+from model_store.signatures import Trust
 
 MAX_USERS = 1_000
 DEFAULT_USERS = 200
@@ -56,7 +58,7 @@ class Comparer:
         registry: of the versions.
         store: of the histories and of the shadow's answers.
         thread: loads and answers.
-        bundles_dir, provider: as for the versions that answer.
+        bundles_dir, provider, trust: as for the versions that answer.
         loaded: returns the model of a version that is loaded anyway.
     """
 
@@ -66,8 +68,9 @@ class Comparer:
         store: Store,
         thread: BackgroundThread,
         *,
-        bundles_dir: Path,
+        bundles_dir: Bundles,
         provider: Provider,
+        trust: Trust,
         loaded: Callable[[str], Model | None] = lambda _: None,
     ) -> None:
         self._registry = registry
@@ -76,6 +79,7 @@ class Comparer:
         self._answers = BackgroundAnswers(store.background_features, thread)
         self._bundles_dir = bundles_dir
         self._provider = provider
+        self._trust = trust
         self._loaded = loaded
         self._is_busy = False
 
@@ -102,9 +106,9 @@ class Comparer:
             self._is_busy = False
 
     async def _compare(self, wanted: Wanted, on_progress: Progress) -> Comparison:
-        folder_a, folder_b = await asyncio.to_thread(
+        folder_a, folder_b = await self._thread.run(
             lambda: [
-                self._registry.get(version).folder_in(self._bundles_dir)
+                self._registry.folder_of(version, self._bundles_dir)
                 for version in (wanted.a, wanted.b)
             ]
         )
@@ -155,7 +159,9 @@ class Comparer:
         if model is not None:
             return model
         with gc_paused(), large_blocks_mapped():
-            model = await self._thread.run(lambda: load_version(folder, version, self._provider))
+            model = await self._thread.run(
+                lambda: load_version(folder, version, self._provider, self._trust)
+            )
             return await with_stored_items(model, self._store.versions, self._thread)
 
 

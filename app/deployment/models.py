@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
+from app.deployment.bundle_folders import BundleFolders
 from app.deployment.fresh_items import with_fresh_items, with_stored_items
 from app.deployment.item_changes import apply_stored, follow_changes
 from app.deployment.last_active import LastActive
@@ -25,10 +25,12 @@ from app.store.versions import Followed, VersionStore
 from app.telemetry.metrics import Metrics
 from model_store.deployment import Deployment
 from model_store.deployments import DEFAULT, Deployments
-from model_store.errors import BundleError, LongtailError, RegistryError, StoreError
+from model_store.errors import BundleError, LongtailError, StoreError
 from model_store.preparation import Preparing
 from model_store.registry import Registry
+from model_store.remote_bundles import Bundles, local_folder
 from model_store.rules import RuleSet
+from model_store.signatures import Trust
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,9 @@ class Models:
         versions: VersionStore,
         metrics: Metrics,
         *,
-        bundles_dir: Path,
+        bundles_dir: Bundles,
         provider: Provider,
+        trust: Trust,
     ) -> None:
         self.routings = Routings()
         self.deployments = Deployments()
@@ -75,10 +78,10 @@ class Models:
         self._rules = RuleSet(revision=OF_NO_RECORD)
         self._failure: _Failure | None = None
         self._rejections = Rejections(metrics.version_rejected)
-        self._bundles_dir = bundles_dir
-        self._last_active = LastActive(bundles_dir)
+        self._folders = BundleFolders(registry, bundles_dir, lambda: len(self.routings) > 0)
+        self._last_active = LastActive(local_folder(bundles_dir))
         self._provider = provider
-        self._registry = registry
+        self._trust = trust
         self._versions = versions
         self._metrics = metrics
         self._changing = asyncio.Lock()
@@ -93,6 +96,7 @@ class Models:
         """
         self._first_loads.stop(STOP_TIMEOUT_S)
         self._loads.stop(STOP_TIMEOUT_S)
+        self._folders.stop()
         # FastAPI remembers the endpoints of every application for good, and they this object.
         self.routings.clear()
         self._loaded.clear()
@@ -157,15 +161,20 @@ class Models:
         Returns:
             Whether one was loaded: the record may have changed meanwhile, and has to be read again.
         """
-        for version in followed.deployments.versions:
-            if version not in self._loaded and await self._rejections.permit(version):
-                return await self._try(version)
         wanted = followed.preparing
+        self._folders.spared = followed.versions
+        for version in followed.deployments.versions:
+            if version in self._loaded or not await self._rejections.permit(version):
+                continue
+            if await self._folders.is_here(version):
+                return await self._try(version)
         if wanted is None:
             self._failure = None
             return False
         for version in wanted.versions:
-            if version not in self._loaded and wanted.token not in self.failures:
+            if version in self._loaded or wanted.token in self.failures:
+                continue
+            if await self._folders.is_here(version):
                 return await self._prepare(version, wanted)
         return False
 
@@ -175,14 +184,14 @@ class Models:
         Returns:
             Whether that changed who answers.
         """
-        deployments, preparing = followed.deployments, followed.preparing
+        deployments = followed.deployments
         self.deployments = deployments
         await self._follow_rules(deployments.default.rules)
         changed = [await self._route(model, deployment) for model, deployment in deployments]
         if not self.is_lacking(deployments):
             async with self._changing:
                 kept = {one.version for one in self.routings.all_models}
-                kept.update(deployments.versions, preparing.versions if preparing else ())
+                kept.update(followed.versions)
                 self._drop(kept)
             self._rejections.keep_only(set(deployments.versions))
         return any(changed)
@@ -327,7 +336,7 @@ class Models:
         try:
             await self._load(version)
         except BundleError as error:
-            folder = await asyncio.to_thread(self._folder_of, version)
+            folder = await self._folders.find(version)
             if self._rejections.add(version, error, folder):
                 log.error("version %s can't be loaded: %s", version, error)
             return False
@@ -344,18 +353,21 @@ class Models:
         return True
 
     async def _load(self, version: str) -> None:
-        self.loading = version
-        try:
+        async def load() -> None:
             async with self._changing:
                 with gc_paused(), large_blocks_mapped():
                     self._loaded[version] = await self._ruled(await self._open(version))
+
+        self.loading = version
+        try:
+            await self._folders.load(version, load)
         finally:
             self.loading = None
 
     async def _open(self, version: str) -> Model:
-        folder = await asyncio.to_thread(self._folder_of, version)
+        folder = await self._folders.find(version)
         thread = self._loads if len(self.routings) else self._first_loads
-        model = await thread.run(lambda: load_version(folder, version, self._provider))
+        model = await thread.run(lambda: load_version(folder, version, self._provider, self._trust))
         try:
             return await with_stored_items(model, self._versions, thread)
         except StoreError:
@@ -389,12 +401,3 @@ class Models:
         for version in self._loaded.keys() - kept:
             del self._loaded[version]
             log.info("version %s is let go", version)
-
-    def _folder_of(self, version: str) -> Path:
-        folder = self._bundles_dir / version
-        if folder.is_dir():
-            return folder
-        try:
-            return Path(self._registry.get(version).bundle)
-        except (RegistryError, StoreError):
-            return folder

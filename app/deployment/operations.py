@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from app.deployment.watcher import Watcher
@@ -12,8 +11,10 @@ from app.model.background import BackgroundThread
 from model_store.deployment import Deployment
 from model_store.deployments import DEFAULT, Deployments
 from model_store.item_changes import ItemChange, write_changes
+from model_store.model_record import ModelRecord
 from model_store.people import Forgotten, forget
-from model_store.registry import ModelRecord, Registry
+from model_store.registry import Registry
+from model_store.remote_bundles import Bundles
 from model_store.rollout import Rollout, Ruled
 from model_store.rules import Rule
 from model_store.store import connect, disconnect
@@ -32,10 +33,10 @@ class Operations:
 
     Args:
         url: of the store.
-        bundles_dir: folder of published bundles.
+        bundles_dir: where published bundles are.
     """
 
-    def __init__(self, url: StoreUrl, bundles_dir: Path) -> None:
+    def __init__(self, url: StoreUrl, bundles_dir: Bundles) -> None:
         self._client = connect(url)
         self._bundles_dir = bundles_dir
         self.registry = Registry(self._client)

@@ -11,7 +11,8 @@ from app.model.arrays import FloatArray, IndexArray
 from app.model.inference import SequenceModel, check_tensors, open_session
 from app.reranking.job import Job, RerankError, Scores
 from model_store import bundle as files
-from model_store.bundle import Bundle, Histories
+from model_store.bundle import Bundle
+from model_store.histories import Histories
 from model_store.rerank_prompt import PromptLayout, item_titles, presentation_order
 
 

@@ -45,6 +45,11 @@ class Followed:
     deployments: Deployments
     preparing: Preparing | None
 
+    @property
+    def versions(self) -> set[str]:
+        """All of them."""
+        return {*self.deployments.versions, *(self.preparing.versions if self.preparing else ())}
+
 
 class VersionStore:
     """Published versions and their fresh items.

@@ -12,6 +12,7 @@ from model_store.embedded import running_store
 from model_store.errors import ConfigError, InputError
 from model_store.publication import bundles_folder
 from model_store.registry import Registry
+from model_store.remote_bundles import find_bundle
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.data.interactions import Interactions
@@ -113,12 +114,13 @@ def _print_reranked(bundle: Bundle, url: str | None, rps: float | None, *, as_js
 
 def _served_bundle(url: str | None, model: str) -> Path:
     if url is not None:
-        return bundles_folder() / served_version(url, model)
+        return find_bundle(bundles_folder(), served_version(url, model), None)
     with running_store(store_url_from()) as store_url:
-        version = Registry(connect(store_url), model=model).active()
+        registry = Registry(connect(store_url), model=model)
+        version, used = registry.active(), registry.deployments().versions
     if version is None:
         raise InputError("no version is active; name a bundle with --bundle")
-    return bundles_folder() / version
+    return find_bundle(bundles_folder(), version, used)
 
 
 def _ask_service(bundle: Bundle, url: str, model: str, rps: float | None) -> ServedFigures:

@@ -21,6 +21,7 @@ from model_store.files import write_atomically
 from model_store.forgotten import read_forgotten
 from model_store.publication import bundles_folder, publish
 from model_store.rollout import Rollout
+from model_store.signatures import trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.artifact import locked
@@ -174,7 +175,8 @@ class Refresh:
     def _publish(self, folder: Path, served: RecommenderArtifact) -> Document:
         bundle = Bundle.open(folder)
         with running_store(store_url_from()) as url:
-            version = publish(bundle, bundles_folder(), connect(url)).version
+            bundles, client = bundles_folder(), connect(url)
+            version = publish(bundle, bundles, client, trust=trust_from()).version
         # For the next refresh, whatever the stages hold by then.
         StartArtifact.keep(
             served.folder, folder / "item_ids.json", self.choices.root / "models" / version

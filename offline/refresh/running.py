@@ -68,7 +68,7 @@ def open_running(version: str, client: redis.Redis) -> Running:
         BundleError: its bundle isn't there, or is damaged.
         InputError: it can't be refreshed.
     """
-    bundle = Bundle.open(Registry(client).get(version).folder_in(bundles_folder()), verify=False)
+    bundle = Bundle.open(Registry(client).folder_of(version, bundles_folder()), verify=False)
     manifest = bundle.manifest
     if manifest.kind == "rating":
         raise InputError(f"version {version}: kind rating; a refresh is of models that recommend")

@@ -31,6 +31,8 @@ EXTRA_OF = {
 OPTIONAL = {
     "app/telemetry/traces.py": "traces",
     f"{CLIENT}/longtail_client/mcp_server.py": "mcp",
+    **dict.fromkeys(("model_store/signatures.py", "model_store/private_key.py"), "signatures"),
+    "model_store/object_store.py": "s3",
 }
 
 

@@ -118,7 +118,7 @@ def test_starting_the_service_loads_no_torch() -> None:
     script = (
         "import sys, app.main, app.serve, app.cli, app.models_command\n"
         "heavy = {'torch', 'transformers', 'onnx', 'polars', 'locust', 'scipy'}\n"
-        "heavy |= {'offline', 'loadtest'}\n"
+        "heavy |= {'offline', 'loadtest', 'fsspec', 's3fs', 'botocore'}\n"
         "heavy |= {'app.telemetry.traces', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -14,7 +14,8 @@ from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import decode_user, decode_vector
 from model_store.errors import BundleError, StoreAway
-from model_store.publication import next_version, publish
+from model_store.placing import next_version
+from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.damage import restate

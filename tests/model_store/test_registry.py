@@ -11,7 +11,8 @@ import redis
 from model_store import keys
 from model_store.deployment import MAX_AUDIT
 from model_store.errors import RegistryError, StoreAway
-from model_store.registry import ModelRecord, Registry
+from model_store.model_record import ModelRecord
+from model_store.registry import Registry
 from model_store.store import connect
 
 VERSIONS = ("v1", "v2", "v3")

@@ -18,7 +18,8 @@ from app.model.background import yield_cpu
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.registry import ModelRecord, Registry
+from model_store.model_record import ModelRecord
+from model_store.registry import Registry
 from tests.app.conftest import (
     AS_ADMIN,
     serving,
@@ -45,9 +46,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     loaded: list[str] = []
     load_version: Callable[..., Any] = models.load_version
 
-    def load(folder: Path, version: str, provider: Any) -> Any:
+    def load(folder: Path, version: str, *others: Any) -> Any:
         loaded.append(version)
-        return load_version(folder, version, provider)
+        return load_version(folder, version, *others)
 
     monkeypatch.setattr(models, "load_version", load)
     return loaded
@@ -260,11 +261,11 @@ def test_a_service_listens_while_it_loads_and_says_what(
     load_version: Callable[..., Any] = models.load_version
     waiting = True
 
-    def load(folder: Path, version: str, provider: Any) -> Any:
+    def load(folder: Path, version: str, *others: Any) -> Any:
         while waiting:
             time.sleep(0.01)
             yield_cpu()
-        return load_version(folder, version, provider)
+        return load_version(folder, version, *others)
 
     monkeypatch.setattr(models, "load_version", load)
     with TestClient(create_app(settings_for(store.url, folder))) as http:
@@ -284,7 +285,7 @@ def test_a_service_listens_while_it_loads_and_says_what(
 def test_a_service_that_is_ended_while_it_loads_ends_at_once(
     store: EmbeddedStore, good: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(folder: Path, version: str, provider: Any) -> Any:
+    def load(folder: Path, version: str, *others: Any) -> Any:
         while True:
             time.sleep(0.01)
             yield_cpu()

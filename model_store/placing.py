@@ -1,0 +1,152 @@
+"""Puts a bundle among the published ones: into a folder, or to a URL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from itertools import count
+from pathlib import Path
+
+from model_store.bundle import MANIFEST, Bundle
+from model_store.bundle_writer import copy_bundle
+from model_store.errors import BundleError, BundleUnavailable
+from model_store.files import write_atomically
+from model_store.manifest import Manifest
+from model_store.remote_bundles import Bundles, RemoteBundles, check_sizes
+from model_store.signatures import SIGNATURE, read_signature
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, int, int], None]
+"""Called as (name of the work, done, total) during long work."""
+
+
+def next_version(bundles: Bundles, day: date) -> str:
+    """The first free `<day>-<n>` among published bundles."""
+    if isinstance(bundles, RemoteBundles):
+        return bundles.next_version(day)
+    names = (f"{day.isoformat()}-{n}" for n in count(1))
+    return next(version for version in names if not (bundles / version).exists())
+
+
+def place(source: Bundle, bundles: Bundles, report: Report) -> tuple[Bundle, str]:
+    """Have a bundle among the published ones: there already, or copied.
+
+    Args:
+        source: the bundle.
+        bundles: where to.
+        report: called during an upload.
+
+    Returns:
+        The bundle under the version that it has there, in a folder of this machine; and the place
+        of the published one.
+
+    Raises:
+        BundleError: it is signed, and another one has its version.
+        BundleUnavailable: the place can't be reached.
+    """
+    source.histories()  # checked before anything is written
+    if isinstance(bundles, RemoteBundles):
+        version = _upload(source, bundles, report)
+        renamed = source.manifest.model_copy(update={"version": version})
+        return Bundle(source.folder, renamed), bundles.url_of(version)
+    placed = _copy(source, bundles)
+    return placed, str(placed.folder)
+
+
+def can_stand_for(content: bytes, shown: Path | str, source: Bundle) -> bool:
+    """Whether a published bundle can answer in the place of another one.
+
+    It gives the same answers; in the place of a signed one, it has the same manifest.
+
+    Args:
+        content: bytes of the published one's manifest.
+        shown: where that is, for messages.
+        source: the other one.
+
+    Raises:
+        BundleError: the manifest can't be used.
+    """
+    if read_signature(source.folder) is not None:
+        return content == Manifest.read(source.folder / MANIFEST)
+    return Manifest.parse(content, shown).answers_as(source.manifest)
+
+
+def _copy(source: Bundle, folder: Path) -> Bundle:
+    if source.folder.parent.resolve() == folder.resolve():
+        return source
+    signature = read_signature(source.folder)
+    for path in sorted(folder.glob(f"*/{MANIFEST}")):
+        try:
+            if can_stand_for(Manifest.read(path), path, source):
+                bundle = Bundle.open(path.parent)
+                if signature is not None and signature != read_signature(bundle.folder):
+                    write_atomically(bundle.folder / SIGNATURE, signature)
+                return bundle
+        except BundleError as error:
+            log.warning("ignoring a broken bundle: %s", error)
+    version = source.version
+    if (folder / version).exists():
+        if signature is not None:
+            raise _taken(version, folder)
+        version = next_version(folder, _today())
+    return copy_bundle(source, folder / version, version=version)
+
+
+def _upload(source: Bundle, bundles: RemoteBundles, report: Report) -> str:
+    """The version under which a bundle is at the URL: there already, or uploaded."""
+    store, signature = bundles.store, read_signature(source.folder)
+    folders = [name for name, size_bytes in store.list().items() if size_bytes is None]
+    manifests = store.read_all([f"{name}/{MANIFEST}" for name in folders])
+    for name, found in sorted(manifests.items()):
+        version = name.removesuffix(f"/{MANIFEST}")
+        try:
+            if can_stand_for(found, store.place(name), source):
+                if signature is not None:
+                    store.write(f"{version}/{SIGNATURE}", signature)
+                return version
+        except BundleError as error:
+            log.warning("ignoring a broken bundle: %s", error)
+    version, content = source.version, Manifest.read(source.folder / MANIFEST)
+    if f"{version}/{MANIFEST}" in manifests:
+        if signature is not None:
+            raise _taken(version, bundles.url)
+        version = bundles.next_version(_today())
+        content = source.manifest.model_copy(update={"version": version}).to_json()
+    _write(source, bundles, version, report)
+    if signature is not None:
+        store.write(f"{version}/{SIGNATURE}", signature)
+    # Last: without a manifest, what is there is no version.
+    store.create(f"{version}/{MANIFEST}", content)
+    return version
+
+
+def _write(source: Bundle, bundles: RemoteBundles, version: str, report: Report) -> None:
+    """Upload all files but the manifest; what an upload left that was broken off is replaced."""
+    store, done = bundles.store, 0
+    total = sum(entry.size_bytes for entry in source.manifest.files.values())
+    for name, entry in source.manifest.files.items():
+        began = done
+        store.put(
+            source.folder / name,
+            f"{version}/{name}",
+            lambda n_bytes, began=began: report("bytes", began + n_bytes, total),  # type: ignore[misc]
+        )
+        done = began + entry.size_bytes
+        report("bytes", done, total)
+    try:
+        check_sizes(source.manifest, store.list(version), bundles.url_of(version))
+    except BundleError as error:
+        raise BundleUnavailable(f"not all of it was uploaded: {error}") from None
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _taken(version: str, shown: Path | str) -> BundleError:
+    return BundleError(
+        f"{shown}: holds another bundle of version {version!r}, and a signed one can't be renamed; "
+        "`longtail bundle sign --version` gives it another one"
+    )
