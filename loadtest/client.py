@@ -17,7 +17,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -183,13 +183,19 @@ class Connection:
 
 
 class Load:
-    """Connections to one service, and the loop that drives them; use as a context manager."""
+    """Connections to a service, and the loop that drives them; use as a context manager.
 
-    def __init__(self, address: Address, n_connections: int) -> None:
+    Args:
+        address: of the service.
+        n_connections: open all the time.
+        others: services that answer the same requests; connections go to all alike.
+    """
+
+    def __init__(self, address: Address, n_connections: int, *others: Address) -> None:
         self._selector = selectors.DefaultSelector()
         self._connections: list[Connection] = []
-        for _ in range(n_connections):
-            connection = Connection(address)
+        for one in islice(cycle((address, *others)), n_connections):
+            connection = Connection(one)
             self._connections.append(connection)
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
 

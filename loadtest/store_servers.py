@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from loadtest.errors import TargetError, WorkloadError
 
@@ -50,6 +51,27 @@ def running_cluster(folder: Path) -> Iterator[str]:
         for port, _ in nodes:
             _wait_for(port, b"CLUSTER INFO\r\n", b"cluster_state:ok")
         yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port, _ in nodes)
+
+
+def read_info(url: str) -> dict[str, float]:
+    """What a server tells of itself in numbers (`INFO`).
+
+    Raises:
+        TargetError: it doesn't answer.
+    """
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 0), 5.0) as server:
+            server.sendall(b"INFO\r\n")
+            with server.makefile("rb") as answer:
+                text = answer.read(int(answer.readline()[1:])).decode()
+    except (OSError, ValueError) as error:
+        raise TargetError(f"the store at {address.hostname} gives no INFO ({error})") from error
+    found = {}
+    for name, _, value in (line.partition(":") for line in text.splitlines()):
+        with contextlib.suppress(ValueError):
+            found[name] = float(value)
+    return found
 
 
 def _known_nodes(nodes: Sequence[tuple[int, int]], own: int) -> str:

@@ -6,6 +6,7 @@ are as `ks`.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from loadtest.bench.plan import K
 from loadtest.bench.sections import NAMES
+from loadtest.bench.swap_services import Answers
 from tests.loadtest import test_bench_real
 from tests.loadtest.real_sections import run_real
 from tests.loadtest.tiny_bundles import N_ITEMS
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 SECTIONS = (
     *("comparison", "demo", "ks", "knowledge", "swap_memory", "shadow", "workers", "rules"),
-    *("cluster", "reranking", "catalogue"),
+    *("swap_services", "footprint", "cluster", "reranking", "catalogue"),
 )
 
 
@@ -60,6 +62,20 @@ def test_fifty_rules_are_in_force_and_measured(document: dict[str, Any]) -> None
     assert document["sections"]["rules"]["failed"] == 0
 
 
+def test_what_users_requests_and_events_take_of_the_store_is_measured(
+    document: dict[str, Any],
+) -> None:
+    found = document["footprint"]
+    assert document["sections"]["footprint"]["failed"] == 0
+    # An item of a history takes six bytes or more, its user's key and record some dozens.
+    assert found["user_bytes"] > 6 * found["history_length"]
+    assert found["request_from_store_bytes"] > 6 * found["history_length"]
+    assert found["request_to_store_bytes"] > 20
+    assert found["n_events"] == 300
+    assert 50 < found["event_bytes"] < 10_000
+    assert min(found["event_store_cpu_us"], found["request_store_cpu_us"]) > 0
+
+
 def test_a_cluster_is_compared_with_a_single_server(document: dict[str, Any]) -> None:
     found = document["cluster"]
     assert found["cpu_ratio"] > 0  # a busy machine may make anything of it
@@ -73,6 +89,41 @@ def test_memory_after_swaps_is_measured(document: dict[str, Any]) -> None:
     assert memory["n_swaps"] == 6
     assert 1e7 < memory["rss_bytes"]["before"] <= memory["rss_bytes"]["max"] < 1e9
     assert document["sections"]["swap_memory"]["failed"] == 0
+
+
+def test_answers_of_two_services_in_swaps_are_each_of_one_version(
+    document: dict[str, Any],
+) -> None:
+    found = document["swap_services"]
+    assert (found["failed"], found["failed_activations"]) == (0, 0)
+    assert 1 <= found["n_swaps"] <= 6  # on a busy machine the load ends first
+    assert found["requests"] > 0
+    assert found["apart_ms"] >= 0  # how far apart is no matter of a busy machine
+
+
+def test_an_answer_that_mixes_versions_is_a_fault() -> None:
+    answers = Answers(expected={("u", "one"): ["a", "b"], ("u", "two"): ["b", "c"]})
+
+    def fault(version: str, *items: str) -> str | None:
+        answer = {
+            "user_id": "u",
+            "model_version": version,
+            "items": [{"item_id": i} for i in items],
+        }
+        return answers.find_fault(200, b"", json.dumps(answer).encode())
+
+    assert fault("one", "a", "b") is None
+    assert fault("one", "b", "c") == "other items than those of one"
+    assert fault("two", "b", "c") is None
+    assert answers.find_fault(500, b"", b"{}") == "status 500"
+    assert answers.find_fault(429, b"HTTP/1.1 429\r\nRetry-After: 1", b"{}") is None
+    assert [version for _, version in answers.seen] == ["one", "one", "two"]
+
+
+def test_workers_are_apart_while_the_old_version_still_answers() -> None:
+    seen = [(1.0, "a"), (2.1, "b"), (2.2, "a"), (2.4, "a"), (2.5, "b"), (3.5, "a")]
+    apart_s = Answers(seen=seen).apart_s([2.0, 3.0, 4.0])
+    assert apart_s == pytest.approx([0.3, 0.0])
 
 
 def test_an_exact_service_has_full_recall_in_every_kind_of_request(
