@@ -24,7 +24,7 @@ from model_store.rollout import Rollout
 from model_store.signatures import trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
-from offline.artifact import locked
+from offline.artifact import MANIFEST, locked
 from offline.build import Build
 from offline.event_archive.snapshot import copy_archive
 from offline.recipe import Recipe, change_recipe
@@ -36,15 +36,18 @@ from offline.refresh.report import describe
 from offline.refresh.running import Running, active_version, keep_weights, open_running
 from offline.refresh.trials import Trial
 from offline.stages.comparison import ComparisonStage
+from offline.stages.label_graph import LabelGraphStage
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refreshed_data import RefreshedDataArtifact, RefreshedDataStage
 from offline.stages.stage import Log, run_stage
 from offline.stages.start import StartArtifact
+from offline.stages.text_encoder import TextEncoderStage
 
 WHY = "longtail refresh"
 SPLIT = "newest"
 """Name of the split in reports and manifests."""
 METRICS = "refresh.prom"
+_LASTING = (LabelGraphStage.name, TextEncoderStage.name)
 Document = dict[str, Any]
 
 
@@ -118,6 +121,7 @@ class Refresh:
             client = connect(url)
             running = open_running(journal.plan["running"], client)
             forgotten = read_forgotten(client)
+        _reuse(choices.built, choices.root)
         start = keep_weights(running, [choices.root, choices.built], choices.root / "models")
         build = self._build(running, journal, start)
         data = self._read(build, running, journal, forgotten)
@@ -195,11 +199,11 @@ class Refresh:
             trial = Trial(choices.service, journal.plan["running"], version, self.log)
             return self._try_at_service(journal, trial)
         except (RegistryError, BundleError) as error:
-            return "published", f"published, and no more: {error}"
+            return "published", f"{_passed(journal)}; published, and no more: {error}"
 
     def _promote_on_store(self, journal: Journal, version: str) -> tuple[str, str]:
         if not self.choices.promote:
-            return "published", f"not worse; `longtail models activate {version}` makes it active"
+            return "published", f"{_passed(journal)}; {_way_on(version)}"
 
         def activate() -> Document:
             with running_store(store_url_from()) as url:
@@ -212,11 +216,11 @@ class Refresh:
 
         journal.step("promote", activate)
         self.log(f"active: {version}")
-        return "promoted", "not worse on the newest events"
+        return "promoted", _passed(journal)
 
     def _try_at_service(self, journal: Journal, trial: Trial) -> tuple[str, str]:
         choices, version = self.choices, trial.version
-        reason = "not worse on the newest events"
+        reason = _passed(journal)
         if (seconds := choices.shadow_s) is not None:
             share = choices.shadow_share
             found = journal.step("shadow", lambda: trial.shadow(share, seconds))
@@ -226,10 +230,10 @@ class Refresh:
             found = journal.step("canary", lambda: trial.await_verdict(choices.canary_limit_s))
             self.log(f"canary: {found['word']}: {found['reason']}")
             if found["word"] != "fine":
-                return "published", f"the canary was {found['word']}: {found['reason']}"
-            reason += f", and fine as the canary: {found['reason']}"
+                return "published", f"{reason}; canary {found['word']}: {found['reason']}"
+            reason += f"; canary fine: {found['reason']}"
         if not choices.promote:
-            return "published", f"{reason}; `longtail models activate {version}` makes it active"
+            return "published", f"{reason}; {_way_on(version)}"
         journal.step("promote", trial.promote)
         self.log(f"active: {version}")
         return "promoted", reason
@@ -263,6 +267,26 @@ class Refresh:
 def _events(journal: Journal) -> Path:
     """The archive as it was when the refresh began."""
     return journal.folder / "events"
+
+
+def _passed(journal: Journal) -> str:
+    """Why the version was published."""
+    everything = journal.done["comparison"]["all"]
+    return f"{everything['word']}: {everything['reason']}"
+
+
+def _way_on(version: str) -> str:
+    return f"`longtail models activate {version}` makes it active"
+
+
+def _reuse(built: Path, root: Path) -> None:
+    """Copy what a build has exported and no data set changes: a language model takes minutes."""
+    for name in _LASTING:
+        if (built / name / MANIFEST).is_file() and not (root / name).exists():
+            partial = root / f".{name}.copied"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(built / name, partial)
+            partial.rename(root / name)
 
 
 def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:

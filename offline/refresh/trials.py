@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from model_store.errors import RegistryError
 from offline.stages.stage import Log
 
 LOOK_S = 1.0
+TOLD_EVERY_S = 30.0
 Document = dict[str, Any]
 
 
@@ -110,7 +112,7 @@ class Trial:
 
     def await_verdict(self, seconds: float) -> Document:
         """The verdict on the canary; one that is still open after so many seconds ends it."""
-        last = ""
+        told_s, word = -math.inf, ""
         while True:
             found = self._deployment()
             canary = found["canary"]
@@ -121,9 +123,11 @@ class Trial:
             verdict = canary["verdict"]
             if verdict["word"] == "fine":
                 return {"word": "fine", "reason": verdict["reason"]}
-            if last != (last := verdict["reason"]):
-                self.log(f"canary: {verdict['word']}: {last}")
-            left_s = seconds - _seconds_since(canary["since"])
+            since_s = _seconds_since(canary["since"])
+            if verdict["word"] != word or since_s - told_s >= TOLD_EVERY_S:
+                told_s, word = since_s, verdict["word"]
+                self.log(f"canary: {word}: {verdict['reason']}")
+            left_s = seconds - since_s
             if left_s <= 0:
                 self.service.change(self.version, "canary", {"percent": 0})
                 reason = f"no verdict after {seconds:g} s: {verdict['reason']}"

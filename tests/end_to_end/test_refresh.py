@@ -19,7 +19,9 @@ from model_store.registry import Registry
 from model_store.store import connect
 from offline.inputs import Source
 from offline.refresh.choices import Choices
+from offline.refresh.command import refresh, service_of
 from offline.refresh.refresh import Refresh
+from offline.refresh.trials import Trial
 from tests.app.conftest import TOKEN, settings_for
 from tests.app.listening import listening
 
@@ -230,6 +232,54 @@ def test_a_worse_model_is_not_published(shop: Shop, store: EmbeddedStore) -> Non
     assert "publish" not in report["steps"]
 
 
+def test_one_that_was_killed_during_its_canary_goes_on_with_the_same(
+    shop: Shop, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"service": service_of(shop.url, TOKEN), "canary_percent": 50, "canary_limit_s": 1}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trial, "await_verdict", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shop.refresh(**wanted)
+    report = shop.refresh(**wanted)
+    assert f"refresh {report['number']}: going on with it" in shop.said
+    assert not any(line.startswith("recommender") for line in shop.said)
+    assert report["steps"]["canary"]["word"] == "undecided"
+    with connect(store.url) as client:
+        audit = [entry.what for entry in Registry(client).deployment().audit]
+    version = report["version"]
+    assert audit[:2] == [f"end the canary {version}", f"canary {version} at 50 %"]
+    assert audit.count(audit[1]) == 1
+
+
+def test_it_is_repeated_at_its_time_and_sooner_after_an_error(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+
+    choices = shop.choices(root=tmp_path / "refresh", holdout=0.01)
+    with pytest.raises(KeyboardInterrupt):
+        refresh(choices, every_s=3_600, log=lambda _: None, sleep=sleep)
+    assert all(3_000 < seconds <= 3_600 for seconds in waits)
+    assert len([*(tmp_path / "refresh" / "runs").iterdir()]) == 2
+    waits.clear()
+    away = replace(choices, source=replace(choices.source, events=tmp_path / "nothing"))
+    with pytest.raises(KeyboardInterrupt):
+        refresh(away, every_s=3_600, log=lambda _: None, sleep=sleep)
+    assert waits == [300, 300]
+    assert "holds no archived events" in capsys.readouterr().err
+    # What couldn't begin leaves no refresh that would go on with an old archive.
+    assert len([*(tmp_path / "refresh" / "runs").iterdir()]) == 2
+
+
 def test_a_service_tries_it_and_it_answers_in_the_end(shop: Shop, store: EmbeddedStore) -> None:
     before = active(store)
     at_service = [*shop.files, "--url", shop.url]
@@ -238,7 +288,7 @@ def test_a_service_tries_it_and_it_answers_in_the_end(shop: Shop, store: Embedde
     report = newest_report(shop)
     assert report["steps"]["shadow"]["reason"] == "no requests came meanwhile"
     assert report["outcome"] == "published"
-    assert report["reason"].startswith("the canary was undecided: no verdict after 1 s")
+    assert "; canary undecided: no verdict after 1 s" in report["reason"]
     assert active(store) == before
     assert longtail.main(["refresh", *at_service, "--promote"]) == 0
     report = newest_report(shop)
