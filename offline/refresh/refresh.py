@@ -131,7 +131,7 @@ class Refresh:
         fitted = build.fit(data, SPLIT)
         candidate = fitted.learned.recommender
         journal.done["training"] = _describe_training(candidate, start, running.version)
-        stage = ComparisonStage(data, candidate, running.bundle)
+        stage = ComparisonStage(data, candidate, running.bundle, running.fresh)
         compared = run_stage(stage, choices.root, self.log)
         judgements = judge_models(compared, choices)
         journal.done["comparison"] = {

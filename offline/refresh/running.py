@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from model_store.bundle import ITEM_IDS, Bundle
 from model_store.errors import InputError
+from model_store.fresh_items import FreshItem, read_fresh
 from model_store.publication import bundles_folder
 from model_store.registry import Registry
 from offline.artifact import MANIFEST
@@ -32,12 +34,14 @@ class Running:
         bundle: as it was published.
         recipe: that it was built by.
         item_kind: for prompts.
+        fresh: items that it was given after its training.
     """
 
     version: str
     bundle: Bundle
     recipe: Recipe
     item_kind: str
+    fresh: Sequence[FreshItem]
 
     @property
     def has_reranker(self) -> bool:
@@ -76,7 +80,10 @@ def open_running(version: str, client: redis.Redis) -> Running:
         recipe = Recipe.model_validate(manifest.configuration["recipe"])
     except (KeyError, ValidationError):
         raise InputError(f"version {version}: its recipe is none of this release") from None
-    return Running(version, bundle, recipe, str(manifest.configuration.get("item_kind", "item")))
+    size = manifest.encoder.vector_size if manifest.encoder else None
+    fresh = [] if size is None else read_fresh(version, size, client)
+    item_kind = str(manifest.configuration.get("item_kind", "item"))
+    return Running(version, bundle, recipe, item_kind, fresh)
 
 
 def keep_weights(running: Running, places: list[Path], models: Path) -> StartArtifact | None:

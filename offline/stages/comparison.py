@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from model_store.bundle import Bundle
 from model_store.files import save_array
+from model_store.fresh_items import FreshItem
 from offline.artifact import Artifact, Facts
 from offline.fingerprint import fingerprint_of
 from offline.stages.recommender import RecommenderArtifact
@@ -28,8 +29,8 @@ class Pairs:
         users: of each case, int32 [C].
         candidate: NDCG@10 of each case by the new model, float64 [C].
         running: by the running one.
-        is_known: whether the running one has the target in its catalogue, bool [C]. Where it
-            hasn't, the case is a miss of the running one.
+        is_known: whether the running one has the target, in its catalogue or as a fresh item,
+            bool [C]. Where it hasn't, the case is a miss of the running one.
     """
 
     users: npt.NDArray[np.int32]
@@ -74,11 +75,13 @@ class ComparisonStage(Stage[ComparisonArtifact]):
         data: its test cases are ranked.
         recommender: the new model, which was fitted to the training part.
         running: bundle of the version that answers.
+        fresh: items that this version was given after its training.
     """
 
     data: RefreshedDataArtifact
     recommender: RecommenderArtifact
     running: Bundle
+    fresh: Sequence[FreshItem] = ()
 
     name = "comparison"
 
@@ -91,7 +94,12 @@ class ComparisonStage(Stage[ComparisonArtifact]):
     def inputs(self) -> Mapping[str, str]:
         """Both artifacts, and the running bundle by its own parts."""
         parts = sorted(self.running.manifest.inputs.items())
-        return {**super().inputs, "running": fingerprint_of(parts)}
+        fresh = [part for one in self.fresh for part in (one.item_id, one.vector)]
+        return {
+            **super().inputs,
+            "running": fingerprint_of(parts),
+            "fresh": fingerprint_of(*fresh),
+        }
 
     def run(self, folder: Path) -> Facts:
         """Write the ranks.
@@ -104,7 +112,7 @@ class ComparisonStage(Stage[ComparisonArtifact]):
         from offline.progress import Progress
 
         cases = self.data.split().test
-        running = BundleScores(self.running, self.data.item_ids())
+        running = BundleScores(self.running, self.data.item_ids(), self.fresh)
         is_known = running.are_known(cases.targets)
         scores = {"candidate": self.recommender.model().score, "running": running.score}
         with Progress("comparing models", len(scores) * len(cases), "case") as progress:
