@@ -49,6 +49,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_test(refresh)
     _add_trials(refresh)
+    refresh.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="private key that signs the bundle (`longtail bundle keygen`)",
+    )
     refresh.set_defaults(run=_run)
 
 
@@ -131,6 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
         canary_limit_s=arguments.canary_limit,
         promote=arguments.promote,
         service=service_of(arguments.url, arguments.token or os.environ.get(TOKEN)),
+        key=arguments.key,
     )
     refresh(choices, every_s=arguments.every, log=_print_line)
     return 0

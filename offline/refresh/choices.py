@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import ConfigError
+from model_store.private_key import PrivateKey
+from model_store.signatures import POLICY_SETTING, trust_from
 from offline.inputs import Source
 from offline.refresh.defaults import CANARY_LIMIT_S, CONFIDENCE, HOLDOUT, MARGIN, SHADOW_SHARE
 from offline.refresh.trials import Service
@@ -29,6 +31,7 @@ class Choices:
         canary_limit_s: a canary without a verdict ends after that.
         promote: make it the active version.
         service: where it is tried and promoted; None: on the store, and without a trial.
+        key: file of the private key that signs the bundle; None: it is not signed.
     """
 
     source: Source
@@ -44,12 +47,14 @@ class Choices:
     canary_limit_s: float = CANARY_LIMIT_S
     promote: bool = False
     service: Service | None = None
+    key: Path | None = None
 
     def check(self) -> None:
         """Check what can be checked before anything is done.
 
         Raises:
-            ConfigError: a value is out of range, or a trial is wanted without a service.
+            ConfigError: a value is out of range, a trial is wanted without a service, or a bundle
+                that has to be signed would not be.
         """
         if not 0 < self.holdout < 0.5:
             raise ConfigError(f"--holdout {self.holdout:g} is not above 0 and below 0.5")
@@ -67,3 +72,10 @@ class Choices:
                 raise ConfigError(f"--{flag} {share:g} is not above 0 and at most 100")
         if self.source.events is None:
             raise ConfigError("--events FOLDER: a refresh needs an archive of events")
+        if self.key is not None:
+            PrivateKey.read(self.key)
+        elif trust_from().is_required:
+            raise ConfigError(
+                f"{POLICY_SETTING}=required: a bundle without a signature can't be published; "
+                "give --key FILE"
+            )

@@ -14,17 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_store.bundle import Bundle
+from model_store.bundle import ITEM_IDS, MANIFEST, Bundle
 from model_store.embedded import running_store
 from model_store.errors import BundleError, LongtailError, RegistryError, StoreAway
 from model_store.files import write_atomically
 from model_store.forgotten import read_forgotten
+from model_store.private_key import PrivateKey
 from model_store.publication import bundles_folder, publish
 from model_store.rollout import Rollout
 from model_store.signatures import trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
-from offline.artifact import MANIFEST, locked
+from offline.artifact import MANIFEST as STAGE_MANIFEST
+from offline.artifact import locked
 from offline.build import Build
 from offline.event_archive.snapshot import copy_archive
 from offline.recipe import Recipe, change_recipe
@@ -177,14 +179,14 @@ class Refresh:
         )
 
     def _publish(self, folder: Path, served: RecommenderArtifact) -> Document:
+        if self.choices.key is not None:
+            PrivateKey.read(self.choices.key).sign(folder, MANIFEST)
         bundle = Bundle.open(folder)
         with running_store(store_url_from()) as url:
             bundles, client = bundles_folder(), connect(url)
             version = publish(bundle, bundles, client, trust=trust_from()).version
         # For the next refresh, whatever the stages hold by then.
-        StartArtifact.keep(
-            served.folder, folder / "item_ids.json", self.choices.root / "models" / version
-        )
+        StartArtifact.keep(served.folder, folder / ITEM_IDS, self.choices.root / "models" / version)
         self.log(f"published {version}")
         return {"version": version}
 
@@ -282,7 +284,7 @@ def _way_on(version: str) -> str:
 def _reuse(built: Path, root: Path) -> None:
     """Copy what a build has exported and no data set changes: a language model takes minutes."""
     for name in _LASTING:
-        if (built / name / MANIFEST).is_file() and not (root / name).exists():
+        if (built / name / STAGE_MANIFEST).is_file() and not (root / name).exists():
             partial = root / f".{name}.copied"
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(built / name, partial)

@@ -15,7 +15,9 @@ import longtail
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.people import forget
+from model_store.private_key import PrivateKey
 from model_store.registry import Registry
+from model_store.signatures import KEYS_SETTING, POLICY_SETTING, Trust
 from model_store.store import connect
 from offline.inputs import Source
 from offline.refresh.choices import Choices
@@ -161,7 +163,7 @@ def test_few_users_are_declined_before_anything_is_trained(shop: Shop, tmp_path:
 
 
 def test_a_killed_refresh_goes_on_and_publishes_what_is_not_worse(
-    shop: Shop, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = active(store)
 
@@ -173,8 +175,11 @@ def test_a_killed_refresh_goes_on_and_publishes_what_is_not_worse(
         with pytest.raises(KeyboardInterrupt):
             shop.refresh()
     assert any(line.startswith("recommender: done") for line in shop.said)
-    report = shop.refresh()
+    key = PrivateKey.make(tmp_path / "release.key")
+    report = shop.refresh(key=tmp_path / "release.key")
     assert "refresh 1: going on with it" in shop.said
+    published = shop.folder / "bundles" / report["version"]
+    Bundle.open(published, trust=Trust((key.public,), is_required=True))
     for stage in ("refreshed_data", "recommender", "comparison", "refit"):
         assert f"{stage}: unchanged" in shop.said
     assert (report["number"], report["outcome"]) == (1, "published")
@@ -311,3 +316,13 @@ def test_a_trial_without_a_service_is_rejected_at_once(
     assert capsys.readouterr().err == (
         "longtail refresh: --canary needs a running service: give its --url\n"
     )
+
+
+def test_where_bundles_have_to_be_signed_a_refresh_needs_the_key_before_it_trains(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = PrivateKey.make(tmp_path / "release.key")
+    monkeypatch.setenv(KEYS_SETTING, str(key.public))
+    monkeypatch.setenv(POLICY_SETTING, "required")
+    assert longtail.main(["refresh", *shop.files]) == 1
+    assert "can't be published; give --key FILE" in capsys.readouterr().err
