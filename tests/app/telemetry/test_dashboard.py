@@ -18,6 +18,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
+from offline.refresh.metrics import to_prometheus
 from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for, wait_for
 from tests.app.telemetry.promql import Selector, grouping_labels_of, selectors_of
 from tests.synthetic_bundle import make_bundle, make_catalogue
@@ -68,6 +69,20 @@ def families(
             wait_for(lambda: "longtail_rejected_version{" in http.get("/metrics").text)
             text = http.get("/metrics").text
     return list(text_string_to_metric_families(text))
+
+
+@pytest.fixture(scope="module")
+def of_refreshes() -> Families:
+    """What a refresh writes for the node exporter."""
+    drift = {"unknown_items": 0.1, "unknown_users": 0.2, "attributes": {}}
+    psi = {name: {"psi": 0.05} for name in ("items", "history_lengths")}
+    report = {
+        "finished_at": "2026-12-01T00:00:00+00:00",
+        "outcome": "published",
+        "data": {"drift": drift | psi, "new_interactions": 7, "items_added": 1},
+        "comparison": {"all": {"candidate": 0.2, "running": 0.1}},
+    }
+    return list(text_string_to_metric_families(to_prometheus(report)))
 
 
 @pytest.fixture(scope="module")
@@ -252,9 +267,11 @@ def test_other_names_are_found(text: str) -> None:
     assert wrong_names(list(text_string_to_metric_families(described)))
 
 
-def test_every_metric_is_documented(families: Families) -> None:
+def test_every_metric_is_documented(families: Families, of_refreshes: Families) -> None:
     pages = "".join((ROOT / f"docs/{page}.md").read_text() for page in ("operating", "reranking"))
     documented = set(re.findall(r"`(longtail_\w+)", pages))
-    names = {one.name + ("_total" if one.type == "counter" else "") for one in families}
+    names = {
+        one.name + ("_total" if one.type == "counter" else "") for one in (*families, *of_refreshes)
+    }
     assert names - documented == set()
     assert documented - names == set()
