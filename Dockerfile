@@ -23,7 +23,7 @@ RUN python -m venv /opt/longtail
 COPY pyproject.toml constraints.txt README.md LICENSE longtail.py ./
 RUN mkdir app model_store offline loadtest \
  && touch app/__init__.py model_store/__init__.py offline/__init__.py \
- && /opt/longtail/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve,offline]'
+ && /opt/longtail/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve,signatures,s3,offline]'
 COPY model_store model_store
 COPY app app
 COPY offline offline

@@ -42,6 +42,17 @@ EVERYTHING: dict[str, Any] = {
         "flags": ["--margin", "0.02"],
     },
 }
+IN_AN_OBJECT_STORE: dict[str, Any] = {
+    "bundles": {"url": "s3://models/bundles", "cacheBytes": 4_000_000_000},
+    "environment": [
+        {
+            "name": "AWS_SECRET_ACCESS_KEY",
+            "valueFrom": {"secretKeyRef": {"name": "object-store", "key": "secret"}},
+        }
+    ],
+    "serviceAccount": {"annotations": {"example.org/role": "reader"}},
+    "publish": {"enabled": True},
+}
 SECRETS = {"REDIS_URL", "REDIS_PASSWORD", "ADMIN_TOKEN", "RERANK_URL", "RERANK_API_KEY"}
 
 
@@ -83,12 +94,28 @@ def variables_of(pod: dict[str, Any]) -> dict[str, Any]:
     return {one["name"]: one for one in container["env"]}
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
-def test_objects_are_valid(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def settings_of(pod: dict[str, Any]) -> Settings:
+    """The service's settings by the plain variables."""
+    plain = {
+        name.removeprefix(PREFIX).lower(): one["value"]
+        for name, one in variables_of(pod).items()
+        if name.startswith(PREFIX) and "value" in one and name not in KNOWN_ELSEWHERE
+    }
+    return Settings(**plain)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [({}, 6), (EVERYTHING, 9), (IN_AN_OBJECT_STORE, 7)],
+    ids=["defaults", "everything", "in an object store"],
+)
+def test_objects_are_valid(
+    values: dict[str, Any], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     utils = kubernetes_validate.utils
     monkeypatch.setattr(utils, "schema_contents", cache(utils.schema_contents))
     objects = render(values)
-    assert len(objects) == (9 if values else 6)
+    assert len(objects) == count
     for one in objects:
         for version in (OLDEST, utils.latest_version()):
             kubernetes_validate.validate(one, version, strict=True)
@@ -144,13 +171,32 @@ def test_variables_are_settings_and_secrets_are_references() -> None:
             reference = variables[PREFIX + name]["valueFrom"]["secretKeyRef"]
             assert reference.keys() == {"name", "key"}
         assert variables["LONGTAIL_EVENT_LOG_ENTRIES"]["value"] == "2000000"
-        plain = {
-            name.removeprefix(PREFIX).lower(): one["value"]
-            for name, one in variables.items()
-            if name.startswith(PREFIX) and "value" in one and name not in KNOWN_ELSEWHERE
-        }
-        settings = Settings(**plain)  # type: ignore[arg-type]
+        settings = settings_of(pod)
         assert (settings.max_wait_ms, settings.rerank) == (30.5, False)
+
+
+def test_bundles_are_in_a_claim_or_in_an_object_store() -> None:
+    def of(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        pod = pod_of(of_kind("Deployment", render(values)))
+        assert pod is not None
+        [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "bundles"]
+        [mount] = [
+            one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["name"] == "bundles"
+        ]
+        return volume, mount, variables_of(pod)
+
+    volume, mount, variables = of({})
+    assert volume["persistentVolumeClaim"] == {"claimName": "longtail-bundles"}
+    assert mount["readOnly"] is True
+    assert variables["LONGTAIL_BUNDLES_DIR"]["value"] == mount["mountPath"]
+    assert "LONGTAIL_BUNDLES_CACHE_DIR" not in variables
+    volume, mount, variables = of(IN_AN_OBJECT_STORE)
+    assert volume["emptyDir"] == {"sizeLimit": "5000000000"}
+    assert mount["readOnly"] is False
+    assert variables["LONGTAIL_BUNDLES_DIR"]["value"] == "s3://models/bundles"
+    assert variables["LONGTAIL_BUNDLES_CACHE_DIR"]["value"] == mount["mountPath"]
+    assert variables["LONGTAIL_BUNDLES_CACHE_BYTES"]["value"] == "4000000000"
+    assert "valueFrom" in variables["AWS_SECRET_ACCESS_KEY"]
 
 
 def test_a_secret_of_the_defaults_can_be_left_out() -> None:
@@ -282,8 +328,9 @@ def test_wrong_values_are_named(values: dict[str, Any], message: str) -> None:
 def test_the_pages_values_can_be_installed() -> None:
     blocks = [yaml.safe_load(one.text) for one in blocks_of(PAGE) if one.language == "yaml"]
     values = [one for one in blocks if "rules" not in one]
-    assert len(values) == 2
+    assert len(values) == 3
     parser = build_parser()
     for one in values:
         for _, pod in pods(render(one)):
             parser.parse_args(pod["spec"]["containers"][0]["args"])
+            settings_of(pod)

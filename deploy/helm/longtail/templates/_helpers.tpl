@@ -55,7 +55,7 @@ tolerations:
 {{/* Settings as environment: plain ones, then secrets by reference. Another user may have no home. */}}
 {{- define "longtail.environment" -}}
 {{- $secrets := dict "redisUrl" "REDIS_URL" "redisPassword" "REDIS_PASSWORD" "adminToken" "ADMIN_TOKEN" "rerankUrl" "RERANK_URL" "rerankApiKey" "RERANK_API_KEY" -}}
-{{- $own := list "HOST" "PORT" "WORKERS" "STORE_DIR" "BUNDLES_DIR" -}}
+{{- $own := list "HOST" "PORT" "WORKERS" "STORE_DIR" "BUNDLES_DIR" "BUNDLES_CACHE_DIR" "BUNDLES_CACHE_BYTES" -}}
 {{- range $name, $value := .Values.settings }}
 {{- $variable := upper $name }}
 {{- if has $variable (values $secrets) }}
@@ -78,10 +78,31 @@ tolerations:
 {{- end }}
 - name: HOME
   value: /tmp
+{{- with .Values.bundles }}
 - name: LONGTAIL_BUNDLES_DIR
+  value: {{ .url | default "/var/lib/longtail/bundles" | quote }}
+{{- if .url }}
+- name: LONGTAIL_BUNDLES_CACHE_DIR
   value: /var/lib/longtail/bundles
+- name: LONGTAIL_BUNDLES_CACHE_BYTES
+  value: {{ int64 .cacheBytes | quote }}
+{{- end }}
+{{- end }}
 - name: LONGTAIL_STORE_DIR
   value: /var/lib/longtail/store
+{{- with .Values.environment }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Published versions; the cache of an object store may be a quarter above its limit. */}}
+{{- define "longtail.bundlesVolume" -}}
+name: bundles
+{{- if .Values.bundles.url }}
+emptyDir: {sizeLimit: {{ div (mul (int64 .Values.bundles.cacheBytes) 5) 4 | quote }}}
+{{- else }}
+persistentVolumeClaim: {claimName: {{ .Values.bundles.claim }}}
+{{- end }}
 {{- end -}}
 
 {{- define "longtail.spaceVolumes" -}}
@@ -122,7 +143,6 @@ volumeMounts:
 {{- define "longtail.offlineVolumes" -}}
 - name: builds
   persistentVolumeClaim: {claimName: {{ .Values.offline.claim }}}
-- name: bundles
-  persistentVolumeClaim: {claimName: {{ .Values.bundles.claim }}}
+- {{ include "longtail.bundlesVolume" . | nindent 2 | trim }}
 {{ include "longtail.spaceVolumes" . }}
 {{- end -}}
