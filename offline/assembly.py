@@ -14,7 +14,7 @@ import numpy as np
 from model_store import bundle as files
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
-from model_store.errors import BundleError
+from model_store.errors import BundleError, LongtailError
 from model_store.event_rules import EventsInfo
 from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
@@ -100,7 +100,7 @@ def write_bundle(
         return folder
     fresh = folder.with_name(f".{folder.name}.next")
     shutil.rmtree(fresh, ignore_errors=True)
-    version = next_version(bundles_folder(), datetime.now(UTC).date())
+    version = _free_version(log)
     with BundleWriter(fresh) as writer:
         for name, source in parts.files().items():
             writer.add(name, source)
@@ -109,6 +109,16 @@ def write_bundle(
     fresh.replace(folder)
     log(f"bundle: {bundle.version}, {len(bundle.manifest.files)} files, {folder}")
     return folder
+
+
+def _free_version(log: Callable[[str], None]) -> str:
+    today = datetime.now(UTC).date()
+    try:
+        return next_version(bundles_folder(), today)
+    except LongtailError as error:
+        # A build needs no network; publishing gives the bundle another version if need be.
+        log(f"WARNING: which versions are published can't be seen: {error}")
+        return f"{today.isoformat()}-1"
 
 
 def _is_current(folder: Path, parts: Parts) -> bool:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,16 @@ def test_files_damaged_in_the_cache_are_downloaded_again_and_no_others(
     assert download.download(order_of(near, again=True)) == folder
     assert asked == [(ITEM_TABLE, 0)]
     assert Bundle.open(folder).version == "made-1"
+
+
+def test_of_several_workers_one_downloads(
+    source: Bundle, near: RemoteBundles, asked: list[tuple[str, int]]
+) -> None:
+    upload(source, near)
+    with ThreadPoolExecutor(4) as pool:
+        folders = {*pool.map(lambda _: download.download(order_of(near)), range(4))}
+    assert folders == {near.cache.folder / "made-1"}
+    assert sorted(asked) == [(name, 0) for name in sorted(source.manifest.files)]
 
 
 # --- the cache's size -----------------------------------------------------------------------

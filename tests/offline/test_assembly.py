@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from offline.assembly import name_encoder
+import pytest
+
+from offline.assembly import _free_version, name_encoder
 from offline.stages.text_encoder import TextEncoderArtifact
 
 
@@ -21,3 +23,12 @@ def test_encoders_have_one_name_only_where_they_are_one(tmp_path: Path) -> None:
         )
     assert name_encoder("from-the-hub", first, is_tuned=False) == "from-the-hub"
     assert name_encoder("from-the-hub", second, is_tuned=False) == "from-the-hub"
+
+
+def test_a_build_ends_well_where_published_versions_cannot_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LONGTAIL_BUNDLES_DIR", "nowhere://shop/bundles")
+    said: list[str] = []
+    assert _free_version(said.append).endswith("-1")
+    assert "nowhere://shop/bundles: Protocol not known" in said[0]
