@@ -277,9 +277,15 @@ def test_probes_are_endpoints_of_the_service() -> None:
     assert set(paths.values()) == {"/health/live"}
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
     assert {"/health/live", "/health/ready"} <= documented.keys()
-    grace_s = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    stopping_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert grace_s > stopping_s + Settings().shutdown_timeout_ms / 1e3
+
+
+@pytest.mark.parametrize("values", [{}, {"settings": {"shutdown_timeout_ms": 120_000}}])
+def test_a_pod_is_not_killed_before_its_requests_are_answered(values: dict[str, Any]) -> None:
+    pod = pod_of(of_kind("Deployment", render(values)))
+    assert pod is not None
+    stopping_s = pod["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    answering_s = settings_of(pod).shutdown_timeout_ms / 1e3
+    assert pod["spec"]["terminationGracePeriodSeconds"] >= stopping_s + answering_s + 10
 
 
 def test_the_autoscalers_metric_is_made_of_the_services() -> None:
