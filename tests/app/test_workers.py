@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.overload.demand import FIRST_COST_S
 from model_store.bundle import Bundle
 from model_store.publication import publish
 from model_store.registry import Registry
@@ -42,6 +43,8 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
         return float(found[1]) if found else 0.0
 
     wait_for(lambda: metric('longtail_model_workers{model="default",version="made-1"}') == 2)
+    # Nothing is learnt of the cost of an answer while nobody waits.
+    assert metric("longtail_in_flight_limit") == 2 * int(0.02 / FIRST_COST_S)
     for _ in range(20):
         running.ask("POST", "/recommend", {"user_id": "u1"})
     line = (
