@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from model_store.codecs import UserHistory
 from model_store.id_map import IdMap
+from offline.data import newest
 from offline.data.interactions import Interactions
 from offline.data.newest import MAX_CASES_PER_USER, find_new, hold_newest_out
 
@@ -88,3 +90,17 @@ def test_weights_go_with_what_trains() -> None:
     assert split.train_weights is not None
     assert split.train_items.tolist() == [1]
     assert split.train_weights.tolist() == [1.0]
+
+
+def test_of_many_users_some_are_drawn_with_all_their_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newest, "MAX_TEST_USERS", 5)
+    rows = [(user, 1 + step, 100.0 * step + user) for user in range(20) for step in range(4)]
+    found = interactions(rows, n_users=20)
+    split, cuts = hold_newest_out(found, found.timestamps >= 100, 0.45)
+    counts = np.bincount(split.test.users)
+    assert (counts > 0).sum() == 5
+    assert len(np.unique(split.validation.users)) > 5
+    again, _ = hold_newest_out(found, found.timestamps >= 100, 0.45)
+    assert again.test.users.tolist() == split.test.users.tolist()
+    # Who was not drawn trains no more for it.
+    assert len(split.train_items) == (found.timestamps < cuts.validation_from).sum()
