@@ -7,6 +7,7 @@ out, which have the same `request_id` and `user_id`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,31 @@ _ANSWER = b"a"
 
 
 @dataclass(frozen=True, slots=True)
+class Exploration:
+    """How the first ranks of an answer were drawn at random.
+
+    Attributes:
+        temperature: that the scores were divided by; above 0.
+        n_candidates: how many of the best items were drawn from.
+        log_propensities: for each drawn rank, the log-probability of its item given those above it.
+            The ranks after these follow by score, with probability 1 given those above.
+    """
+
+    temperature: float
+    n_candidates: int
+    log_propensities: tuple[float, ...]
+
+    def is_possible_of(self, n_items: int) -> bool:
+        """Whether an answer of so many items can have been drawn so."""
+        return (
+            math.isfinite(self.temperature)
+            and self.temperature > 0
+            and 0 < len(self.log_propensities) <= min(n_items, self.n_candidates)
+            and all(-math.inf < one <= 0 for one in self.log_propensities)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Exposure:
     """An answer as it was given.
 
@@ -40,6 +66,7 @@ class Exposure:
         arm: of an experiment; "" for none.
         served_by: what ranked the items, in the contract's words.
         item_ids: best first: the rank of an item is its place, from 1.
+        exploration: None where nothing was drawn at random.
     """
 
     request_id: str
@@ -49,6 +76,7 @@ class Exposure:
     arm: str
     served_by: str
     item_ids: tuple[str, ...]
+    exploration: Exploration | None = None
 
 
 def exposure_keys() -> list[str]:
@@ -68,9 +96,11 @@ def exposure_command(shown: Exposure, max_entries: int) -> Command:
         shown: the answer.
         max_entries: limit on the entries of all streams together; the oldest go.
     """
+    drawn = shown.exploration
     answer = [
         *(shown.request_id, round(shown.at_s, 3), shown.version, shown.arm, shown.served_by),
         shown.item_ids,
+        *([] if drawn is None else [drawn.temperature, drawn.n_candidates, drawn.log_propensities]),
     ]
     document = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
     user = () if shown.user_id is None else ("u", shown.user_id)
@@ -86,16 +116,27 @@ def decode_exposure(fields: Fields) -> Exposure:
         StoreError: the entry is something else.
     """
     try:
-        request_id, at_s, version, arm, served_by, item_ids = json.loads(fields[_ANSWER])
+        request_id, at_s, version, arm, served_by, item_ids, *drawn = json.loads(fields[_ANSWER])
         user_id = fields[USER].decode() if USER in fields else None
         shown = Exposure(
             *(str(request_id), user_id, float(at_s), str(version), str(arm), str(served_by)),
             tuple(map(str, item_ids)),
+            _decode_exploration(*drawn, n_items=len(item_ids)) if drawn else None,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"entry of the exposure log with fields {sorted(fields)[:5]}") from error
     check_time(shown.at_s)
     return shown
+
+
+def _decode_exploration(
+    temperature: float, n_candidates: int, log_propensities: list[float], *, n_items: int
+) -> Exploration:
+    propensities = tuple(map(float, log_propensities))
+    drawn = Exploration(float(temperature), int(n_candidates), propensities)
+    if not drawn.is_possible_of(n_items):
+        raise ValueError("not the propensities of such an answer")
+    return drawn
 
 
 def exposures_of(user_id: str, client: redis.Redis) -> Iterator[Exposure]:

@@ -18,6 +18,7 @@ from offline import (
     recommend_all_command,
     refresh_command,
 )
+from offline.logged_flags import add_logged_flags, asks_for_logged, run_logged
 from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
 
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -75,12 +76,15 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         "/recommend for every test user, and its figures are put next to the report's; they must\n"
         "be equal to four decimals (exit code 1 if not). Of a bundle of kind rating, held-out\n"
         "ratings are predicted, with --url by POST /ratings. Where callers need a key, it comes\n"
-        "from LONGTAIL_CALLER_KEY.",
+        "from LONGTAIL_CALLER_KEY. With --logged it is told instead what archived answers got:\n"
+        "clicks per exposure, and with --bundle an estimate of those that it would have got.",
         epilog="examples:\n"
         "  longtail evaluate --bundle builds/demo/bundle\n"
         "  longtail evaluate --url http://127.0.0.1:8000\n"
         "  longtail evaluate --url http://127.0.0.1:8000 --model ratings\n"
-        "  longtail evaluate --url http://127.0.0.1:8000 --rerank --rps 5",
+        "  longtail evaluate --url http://127.0.0.1:8000 --rerank --rps 5\n"
+        "  longtail evaluate --logged --events events --exposures shown\n"
+        "  longtail evaluate --logged --events events --exposures shown --bundle builds/new/bundle",
         formatter_class=_RAW,
     )
     evaluate.add_argument(
@@ -108,6 +112,7 @@ def _register_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentP
         metavar="N",
         help="with --url: requests a second, at most; default: one as soon as the last is answered",
     )
+    add_logged_flags(evaluate)
     evaluate.set_defaults(run=_run_evaluate)
 
 
@@ -246,6 +251,8 @@ def _run_demo(arguments: argparse.Namespace) -> int:
 def _run_evaluate(arguments: argparse.Namespace) -> int:
     from offline.evaluate.command import evaluate
 
+    if asks_for_logged(arguments):
+        return run_logged(arguments)
     return evaluate(
         arguments.bundle,
         url=arguments.url,

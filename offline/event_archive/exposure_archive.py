@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from model_store.exposure_log import Exposure
+from model_store.exposure_log import Exploration, Exposure
 from offline.event_archive.day_files import DayFiles, day_of
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -19,8 +22,20 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String,
     "served_by": pl.String,
     "item_ids": pl.List(pl.String),
+    "temperature": pl.Float64,
+    "n_candidates": pl.Int64,
+    "log_propensities": pl.List(pl.Float64),
 }
-"""Columns of the files; `timestamp` in unix seconds, `item_ids` best first."""
+"""Columns of the files; `timestamp` in unix seconds, `item_ids` best first.
+
+The last three are of `Exploration`, null where nothing was drawn, and missing in files of earlier
+releases.
+"""
+
+
+def scan_exposures(paths: list[Path]) -> pl.LazyFrame:
+    """Rows of some files, which are one at least, with all columns of `SCHEMA`."""
+    return pl.scan_parquet(paths, schema=SCHEMA, missing_columns="insert")
 
 
 class ExposureArchive(DayFiles):
@@ -48,28 +63,23 @@ class ExposureArchive(DayFiles):
         paths = self.of_days({day})
         if not paths:
             return set()
-        rows = pl.scan_parquet(paths).filter(pl.col("request_id").is_in(list(request_ids)))
-        return {
-            Exposure(request_id, user_id, at_s, version, arm, served_by, tuple(item_ids))
-            for request_id, user_id, at_s, version, arm, served_by, item_ids in rows.select(
-                list(SCHEMA)
-            )
-            .collect()
-            .iter_rows()
-        }
+        rows = scan_exposures(paths).filter(pl.col("request_id").is_in(list(request_ids)))
+        return set(map(_exposure, rows.select(list(SCHEMA)).collect().iter_rows()))
+
+
+def _exposure(row: tuple[Any, ...]) -> Exposure:
+    request_id, user_id, at_s, version, arm, served_by, item_ids, *exploration = row
+    temperature, n_candidates, log_propensities = exploration
+    drawn = None
+    if temperature is not None:
+        drawn = Exploration(temperature, n_candidates, tuple(log_propensities))
+    return Exposure(request_id, user_id, at_s, version, arm, served_by, tuple(item_ids), drawn)
 
 
 def _frame(exposures: Sequence[Exposure]) -> pl.DataFrame:
-    rows = [
-        (
-            shown.request_id,
-            shown.user_id,
-            shown.at_s,
-            shown.version,
-            shown.arm,
-            shown.served_by,
-            list(shown.item_ids),
-        )
-        for shown in exposures
-    ]
+    rows = []
+    for shown in exposures:
+        answer = (shown.request_id, shown.user_id, shown.at_s, shown.version, shown.arm)
+        drawn = (None, None, None) if shown.exploration is None else astuple(shown.exploration)
+        rows.append((*answer, shown.served_by, list(shown.item_ids), *drawn))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")

@@ -20,6 +20,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.errors import StoreAway, StoreError
 from model_store.event_log import USER
 from model_store.exposure_log import (
+    Exploration,
     Exposure,
     decode_exposure,
     exposure_command,
@@ -147,9 +148,12 @@ def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.Mo
     assert log.user_ids == set()
 
 
+@pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
 @pytest.mark.parametrize("user_id", [None, "", "ü{1}"])
-def test_an_answer_is_read_as_it_was_written(user_id: str | None) -> None:
-    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'))
+def test_an_answer_is_read_as_it_was_written(
+    user_id: str | None, drawn: Exploration | None
+) -> None:
+    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn)
     command = exposure_command(shown, 100)
     names = [str(one).encode() for one in command[6:]]
     assert decode_exposure(dict(zip(names[::2], names[1::2], strict=True))) == shown
@@ -164,6 +168,13 @@ def test_an_answer_is_read_as_it_was_written(user_id: str | None) -> None:
         '["r","x","v","","m",[]]',
         '["r",NaN,"v","","m",[]]',
         '["r",1e300,"v","","m",[]]',
+        '["r",1,"v","","m",["i"],1.0,5]',
+        '["r",1,"v","","m",["i"],1.0,5,[]]',
+        '["r",1,"v","","m",["i"],0,5,[-1]]',
+        '["r",1,"v","","m",["i"],1.0,5,[0.5]]',
+        '["r",1,"v","","m",["i"],1.0,5,[-Infinity]]',
+        '["r",1,"v","","m",["i"],1.0,5,[NaN]]',
+        '["r",1,"v","","m",["i"],1.0,5,[-1,-1]]',
     ],
 )
 def test_an_entry_that_is_none_is_an_error(document: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,10 +11,10 @@ import redis
 
 import longtail
 from model_store.embedded import EmbeddedStore
-from model_store.exposure_log import Exposure, exposure_command
+from model_store.exposure_log import Exploration, Exposure, exposure_command
 from model_store.forgotten import digest_of_user
 from offline.event_archive.archiver import Moved, exposures_into, move
-from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive
+from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive, scan_exposures
 
 
 def shown(user_id: str | None, request_id: str = "r1", at_s: float = 10.0) -> Exposure:
@@ -37,11 +38,38 @@ def test_they_move_once_with_their_ranks(client: redis.Redis, tmp_path: Path) ->
         send(client, shown("u1"), shown("u1", "r2"))
         assert move(client, exposures_into(archive)) == Moved(n_new=1, n_repeats=1)
     found = rows(archive).sort("timestamp", "request_id", "user_id", nulls_last=True)
-    assert dict(found.schema) == {**SCHEMA, "item_ids": pl.List(pl.String)}
-    assert found.row(0) == ("r1", "u1", 10.0, "v1", "b", "model", ["i1", "i2"])
+    assert dict(found.schema) == SCHEMA
+    plain = ("r1", "u1", 10.0, "v1", "b", "model", ["i1", "i2"], None, None, None)
+    assert found.row(0) == plain
     assert found["user_id"].to_list() == ["u1", None, "u1", "u2"]
     days = {path.parent.name for path in archive.files()}
     assert days == {"day=1970-01-01", "day=1970-01-02"}
+
+
+def test_propensities_move_exactly_and_a_repeat_is_noticed(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    archive = ExposureArchive(tmp_path / "shown")
+    drawn = replace(shown("u1"), exploration=Exploration(0.7, 100, (-1 / 3, -1e-9)))
+    with archive.locked():
+        send(client, drawn, shown("u2"))
+        assert move(client, exposures_into(archive)) == Moved(n_new=2)
+        send(client, drawn)
+        assert move(client, exposures_into(archive)) == Moved(n_repeats=1)
+    row = rows(archive).filter(user_id="u1").row(0)
+    assert row[-3:] == (0.7, 100, [-1 / 3, -1e-9])
+
+
+def test_files_of_earlier_releases_are_read_along(tmp_path: Path) -> None:
+    archive = ExposureArchive(tmp_path / "shown")
+    with archive.locked():
+        archive.add([shown("u1")])
+        [path] = archive.files()
+        rows(archive).drop("temperature", "n_candidates", "log_propensities").write_parquet(path)
+        assert archive.add([shown("u1"), shown("u2")]) == 1
+    found = scan_exposures(archive.files()).collect()
+    assert found["log_propensities"].to_list() == [None, None]
+    assert sorted(found["user_id"].to_list()) == ["u1", "u2"]
 
 
 def test_a_forgotten_person_is_removed_and_others_stay(tmp_path: Path) -> None:
