@@ -125,6 +125,8 @@ def send_events(shop: Shop) -> None:
             for step in steps
         ]
         shop.ask("/events", {"events": events})
+    dislike = {"item_id": "i1", "type": "dislike", "timestamp": at(0, N_OLD)}
+    shop.ask("/events", {"events": [{"user_id": one, **dislike} for one in ("u5", FORGOTTEN)]})
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,10 @@ def check_bundle(shop: Shop, version: str) -> None:
     histories = dict(bundle.users())
     assert FORGOTTEN not in histories
     assert len(histories) == N_USERS - 1
+    everything = dict(bundle.all_interactions())
+    [(disliked, _)] = everything["u5"].negative()
+    assert bundle.item_ids.id_of(disliked) == "i1"
+    assert FORGOTTEN not in everything
     assert bundle.manifest.n_items == 44
     newest = [bundle.item_ids.id_of(int(one)) for one in histories["u3"].items]
     assert newest == [item(3, step) for step in range(N_OLD + N_NEW)]
