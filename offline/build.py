@@ -8,13 +8,15 @@ nothing to do takes a second.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from model_store.errors import ConfigError
 from offline.artifact import locked
 from offline.assembly import BundleParts, write_bundle
+from offline.engine.local import LocalEngine
+from offline.engine.work import Engine
 from offline.evaluate.verdict import warnings_about
 from offline.inputs import Source
 from offline.instruction.reranking_config import RerankingConfig
@@ -73,6 +75,7 @@ class Build:
         suit: chooses the recipe once the data are read, in place of `recipe`.
         reranker: when the bundle gets its reranker.
         start: model that the training begins with; None: random weights.
+        engine: runs what can be divided among processes.
     """
 
     source: Source
@@ -85,6 +88,7 @@ class Build:
     suit: Suit | None = None
     reranker: RerankerTime = "now"
     start: StartArtifact | None = None
+    engine: Engine = field(default=LocalEngine(1))
 
     def run(self) -> Path:
         """Bring every stage up to date and answer the bundle's folder.
@@ -284,4 +288,4 @@ class Build:
         return stage.planned(self.root)
 
     def _made(self, stage: Stage[ArtifactT]) -> ArtifactT:
-        return run_stage(stage, self.root, self.log)
+        return run_stage(stage.on(self.engine), self.root, self.log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from offline.engine.choice import LOCAL, add_engine_flags, open_engine
 from offline.source_flags import add_source_flags, source_of
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="whether the bundle gets the recipe's reranker; later: only if its language model has "
         "been exported by an earlier build (now)",
     )
+    add_engine_flags(build, "1, in which libraries use all cores")
     build.add_argument(
         "--activate",
         action="store_true",
@@ -118,6 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _print_line(f"recipe: {name}, for {n_interactions / n_items:.0f} interactions an item")
         return read(name)
 
+    processes = arguments.processes or (1 if arguments.engine == LOCAL else None)
     build = Build(
         source_of(arguments),
         read(arguments.recipe or DEFAULT),
@@ -128,6 +131,7 @@ def _run(arguments: argparse.Namespace) -> int:
         log=_print_line,
         suit=None if arguments.recipe else suit,
         reranker=arguments.reranker,
+        engine=open_engine(arguments.engine, processes),
     )
     bundle = build.run()
     if arguments.activate:

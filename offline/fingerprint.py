@@ -19,8 +19,13 @@ PACKAGES = ("offline", "model_store")
 STAGES = Path("offline", "stages")
 PASSIVE = {
     "model_store/errors.py": "kinds of errors: a stage that raises one has no result",
+    "model_store/parent_death.py": "ends processes with the one that started them",
     "offline/artifact.py": "keeps results and decides none",
     "offline/cache.py": "names the folder of downloads",
+    **dict.fromkeys(
+        [f"offline/engine/{name}.py" for name in ("local", "parts", "rows", "work")],
+        "runs work somewhere and decides none of its results",
+    ),
     "offline/fetch.py": "fetches files whose checksums the callers give",
     "offline/fingerprint.py": "distinguishes results and decides none",
     **dict.fromkeys(

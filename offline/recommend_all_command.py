@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from offline.engine.choice import add_engine_flags, open_engine, up_to
 from offline.source_flags import add_data_flags, source_of
 
 MAX_K = 1_000
@@ -36,7 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="folder of the files"
     )
-    parser.add_argument("--k", type=_up_to(MAX_K), default=10, help="items for each user (10)")
+    parser.add_argument("--k", type=up_to(MAX_K), default=10, help="items for each user (10)")
     parser.add_argument(
         "--exclude-seen",
         action=argparse.BooleanOptionalAction,
@@ -45,31 +45,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--batch-size",
-        type=_up_to(1_000_000),
+        type=up_to(1_000_000),
         default=8_192,
         metavar="N",
         help="users of a file; a kill loses one in each process (8192)",
     )
-    parser.add_argument(
-        "--processes", type=_up_to(1_024), metavar="N", help="that compute (one for each core)"
-    )
+    add_engine_flags(parser, "one for each core")
     parser.set_defaults(run=_run)
-
-
-def _up_to(largest: int) -> Callable[[str], int]:
-    """Reads a whole number from 1 to `largest`."""
-
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= largest:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {largest:,}")
-        return int(text)
-
-    return read
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from model_store.errors import ConfigError
-    from offline.engine.local import count_cores
     from offline.recommend_all.command import Options, recommend_all
 
     source = None
@@ -83,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
         k=arguments.k,
         exclude_seen=arguments.exclude_seen,
         batch_size=arguments.batch_size,
-        processes=arguments.processes or count_cores(),
+        engine=open_engine(arguments.engine, arguments.processes),
     )
     recommend_all(arguments.bundle, source, arguments.out, options, _print_line)
     return 0

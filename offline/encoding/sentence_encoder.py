@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +98,30 @@ class SentenceEncoder:
         `keep` is called with the texts and vectors of each batch.
         """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        # Texts of one length go together: no padding. The longest first: an early out of memory.
-        lengths = self.count_tokens(texts)
-        order = np.argsort(-lengths, kind="stable")
+        order = self.order(texts)
+        sorted_texts = [texts[row] for row in order]
+        n_done = 0
         with Progress(label, len(texts), "texts") as progress:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                batch = [texts[i] for i in rows]
-                vectors[rows] = self._encode_batch(batch)
+            for found in self.encode_batches(sorted_texts, batch_size):
+                rows = slice(n_done, n_done + len(found))
+                vectors[order[rows]] = found
                 if keep is not None:
-                    keep(batch, vectors[rows])
-                progress.advance(len(rows))
+                    keep(sorted_texts[rows], found)
+                n_done = rows.stop
+                progress.advance(len(found))
         return vectors
+
+    def order(self, texts: Sequence[str]) -> Counts:
+        """Places of the texts in the order of encoding, int64 [n].
+
+        Texts of one length go together: no padding. The longest first: an early out of memory.
+        """
+        return np.argsort(-self.count_tokens(texts), kind="stable")
+
+    def encode_batches(self, texts: Sequence[str], batch_size: int) -> Iterator[Vectors]:
+        """Vectors float32 [<= batch_size, K] of each batch of texts that are in order."""
+        for start in range(0, len(texts), batch_size):
+            yield self._encode_batch([*texts[start : start + batch_size]])
 
     def count_tokens(self, texts: Sequence[str]) -> Counts:
         """Tokens of each text that are read, int64 [n]: those beyond `max_tokens` are not."""

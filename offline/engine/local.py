@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +19,7 @@ from model_store.parent_death import die_with_parent
 from offline.engine.work import Compute, Part, Work
 
 # Each process computes on one core: threads of several would wait for each other.
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
 )
 # Parts that a process has waiting for it: it never waits for this one, and few sources lie there.
@@ -45,6 +47,12 @@ class LocalEngine:
 
     processes: int
 
+    def describe(self) -> str:
+        """See `Engine.describe`."""
+        who = resource.RUSAGE_SELF if self.processes == 1 else resource.RUSAGE_CHILDREN
+        peak = resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return f"processes: {self.processes}, of at most {peak / 1e6:,.0f} MB"
+
     def run(self, work: Work, parts: Iterable[Part]) -> Iterator[Part]:
         """See `Engine.run`."""
         if self.processes == 1:
@@ -58,7 +66,7 @@ class LocalEngine:
         first = [*islice(left, _WAITING_EACH * self.processes)]
         if not first:
             return
-        with _environment(_ONE_THREAD), self._pool(work) as pool:
+        with environment(ONE_THREAD), self._pool(work) as pool:
             waiting: dict[Future[None], Part] = {}
             try:
                 waiting |= {pool.submit(_run_part, part): part for part in first}
@@ -100,7 +108,7 @@ def _run_here(work: Work, parts: Iterable[Part]) -> Iterator[Part]:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Iterator[None]:
     """Variables of processes that are started within."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

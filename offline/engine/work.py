@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
-
-import polars as pl
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from model_store.files import write_atomically
 
-Compute: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
+if TYPE_CHECKING:
+    import polars as pl
+
+Compute: TypeAlias = "Callable[[pl.DataFrame], pl.DataFrame]"
 """From the rows of a batch to those of its result."""
 
 
@@ -39,12 +40,18 @@ class Part:
 
     def run(self, compute: Compute) -> None:
         """Read, compute, and write the result atomically."""
+        import polars as pl
+
         frame = compute(pl.read_parquet(self.source))
         write_atomically(self.target, frame.write_parquet)
 
 
 class Engine(Protocol):
     """Runs parts somewhere."""
+
+    def describe(self) -> str:
+        """How many processes compute, and what is known of their memory, once they have."""
+        ...
 
     def run(self, work: Work, parts: Iterable[Part]) -> Iterator[Part]:
         """Run all parts, and yield each when its result is there, in any order.

@@ -10,9 +10,10 @@ import polars as pl
 
 from model_store import bundle as files
 from model_store.bundle import Bundle
+from offline.engine.rows import rows_of
 from offline.fingerprint import fingerprint_of, hash_code
 from offline.recommend_all.histories import UserHistories
-from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID, RankUsers, rows_of
+from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID, RankUsers
 
 _DIGITS, _FINGERPRINT = 9, 16
 # Files of a bundle that decide what is recommended for a history.

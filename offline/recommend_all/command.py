@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +15,8 @@ from model_store.publication import open_active
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.artifact import locked, write_json
-from offline.engine.local import LocalEngine
 from offline.engine.parts import Tally, run_missing
+from offline.engine.work import Engine
 from offline.inputs import Source
 from offline.recommend_all.batches import make_batches
 from offline.recommend_all.histories import UserHistories
@@ -36,13 +34,13 @@ class Options:
         k: items for each user.
         exclude_seen: leave out the items of the history.
         batch_size: users of a file, whose recommendations are in memory together.
-        processes: that compute at a time.
+        engine: where it is computed.
     """
 
     k: int
     exclude_seen: bool
     batch_size: int
-    processes: int
+    engine: Engine
 
 
 def recommend_all(
@@ -101,10 +99,10 @@ def _run(bundle: Bundle, histories: UserHistories, out: Path, options: Options) 
     sources = out / _SOURCES
     shutil.rmtree(sources, ignore_errors=True)  # of a run that was killed
     (out / COMPLETE).unlink(missing_ok=True)
-    work = RankUsers(bundle.folder, options.k, options.exclude_seen)
+    work = RankUsers(bundle.folder.resolve(), options.k, options.exclude_seen)
     batches = make_batches(histories, work, bundle, out, options.batch_size)
     tally = run_missing(
-        LocalEngine(options.processes),
+        options.engine,
         work,
         batches,
         sources,
@@ -136,10 +134,7 @@ def _describe(tally: Tally, options: Options, seconds: float) -> str:
     if not tally.n_computed:
         return f"unchanged: recommendations for {tally.n_known:,} users are there"
     known = f" ({tally.n_known:,} more were there)" if tally.n_known else ""
-    who = resource.RUSAGE_SELF if options.processes == 1 else resource.RUSAGE_CHILDREN
-    peak = resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return (
         f"recommended {options.k} items to {tally.n_computed:,} users{known} in {seconds:.1f} s: "
-        f"{tally.n_computed / seconds:,.0f} users/s, processes: {options.processes}, of at most "
-        f"{peak / 1e6:,.0f} MB"
+        f"{tally.n_computed / seconds:,.0f} users/s, {options.engine.describe()}"
     )

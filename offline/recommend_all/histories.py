@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from model_store.bundle import Bundle
@@ -18,40 +17,11 @@ from model_store.id_map import IdMap
 from offline.data.config import DataConfig
 from offline.data.dataset import Dataset, read_dataset
 from offline.data.selection import select
+from offline.engine.rows import Rows
 from offline.inputs import Source
 from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID
 
-Items = npt.NDArray[np.int32]
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Items of each of U users: row u is `items[offsets[u]:offsets[u + 1]]`.
-
-    Attributes:
-        offsets: int64 [U+1].
-        items: int32, item_indices of the bundle; a memory map will do.
-    """
-
-    offsets: npt.NDArray[np.int64]
-    items: Items
-
-    @classmethod
-    def of(cls, rows: Sequence[Items]) -> Self:
-        """Rows next to each other."""
-        offsets = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
-        return cls(offsets, np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32))
-
-    def part(self, name: str, start: int, stop: int) -> pl.Series:
-        """The rows of some users, as a column of lists."""
-        ends = self.offsets[start : stop + 1]
-        users = np.repeat(np.arange(stop - start), np.diff(ends))
-        items = pl.DataFrame({"user": users, name: self.items[ends[0] : ends[-1]]})
-        lists = items.group_by("user", maintain_order=True).agg(name)
-        everybody = pl.DataFrame({"user": np.arange(stop - start)})
-        joined = everybody.join(lists, on="user", how="left", maintain_order="left")
-        return joined[name].fill_null([])
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from model_store.bundle import Bundle
 from model_store.dislikes import away_from
 from model_store.errors import ConfigError
 from offline.data.histories import Histories, Items
+from offline.engine.rows import rows_of
 from offline.engine.work import Compute
 from offline.recommend_all.best_items import BestItems, Pairs, Vectors
 from offline.recommend_all.user_vectors import UserNetwork
@@ -168,10 +169,3 @@ class Ranker:
             },
             schema=RESULT_SCHEMA,
         )
-
-
-def rows_of(column: pl.Series) -> list[Items]:
-    """The numbers of each row of a column of lists."""
-    lengths = column.list.len().to_numpy()
-    items = column.explode().drop_nulls().to_numpy()  # an empty list becomes a null
-    return np.split(items, np.cumsum(lengths)[:-1]) if len(lengths) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from offline.cache import cache_folder
 from offline.encoding.config import EncodingConfig
 from offline.stages.encoder_choice import EncoderChoice
 from offline.stages.knowledge import KnowledgeArtifact
-from offline.stages.stage import Stage
+from offline.stages.stage import EngineStage
+
+_PARTS = "parts"
 
 
 class EncodingArtifact(Artifact):
@@ -30,7 +33,7 @@ class EncodingArtifact(Artifact):
 
 
 @dataclass(frozen=True)
-class EncodingStage(Stage[EncodingArtifact]):
+class EncodingStage(EngineStage[EncodingArtifact]):
     """From texts to vectors.
 
     Attributes:
@@ -71,13 +74,15 @@ class EncodingStage(Stage[EncodingArtifact]):
             save_array(folder / EncodingArtifact.VECTORS, vectors)
             return {"vectors": 0}
         from offline.encoding.item_vectors import encode_items
-        from offline.encoding.sentence_encoder import SentenceEncoder
+        from offline.encoding.on_engine import EncoderOnEngine, EncodeTexts
         from offline.encoding.vector_cache import CachedEncoder
 
-        knowledge = self.knowledge
-        encoder = CachedEncoder(SentenceEncoder(self.encoder.name, cache_folder()), cache_folder())
+        knowledge, parts = self.knowledge, folder / _PARTS
+        work = EncodeTexts(self.encoder.name, cache_folder())
+        encoder = CachedEncoder(EncoderOnEngine(work, self.engine, parts), cache_folder())
         rows = encode_items(knowledge.item_texts(), knowledge.knowledge(), self.choices, encoder)
         # Row 0 is padding's, so that an item_index is a row number everywhere.
         vectors = np.vstack([np.zeros((1, rows.shape[1]), np.float32), rows])
         save_array(folder / EncodingArtifact.VECTORS, vectors)
+        shutil.rmtree(parts, ignore_errors=True)
         return {"vectors": len(rows), "size": rows.shape[1]}

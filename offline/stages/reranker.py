@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,12 @@ from offline.stages.candidates import AskedCases, CandidatesArtifact
 from offline.stages.data import DataArtifact
 from offline.stages.label_graph import LabelGraphArtifact
 from offline.stages.recommender import RecommenderArtifact
-from offline.stages.stage import Stage
+from offline.stages.stage import EngineStage
 
 if TYPE_CHECKING:
     from offline.instruction.shortlists import Shortlists
 
-_SCORES = "validation.f32"
+_SCORES, _PARTS = "validation.f32", "user-vectors"
 # More threads than cores of a small machine make it slower.
 _MAX_THREADS = 4
 
@@ -38,7 +39,7 @@ class RerankerArtifact(Artifact):
 
 
 @dataclass(frozen=True)
-class RerankerStage(Stage[RerankerArtifact]):
+class RerankerStage(EngineStage[RerankerArtifact]):
     """From an exported language model and a recommender to a reranker.
 
     Attributes:
@@ -102,7 +103,8 @@ class RerankerStage(Stage[RerankerArtifact]):
             graph=graph,
         )
         write_json(folder / RerankerArtifact.INFO, info.model_dump())
-        save_array(folder / RerankerArtifact.USER_VECTORS, self._user_vectors())
+        save_array(folder / RerankerArtifact.USER_VECTORS, self._user_vectors(folder / _PARTS))
+        shutil.rmtree(folder / _PARTS)
         (folder / _SCORES).unlink()
         reranked = shortlists.reranked(scores, weighting.weight)
         return {
@@ -122,11 +124,14 @@ class RerankerStage(Stage[RerankerArtifact]):
         lengths = np.diff(cases.history_offsets)[asked.cases]
         return Shortlists(ranks, asked.cases, asked.positions, lengths)
 
-    def _user_vectors(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def _user_vectors(self, parts: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         """Unit rows, in the order of the users."""
-        interactions, model = self.data.interactions(), self.served.model()
-        histories = [interactions.history(user) for user in range(interactions.n_users)]
-        vectors = model.user_vectors(histories)
+        from offline.engine.rows import Rows
+        from offline.user_vectors import user_vectors
+
+        interactions, served = self.data.interactions(), self.served
+        histories = Rows(interactions.offsets, interactions.items)
+        vectors = user_vectors(served.folder, served.fingerprint, histories, self.engine, parts)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
         return np.ascontiguousarray(unit, dtype=np.float32)

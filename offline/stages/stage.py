@@ -13,11 +13,13 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from offline.artifact import Artifact, Facts, begin, finish
+from offline.engine.local import LocalEngine
+from offline.engine.work import Engine
 from offline.fingerprint import hash_code
 
 Log = Callable[[str], None]
@@ -55,6 +57,10 @@ class Stage(ABC, Generic[ArtifactT]):
     def run(self, folder: Path) -> Facts:
         """Write the result's files into a folder, and return facts worth showing about them."""
 
+    def on(self, engine: Engine) -> Self:  # noqa: ARG002 - for stages that have work for one
+        """This stage, with work for an engine done by that one."""
+        return self
+
     def planned(self, root: Path) -> ArtifactT:
         """The artifact that a run below `root` will leave: its place and fingerprint, no files.
 
@@ -76,6 +82,21 @@ class Stage(ABC, Generic[ArtifactT]):
             "inputs": dict(self.inputs),
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class EngineStage(Stage[ArtifactT]):
+    """A stage of which some work runs on an engine.
+
+    Attributes:
+        engine: runs it; results are the same on all, so its fingerprint doesn't cover it.
+    """
+
+    engine: Engine = field(default=LocalEngine(1), kw_only=True)
+
+    def on(self, engine: Engine) -> Self:
+        """See `Stage.on`."""
+        return replace(self, engine=engine)
 
 
 def _shown(value: object) -> str:

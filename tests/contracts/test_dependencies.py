@@ -30,6 +30,8 @@ EXTRA_OF = {
 # Files that are imported only where an extra of their own is installed.
 OPTIONAL = {
     "app/telemetry/traces.py": "traces",
+    "offline/engine/on_ray.py": "ray",
+    "offline/engine/choice.py": "ray",  # looks whether it is there
     f"{CLIENT}/longtail_client/mcp_server.py": "mcp",
     **dict.fromkeys(("model_store/signatures.py", "model_store/private_key.py"), "signatures"),
     "model_store/object_store.py": "s3",

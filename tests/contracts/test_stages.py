@@ -25,7 +25,7 @@ def stages_in(module: str) -> list[type[Stage[Any]]]:
     return [
         stage
         for _, stage in found
-        if issubclass(stage, Stage) and stage is not Stage and stage.__module__ == module
+        if issubclass(stage, Stage) and not inspect.isabstract(stage) and stage.__module__ == module
     ]
 
 

@@ -1,0 +1,74 @@
+"""The engine that a command line names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from model_store.errors import ConfigError
+from offline.engine.local import LocalEngine, count_cores
+
+if TYPE_CHECKING:
+    from offline.engine.work import Engine
+
+LOCAL, RAY = "local", "ray"
+
+
+def add_engine_flags(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add where the command computes.
+
+    Args:
+        parser: of the command.
+        default: number of processes of this machine, for people.
+    """
+    parser.add_argument(
+        "--engine",
+        choices=(LOCAL, RAY),
+        default=LOCAL,
+        help="compute on this machine, or on the Ray cluster at RAY_ADDRESS; where that is unset, "
+        "on one that is started here (local)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=up_to(1_024),
+        metavar="N",
+        help=f"that compute ({default}; of Ray one for each core of this machine)",
+    )
+
+
+def up_to(largest: int) -> Callable[[str], int]:
+    """Reads a whole number from 1 to `largest`."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= largest:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {largest:,}")
+        return int(text)
+
+    return read
+
+
+def open_engine(name: str, processes: int | None) -> Engine:
+    """The engine with that name.
+
+    Args:
+        name: LOCAL or RAY.
+        processes: that compute at a time; None: one for each core of this machine.
+
+    Raises:
+        ConfigError: it isn't installed.
+    """
+    processes = processes or count_cores()
+    if name == LOCAL:
+        return LocalEngine(processes)
+    try:
+        import ray.data  # noqa: F401
+    except ModuleNotFoundError as error:
+        package = (error.name or "ray").partition(".")[0]
+        raise ConfigError(
+            f"--engine ray: the package {package!r} is not installed; "
+            "`pip install 'longtail[ray]'` installs it"
+        ) from None
+    from offline.engine.on_ray import RayEngine
+
+    return RayEngine(processes)
