@@ -28,6 +28,7 @@ from app.model.model import Model
 from app.overload.admission import Admission
 from app.overload.quotas import SETTLE_S, Quotas
 from app.overload.running import Runner
+from app.recommend.exploration import Explorer
 from app.reranking.cache import AnswerCache
 from app.reranking.cached_reranker import CachedReranker
 from app.reranking.job import Reranker
@@ -130,6 +131,14 @@ class Service:
                 settings.exposure_share,
                 settings.event_log_entries,
                 self.metrics.exposures_lost.inc,
+            )
+        self.explorer: Explorer | None = None
+        if settings.explore_share:
+            self.explorer = Explorer(
+                settings.explore_share,
+                settings.explore_temperature,
+                settings.explore_ranks,
+                settings.explore_candidates,
             )
         self.admission = Admission(
             settings.max_wait_ms / 1e3, settings.max_in_flight, self.metrics.in_flight_limit.set

@@ -200,6 +200,34 @@ class Settings(BundleSettings):
         description="Share of the answers that are kept for the archive, by request: who was shown "
         "which items, by which version. There is a log of them as of events, with the same limit.",
     )
+    explore_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the requests to /recommend whose first ranks are drawn at random by "
+        "the scores, so that estimates from logs are possible; the probabilities go into the "
+        "answer and into the log of exposures.",
+    )
+    explore_temperature: float = Field(
+        default=1.0,
+        gt=0,
+        le=1_000,
+        allow_inf_nan=False,
+        description="What the scores are divided by for these: the higher, the more alike are the "
+        "probabilities of the items.",
+    )
+    explore_ranks: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="How many of the first ranks are drawn; the others follow by score.",
+    )
+    explore_candidates: int = Field(
+        default=100,
+        ge=2,
+        le=10_000,
+        description="How many of the best items are drawn from.",
+    )
     rerank: bool = Field(
         default=True,
         description="Whether the reranker's process is started; off leaves it out, and answers "

@@ -15,7 +15,7 @@ from typing import Any
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.store.event_log import EventLog
 from model_store.errors import StoreError
-from model_store.exposure_log import Exposure, exposure_command
+from model_store.exposure_log import Exploration, Exposure, exposure_command
 
 WRITE_S = 1.0
 MAX_WAITING = 20_000
@@ -60,6 +60,7 @@ class ExposureLog:
             answer.get("arm", ""),
             answer["served_by"],
             tuple([item["item_id"] for item in answer["items"]]),
+            Exploration(**answer["exploration"]) if "exploration" in answer else None,
         )
         self._waiting.append(shown)
 

@@ -50,7 +50,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     models, store, metrics = service.models, service.store.features, service.metrics
     routings = models.routings
     runner, reranker, shadow = service.runner, service.reranker, service.shadow
-    exposure_log = service.exposure_log
+    exposure_log, explorer = service.exposure_log, service.explorer
 
     async def post_recommend(request: Request) -> Response:
         asked = await parse_body(request, parse_recommend)
@@ -60,15 +60,20 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
         if arm is not None:
             asked = asked.in_arm(arm.name, arm.defaults)
+        draws = None if explorer is None else explorer.draws_for(scope[REQUEST_ID])
         answering: Awaitable[Sequence[dict[str, Any]]]
-        answering = recommend([asked], model, store, runner, reranker)
+        answering = recommend([asked], model, store, runner, reranker, draws)
         if routing.trial is not None:
             answering = service.canary_watch.observe(routing, model, asked, answering)
         [answer] = await answering
         answer["request_id"] = scope[REQUEST_ID]
         metrics.stages(answer["timings_ms"])
-        # Nor would a shadow know what this person was answered before.
-        if routing.shadow is not None and asked.exclude_served is None:
+        # Nor would a shadow know what this person was answered before, or draw the same items.
+        if (
+            routing.shadow is not None
+            and asked.exclude_served is None
+            and "exploration" not in answer
+        ):
             shadow.offer(routing.shadow, asked, model, answer)
         headers = _answer_headers(model.version, answer["timings_ms"])
         if arm is not None:

@@ -110,6 +110,17 @@ class Timings(BaseModel):
     total: float
 
 
+class Exploration(BaseModel):
+    """How the first ranks of an answer were drawn at random."""
+
+    temperature: float = Field(description="What the scores were divided by.")
+    n_candidates: int = Field(description="How many of the best items were drawn from, at most.")
+    log_propensities: list[float] = Field(
+        description="For each drawn rank the logarithm of the probability of its item, given the "
+        "items above it. The later ranks follow by score."
+    )
+
+
 class RecommendResponse(BaseModel):
     """An answer to `POST /recommend`."""
 
@@ -123,6 +134,9 @@ class RecommendResponse(BaseModel):
     timings_ms: Timings
     arm: str | None = Field(
         default=None, description="The arm of the experiment; absent for users in none."
+    )
+    exploration: Exploration | None = Field(
+        default=None, description="Absent from answers of which nothing was drawn at random."
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from app.model.model import Model
 from app.recommend.explanation import explain
+from app.recommend.exploration import Draws
 from app.recommend.features import add_features
 from app.recommend.plan import Plan, make_plans, try_plans
 from app.recommend.query import Query
@@ -51,6 +52,7 @@ async def recommend(
     store: FeatureStore,
     runner: Runner,
     reranker: CachedReranker,
+    draws: Draws | None = None,
 ) -> Sequence[dict[str, Any]]:
     """Answers in the order of the queries, as JSON-ready objects without their request_id.
 
@@ -60,6 +62,7 @@ async def recommend(
         store: the histories.
         runner: runs the steps.
         reranker: ranks the first items again, where a request wants that.
+        draws: how the answers are drawn at random, of one query; None: they are the best items.
 
     Raises:
         InvalidField: a query names an attribute that the catalogue doesn't have.
@@ -67,6 +70,8 @@ async def recommend(
     started = perf_counter()
     make = partial(make_plans, arrived_at_s=monotonic())
     plans = await runner.run(make, queries, model, heavy=are_long(queries, model))
+    if draws is not None:
+        plans[0].draws = draws
     return await _answer(plans, started, model, store, runner, reranker)
 
 

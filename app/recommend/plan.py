@@ -12,6 +12,7 @@ from app.model.filters import describe_names
 from app.model.model import Model
 from app.model.ranking import are_members
 from app.model.rule_effect import Effect
+from app.recommend.exploration import Draws
 from app.recommend.query import Query
 from app.recommend.rules import effect_on
 from app.recommend.unmatched import describe_unmatched
@@ -34,6 +35,7 @@ class Plan:
         rules: what rules do to the answer; None: none holds for it.
         deadline: counted from the request's arrival; None sets no limit.
         degraded: missing parts of the answer, in the contract's words.
+        draws: how to draw the first ranks at random, if the answer can be; None: they aren't.
     """
 
     query: Query
@@ -44,6 +46,7 @@ class Plan:
     history: History = field(default_factory=History)
     reranked: RerankOutcome = "skipped"
     rules: Effect | None = None
+    draws: Draws | None = None
 
 
 def make_plans(queries: Sequence[Query], model: Model, arrived_at_s: float) -> list[Plan]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from app.model.model import Model
@@ -33,7 +34,7 @@ def _respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict
     if fields:
         for item, index in zip(items, indices, strict=True):
             item["fields"] = model.fields_of(index, fields)
-    return {
+    answer: dict[str, Any] = {
         "request_id": None,
         "user_id": plan.query.user_id,
         "model_version": model.version,
@@ -43,3 +44,6 @@ def _respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict
         "items": items,
         "timings_ms": timings_ms,
     }
+    if choice.exploration is not None:
+        answer["exploration"] = asdict(choice.exploration)
+    return answer

@@ -12,9 +12,10 @@ from app.model.arrays import NO_ITEMS, NO_SCORES, FloatArray, IndexArray
 from app.model.model import Model
 from app.recommend.best import RuledSource
 from app.recommend.diversity import pool_size
+from app.recommend.exploration import Draws
 from app.recommend.plan import Plan
 from app.recommend.reordering import Reordering
-from app.recommend.sources import MODEL, POPULAR, Source, choose_source
+from app.recommend.sources import DIRECT, MODEL, POPULAR, Source, choose_source
 from app.reranking.policy import wants_rerank
 
 
@@ -32,6 +33,7 @@ class Ranking:
             may not hold is at -inf.
         n_candidates: how many of the first items are to be reranked; 0: none.
         reordering: the outcome of that, if it was tried.
+        draws: how the answer is drawn from the items at random; None: it isn't.
     """
 
     plan: Plan
@@ -43,6 +45,7 @@ class Ranking:
     left: FloatArray | None = None
     n_candidates: int = 0
     reordering: Reordering | None = None
+    draws: Draws | None = None
 
 
 def score(plans: Sequence[Plan], model: Model) -> list[Ranking]:
@@ -75,6 +78,12 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
     if reranker is not None and wants_rerank(query.rerank, plan.history, reranker):
         n_candidates = reranker.layout.n_candidates
         k = max(k, n_candidates)
+    draws = plan.draws
+    if draws is not None:
+        if n_candidates or not _is_repeatable(plan, source):
+            draws = None
+        else:
+            k = max(k, draws.explorer.n_candidates)
     if scores is not None:
         ruled = _rule(plan, source, scores, excluded, model)
         if ruled is not None and not n_candidates and _takes_one_by_one(plan, ruled):
@@ -83,10 +92,31 @@ def _rank(plan: Plan, source: Source, scores: FloatArray | None, model: Model) -
                 return Ranking(plan, source, NO_ITEMS, NO_SCORES, ruled, _pinned(ruled), left)
         ranking = _find(plan, source, scores, k, excluded, ruled, model)
         if _is_sound(ranking.items, ranking.scores, k, scores):
-            ranking.n_candidates = n_candidates
+            ranking.n_candidates, ranking.draws = n_candidates, draws
             return ranking
     ruled = _rule(plan, POPULAR, NO_SCORES, excluded, model)
     return _find(plan, POPULAR, NO_SCORES, k, excluded, ruled, model)
+
+
+def _is_repeatable(plan: Plan, source: Source) -> bool:
+    """Whether the logs suffice to rank again for a request, as estimates from them have to.
+
+    They hold a user's history, and nothing that else was asked for; pins and caps arrange answers
+    that are no rankings by score.
+    """
+    query = plan.query
+    return (
+        (source is MODEL or source is DIRECT)
+        and plan.history.is_complete
+        and (plan.rules is None or not plan.rules.arranges)
+        and query.user_id is not None
+        and query.history is None
+        and query.candidates is None
+        and query.exclude_seen is True
+        and query.exclude_served is None
+        and query.diversity == 0
+        and not (query.exclude or query.filters or query.boosts or query.explain)
+    )
 
 
 def _rule(

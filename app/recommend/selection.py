@@ -17,6 +17,7 @@ from app.recommend.plan import Plan
 from app.recommend.reordering import Reordering
 from app.recommend.scoring import Ranking
 from app.recommend.sources import POPULAR, Source, choose_source
+from model_store.exposure_log import Exploration
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Choice:
         reordering: the outcome of reranking, if that was tried.
         explanations: of the items; None if not requested.
         moved_by: by item_index, the pins and caps that moved it.
+        exploration: how the first ranks were drawn at random; None: they weren't.
     """
 
     plan: Plan
@@ -38,6 +40,7 @@ class Choice:
     reordering: Reordering | None = None
     explanations: list[dict[str, Any]] | None = None
     moved_by: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    exploration: Exploration | None = None
 
 
 def choose(rankings: Sequence[Ranking], model: Model) -> list[Choice]:
@@ -49,6 +52,11 @@ def _choose(ranking: Ranking, model: Model) -> Choice:
     plan, items, scores = ranking.plan, ranking.items, ranking.scores
     if ranking.source is POPULAR:
         _note_what_is_missing(plan, model)
+    if ranking.draws is not None and len(items):
+        drawn = ranking.draws.draw(items, scores, plan.query.k)
+        choice = Choice(plan, ranking.source, drawn.items, drawn.scores)
+        choice.exploration = drawn.exploration
+        return choice
     if plan.rules is not None and plan.rules.arranges:
         return _arrange(ranking, plan.rules, model)
     if plan.query.diversity > 0:

@@ -337,6 +337,27 @@ export interface components {
             rules?: components["schemas"]["MovedBy"][] | null;
         };
         /**
+         * Exploration
+         * @description How the first ranks of an answer were drawn at random.
+         */
+        Exploration: {
+            /**
+             * Temperature
+             * @description What the scores were divided by.
+             */
+            temperature: number;
+            /**
+             * N Candidates
+             * @description How many of the best items were drawn from, at most.
+             */
+            n_candidates: number;
+            /**
+             * Log Propensities
+             * @description For each drawn rank the logarithm of the probability of its item, given the items above it. The later ranks follow by score.
+             */
+            log_propensities: number[];
+        };
+        /**
          * Filter
          * @description A rule on one attribute; all given parts must hold.
          *
@@ -780,6 +801,8 @@ export interface components {
              * @description The arm of the experiment; absent for users in none.
              */
             arm?: string | null;
+            /** @description Absent from answers of which nothing was drawn at random. */
+            exploration?: components["schemas"]["Exploration"] | null;
         };
         /**
          * RecommendedItem

@@ -78,6 +78,14 @@ class Timings(_Answer):
     total: float
 
 
+class Exploration(_Answer):
+    """How the first ranks of an answer were drawn at random."""
+
+    temperature: float
+    n_candidates: int
+    log_propensities: list[float]
+
+
 class RecommendResponse(_Answer):
     """An answer to `recommend`; `degraded` names what it was made without."""
 
@@ -90,6 +98,7 @@ class RecommendResponse(_Answer):
     items: list[RecommendedItem]
     timings_ms: Timings
     arm: str | None = None
+    exploration: Exploration | None = None
 
 
 class PredictedRating(_Answer):
