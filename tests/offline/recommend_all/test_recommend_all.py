@@ -109,6 +109,27 @@ def test_histories_of_a_file_are_read_as_the_services_events(
     assert set(found.filter(pl.col("user_id") == "stranger")["served_by"]) == {"popular"}
 
 
+def test_without_a_bundle_it_is_the_active_version(
+    bundle: Bundle,
+    store: EmbeddedStore,
+    client: object,
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LONGTAIL_REDIS_URL", store.url)
+    monkeypatch.setenv("LONGTAIL_BUNDLES_DIR", str(bundles))
+    command = ["recommend-all", "--processes", "1", "--out", str(tmp_path / "out")]
+    assert longtail.main(command) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == ("longtail recommend-all: no version is active; name a bundle with --bundle")
+    publish_and_activate(bundle, tmp_path, store.url)
+    assert longtail.main(command) == 0
+    [file] = (tmp_path / "out").glob("*.parquet")
+    assert pl.read_parquet(file).equals(recommend(bundle, tmp_path / "named"))
+
+
 def test_a_direct_bundle_is_served_by_its_name(bundle: Bundle, tmp_path: Path) -> None:
     with BundleWriter(tmp_path / "direct-1") as writer:
         for name in bundle.manifest.files:
