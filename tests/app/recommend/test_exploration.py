@@ -18,6 +18,8 @@ from starlette.testclient import TestClient
 
 import longtail
 from app.recommend.exploration import Explorer
+from model_store import keys
+from model_store.answer_pairs import read_pair
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.exposure_log import Exploration, exposure_keys, exposures_of
@@ -207,6 +209,20 @@ def test_the_logs_repeat_what_the_service_drew(
     for one in document["estimates"]:
         assert one["mean_weight"]["value"] == pytest.approx(1.0, abs=1e-3)
         assert one["n_effective"] == pytest.approx(24, abs=1e-3)
+
+
+def test_a_shadow_is_not_compared_by_what_was_drawn(
+    own: TestClient, second: str, client: redis.Redis
+) -> None:
+    path, pairs = f"/admin/models/{second}/shadow", keys.answer_pairs_key("made-1", second)
+    own.post(path, json={"share": 100}, headers=AS_ADMIN).raise_for_status()
+    assert "exploration" in ask(own, "drawn")
+    plain = ids_of(ask(own, "plain", exclude=["i1"]))
+    wait_for(lambda: client.llen(pairs) == 1)
+    found: Any = client.lrange(pairs, 0, -1)
+    pair = read_pair(found[0])
+    assert pair is not None
+    assert list(pair.a) == plain
 
 
 def test_without_the_setting_nothing_is_drawn(own_http: TestClient, catalogue: Catalogue) -> None:
