@@ -23,6 +23,7 @@ from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import MULTIPROCESS_DIR
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
+from model_store.remote_bundles import FOLDER_SETTING, RemoteBundles, local_folder
 from model_store.store_url import StoreUrl
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ def serve(*, bundle: Path | None, host: str | None, port: int | None, workers: i
         # Fast checks come first: an occupied port must not cost the publication of a bundle.
         listener = stack.enter_context(_listening(settings.host, settings.port))
         check_writable(settings.store_dir, "LONGTAIL_STORE_DIR")
+        if isinstance(settings.bundles_dir, RemoteBundles):
+            check_writable(local_folder(settings.bundles_dir), FOLDER_SETTING)
         url = settings.redis_url or stack.enter_context(_embedded_store(settings.store_dir))
         settings = settings.model_copy(update={"redis_url": url})
         settings = stack.enter_context(reranker_process(settings))

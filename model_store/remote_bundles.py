@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +26,7 @@ from model_store.signatures import ANY_SIGNER, SIGNATURE, Trust, trust_from
 
 SETTING, FOLDER_SETTING = "LONGTAIL_BUNDLES_DIR", "LONGTAIL_BUNDLES_CACHE_DIR"
 DEFAULT_MAX_BYTES = 20 * 2**30
+PROGRESS_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class RemoteBundles:
         self,
         version: str,
         spared: Collection[str] | None,
-        report: Report = lambda _done, _total: None,
+        report: Report | None = None,
         *,
         again: bool = False,
         yields: bool = False,
@@ -70,7 +73,8 @@ class RemoteBundles:
         Args:
             version: the version.
             spared: versions that must stay in the cache; None: all that are there.
-            report: called during a download with the bytes that are there, and of all.
+            report: called during a download with the bytes that are there, and of all; None: a
+                line of progress every few seconds goes to stderr.
             again: check the files in the cache, and download those that are damaged.
             yields: at the lowest priority.
 
@@ -92,7 +96,7 @@ class RemoteBundles:
             again=again,
             yields=yields,
         )
-        return run_download(order, report)
+        return run_download(order, report or _progress_lines(version))
 
     def manifest_of(self, version: str) -> bytes:
         """The bytes of a version's manifest, from the cache or the URL.
@@ -127,6 +131,19 @@ class RemoteBundles:
         """
         taken = self.store.list()
         return next(name for n in count(1) if (name := f"{day.isoformat()}-{n}") not in taken)
+
+
+def _progress_lines(version: str) -> Report:
+    next_s = time.monotonic() + PROGRESS_S
+
+    def report(done: int, total: int) -> None:
+        nonlocal next_s
+        if time.monotonic() >= next_s:
+            next_s = time.monotonic() + PROGRESS_S
+            shown = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+            print(f"downloading version {version}: {shown}", file=sys.stderr, flush=True)
+
+    return report
 
 
 Bundles: TypeAlias = Path | RemoteBundles

@@ -197,9 +197,17 @@ def check_policy(policy: str, keys: tuple[PublicKey, ...]) -> None:
     """Check that a policy on signatures can be followed.
 
     Raises:
-        ValueError: there is no such policy, or signatures are required and no key is trusted.
+        ValueError: there is no such policy, or signatures are required and no key is trusted, or
+            nothing is installed to check them with.
     """
     if policy not in {"off", "required"}:
         raise ValueError("must be off or required")
     if policy == "required" and not keys:
         raise ValueError(f"no key is trusted: {KEYS_SETTING} is unset")
+    if policy == "required":
+        try:
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+                Ed25519PublicKey,  # noqa: F401
+            )
+        except ModuleNotFoundError:
+            raise ValueError(f"needs a package: {PACKAGE}") from None

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
-import logging
+import gc
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 SECRET = "a-secret-of-tests"
 BUCKET = "shop"
+PATIENCE_S = 60.0
 
 
 @contextmanager
 def s3_server() -> Iterator[None]:
     """The server with an empty bucket, named by the environment within the context."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.get_host_and_port()[1]}")
-            patch.setenv("AWS_ACCESS_KEY_ID", "tests")
-            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-            # Without it, what has no credentials asks for them in Amazon's network.
-            patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '%s'])" % port  # noqa: UP031
+    # A process of its own: what it keeps in memory would be found by tests of what is left there.
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+                patch.setenv("AWS_ACCESS_KEY_ID", "tests")
+                patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+                patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+                # Without it, what has no credentials asks for them in Amazon's network.
+                patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+                _wait_until_it_listens(int(port))
+                forget_clients()
+                _client().mkdir(BUCKET)
+                yield
+        finally:
             forget_clients()
-            _client().makedirs(BUCKET, exist_ok=True)  # one store for all servers of a process
-            yield
-    finally:
-        forget_clients()
-        server.stop()
+            server.terminate()
+
+
+def _wait_until_it_listens(port: int) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline_s, "the S3-compatible server doesn't start"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def forget_clients() -> None:
@@ -41,6 +63,11 @@ def forget_clients() -> None:
     from s3fs import S3FileSystem
 
     S3FileSystem.clear_instance_cache()
+    # A file system ends in a cycle, and its client in another one when that is collected: tests of
+    # what is left in memory would find them.
+    gc.unfreeze()
+    while gc.collect() > 1_000:
+        pass
 
 
 def overwrite(path: str, content: bytes) -> None:

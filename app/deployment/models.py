@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from app.deployment.bundle_folders import BundleFolders
 from app.deployment.fresh_items import with_fresh_items, with_stored_items
@@ -40,14 +39,6 @@ OF_NO_RECORD = -1
 """Revision of rules before the record has been read."""
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """Why a version that a rollout wants can't be loaded here."""
-
-    token: str
-    reason: str
-
-
 class Models:
     """Loads models and routes to them; the only place where either happens.
 
@@ -76,7 +67,7 @@ class Models:
         self._loaded: dict[str, Model] = {}
         self._shown = ModelMetrics(metrics)
         self._rules = RuleSet(revision=OF_NO_RECORD)
-        self._failure: _Failure | None = None
+        self._failures: dict[str, str] = {}
         self._rejections = Rejections(metrics.version_rejected)
         self._folders = BundleFolders(registry, bundles_dir, lambda: len(self.routings) > 0)
         self._last_active = LastActive(local_folder(bundles_dir))
@@ -140,7 +131,7 @@ class Models:
     @property
     def failures(self) -> dict[str, str]:
         """Why this process can't load what a rollout wants, by the rollout's token."""
-        return {self._failure.token: self._failure.reason} if self._failure else {}
+        return self._failures
 
     @property
     def rule_warnings(self) -> dict[str, tuple[str, ...]]:
@@ -169,7 +160,7 @@ class Models:
             if await self._folders.is_here(version):
                 return await self._try(version)
         if wanted is None:
-            self._failure = None
+            self._failures = {}
             return False
         for version in wanted.versions:
             if version in self._loaded or wanted.token in self.failures:
@@ -348,7 +339,7 @@ class Models:
             await self._load(version)
         except LongtailError as error:
             log.error("version %s can't be loaded: %s", version, error)
-            self._failure = _Failure(wanted.token, str(error))
+            self._failures = {wanted.token: str(error)}
             return False
         return True
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from model_store import bundle_cache, download, object_store, placing, remote_bundles
 from model_store.bundle import ITEM_TABLE, MANIFEST, Bundle
@@ -119,6 +120,18 @@ def test_what_is_uploaded_comes_back_byte_for_byte(source: Bundle, remote: Remot
         assert (folder / name).read_bytes() == (source.folder / name).read_bytes()
     assert Bundle.open(folder).version == "made-1"
     assert [path.name for path in remote.cache.folder.iterdir() if path.is_dir()] == ["made-1"]
+
+
+def test_a_command_shows_how_far_a_download_is(
+    source: Bundle,
+    near: RemoteBundles,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    upload(source, near)
+    monkeypatch.setattr(remote_bundles, "PROGRESS_S", 0.0)
+    near.fetch("made-1", ())
+    assert capsys.readouterr().err.endswith("downloading version made-1: 0 of 0 MB\n")
 
 
 def test_what_is_here_needs_no_network(
@@ -463,6 +476,7 @@ def test_missing_credentials_are_called_so_and_none_is_shown(
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     else:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        monkeypatch.setattr(S3FileSystem, "retries", 1)
     forget_clients()
     shown = "no credentials" if missing else "can't be reached"
     try:

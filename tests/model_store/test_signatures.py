@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,14 @@ def test_trust_is_read_from_the_environment(key: PrivateKey, foreign: PrivateKey
 def test_settings_that_cannot_be_followed_are_named(given: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         trust_from(given)
+
+
+def test_a_policy_that_nothing_is_installed_for_ends_the_start(
+    key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "cryptography.hazmat.primitives.asymmetric.ed25519"
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=r"needs a package: pip install 'longtail\[signatures\]'"):
+        trust_from(
+            {"LONGTAIL_TRUSTED_KEYS": str(key.public), "LONGTAIL_BUNDLE_SIGNATURES": "required"}
+        )
