@@ -7,7 +7,7 @@ WORKERS ?= 3
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PACKAGES := app model_store offline loadtest clients/python/src tests docs/hooks longtail.py
+PACKAGES := app model_store offline loadtest clients/python/src examples tests docs/hooks longtail.py
 # Files of tests side by side, so that what a file's tests share is made once; tests/schedule.py has
 # their order. A worker more than two cores have: tests wait for processes a good part of their time.
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.contracts.tree import PACKAGES, ROOT, is_generated
+from tests.contracts.tree import EXAMPLES, PACKAGES, ROOT, is_generated
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -34,7 +34,7 @@ def documents() -> list[Path]:
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return found + [
         path
-        for package in (*PACKAGES, "clients")
+        for package in (*PACKAGES, EXAMPLES, "clients")
         for path in sorted((ROOT / package).rglob("README.md"))
         if not is_generated(path)
     ]

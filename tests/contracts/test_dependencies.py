@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.tree import CLIENT, PACKAGES, ROOT, imports_of, python_files
+from tests.contracts.tree import CLIENT, EXAMPLES, PACKAGES, ROOT, imports_of, python_files
 
 
 def project_of(folder: Path) -> dict[str, Any]:
@@ -26,6 +26,7 @@ EXTRA_OF = {
     "offline": "offline",
     "loadtest": "loadtest",
     CLIENT: None,
+    EXAMPLES: "offline",
 }
 # Files that are imported only where an extra of their own is installed.
 OPTIONAL = {
@@ -56,10 +57,10 @@ def declared_for(package: str, path: str = "") -> set[str]:
     return names | {"hiredis"} | ({"starlette"} if "fastapi" in names else set())
 
 
-@pytest.mark.parametrize("package", [*PACKAGES, CLIENT])
+@pytest.mark.parametrize("package", [*PACKAGES, CLIENT, EXAMPLES])
 def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
     distributions = metadata.packages_distributions()
-    ours = {*PACKAGES, "longtail", "longtail_client"}
+    ours = {*PACKAGES, EXAMPLES, "longtail", "longtail_client"}
     missing = {
         f"{path.relative_to(ROOT)}: {top}"
         for path in python_files(package)

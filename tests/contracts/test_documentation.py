@@ -14,7 +14,7 @@ from functools import cache
 import pytest
 
 from tests.contracts.markdown import Command, commands, documents, named_paths
-from tests.contracts.tree import CLIENT, PACKAGES, ROOT, is_generated, python_files
+from tests.contracts.tree import CLIENT, EXAMPLES, PACKAGES, ROOT, is_generated, python_files
 
 VARIABLE = re.compile(r"\bLONGTAIL_[A-Z][A-Z0-9_]*\b")
 FLAG = re.compile(r"--[a-z][a-z0-9-]*")
@@ -35,7 +35,9 @@ def known_variables() -> frozenset[str]:
     """The service's settings, and every variable that a package's code names."""
     from app.settings import PREFIX, Settings
 
-    code = "\n".join(path.read_text() for path in python_files(*PACKAGES, CLIENT, "longtail.py"))
+    code = "\n".join(
+        path.read_text() for path in python_files(*PACKAGES, CLIENT, EXAMPLES, "longtail.py")
+    )
     return frozenset({PREFIX + name.upper() for name in Settings.model_fields} | variables_in(code))
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.tree import CLIENT, PACKAGES, ROOT, imports_of, is_generated, python_files
+from tests.contracts.tree import (
+    CLIENT,
+    EXAMPLES,
+    PACKAGES,
+    ROOT,
+    imports_of,
+    is_generated,
+    python_files,
+)
 
 IMPORT_LINTER = [
     sys.executable,
@@ -58,7 +66,7 @@ def copied(tmp_path: Path) -> Path:
     def ignored(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if is_generated(Path(folder) / name)]
 
-    for package in (*PACKAGES, CLIENT):
+    for package in (*PACKAGES, CLIENT, EXAMPLES):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / ".importlinter", tmp_path)
     return tmp_path
@@ -76,6 +84,7 @@ def test_every_import_rule_breaks_when_it_is_broken(copied: Path) -> None:
         "app/model/planted.py": "import faiss\nimport onnxruntime\nimport redis\n"
         "import opentelemetry\nimport torch\nimport offline.fetch\nimport app.main\n",
         f"{CLIENT}/longtail_client/planted.py": "import app.main\n",
+        f"{EXAMPLES}/planted.py": "import model_store.keys\n",
         "loadtest/planted.py": "import model_store.keys\n",
         "model_store/planted.py": "import fastapi\n",
         "offline/data/planted.py": "import app.main\nimport offline.recommender.recommender\n",

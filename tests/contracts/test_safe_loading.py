@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.tree import CLIENT, PACKAGES, ROOT, imports_of, python_files, syntax_of
+from tests.contracts.tree import (
+    CLIENT,
+    EXAMPLES,
+    PACKAGES,
+    ROOT,
+    imports_of,
+    python_files,
+    syntax_of,
+)
 
 EXECUTABLE_FORMATS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve"}
 EXECUTABLE_FORMATS |= {"marshal", "jsonpickle"}
-CODE = python_files(*PACKAGES, CLIENT, "longtail.py")
+CODE = python_files(*PACKAGES, CLIENT, EXAMPLES, "longtail.py")
 
 
 def calls_in(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.tree import CLIENT, PACKAGES, ROOT, python_files, source_texts, syntax_of
+from tests.contracts.tree import (
+    CLIENT,
+    EXAMPLES,
+    PACKAGES,
+    ROOT,
+    python_files,
+    source_texts,
+    syntax_of,
+)
 
 RETIRED_NAME = re.compile(
     r"(^|_)(rooms?|loners?|give_way|undisturbed|beside|overdue|flips?|chances?|kin|say|complaints?"
@@ -93,7 +101,7 @@ def test_phrases_are_recognised_also_over_two_lines() -> None:
 def test_no_retired_name_is_in_use() -> None:
     found = {
         f"{path.relative_to(ROOT)}: {name}"
-        for path in python_files(*PACKAGES, CLIENT, "longtail.py")
+        for path in python_files(*PACKAGES, CLIENT, EXAMPLES, "longtail.py")
         for name in names_of(path) - ALLOWED_NAMES
         if RETIRED_NAME.search(name)
     }

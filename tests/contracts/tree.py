@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("app", "loadtest", "model_store", "offline")
 CLIENT = "clients/python/src"
 """Folder of the Python client's package, which is a project of its own."""
+EXAMPLES = "examples"
+"""Programs that use Longtail as its users do; no part of what is installed."""
 GENERATED = tuple(
     ROOT / path
     for path in (
@@ -29,7 +31,9 @@ def is_generated(path: Path) -> bool:
 @cache
 def source_files() -> tuple[Path, ...]:
     """All files under version control, and new ones."""
-    folders = [ROOT / name for name in (*PACKAGES, "clients", "tests", "docs", "deploy", ".ci")]
+    folders = [
+        ROOT / name for name in (*PACKAGES, "clients", EXAMPLES, "tests", "docs", "deploy", ".ci")
+    ]
     found = [path for path in ROOT.iterdir() if path.is_file()]
     found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return tuple(

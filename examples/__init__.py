@@ -1,0 +1,1 @@
+"""Programs that use Longtail as its users do: by its commands and its HTTP API."""

@@ -1,0 +1,1 @@
+"""A simulated shop whose clicks come back into the model."""

@@ -1,0 +1,316 @@
+"""Drives a world through four policies, and prints the clicks per exposure of each.
+
+python -m examples.loop --out builds/loop
+python -m examples.loop --out builds/loop --users 500 --days 8 --seeds 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from examples.loop.figures import Counts, Floats, ratio
+from examples.loop.policies import Act, ByPopularity, ByService, ByTruth, Policy, time_of
+from examples.loop.shop import Shop
+from examples.loop.world import World
+
+LOOP, FROZEN, POPULARITY, TRUTH = "refreshed", "never refreshed", "popularity", "the truth"
+Document = dict[str, Any]
+
+
+@dataclass
+class Record:
+    """What was counted under one policy, by day and user.
+
+    Attributes:
+        clicks, exposures: `[days, users]`.
+        old_kind, new_kind: `[days, users]`, shown items of the best kind before and after a shift.
+    """
+
+    clicks: Floats
+    exposures: Floats
+    old_kind: Floats
+    new_kind: Floats
+
+    @classmethod
+    def of(cls, world: World) -> Record:
+        """Nothing yet."""
+        return cls(*(np.zeros((world.days, world.users)) for _ in range(4)))
+
+    def counts(self, days: range, users: Floats) -> Counts:
+        """Of a period and of those users of a mask who were shown something then."""
+        chosen = list(days)
+        return Counts(self.clicks[chosen].sum(0)[users], self.exposures[chosen].sum(0)[users])
+
+
+@dataclass
+class Simulation:
+    """A world and what became of it.
+
+    Attributes:
+        world: users and items.
+        folder: for the two shops.
+        refresh_every: days.
+    """
+
+    world: World
+    folder: Path
+    refresh_every: int
+    records: dict[str, Record] = field(default_factory=dict)
+    refreshes: list[Document] = field(default_factory=list)
+
+    def run(self) -> Document:
+        """Let all days pass; answers the figures."""
+        world = self.world
+        earlier = self._earlier()
+        rows = [(f"u{act.user}", f"i{act.item}", at) for acts in earlier for act, at in acts]
+        loop, frozen = (Shop(self.folder / name, world.seed) for name in ("loop", "frozen"))
+        with ExitStack() as stack:
+            policies: dict[str, Policy] = {}
+            loop.build(world.items, rows)
+            for name, shop in ((LOOP, loop), (FROZEN, frozen)):
+                policies[name] = ByService(stack.enter_context(shop.service(loop.bundle)))
+            policies |= {POPULARITY: ByPopularity(world), TRUTH: ByTruth(world)}
+            for acts in earlier:
+                for name in (POPULARITY, TRUTH):
+                    policies[name].hear(-1, [act for act, _ in acts])
+            self.records = {name: Record.of(world) for name in policies}
+            for day in range(world.days):
+                if day and day % self.refresh_every == 0:
+                    self._refresh(loop, day)
+                for name, policy in policies.items():
+                    self._pass_day(day, policy, self.records[name])
+                self._log(day)
+            loop.archive()
+        return self._describe(loop)
+
+    def _earlier(self) -> list[list[tuple[Act, float]]]:
+        """What people found by themselves before the shop recommended anything, by day."""
+        days = []
+        for day in range(-self.world.earlier_days, 0):
+            finds = self.world.finds(day)
+            days.append(
+                [(Act(u, i), time_of(day, n, len(finds))) for n, (u, i) in enumerate(finds)]
+            )
+        return days
+
+    def _pass_day(self, day: int, policy: Policy, record: Record) -> None:
+        """Visits, clicks, and what people find by themselves."""
+        world = self.world
+        liking, draws = world.liking(day), world.would_click(day)
+        acts: list[Act] = []
+        for shown in policy.show(day, world.visitors(day).tolist()):
+            user, kinds = shown.user, world.kind[shown.items]
+            ranks = world.clicks(user, shown.items, liking, draws)
+            record.clicks[day, user] = len(ranks)
+            record.exposures[day, user] = len(shown.items)
+            record.old_kind[day, user] = (kinds == world.tastes[user, 0]).sum()
+            record.new_kind[day, user] = (kinds == world.tastes[user, 2]).sum()
+            acts += [Act(user, shown.items[rank - 1], rank, shown.request_id) for rank in ranks]
+        acts += [Act(user, item) for user, item in world.finds(day)]
+        policy.hear(day, acts)
+
+    def _refresh(self, shop: Shop, day: int) -> None:
+        started_s = time.monotonic()
+        shop.archive()
+        report = shop.refresh()
+        found = {
+            "day": day,
+            "outcome": report["outcome"],
+            "reason": report["reason"],
+            "seconds": round(time.monotonic() - started_s, 1),
+        }
+        self.refreshes.append(found)
+        _print(f"  before day {day}: {found['outcome']}: {found['reason']} ({found['seconds']} s)")
+
+    def _log(self, day: int) -> None:
+        rates = [
+            f"{name} {record.clicks[day].sum() / record.exposures[day].sum():.3f}"
+            for name, record in self.records.items()
+        ]
+        _print(f"  day {day}: {', '.join(rates)}")
+
+    def _describe(self, loop: Shop) -> Document:
+        mine = self.records[LOOP]
+        archived = read_archives(loop)
+        return {
+            "seed": self.world.seed,
+            "refreshes": self.refreshes,
+            **describe([(self.world, self.records)], self.refresh_every),
+            "counted": {"exposures": int(mine.exposures.sum()), "clicks": int(mine.clicks.sum())},
+            "archived": archived,
+        }
+
+
+Runs = Sequence[tuple[World, dict[str, Record]]]
+
+
+def describe(runs: Runs, period: int) -> Document:
+    """Click rates by period and policy, of all users of some worlds that differ by their seeds."""
+    days = runs[0][0].days
+    last = range(days - period, days)
+    everybody = [np.ones(world.users, dtype=bool) for world, _ in runs]
+    shifting = [world.shifts for world, _ in runs]
+    periods = [range(start, min(start + period, days)) for start in range(0, days, period)]
+
+    def counts(name: str, span: range, groups: Sequence[Any]) -> Counts:
+        found = [
+            records[name].counts(span, group)
+            for (_, records), group in zip(runs, groups, strict=True)
+        ]
+        return Counts(
+            np.concatenate([one.clicks for one in found]),
+            np.concatenate([one.exposures for one in found]),
+        )
+
+    def share(kind: str, span: range, groups: Sequence[Any]) -> Any:
+        """Of what the refreshed service shows to a group, items of a kind."""
+        parts = [
+            (
+                getattr(records[LOOP], kind)[list(span)].sum(0),
+                records[LOOP].exposures[list(span)].sum(0),
+                group,
+            )
+            for (_, records), group in zip(runs, groups, strict=True)
+        ]
+        return ratio(
+            np.concatenate([shown[group] for shown, _, group in parts]),
+            np.concatenate([all_[group] for _, all_, group in parts]),
+        )
+
+    def rates(groups: Sequence[Any]) -> list[Document]:
+        return [
+            {
+                "days": [span.start, span.stop - 1],
+                **{name: counts(name, span, groups).rate() for name in runs[0][1]},
+            }
+            for span in periods
+        ]
+
+    ahead = {
+        f"{LOOP} - {name}": counts(LOOP, last, everybody).above(counts(name, last, everybody))
+        for name in (FROZEN, POPULARITY)
+    }
+    return {
+        "users": sum(world.users for world, _ in runs),
+        "rates": rates(everybody),
+        "last_period": ahead,
+        "shift": {
+            "day": runs[0][0].shift_day,
+            "rates": rates(shifting),
+            "shown": [
+                {
+                    "days": [span.start, span.stop - 1],
+                    "old_kind": share("old_kind", span, shifting),
+                    "new_kind": share("new_kind", span, shifting),
+                    # To others, the kind that they would have liked best after a shift.
+                    "without_shift": share("new_kind", span, [~one for one in shifting]),
+                }
+                for span in periods
+            ],
+        },
+    }
+
+
+def read_archives(shop: Shop) -> Document:
+    """Exposures, and clicks on them, as the archives have them."""
+    events, exposures = (pl.scan_parquet(folder / "**/*.parquet") for folder in shop.archives)
+    shown = exposures.select("request_id", "user_id", pl.col("item_ids").alias("item_id")).explode(
+        "item_id"
+    )
+    shown_items = shown.collect()
+    clicks = events.filter(pl.col("request_id").is_not_null()).collect()
+    # All answers of a batch have its request's id.
+    joined = clicks.join(shown_items, on=["request_id", "user_id", "item_id"], how="inner")
+    return {"exposures": len(shown_items), "clicks": len(joined)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the worlds of some seeds; the last line is one JSON document."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _leave)
+    if arguments.out.exists():
+        print(f"examples.loop: --out {arguments.out} exists; name a new folder", file=sys.stderr)
+        return 1
+    runs, found = [], []
+    for seed in arguments.seeds:
+        _print(f"seed {seed}: {arguments.users:,} users, {arguments.days} days")
+        world = World(
+            arguments.users,
+            arguments.items,
+            arguments.kinds,
+            arguments.days,
+            arguments.earlier_days,
+            seed,
+        )
+        simulation = Simulation(world, arguments.out / f"seed-{seed}", arguments.refresh_every)
+        found.append(simulation.run())
+        runs.append((world, simulation.records))
+        print_figures(found[-1])
+    together = describe(runs, arguments.refresh_every)
+    if len(runs) > 1:
+        _print("all seeds")
+        print_figures(together)
+    result = {"seeds": found, "together": together}
+    (arguments.out / "result.json").write_text(json.dumps(result, indent=1))
+    _print(json.dumps(together))
+    return 0
+
+
+def print_figures(found: Document) -> None:
+    """Print tables of the click rates."""
+    for title, rates in (("everybody", found["rates"]), ("taste shifts", found["shift"]["rates"])):
+        names = [name for name in rates[0] if name != "days"]
+        _print(f"  {title:<14}" + "".join(f"{name:>24}" for name in names))
+        for row in rates:
+            first, last = row["days"]
+            cells = "".join(f"{_text(row[name]):>24}" for name in names)
+            _print(f"  {f'days {first} to {last}':<14}" + cells)
+    for name, estimate in found["last_period"].items():
+        _print(f"  last period, {name}: {_text(estimate)}")
+    for row in found["shift"]["shown"]:
+        first, last = row["days"]
+        kinds = f"old best kind {_text(row['old_kind'])}, new {_text(row['new_kind'])}"
+        kinds += f"; without a shift {_text(row['without_shift'])}"
+        _print(f"  days {first} to {last}, shown to those who shift: {kinds}")
+
+
+def _text(estimate: Document) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Unwind, so that the services end as well."""
+    sys.exit(128 + number)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.loop",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    parser.add_argument("--users", type=int, default=2000, help="(%(default)s)")
+    parser.add_argument("--items", type=int, default=400, help="(%(default)s)")
+    parser.add_argument("--kinds", type=int, default=10, help="of items (%(default)s)")
+    parser.add_argument("--days", type=int, default=12, help="with recommendations (%(default)s)")
+    parser.add_argument("--earlier-days", type=int, default=5, help="without (%(default)s)")
+    parser.add_argument("--refresh-every", type=int, default=2, help="days (%(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(0 1 2)")
+    return parser
