@@ -62,11 +62,13 @@ class Simulation:
         world: users and items.
         folder: for the two shops.
         refresh_every: days.
+        margin: share of NDCG@10 whose loss has to be ruled out.
     """
 
     world: World
     folder: Path
     refresh_every: int
+    margin: float = 0.05
     records: dict[str, Record] = field(default_factory=dict)
     refreshes: list[Document] = field(default_factory=list)
 
@@ -99,7 +101,7 @@ class Simulation:
         """What people found by themselves before the shop recommended anything, by day."""
         days = []
         for day in range(-self.world.earlier_days, 0):
-            finds = self.world.finds(day)
+            finds = self.world.found(day)
             days.append(
                 [(Act(u, i), time_of(day, n, len(finds))) for n, (u, i) in enumerate(finds)]
             )
@@ -118,13 +120,13 @@ class Simulation:
             record.old_kind[day, user] = (kinds == world.tastes[user, 0]).sum()
             record.new_kind[day, user] = (kinds == world.tastes[user, 2]).sum()
             acts += [Act(user, shown.items[rank - 1], rank, shown.request_id) for rank in ranks]
-        acts += [Act(user, item) for user, item in world.finds(day)]
+        acts += [Act(user, item) for user, item in world.found(day)]
         policy.hear(day, acts)
 
     def _refresh(self, shop: Shop, day: int) -> None:
         started_s = time.monotonic()
         shop.archive()
-        report = shop.refresh()
+        report = shop.refresh(self.margin)
         found = {
             "day": day,
             "outcome": report["outcome"],

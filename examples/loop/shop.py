@@ -112,10 +112,12 @@ class Shop:
             *("events", "archive", "--once", "--out", str(events), "--exposures", str(exposures))
         )
 
-    def refresh(self) -> dict[str, Any]:
-        """Refresh once, and answer the report."""
+    def refresh(self, margin: float) -> dict[str, Any]:
+        """Refresh once, where a loss of a margin is ruled out; answers the report."""
         events, _ = self.archives
-        self._command("refresh", *self._data, "--events", str(events), "--promote")
+        self._command(
+            "refresh", *self._data, "--events", str(events), "--promote", "--margin", str(margin)
+        )
         newest = max((self.folder / "build" / "refresh" / "runs").glob("*/report.json"))
         report: dict[str, Any] = json.loads(newest.read_text())
         return report

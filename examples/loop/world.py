@@ -19,8 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 MATCH, OTHER = 0.8, 0.03
-VISITS, FINDS = 0.7, 0.3
-"""Shares of the users who visit on a day, and who find something by themselves on a day."""
 SHIFTING = 0.2
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -36,6 +34,7 @@ class World:
         days: simulated days on which the shop recommends.
         earlier_days: before them, on which users only find things by themselves.
         seed: of everything.
+        visits, finds: shares of the users who visit, and who find something, on a day.
     """
 
     users: int
@@ -44,6 +43,8 @@ class World:
     days: int
     earlier_days: int
     seed: int
+    visits: float = 0.7
+    finds: float = 0.3
 
     @property
     def shift_day(self) -> int:
@@ -92,7 +93,7 @@ class World:
     def visitors(self, day: int) -> Numbers:
         """Who visits the shop on a day, in the order of the visits."""
         draws = self._draws("visits", day)
-        return draws.permutation(np.flatnonzero(draws.random(self.users) < VISITS))
+        return draws.permutation(np.flatnonzero(draws.random(self.users) < self.visits))
 
     def would_click(self, day: int) -> Floats:
         """`[users, items]`: a user clicks where the probability is above this uniform draw.
@@ -101,14 +102,14 @@ class World:
         """
         return self._draws("clicks", day).random((self.users, self.items))
 
-    def finds(self, day: int) -> list[tuple[int, int]]:
+    def found(self, day: int) -> list[tuple[int, int]]:
         """Users and the items that they find by themselves on a day; earlier days are below 0."""
         draws = self._draws("finds", day + self.earlier_days)
         noise = draws.gumbel(size=(self.users, self.items))
-        found = np.argmax(np.log(self.liking(day)) + noise, axis=1)
+        items = np.argmax(np.log(self.liking(day)) + noise, axis=1)
         return [
-            (user, int(found[user]))
-            for user in np.flatnonzero(draws.random(self.users) < FINDS).tolist()
+            (user, int(items[user]))
+            for user in np.flatnonzero(draws.random(self.users) < self.finds).tolist()
         ]
 
     def clicks(self, user: int, shown: list[int], liking: Floats, draws: Floats) -> list[int]:

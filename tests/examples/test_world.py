@@ -35,6 +35,6 @@ def test_tastes_shift_half_way_and_for_some_alone() -> None:
 def test_a_world_follows_from_its_seed() -> None:
     again = World(users=4000, items=40, kinds=4, days=6, earlier_days=2, seed=3)
     other = World(users=4000, items=40, kinds=4, days=6, earlier_days=2, seed=4)
-    assert again.finds(-1) == WORLD.finds(-1)
-    assert other.finds(-1) != WORLD.finds(-1)
+    assert again.found(-1) == WORLD.found(-1)
+    assert other.found(-1) != WORLD.found(-1)
     assert (again.visitors(2) == WORLD.visitors(2)).all()
