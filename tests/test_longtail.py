@@ -48,7 +48,7 @@ def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
         'source "$0"; COMP_WORDS=(longtail "$@"); COMP_CWORD=$#; _shtab_longtail; '
         "printf '%s\\n' \"${COMPREPLY[@]}\""
     )
-    for typed, expected in ((["bu"], {"build"}), (["models", "ro"], {"rollback"})):
+    for typed, expected in ((["bui"], {"build"}), (["models", "ro"], {"rollback"})):
         done = subprocess.run(
             ["bash", "-c", complete, script, *typed], capture_output=True, text=True, check=True
         )

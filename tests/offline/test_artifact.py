@@ -32,7 +32,7 @@ def test_a_damaged_manifest_is_no_artifact(tmp_path: Path, manifest: str) -> Non
 def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "out"),
-        pytest.raises(ConfigError, match="another build"),
+        pytest.raises(ConfigError, match="another command is at work"),
         locked(tmp_path / "out"),
     ):
         pass
