@@ -77,20 +77,22 @@ class Answers:
         expected = self.expected.get((str(answer["user_id"]), version))
         return None if _items(answer) == expected else f"other items than those of {version}"
 
-    def apart_s(self, begun_s: Sequence[float]) -> list[float]:
+    def apart_s(self, begun_s: Sequence[float], versions: Sequence[str]) -> list[float]:
         """For each activation, how long the old version still answered beside the new one.
 
         Args:
             begun_s: when each activation was asked for, seconds of perf_counter.
+            versions: which one each activated.
         """
         times_s = [at_s for at_s, _ in self.seen]
         edges = [*(bisect_left(times_s, at_s) for at_s in begun_s), len(times_s)]
         apart = []
-        for window in (self.seen[one:other] for one, other in pairwise(edges) if one < other):
-            new = window[-1][1]
-            first_s = next(at_s for at_s, version in window if version == new)
-            last_s = max((at_s for at_s, version in window if version != new), default=first_s)
-            apart.append(max(0.0, last_s - first_s))
+        for (start, end), new in zip(pairwise(edges), versions, strict=True):
+            window = self.seen[start:end]
+            first_s = next((at_s for at_s, version in window if version == new), None)
+            if first_s is not None:
+                last_s = max((at_s for at_s, version in window if version != new), default=0.0)
+                apart.append(max(0.0, last_s - first_s))
         return apart
 
 
@@ -140,7 +142,8 @@ def run(rig: Rig) -> dict[str, Any]:
     for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
         print_line(f"  {fault}")
     figures = swap.summarise(swaps, sample, rate_rps)
-    apart_s = answers.apart_s([begun_s for begun_s, _ in swaps.done_s])
+    begun_s = [begun_s for begun_s, _ in swaps.done_s]
+    apart_s = answers.apart_s(begun_s, [_version_of(n, versions) for n in range(len(begun_s))])
     figures["requests"] = len(sample.latencies)
     figures["apart_ms"] = round(max(apart_s, default=0.0) * 1e3, 1)
     if rss_bytes:
@@ -152,6 +155,11 @@ def run(rig: Rig) -> dict[str, Any]:
 def _activate(address: Address, version: str, token: str) -> None:
     if fault := swap.activate_version(address, version, token):
         raise TargetError(fault)
+
+
+def _version_of(number: int, versions: Sequence[str]) -> str:
+    """The version of an activation, counted from 0; the first of them answers before."""
+    return versions[(number + 1) % len(versions)]
 
 
 def _capacity(
@@ -184,7 +192,7 @@ def _swap_under_load(
         if sys.platform == "linux":
             rss_bytes.append(rss_bytes_of(pids))
         address = addresses[number % len(addresses)]
-        return swap.activate_version(address, versions[(number + 1) % 2], token)
+        return swap.activate_version(address, _version_of(number, versions), token)
 
     n, every_s = rig.plan.n_memory_swaps, EVERY_SHARE * rig.plan.steady_s
     times_s = [every_s * (number + 1) for number in range(n)]

@@ -122,8 +122,10 @@ def test_an_answer_that_mixes_versions_is_a_fault() -> None:
 
 def test_workers_are_apart_while_the_old_version_still_answers() -> None:
     seen = [(1.0, "a"), (2.1, "b"), (2.2, "a"), (2.4, "a"), (2.5, "b"), (3.5, "a")]
-    apart_s = Answers(seen=seen).apart_s([2.0, 3.0, 4.0])
-    assert apart_s == pytest.approx([0.3, 0.0])
+    assert Answers(seen=seen).apart_s([2.0, 3.0], ["b", "a"]) == pytest.approx([0.3, 0.0])
+    # The next activation begins at once, while an answer of the old version is under way.
+    late = [(1.0, "a"), (4.0, "b"), (4.1, "a"), (4.3, "b"), (6.0, "a")]
+    assert Answers(seen=late).apart_s([2.0, 4.2], ["b", "a"]) == pytest.approx([0.1, 0.0])
 
 
 def test_an_exact_service_has_full_recall_in_every_kind_of_request(
