@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.folders import SOCKET, socket_folder
-from app.model.background import usable_cores
 from app.reranking import lowest_priority
 from app.reranking.messages import Ping, request_line
 from app.reranking.process import KEY_VARIABLE, URL_VARIABLE
@@ -202,7 +201,7 @@ def rerank_command(settings: Settings, path: Path) -> list[str]:
     command = [
         *(sys.executable, "-P", "-m", "app.reranking.process"),
         *("--socket", str(path), "--as-child", str(path.parent)),
-        *("--threads", str(settings.rerank_threads or min(usable_cores(), MAX_THREADS))),
+        *("--threads", str(settings.rerank_threads or min(_usable_cores(), MAX_THREADS))),
         *("--priority", settings.rerank_priority),
         *("--provider", settings.execution_provider),
         *("--api", settings.rerank_api),
@@ -221,6 +220,12 @@ def rerank_environment(settings: Settings) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in given}
     environment |= {name: secret.get_secret_value() for name, secret in given.items() if secret}
     return environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.deployment.load_slot import load_slot
 from app.model.background import yield_cpu
 from app.model.inference import Provider
 from app.model.model import Model, load_model
@@ -26,7 +25,7 @@ def load_version(
         BundleUnavailable: it can't be read now, and may be later: no file, the disk, memory.
         BundleError: it can't be used until somebody changes it, or it isn't signed as asked.
     """
-    with load_slot(), bundle_errors(folder, "can't be loaded"):
+    with bundle_errors(folder, "can't be loaded"):
         bundle = Bundle.open(folder, pause=yield_cpu, trust=trust)
         if bundle.version != version:
             raise BundleError(f"{folder}: holds version {bundle.version}, not {version}")

@@ -126,18 +126,6 @@ def yield_cpu() -> None:
         _thread.cpu_since_s = time.thread_time()
 
 
-def is_yielding() -> bool:
-    """Whether this is a thread whose work yields to requests."""
-    return getattr(_thread, "job", None) is not None and _thread.yields
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
 def gc_paused() -> Iterator[None]:
     """Other threads get the interpreter ten times as soon, and garbage collection is off.
