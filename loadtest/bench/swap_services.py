@@ -38,6 +38,7 @@ N_SERVICES, N_WORKERS = 2, 2
 LOAD_SHARE = 0.5  # of the capacity
 EVERY_SHARE = 0.2  # of a plan's steady load: every three seconds in a full one
 N_USERS = 200
+PAUSE_S = 0.2  # before each swap
 
 Key = tuple[str, str]
 
@@ -136,13 +137,12 @@ def run(rig: Rig) -> dict[str, Any]:
         with rig.measuring(pinned=False):
             rate_rps = LOAD_SHARE * _capacity(rig, addresses, requests, answers)
             print_line(f"  {rig.plan.n_memory_swaps} swaps at {rate_rps:.0f} rps")
-            swaps, sample, rss_bytes = _swap_under_load(
+            swaps, sample, begun_s, rss_bytes = _swap_under_load(
                 rig, addresses, requests, answers, versions, token, rate_rps, pids
             )
     for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
         print_line(f"  {fault}")
     figures = swap.summarise(swaps, sample, rate_rps)
-    begun_s = [begun_s for begun_s, _ in swaps.done_s]
     apart_s = answers.apart_s(begun_s, [_version_of(n, versions) for n in range(len(begun_s))])
     figures["requests"] = len(sample.latencies)
     figures["apart_ms"] = round(max(apart_s, default=0.0) * 1e3, 1)
@@ -185,10 +185,14 @@ def _swap_under_load(
     token: str,
     rate_rps: float,
     pids: list[int],
-) -> tuple[Timetable, Sample, list[int]]:
+) -> tuple[Timetable, Sample, list[float], list[int]]:
+    begun_s: list[float] = []
     rss_bytes: list[int] = []
 
     def activate(number: int) -> str | None:
+        # Answers of the last swap's old version that are still under way would count for this one.
+        time.sleep(PAUSE_S)
+        begun_s.append(time.perf_counter())
         if sys.platform == "linux":
             rss_bytes.append(rss_bytes_of(pids))
         address = addresses[number % len(addresses)]
@@ -202,7 +206,7 @@ def _swap_under_load(
         Timetable(times_s, activate) as swaps,
     ):
         sample = load.keep_pace(requests, starts, answers.find_fault)
-    return swaps, sample, rss_bytes
+    return swaps, sample, begun_s, rss_bytes
 
 
 def describe(figures: dict[str, Any]) -> list[str]:
