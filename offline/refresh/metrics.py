@@ -33,8 +33,8 @@ def to_prometheus(report: Document) -> str:
             for name in ("candidate", "running")
             if everything[name] is not None
         }
-        about = "Mean over users of the newest events, which neither model saw."
-        lines += _gauge("ndcg_at_10", about, models)
+        about = "NDCG@10 on the newest events, which neither model saw; mean over users."
+        lines += _gauge("ndcg", about, models)
     return "\n".join([*lines, ""])
 
 

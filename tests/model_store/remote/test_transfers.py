@@ -1,0 +1,245 @@
+"""Bundles go to a URL and come back whole, however often that is broken off or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from model_store import download, object_store, placing, remote_bundles
+from model_store.bundle import ITEM_TABLE, MANIFEST, Bundle
+from model_store.download_process import run_download
+from model_store.errors import BundleError, BundleUnavailable
+from model_store.object_store import ObjectStore
+from model_store.placing import next_version, place
+from model_store.remote_bundles import RemoteBundles
+from tests.model_store.remote.conftest import make, order_of, upload
+from tests.s3_server import (
+    overwrite,
+    remove,
+)
+from tests.synthetic_bundle import make_catalogue
+
+
+def test_what_is_uploaded_comes_back_byte_for_byte(source: Bundle, remote: RemoteBundles) -> None:
+    told: list[tuple[str, int, int]] = []
+    placed, where = place(source, remote, lambda *progress: told.append(progress))
+    assert (placed.version, where) == ("made-1", f"{remote.url}/made-1")
+    total = sum(entry.size_bytes for entry in source.manifest.files.values())
+    assert told[-1] == ("bytes", total, total)
+    remote.check("made-1")
+    folder = remote.fetch("made-1", ())
+    assert folder == remote.cache.folder / "made-1"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*source.manifest.files, MANIFEST}
+    for name in names:
+        assert (folder / name).read_bytes() == (source.folder / name).read_bytes()
+    assert Bundle.open(folder).version == "made-1"
+    assert [path.name for path in remote.cache.folder.iterdir() if path.is_dir()] == ["made-1"]
+
+
+def test_a_command_shows_how_far_a_download_is(
+    source: Bundle,
+    near: RemoteBundles,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    upload(source, near)
+    monkeypatch.setattr(remote_bundles, "PROGRESS_S", 0.0)
+    near.fetch("made-1", ())
+    assert capsys.readouterr().err.endswith("downloading version made-1: 0 of 0 MB\n")
+
+
+def test_what_is_here_needs_no_network(
+    source: Bundle, remote: RemoteBundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(source, remote)
+    folder = download.download(order_of(remote))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert remote.fetch("made-1", ()) == folder
+    assert remote.manifest_of("made-1") == (source.folder / MANIFEST).read_bytes()
+
+
+def test_the_same_bundle_is_uploaded_once_and_another_one_gets_a_free_version(
+    source: Bundle, near: RemoteBundles, tmp_path: Path
+) -> None:
+    assert upload(source, near) == upload(source, near) == "made-1"
+    other = make(tmp_path / "other", version="made-1", catalogue=make_catalogue(seed=2))
+    version = upload(other, near)
+    assert version not in {"made-1", ""}
+    opened = Bundle.open(download.download(order_of(near, version)))
+    assert (opened.version, opened.manifest.files) == (version, other.manifest.files)
+    day = placing._today()
+    assert next_version(near, day) == f"{day.isoformat()}-2"
+
+
+def test_half_an_upload_is_no_version_and_is_finished_by_the_next(
+    source: Bundle, near: RemoteBundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, n_put = ObjectStore.put, 0
+
+    def fail(self: ObjectStore, *given: object) -> None:
+        nonlocal n_put
+        n_put += 1
+        if n_put > 3:
+            raise BundleUnavailable("the network went away")
+        put(self, *given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "put", fail)
+        with pytest.raises(BundleUnavailable, match="the network went away"):
+            upload(source, near)
+    with pytest.raises(BundleUnavailable, match=r"made-1/manifest\.json: isn't there"):
+        near.check("made-1")
+    assert upload(source, near) == "made-1"
+    near.check("made-1")
+
+
+def test_a_file_that_was_not_uploaded_whole_keeps_the_manifest_away(
+    source: Bundle, remote: RemoteBundles, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    put = ObjectStore.put
+
+    def cut(self: ObjectStore, path: Path, name: str, *others: object) -> None:
+        put(self, path, name)
+        if name.endswith(ITEM_TABLE):
+            overwrite(f"{at}/{name}", path.read_bytes()[:-1])
+
+    monkeypatch.setattr(ObjectStore, "put", cut)
+    with pytest.raises(BundleUnavailable, match=f"not all of it was uploaded: .*{ITEM_TABLE}"):
+        upload(source, remote)
+    assert MANIFEST not in remote.store.list("made-1")
+
+
+class Killed(BaseException):
+    """What no code of a download expects."""
+
+
+def killed_after(n_bytes: int) -> Callable[[int, int], None]:
+    def report(done: int, _total: int) -> None:
+        if done >= n_bytes:
+            raise Killed
+
+    return report
+
+
+def test_a_download_goes_on_within_the_file_where_it_was_killed(
+    source: Bundle,
+    remote: RemoteBundles,
+    asked: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(object_store, "PART_BYTES", 500)
+    upload(source, remote)
+    sizes = {name: entry.size_bytes for name, entry in source.manifest.files.items()}
+    large = next(name for name, size_bytes in sizes.items() if size_bytes > 1_500)
+    names = list(sizes)
+    before = sum(sizes[name] for name in names[: names.index(large)])
+    with pytest.raises(Killed):
+        download.download(order_of(remote), killed_after(before + 600))
+    partial = remote.cache.partial("made-1")
+    assert (partial / large).stat().st_size == 1_000
+    assert remote.cache.find("made-1") is None
+    asked.clear()
+    folder = download.download(order_of(remote))
+    assert asked == [(large, 1_000), *((name, 0) for name in names[names.index(large) + 1 :])]
+    assert Bundle.open(folder).version == "made-1"
+    assert not partial.exists()
+
+
+def test_a_process_that_is_killed_leaves_what_it_has(source: Bundle, near: RemoteBundles) -> None:
+    upload(source, near)
+    with pytest.raises(Killed):
+        run_download(order_of(near), killed_after(1))
+    assert near.cache.versions() == []
+    assert any(near.cache.partial("made-1").iterdir())
+    progress: list[tuple[int, int]] = []
+    folder = run_download(order_of(near), lambda *given: progress.append(given))
+    assert Bundle.open(folder).version == "made-1"
+    assert progress
+
+
+def test_where_no_file_can_be_begun_in_the_middle_it_begins_anew(
+    source: Bundle, near: RemoteBundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(source, near)
+    partial = near.cache.partial("made-1")
+    partial.mkdir(parents=True)
+    (partial / ITEM_TABLE).write_bytes((source.folder / ITEM_TABLE).read_bytes()[:100])
+    parts = ObjectStore.parts
+    monkeypatch.setattr(ObjectStore, "parts", lambda self, name, _start=0: parts(self, name, 0))
+    assert Bundle.open(download.download(order_of(near))).version == "made-1"
+
+
+@pytest.mark.parametrize("left", [b"x" * 100, b"x" * 100_000])
+def test_what_is_left_of_another_bundle_is_replaced(
+    source: Bundle, near: RemoteBundles, left: bytes
+) -> None:
+    upload(source, near)
+    partial = near.cache.partial("made-1")
+    partial.mkdir(parents=True)
+    (partial / ITEM_TABLE).write_bytes(left)
+    (partial / "of_another_bundle.npy").write_bytes(left)
+    folder = download.download(order_of(near))
+    assert Bundle.open(folder).version == "made-1"
+    assert not (folder / "of_another_bundle.npy").exists()
+
+
+def test_a_damaged_object_is_named_and_never_a_version(
+    source: Bundle, remote: RemoteBundles, at: str, asked: list[tuple[str, int]]
+) -> None:
+    upload(source, remote)
+    content = (source.folder / ITEM_TABLE).read_bytes()
+    overwrite(f"{at}/made-1/{ITEM_TABLE}", content[:-1] + bytes([content[-1] ^ 1]))
+    remote.check("made-1")  # whose sizes are right
+    message = f"{remote.url}/made-1/{ITEM_TABLE}: sha256 differs from the manifest's"
+    with pytest.raises(BundleUnavailable) as error:
+        download.download(order_of(remote))
+    assert str(error.value) == message
+    assert remote.cache.versions() == []
+    overwrite(f"{at}/made-1/{ITEM_TABLE}", content)
+    there = {path.name for path in remote.cache.partial("made-1").iterdir()}
+    assert there
+    asked.clear()
+    assert Bundle.open(download.download(order_of(remote))).version == "made-1"
+    assert {name for name, _ in asked} == {*source.manifest.files} - there
+
+
+def test_an_object_that_grew_or_went_away_is_named(
+    source: Bundle, remote: RemoteBundles, at: str
+) -> None:
+    upload(source, remote)
+    overwrite(f"{at}/made-1/{ITEM_TABLE}", bytes(10**6))
+    with pytest.raises(BundleUnavailable, match=f"{ITEM_TABLE}: sha256 differs"):
+        download.download(order_of(remote))
+    with pytest.raises(BundleError, match=f"{ITEM_TABLE}: 1000000 bytes, the manifest says"):
+        remote.check("made-1")
+    remove(f"{at}/made-1/{ITEM_TABLE}")
+    with pytest.raises(BundleUnavailable, match=f"{ITEM_TABLE}: isn't there"):
+        download.download(order_of(remote))
+    with pytest.raises(BundleUnavailable, match=f"{ITEM_TABLE}: is in the manifest but not there"):
+        remote.check("made-1")
+
+
+def test_files_damaged_in_the_cache_are_downloaded_again_and_no_others(
+    source: Bundle, near: RemoteBundles, asked: list[tuple[str, int]]
+) -> None:
+    upload(source, near)
+    folder = download.download(order_of(near))
+    (folder / ITEM_TABLE).write_bytes(bytes((folder / ITEM_TABLE).stat().st_size))
+    asked.clear()
+    assert download.download(order_of(near, again=True)) == folder
+    assert asked == [(ITEM_TABLE, 0)]
+    assert Bundle.open(folder).version == "made-1"
+
+
+def test_of_several_workers_one_downloads(
+    source: Bundle, near: RemoteBundles, asked: list[tuple[str, int]]
+) -> None:
+    upload(source, near)
+    with ThreadPoolExecutor(4) as pool:
+        folders = {*pool.map(lambda _: download.download(order_of(near)), range(4))}
+    assert folders == {near.cache.folder / "made-1"}
+    assert sorted(asked) == [(name, 0) for name in sorted(source.manifest.files)]
