@@ -6,7 +6,10 @@ QUICK ?=
 WORKERS ?= 3
 
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 INSTALLED := .venv/.installed
+# A demo needs no tools of tests: a third of what there is to download and unpack.
+DEMO_INSTALLED := .venv/.installed-demo
 PACKAGES := app model_store offline loadtest clients/python/src examples tests docs/hooks longtail.py
 # Files of tests side by side, so that what a file's tests share is made once; tests/schedule.py has
 # their order. A worker more than two cores have: tests wait for processes a good part of their time.
@@ -23,13 +26,19 @@ help: ## list the targets
 
 install: $(INSTALLED) ## .venv with everything needed to build, serve and test
 
-$(INSTALLED): pyproject.toml constraints.txt clients/python/pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longtail needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[serve,traces,signatures,s3,offline,loadtest,dev]' --editable 'clients/python[mcp]'
+
+$(INSTALLED): pyproject.toml constraints.txt clients/python/pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[serve,traces,signatures,s3,offline,loadtest,dev]' --editable 'clients/python[mcp]'
+	@touch $(DEMO_INSTALLED) $@
+
+$(DEMO_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[serve,offline]'
 	@touch $@
 
-demo: install ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
+demo: $(DEMO_INSTALLED) ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
 	@exec $(BIN)/longtail demo --port $(PORT)
 
 test: install ## the whole test suite
