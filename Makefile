@@ -8,7 +8,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 INSTALLED := .venv/.installed
-# A demo needs no tools of tests: a third of what there is to download and unpack.
+# A demo needs no tools of tests, which take long to download and unpack.
 DEMO_INSTALLED := .venv/.installed-demo
 PACKAGES := app model_store offline loadtest clients/python/src examples tests docs/hooks longtail.py
 # Files of tests side by side, so that what a file's tests share is made once; tests/schedule.py has
