@@ -83,9 +83,7 @@ def browser(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def page(browser: Page) -> Iterator[Page]:
     """The page of an operator who has signed in, on its first panel."""
-    if browser.evaluate("document.querySelector('dialog') !== null"):  # a test before has failed
-        browser.press("Escape", ESCAPE)
-        wait_for_no_dialog(browser)
+    browser.open(browser.evaluate("location.origin") + "/console")  # nothing of a test before
     browser.wait("document.querySelector('#token, nav')")
     if browser.evaluate("document.querySelector('#token') !== null"):
         sign_in(browser, TOKEN)
@@ -216,6 +214,47 @@ def test_the_deployment_of_a_name_is_chosen_changed_and_ended(running: Running, 
     )
     page.wait("document.querySelector('#model-name') === null")
     assert record("default")["generation"] == default["generation"]
+
+
+# While it is set, a reply to a question takes so many milliseconds longer to arrive.
+_SLOW_REPLIES = """
+(() => {
+  const send = window.fetch;
+  window.slowMs = 0;
+  window.nLate = 0;
+  window.fetch = async (url, options) => {
+    const ms = window.slowMs;
+    const reply = await send(url, options);
+    if (ms && (options?.method ?? "GET") === "GET") {
+      await new Promise((go) => setTimeout(go, ms));
+      window.nLate += 1;
+    }
+    return reply;
+  };
+})()
+"""
+
+
+def test_what_is_told_of_a_change_is_shown_and_stays(running: Running, page: Page) -> None:
+    page.evaluate(_SLOW_REPLIES)
+    try:
+        page.evaluate("window.slowMs = 1500")
+        page.click("[aria-label='Activate made-2 …']")
+        confirm(page, "Activate")
+        page.wait_for_text("made-2 is the active version now")
+        assert page.evaluate("document.querySelector('.version').innerText") == "made-2"
+        # A question from before the change is answered after those that came later.
+        page.evaluate("window.slowMs = 4000")
+        time.sleep(2.5)
+        page.evaluate("(window.slowMs = 0, window.nLate = 0)")
+        page.click_button("Roll back to made-1")
+        confirm(page, "Roll back")
+        page.wait_for_text("made-1 is the active version now")
+        page.wait("window.nLate >= 2")
+        assert page.evaluate("document.querySelector('.version').innerText") == "made-1"
+    finally:
+        if running.ask("GET", "/admin/deployment")[1]["active"] != "made-1":
+            running.ask("POST", "/admin/models/made-1/activate")
 
 
 def test_a_change_that_is_cancelled_changes_nothing(running: Running, page: Page) -> None:

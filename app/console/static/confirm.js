@@ -5,7 +5,7 @@ import { ask } from "./api.js";
 
 /**
  * Args: `change` { title, consequences, button, method?, path, body?, done(answer) → text }, of changes.js;
- * `onDone(text)` after it has happened; `onClose()` in any case.
+ * `onDone(text)`, awaited, after it has happened; `onClose()` in any case.
  */
 export function ConfirmDialog({ change, onDone, onClose }) {
   const dialog = useRef(null);
@@ -18,7 +18,7 @@ export function ConfirmDialog({ change, onDone, onClose }) {
     setError(null);
     try {
       const path = force ? `${change.path}${change.path.includes("?") ? "&" : "?"}force=true` : change.path;
-      onDone(change.done(await ask(change.method ?? "POST", path, change.body)));
+      await onDone(change.done(await ask(change.method ?? "POST", path, change.body)));
       dialog.current?.close();
     } catch (failure) {
       setError(failure);

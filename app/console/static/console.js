@@ -149,9 +149,10 @@ function Console({ operator, onSignOut }) {
       ${panels[panel]()}
     </main>
     ${change && html`<${ConfirmDialog} change=${change} onClose=${() => setChange(null)}
-      onDone=${(text) => {
+      onDone=${async (text) => {
+        // What is told is shown: nobody chooses among the versions of before a change.
+        await polled.refresh();
         setNews(text);
-        polled.refresh();
         document.getElementById("news").focus();
       }} />`}`;
 }

@@ -10,12 +10,21 @@ export function usePolled(load, intervalMs) {
   const [state, setState] = useState({ value: undefined, error: null });
   const latest = useRef(load);
   latest.current = load;
+  const asked = useRef(0);
+  const shown = useRef(0);
   const refresh = useCallback(async () => {
+    const number = ++asked.current;
+    // An answer that a newer one has overtaken is older than what is shown.
+    const show = (change) => {
+      if (number < shown.current) return;
+      shown.current = number;
+      setState(change);
+    };
     try {
       const value = await latest.current();
-      setState({ value, error: null });
+      show({ value, error: null });
     } catch (error) {
-      setState((before) => ({ ...before, error }));
+      show((before) => ({ ...before, error }));
     }
   }, []);
   useEffect(() => {
