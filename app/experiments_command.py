@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
 from app.admin_client import admin_token
-from app.experiments.report import ExperimentReport, report_on
+from app.experiments.report import ExperimentReport, Figures, report_on
 from app.settings import Settings, read_settings
-from app.store.experiment_store import moments_of
+from app.store.experiment_store import moments_of, version_commands, version_counts_of
 from app.table import table
 from model_store.admin_api import ask, service_url
 from model_store.deployment import now
@@ -21,7 +22,13 @@ from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
 from model_store.experiment import Arm, Experiment, RequestDefaults
-from model_store.experiment_counts import read_commands
+from model_store.experiment_counts import (
+    Command,
+    Scope,
+    read_commands,
+    shards_commands,
+    shards_of,
+)
 from model_store.registry import Registry
 from model_store.rollout import Rollout
 from model_store.store import connect, store_errors
@@ -130,12 +137,20 @@ def _on_store(
     if arguments.name is None:
         return {"experiments": [one.model_dump() for one in deployments.kept_experiments]}
     found = deployments.find_experiment(arguments.name)
-    names = [arm.name for arm in found.arms]
+    names, scope = [arm.name for arm in found.arms], Scope(found.name)
+    counted = moments_of(names, _read(client, read_commands(found.name, names)))
+    shards = shards_of(scope, _read(client, shards_commands(found.name)))
+    replies = _read(client, version_commands(scope, names, shards))
+    by_version = version_counts_of(names, shards, replies)
+    return report_on(found, counted, by_version.moments).model_dump()
+
+
+def _read(client: Any, commands: Sequence[Command]) -> list[Any]:
     with store_errors(), client.pipeline(transaction=False) as pipe:
-        for command in read_commands(found.name, names):
+        for command in commands:
             pipe.execute_command(*command)
-        replies = pipe.execute()
-    return report_on(found, moments_of(names, replies)).model_dump()
+        found: list[Any] = pipe.execute()
+        return found
 
 
 def _show_progress(what: str, n_done: int, n_workers: int) -> None:
@@ -178,10 +193,7 @@ def describe(report: ExperimentReport) -> str:
         (
             arm.name,
             f"{arm.share:g} %",
-            f"{arm.users:,}",
-            f"{arm.exposures:,}",
-            f"{arm.clicks:,}",
-            "" if arm.rate is None else f"{arm.rate:.4f}",
+            *_shown_counts(arm),
             *_shown_effect(arm.effect),
         )
         for arm in report.arms
@@ -190,6 +202,14 @@ def describe(report: ExperimentReport) -> str:
     state = f"stopped {report.stopped}" if report.stopped else "running"
     lines = [f"{report.name}: since {report.since}, {state}, salt {report.salt}"]
     lines.append(table(header, rows))
+    by_version = [
+        (arm.name, one.version, *_shown_counts(one))
+        for arm in report.arms
+        for one in arm.versions
+        if len(arm.versions) > 1
+    ]
+    if by_version:
+        lines.append(table(("ARM", "VERSION", *header[2:6]), by_version))
     lines += [
         f"{arm.name}: no interval: {arm.effect['unknown']}"
         for arm in report.arms
@@ -198,6 +218,14 @@ def describe(report: ExperimentReport) -> str:
     ratio = report.sample_ratio
     warning = "THE SPLIT IS WRONG, effects say nothing: " if ratio["noticed"] else ""
     return "\n".join([*lines, f"{warning}{ratio['reason']}"])
+
+
+def _shown_counts(figures: Figures) -> tuple[str, str, str, str]:
+    """Users, exposures, clicks, and clicks per exposure with their interval."""
+    rate = "" if figures.rate is None else f"{figures.rate:.4f}"
+    if figures.low is not None:
+        rate += f" [{figures.low:.4f}, {figures.high:.4f}]"
+    return f"{figures.users:,}", f"{figures.exposures:,}", f"{figures.clicks:,}", rate
 
 
 def _shown_effect(effect: dict[str, float | str | None] | None) -> tuple[str, str]:

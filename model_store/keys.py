@@ -22,8 +22,10 @@ lt:items:states            hash     item_id → what was said of it since it was
                                     (item_changes.ItemState, JSON), for all versions
 lt:items:changes           sorted set  the same item_ids by the number of their newest change
 lt:experiment:<name>:<shard>  hash  what the users of a shard saw and clicked in an experiment, and
-                                    the sums over them by arm (experiment_counts); expires 30 days
-                                    after its end, or after the last count
+                                    the sums over them by arm and version (experiment_counts);
+                                    expires 30 days after its end, or after the last count
+lt:experiment:@<name>:<shard> hash  the same under a name of a model, since its present versions
+                                    answer
 lt:active, lt:previous     string, list   the same in earlier releases; removed by the first change
 lt:probe                   none     never set: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
@@ -94,7 +96,7 @@ def uses_key(window: int) -> str:
 
 
 def experiment_key(name: str, shard: int) -> str:
-    """Hash of what was counted of a shard of the users in an experiment."""
+    """Hash of what was counted of a shard of the users in an experiment, or under @ and a name."""
     return f"lt:experiment:{name}:{shard}"
 
 

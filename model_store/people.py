@@ -14,9 +14,10 @@ from model_store import keys
 from model_store.answer_pairs import read_pair
 from model_store.bundle import Bundle
 from model_store.codecs import UserHistory, decode_arrived, decode_user
+from model_store.deployments import Deployments
 from model_store.errors import BundleError, StoreError
 from model_store.event_log import forget_logged, logged_of
-from model_store.experiment_counts import shard_of
+from model_store.experiment_counts import fields_of, shard_of
 from model_store.experiment_counts import user_key as counted_key
 from model_store.exposure_log import exposures_of, forget_exposures
 from model_store.forgotten import note_forgotten
@@ -38,7 +39,7 @@ class Forgotten:
         events: events that came in while services ran.
         histories: histories of published versions.
         answers: answers that were kept to compare versions, and those that cite the person.
-        counts: figures in experiments; the sums over all users stay.
+        counts: figures in experiments and by version; the sums over all users stay.
         events_to_archive: events in the log; an archive follows when it is written next.
         exposures: answers in theirs; likewise.
     """
@@ -72,10 +73,12 @@ def forget(user_id: str, client: redis.Redis) -> Forgotten:
         n_histories = client.unlink(*histories) if histories else 0
         n_answers = sum(_forget_pairs(a, b, user_id, client) for a in versions for b in versions)
         n_answers += sum(_forget_citations(version, user_id, client) for version in versions)
-        user, n_counts = counted_key(user_id), 0
-        for experiment in registry.deployments().kept_experiments:
-            key = keys.experiment_key(experiment.name, shard_of(user))
-            n_counts += client.hdel(key, b"u" + user)
+        user = counted_key(user_id)
+        shard = shard_of(user)
+        n_counts = sum(
+            bool(client.hdel(keys.experiment_key(name, shard), *fields_of(user)))
+            for name in _counted_in(registry.deployments())
+        )
     return Forgotten(n_events, n_histories, n_answers, n_counts, n_to_archive, n_exposures)
 
 
@@ -106,9 +109,9 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Bundles) -> dict[str,
         ]
         user = counted_key(user_id)
         counted = [
-            experiment.name
-            for experiment in registry.deployments().kept_experiments
-            if client.hexists(keys.experiment_key(experiment.name, shard_of(user)), b"u" + user)
+            name
+            for name in _counted_in(registry.deployments())
+            if client.hexists(keys.experiment_key(name, shard_of(user)), b"u" + user)
         ]
     to_archive = [event for _, events in logged_of(user_id, client) for event in events]
     by_version = {record.version: record for record in records}
@@ -126,8 +129,15 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Bundles) -> dict[str,
         },
         "served_answers": [asdict(answer) for answer in served],
         "compared_answers": pairs,
-        "experiments": counted,
+        "experiments": [name for name in counted if not name.startswith("@")],
+        "clicks_by_version": [name[1:] for name in counted if name.startswith("@")],
     }
+
+
+def _counted_in(deployments: Deployments) -> list[str]:
+    """Names of the scopes in which what somebody saw may be counted."""
+    experiments = [experiment.name for experiment in deployments.kept_experiments]
+    return [*experiments, *(f"@{model}" for model, _ in deployments)]
 
 
 def _described(event: dict[str, Any]) -> dict[str, Any]:

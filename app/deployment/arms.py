@@ -9,6 +9,7 @@ from typing import Any
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.model.model import Model
 from model_store.experiment import Experiment
+from model_store.experiment_counts import Scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,16 @@ class RoutedExperiment:
             if bucket < arm.end:
                 return arm
         return None
+
+    @property
+    def scope(self) -> Scope:
+        """In which its exposures and clicks are counted."""
+        return Scope(self.name)
+
+    def arm_name_of(self, who: str) -> str | None:
+        """The name of the arm that somebody is in."""
+        arm = self.arm_of(who)
+        return None if arm is None else arm.name
 
     @property
     def models(self) -> tuple[Model, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from app.deployment.buckets import N_BUCKETS, bucket_of
@@ -44,14 +44,18 @@ class ExposureLog:
         self._on_lost = on_lost
         self._waiting: deque[Exposure] = deque()
 
-    def note(self, answer: dict[str, Any]) -> None:
-        """Keep an answer, complete with its request_id, if it is of the share."""
+    def takes(self, request_id: str) -> bool:
+        """Whether answers to a request are of the share."""
         is_all = self._n_buckets == N_BUCKETS
-        if not is_all and bucket_of(answer["request_id"], _SALT) >= self._n_buckets:
-            return
+        return is_all or bucket_of(request_id, _SALT) < self._n_buckets
+
+    def note(self, answer: dict[str, Any]) -> bool:
+        """Keep an answer, complete with its request_id, if it is of the share; whether it is."""
+        if not self.takes(answer["request_id"]):
+            return False
         if len(self._waiting) >= MAX_WAITING:
             self._on_lost(1)
-            return
+            return True
         shown = Exposure(
             answer["request_id"],
             answer["user_id"],
@@ -63,13 +67,7 @@ class ExposureLog:
             Exploration(**answer["exploration"]) if "exploration" in answer else None,
         )
         self._waiting.append(shown)
-
-    async def note_each(self, answers: Sequence[dict[str, Any]]) -> None:
-        """Keep the answers of a batch, however large."""
-        for place, answer in enumerate(answers):
-            if place % AT_ONCE == AT_ONCE - 1:
-                await asyncio.sleep(0)  # others' turn
-            self.note(answer)
+        return True
 
     async def write(self) -> None:
         """Write what waits.

@@ -1,4 +1,4 @@
-"""Counts what an experiment's users are shown and click: in memory first, then in the store.
+"""Counts what users are shown and click, by arm and version: in memory first, then in the store.
 
 Requests only add to a dictionary. Once a second it is written to the store, where the sums of all
 workers meet. While the store takes no writes, counts wait, up to a bound.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
-from app.deployment.arms import RoutedArm, RoutedExperiment
 from app.experiments.moments import Moments
 from app.store.connection import Command
-from app.store.experiment_store import ExperimentStore
+from app.store.experiment_store import ExperimentStore, VersionCounts
 from model_store.experiment import Experiment
-from model_store.experiment_counts import Seen, count_command, shard_of, user_key
+from model_store.experiment_counts import Scope, Seen, count_command, shard_of, user_key
 
 log = logging.getLogger(__name__)
 
@@ -69,33 +68,48 @@ class Exposures:
         self._store = store
         self._worker_id = worker_id
         self._on_lost = on_lost
-        # By experiment, arm and user.
-        self._seen: dict[tuple[str, str, str], Seen] = {}
+        # By scope, arm and user.
+        self._seen: dict[tuple[Scope, str, str], Seen] = {}
         self._n_clicks = 0
         self._batch = 0
         self._unwritten: list[_Unwritten] = []
         self._logged = ""
 
-    def note_shown(self, experiment: RoutedExperiment, arm: RoutedArm, user_id: str | None) -> None:
-        """Count an answer; one to nobody in particular can't be clicked, and isn't counted."""
-        if user_id is not None:
-            seen = self._seen_by(experiment, arm, user_id)
-            if seen is not None:
-                seen.exposures += 1
+    def note_shown(self, scope: Scope, arm: str, answer: Mapping[str, Any]) -> None:
+        """Count an answer; one to nobody in particular can't be clicked, and isn't counted.
 
-    async def note_clicks(self, experiment: RoutedExperiment, events: Sequence[ClickEvent]) -> None:
-        """Count those of the events that follow an answer and are of users in an arm."""
+        Args:
+            scope: to count it in.
+            arm: of its user; empty: none.
+            answer: complete with its request_id.
+        """
+        user_id: str | None = answer["user_id"]
+        if user_id is not None:
+            seen = self._seen_by(scope, arm, user_id)
+            if seen is not None:
+                seen.note(answer["model_version"], answer["request_id"])
+
+    async def note_clicks(
+        self, scope: Scope, arm_of: Callable[[str], str | None], events: Sequence[ClickEvent]
+    ) -> None:
+        """Count those of the events that follow an answer.
+
+        Args:
+            scope: to count them in.
+            arm_of: the arm of a user; None: events of such users don't count.
+            events: that may be clicks.
+        """
         for place, event in enumerate(events):
             if place % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)  # others' turn
             if event.request_id is None:
                 continue
-            arm = experiment.arm_of(event.user_id)
+            arm = arm_of(event.user_id)
             if arm is None:
                 continue
             seen = None
             if self._n_clicks < MAX_CLICKS:
-                seen = self._seen_by(experiment, arm, event.user_id)
+                seen = self._seen_by(scope, arm, event.user_id)
             else:
                 self._on_lost(1)
             if seen is not None:
@@ -128,6 +142,14 @@ class Exposures:
         """
         return await self._store.read(experiment.name, [arm.name for arm in experiment.arms])
 
+    async def read_versions(self, scope: Scope, arms: Sequence[str]) -> VersionCounts:
+        """What was counted at all workers, by arm and version.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        return await self._store.read_versions(scope, arms)
+
     @property
     def user_ids(self) -> set[str]:
         """Users whose counts are not in the store yet."""
@@ -138,9 +160,9 @@ class Exposures:
         for key in [key for key in self._seen if key[2] in user_ids]:
             self._n_clicks -= len(self._seen.pop(key).clicks)
 
-    def _seen_by(self, experiment: RoutedExperiment, arm: RoutedArm, user_id: str) -> Seen | None:
+    def _seen_by(self, scope: Scope, arm: str, user_id: str) -> Seen | None:
         """Where to count for a user; None, and it is lost, where there is no more space."""
-        key = (experiment.name, arm.name, user_id)
+        key = (scope, arm, user_id)
         seen = self._seen.get(key)
         if seen is None:
             if len(self._seen) >= MAX_USERS:
@@ -152,17 +174,14 @@ class Exposures:
     def _encode_some(self) -> None:
         """Turn some of the counts into commands, one for each shard."""
         some = list(islice(self._seen, AT_ONCE))
-        by_shard: dict[tuple[str, int], list[tuple[str, bytes, Seen]]] = {}
-        for name, arm, user_id in some:
-            seen, user = self._seen.pop((name, arm, user_id)), user_key(user_id)
+        by_shard: dict[tuple[Scope, int], list[tuple[str, bytes, Seen]]] = {}
+        for scope, arm, user_id in some:
+            seen, user = self._seen.pop((scope, arm, user_id)), user_key(user_id)
             self._n_clicks -= len(seen.clicks)
-            by_shard.setdefault((name, shard_of(user)), []).append((arm, user, seen))
-        self._batch += 1
-        source = (self._worker_id, self._batch)
-        self._unwritten = [
-            _Unwritten(
-                count_command(name, shard, source, users),
-                sum(seen.exposures + len(seen.clicks) for _, _, seen in users),
-            )
-            for (name, shard), users in by_shard.items()
-        ]
+            by_shard.setdefault((scope, shard_of(user)), []).append((arm, user, seen))
+        for (scope, shard), users in by_shard.items():
+            # Each has a number of its own: two periods of a name are counted in the same place.
+            self._batch += 1
+            command = count_command(scope, shard, (self._worker_id, self._batch), users)
+            n_counts = sum(seen.exposures + len(seen.clicks) for _, _, seen in users)
+            self._unwritten.append(_Unwritten(command, n_counts))

@@ -10,6 +10,7 @@ from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.model.model import Model
 from model_store.deployment import Deployment
 from model_store.deployments import DEFAULT
+from model_store.experiment_counts import Scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +51,16 @@ class Routing:
     experiment: RoutedExperiment | None = None
     name: str = DEFAULT
     """That requests give as `model`."""
+    period: Scope | None = None
+    """In which clicks are counted by version; None where not all of its versions are loaded."""
 
     def arm_for(self, user_id: str | None, request_id: str) -> RoutedArm | None:
         """The arm of the experiment that a request belongs to; arguments as for `model_for`."""
         return self.experiment.arm_of(user_id or request_id) if self.experiment else None
+
+    def arm_name_of(self, user_id: str) -> str:
+        """The name of a user's arm; empty outside of all."""
+        return (self.experiment.arm_name_of(user_id) or "") if self.experiment else ""
 
     def model_for(
         self, user_id: str | None, request_id: str, arm: RoutedArm | None = None
@@ -82,7 +89,7 @@ class Routing:
         if shadow is not None and shadow.model.version == model.version:
             shadow = replace(shadow, model=model)
         experiment = self.experiment.with_model(model) if self.experiment else None
-        return Routing(active, trial, shadow, experiment, self.name)
+        return Routing(active, trial, shadow, experiment, self.name, self.period)
 
     def is_as(self, other: Routing | None) -> bool:
         """Whether the other one leads every request to the same model."""
@@ -94,7 +101,7 @@ class Routing:
         shares = () if trial is None else (trial.percent, trial.salt, trial.epoch)
         unseen = () if shadow is None else (id(shadow.model), shadow.share)
         arms = self.experiment.parts if self.experiment else ()
-        return (*map(id, self.models), *shares, *unseen, *arms)
+        return (*map(id, self.models), *shares, *unseen, *arms, self.period is None)
 
     def role_of(self, version: str) -> str | None:
         """What a version is here, for operators; None: nothing."""
@@ -150,4 +157,20 @@ def route(name: str, deployment: Deployment, active: Model, loaded: Mapping[str,
     if unseen is not None and unseen.version in loaded:
         shadow = ShadowModel(loaded[unseen.version], unseen.share)
     experiment = route_experiment(deployment.experiment, loaded)
-    return Routing(active, trial, shadow, experiment, name)
+    asked = (deployment.active, canary is None, deployment.experiment is None)
+    period = period_of(name, deployment)
+    if asked != (active.version, trial is None, experiment is None):
+        period = None
+    return Routing(active, trial, shadow, experiment, name, period)
+
+
+def period_of(name: str, deployment: Deployment) -> Scope | None:
+    """In which clicks are counted by version, by the deployment record of a name.
+
+    None where no version is active.
+    """
+    if deployment.active is None:
+        return None
+    epoch = deployment.canary.epoch if deployment.canary else ""
+    experiment = deployment.experiment.name if deployment.experiment else ""
+    return Scope.of_name(name, deployment.generation, deployment.active, epoch, experiment)

@@ -55,6 +55,28 @@ class Effect:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class ClickRate:
+    """Clicks per exposure with their interval; what can't be told is None."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def rate_of(arm: Moments, confidence: float = CONFIDENCE) -> ClickRate:
+    """Clicks per exposure, with the interval between users: Student's, with n - 1 degrees.
+
+    There is none of fewer than two users, or where all have the same ratio. The lower end is at
+    least 0.
+    """
+    value = _rate(arm)
+    if value is None or arm.users < 2 or not _squared_deviations(arm):
+        return ClickRate(value)
+    half = margin(confidence, arm.users - 1) * math.sqrt(_variance(arm))
+    return ClickRate(value, max(value - half, 0.0), value + half)
+
+
 def effect_of(arm: Moments, control: Moments, confidence: float = CONFIDENCE) -> Effect:
     """The effect of an arm, compared with the control arm.
 

@@ -1,4 +1,4 @@
-"""What an experiment has shown so far: users, exposures and clicks by arm, and the effect."""
+"""What was shown and clicked so far: users, exposures and clicks by arm and version, the effect."""
 
 from __future__ import annotations
 
@@ -7,23 +7,44 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.experiments.effect import CONFIDENCE, effect_of
+from app.experiments.effect import CONFIDENCE, effect_of, rate_of
 from app.experiments.moments import Moments
 from app.experiments.sample_ratio import check_sample_ratio
 from model_store.experiment import Arm, Experiment
 
+_EFFECT = (
+    "`difference` to its rate with its interval from `low` to `high`, `relative` to it from "
+    "`relative_low` to `relative_high`, `p`; `unknown` says why there is no interval."
+)
 
-class ArmReport(Arm):
-    """An arm and its figures."""
+
+class Figures(BaseModel):
+    """What users saw and clicked."""
 
     users: int = Field(description="With an exposure or a click.")
     exposures: int = Field(description="Answers.")
     clicks: int = Field(description="Events that carry the `request_id` of an answer.")
     rate: float | None = Field(description="Clicks per exposure.")
+    low: float | None = Field(description="Lower end of its interval; null: it can't be told.")
+    high: float | None = Field(description="Upper end of its interval.")
+
+
+class VersionFigures(Figures):
+    """The same of what one version answered."""
+
+    version: str
+
+
+class ArmReport(Arm, Figures):
+    """An arm and its figures."""
+
+    versions: list[VersionFigures] = Field(
+        description="By the version that answered: several where the arm's own is not given, and "
+        "a canary answered too or another version became active. Clicks are those that follow one "
+        "of the last answers to their user."
+    )
     effect: dict[str, float | str | None] | None = Field(
-        description="Null for the control. `difference` to the control's rate with its interval "
-        "from `low` to `high`, `relative` to it from `relative_low` to `relative_high`, `p`; "
-        "`unknown` says why there is no interval."
+        description=f"Null for the control, with which others are compared. {_EFFECT}"
     )
 
 
@@ -42,12 +63,44 @@ class ExperimentReport(BaseModel):
     )
 
 
-def report_on(experiment: Experiment, counted: Mapping[str, Moments]) -> ExperimentReport:
+class ClicksOfVersion(VersionFigures):
+    """What one version answered in an arm, or to users in none."""
+
+    arm: str = Field(description="Of the experiment that runs; empty: users in no arm.")
+    effect: dict[str, float | str | None] | None = Field(
+        description="Of another version than the active one, which it is compared with where that "
+        f"answers users of the same arm. {_EFFECT}"
+    )
+
+
+class ClicksByVersion(BaseModel):
+    """Clicks per exposure by version and arm, since the present versions answer under a name."""
+
+    model: str = Field(description="The name.")
+    since: str | None = Field(
+        description="ISO time, UTC, of the first answer that counts; null: there is none yet. "
+        "Counting begins anew when the active version, the canary or its share, or the experiment "
+        "changes."
+    )
+    share: float = Field(
+        description="Of the answers, by LONGTAIL_EXPOSURE_SHARE of the service that was asked. "
+        "At 0 it counts none."
+    )
+    confidence: float = Field(description="Of the intervals.")
+    versions: list[ClicksOfVersion] = Field(description="By arm, the active version first.")
+
+
+def report_on(
+    experiment: Experiment,
+    counted: Mapping[str, Moments],
+    by_version: Mapping[tuple[str, str], Moments],
+) -> ExperimentReport:
     """The figures of an experiment.
 
     Args:
         experiment: running or ended.
         counted: of each arm.
+        by_version: of arms and versions.
     """
     control = counted[experiment.arms[0].name]
     arms = []
@@ -58,10 +111,12 @@ def report_on(experiment: Experiment, counted: Mapping[str, Moments]) -> Experim
             share=arm.share,
             version=arm.version,
             defaults=arm.defaults,
-            users=moments.users,
-            exposures=moments.exposures,
-            clicks=moments.clicks,
-            rate=moments.clicks / moments.exposures if moments.exposures else None,
+            **_figures(moments),
+            versions=[
+                VersionFigures(version=version, **_figures(by_version[name, version]))
+                for name, version in sorted(by_version)
+                if name == arm.name
+            ],
             effect=None if moments is control else effect_of(moments, control).to_document(),
         )
         arms.append(report)
@@ -75,3 +130,35 @@ def report_on(experiment: Experiment, counted: Mapping[str, Moments]) -> Experim
         arms=arms,
         sample_ratio=ratio.to_document(),
     )
+
+
+def clicks_of(
+    active: str | None, by_version: Mapping[tuple[str, str], Moments]
+) -> list[ClicksOfVersion]:
+    """Clicks per exposure by arm and version.
+
+    Args:
+        active: the active version.
+        by_version: of arms and versions.
+    """
+    found = []
+    for arm, version in sorted(by_version, key=lambda pair: (pair[0], pair[1] != active, pair[1])):
+        moments, control = by_version[arm, version], by_version.get((arm, active or ""))
+        effect = None
+        if control is not None and moments is not control:
+            effect = effect_of(moments, control).to_document()
+        found.append(ClicksOfVersion(version=version, arm=arm, **_figures(moments), effect=effect))
+    return found
+
+
+def _figures(moments: Moments) -> dict[str, Any]:
+    """The fields of `Figures`."""
+    rate = rate_of(moments)
+    return {
+        "users": moments.users,
+        "exposures": moments.exposures,
+        "clicks": moments.clicks,
+        "rate": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+    }

@@ -1,13 +1,16 @@
-"""Routes for operators: experiments."""
+"""Routes for operators: experiments, and clicks by version."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi import Body as FromBody
 
-from app.experiments.report import ExperimentReport, report_on
+from app.deployment.routing import period_of
+from app.experiments.effect import CONFIDENCE
+from app.experiments.report import ClicksByVersion, ExperimentReport, clicks_of, report_on
 from app.http.admin_access import By
 from app.http.openapi import problems_of
 from app.http.operator_errors import asked
@@ -16,9 +19,11 @@ from app.http.problems import Problem
 from app.http.requests import ExperimentRequest
 from app.http.responses import Experiments
 from app.service import Service
+from app.store.experiment_store import VersionCounts
 from model_store.deployment import now
 from model_store.deployments import DEFAULT
 from model_store.experiment import Experiment
+from model_store.experiment_counts import Scope
 
 _ARMS = [
     {"name": "control", "share": 50},
@@ -110,4 +115,31 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
     async def _report(name: str) -> ExperimentReport:
         deployments, _ = await operations.deployments()
         experiment = deployments.find_experiment(name)
-        return report_on(experiment, await service.exposures.read(experiment))
+        counted = await service.exposures.read(experiment)
+        by_version = await service.exposures.read_versions(Scope(name), list(counted))
+        return report_on(experiment, counted, by_version.moments)
+
+    @router.get(
+        "/clicks",
+        summary="Clicks per exposure by version and arm, with intervals",
+        responses=problems_of(404),
+    )
+    async def get_clicks(model: UnderName = DEFAULT) -> ClicksByVersion:
+        return await asked(_clicks(model))
+
+    async def _clicks(model: str) -> ClicksByVersion:
+        deployments, _ = await operations.deployments()
+        deployment = deployments.find(model, deactivated=True)
+        period, experiment = period_of(model, deployment), deployment.experiment
+        counts = VersionCounts(None, {})
+        if period is not None:
+            arms = [arm.name for arm in experiment.arms] if experiment else []
+            counts = await service.exposures.read_versions(period, ["", *arms])
+        since_s = counts.since_s
+        return ClicksByVersion(
+            model=model,
+            since=None if since_s is None else datetime.fromtimestamp(since_s, UTC).isoformat(),
+            share=service.settings.exposure_share if service.exposure_log else 0.0,
+            confidence=CONFIDENCE,
+            versions=clicks_of(deployment.active, counts.moments),
+        )

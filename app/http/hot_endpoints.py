@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.deployment.arms import RoutedArm
+from app.deployment.exposure_log import ExposureLog
 from app.deployment.routing import Routing
 from app.http.caller_keys import N_REQUESTS
 from app.http.json_response import JsonResponse
@@ -80,7 +81,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             _note_arm(routing, arm, answer)
             headers.append((b"x-arm", arm.name.encode()))
         if exposure_log is not None:
-            exposure_log.note(answer)
+            _log_exposure(exposure_log, routing, answer)
         scope[ANSWERED_BY] = _count(answer, routing.name)
         return JsonResponse(answer, headers)
 
@@ -116,13 +117,10 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         model = routing.active
         request.scope[ANSWERED_BY] = ("", model.version, "", DEFAULT)
         for answer in sound:
-            answer["request_id"] = request_id
             _count(answer, DEFAULT)
         timings = sound[0]["timings_ms"] if sound else NO_TIMINGS
         if sound:
             metrics.stages(timings)
-        if exposure_log is not None:
-            await exposure_log.note_each(sound)
         heavy = sum(len(answer["items"]) for answer in sound) > MAX_ITEMS_ON_LOOP
         documents = _in_place(parsed, answers, request_id)
         metrics.batch_answered(map(_outcome, documents, parsed, repeat(model.version)))
@@ -156,7 +154,9 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     ) -> list[dict[str, Any] | InvalidField]:
         """Each version answers its own users; the answers are in the order of the requests."""
         if routing.trial is None and routing.experiment is None:
-            return list(await recommend_each(asked, routing.active, store, runner, reranker))
+            answers = list(await recommend_each(asked, routing.active, store, runner, reranker))
+            await _note_each(answers, repeat(None), routing, request_id)
+            return answers
         arms = [routing.arm_for(one.user_id, request_id) for one in asked]
         models = [
             routing.model_for(one.user_id, request_id, arm)
@@ -166,16 +166,33 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             one if arm is None else one.in_arm(arm.name, arm.defaults)
             for one, arm in zip(asked, arms, strict=True)
         ]
-        answers: dict[int, dict[str, Any] | InvalidField] = {}
+        by_position: dict[int, dict[str, Any] | InvalidField] = {}
         for model in routing.models:
             own = [position for position, one in enumerate(models) if one is model]
             queries = [asked[position] for position in own]
             found = await recommend_each(queries, model, store, runner, reranker)
-            answers |= zip(own, found, strict=True)
-        for position, arm in enumerate(arms):
-            if arm is not None and not isinstance(answer := answers[position], InvalidField):
+            by_position |= zip(own, found, strict=True)
+        answers = [by_position[position] for position in range(len(asked))]
+        await _note_each(answers, arms, routing, request_id)
+        return answers
+
+    async def _note_each(
+        answers: Sequence[dict[str, Any] | InvalidField],
+        arms: Iterable[RoutedArm | None],
+        routing: Routing,
+        request_id: str,
+    ) -> None:
+        """Complete the answers of a batch with request_id and arm, and count what was shown."""
+        for place, (answer, arm) in enumerate(zip(answers, arms, strict=False)):
+            if isinstance(answer, InvalidField):
+                continue
+            answer["request_id"] = request_id
+            if arm is not None:
                 _note_arm(routing, arm, answer)
-        return [answers[position] for position in range(len(asked))]
+            if exposure_log is not None:
+                if place % MANY_EVENTS == MANY_EVENTS - 1:
+                    await asyncio.sleep(0)  # others' turn
+                _log_exposure(exposure_log, routing, answer)
 
     async def post_events(request: Request) -> Response:
         events = await parse_body(request, parse_events)
@@ -198,9 +215,17 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         weights = [rules.weigh(event.type, event.rating) for event in events]
         metrics.events_read(weights)
         for name, routing in routings:
-            if routing.experiment is not None:
-                clicks = _clicks_under(name, events, weights)
-                await service.exposures.note_clicks(routing.experiment, clicks)
+            experiment, period = routing.experiment, routing.period
+            if experiment is None and (exposure_log is None or period is None):
+                continue
+            clicks = _clicks_under(name, events, weights)
+            if experiment is not None:
+                await service.exposures.note_clicks(
+                    experiment.scope, experiment.arm_name_of, clicks
+                )
+            if exposure_log is not None and period is not None:
+                clicks = [one for one in clicks if exposure_log.takes(one.request_id or "")]
+                await service.exposures.note_clicks(period, routing.arm_name_of, clicks)
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
         degraded = ["store"] if n_journaled else []
         for what in degraded:
@@ -212,7 +237,11 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     def _note_arm(routing: Routing, arm: RoutedArm, answer: dict[str, Any]) -> None:
         answer["arm"] = arm.name
         if routing.experiment is not None:
-            service.exposures.note_shown(routing.experiment, arm, answer["user_id"])
+            service.exposures.note_shown(routing.experiment.scope, arm.name, answer)
+
+    def _log_exposure(log: ExposureLog, routing: Routing, answer: dict[str, Any]) -> None:
+        if log.note(answer) and routing.period is not None:
+            service.exposures.note_shown(routing.period, answer.get("arm", ""), answer)
 
     def _count(answer: dict[str, Any], name: str) -> AnsweredBy:
         """Count what is missing in an answer; returns what answered, under a name."""

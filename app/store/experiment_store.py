@@ -1,8 +1,9 @@
-"""What was counted in an experiment, written in batches and read by arm."""
+"""What was counted in an experiment or under a name, written in batches; read by arm, version."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
@@ -11,7 +12,30 @@ from app.store.client import StoreClient
 from app.store.connection import Command, WholeStoreError
 from app.store.state import trouble_in
 from model_store.error_replies import explain
-from model_store.experiment_counts import LOAD, read_commands, sums_of
+from model_store.experiment_counts import (
+    LOAD,
+    Scope,
+    Shards,
+    group_of,
+    read_commands,
+    shards_commands,
+    shards_of,
+    sums_of,
+)
+
+
+@dataclass(frozen=True)
+class VersionCounts:
+    """What was counted by version.
+
+    Attributes:
+        since_s: unix seconds of the first count; None: nothing was counted.
+        moments: by arm and version, of those pairs that answered anybody; users of clicks alone
+            are in none.
+    """
+
+    since_s: int | None
+    moments: dict[tuple[str, str], Moments]
 
 
 class ExperimentStore:
@@ -55,6 +79,17 @@ class ExperimentStore:
         """
         return moments_of(arms, await self._client.ask(*read_commands(name, arms)))
 
+    async def read_versions(self, scope: Scope, arms: Sequence[str]) -> VersionCounts:
+        """The sums of all users by arm and version.
+
+        Raises:
+            StoreError: they can't be read.
+        """
+        shards = shards_of(scope, await self._client.ask(*shards_commands(scope.name)))
+        commands = version_commands(scope, arms, shards)
+        replies = await self._client.ask(*commands) if commands else []
+        return version_counts_of(arms, shards, replies)
+
 
 def moments_of(
     arms: Sequence[str], replies: Iterable[Sequence[bytes | None]]
@@ -69,3 +104,23 @@ def moments_of(
         arm: reduce(add, (Moments.from_counts(shard[arm]) for shard in shards), Moments())
         for arm in arms
     }
+
+
+def version_commands(scope: Scope, arms: Sequence[str], shards: Shards) -> list[Command]:
+    """Read the sums of arms and versions; the replies are for `version_counts_of`."""
+    groups = [group_of(arm, version) for arm in arms for version in shards.versions]
+    return read_commands(scope.name, groups, shards.numbers) if groups else []
+
+
+def version_counts_of(
+    arms: Sequence[str], shards: Shards, replies: Iterable[Sequence[bytes | None]]
+) -> VersionCounts:
+    """The sums of all users by arm and version.
+
+    Raises:
+        StoreError: they are damaged.
+    """
+    pairs = {group_of(arm, one): (arm, one) for arm in arms for one in shards.versions}
+    found = moments_of(list(pairs), replies)
+    moments = {pairs[group]: sums for group, sums in found.items() if sums.users}
+    return VersionCounts(shards.since_s, moments)

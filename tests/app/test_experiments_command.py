@@ -119,9 +119,19 @@ def test_the_table_shows_the_effect_and_a_broken_split() -> None:
     )
     some = [UserSums(10, number % 4) for number in range(400)]
     more = [UserSums(10, 1 + number % 4) for number in range(200)]
-    report = report_on(experiment, {"a": Moments.of(some), "b": Moments.of(more)})
+    counted = {"a": Moments.of(some), "b": Moments.of(more)}
+    report = report_on(experiment, counted, {})
     *_, control, arm, ratio = describe(report).splitlines()
-    assert control.split() == ["a", "50", "%", "400", "4,000", "600", "0.1500", "control"]
+    interval = ["0.1500", "[0.1390,", "0.1610]"]
+    assert control.split() == ["a", "50", "%", "400", "4,000", "600", *interval, "control"]
     assert arm.split()[:7] == ["b", "50", "%", "200", "2,000", "500", "0.2500"]
     assert arm.endswith("  +0.1000 [+0.0809, +0.1191]  <0.001")
+    versions = {("a", "v1"): Moments.of(some[:300]), ("a", "v2"): Moments.of(some[300:])}
+    told = describe(report_on(experiment, counted, versions | {("b", "v1"): counted["b"]}))
+    rows = [line.split()[:6] for line in told.splitlines()[-4:-1]]
+    assert rows == [
+        ["ARM", "VERSION", "USERS", "EXPOSURES", "CLICKS", "CLICKS/EXPOSURE"],
+        ["a", "v1", "300", "3,000", "450", "0.1500"],
+        ["a", "v2", "100", "1,000", "150", "0.1500"],
+    ]
     assert ratio.startswith("THE SPLIT IS WRONG, effects say nothing: split not as wanted: a 400")

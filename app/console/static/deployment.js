@@ -2,6 +2,7 @@
 
 import { html, useState } from "./vendor/htm-preact.js";
 import * as changes from "./changes.js";
+import { Clicks } from "./clicks.js";
 import { Badge, Failure, Table, when } from "./parts.js";
 import { ShareSlider } from "./share.js";
 
@@ -31,6 +32,7 @@ export function Deployment({ polled: { value, error }, canOperate, onChange }) {
       ${"shadow" in deployment &&
       html`<${Shadow} key=${`shadow ${deployment.shadow?.version} ${deployment.shadow?.share}`} ...${parts} />`}
     </div>
+    <${Clicks} key=${deployment.model} model=${deployment.model ?? changes.DEFAULT} />
     <${Versions} ...${parts} />
     <${Audit} entries=${deployment.audit} />`;
 }

@@ -3,6 +3,7 @@
 import { html, useState } from "./vendor/htm-preact.js";
 import { ask, inPath } from "./api.js";
 import * as changes from "./changes.js";
+import { effectCells, figureCells } from "./clicks.js";
 import { ExperimentForm } from "./experiment_form.js";
 import { Badge, Failure, Table, plural, when } from "./parts.js";
 import { usePolled } from "./polled.js";
@@ -59,32 +60,20 @@ const HEAD = ["Arm", "Share", "Users", "Exposures", "Clicks", "Clicks per exposu
 
 function Report({ report: { arms, confidence, sample_ratio: ratio } }) {
   const unknown = arms.filter((arm) => arm.effect?.unknown);
+  const several = arms.filter((arm) => arm.versions.length > 1);
   return html`<p>Users by arm: ${ratio.reason}.</p>
     ${ratio.noticed && html`<p class="failure" role="alert"><strong>The split is wrong:</strong> users of an arm were lost
       or counted twice, and the effects below say nothing.</p>`}
     <${Table} label="Figures by arm" head=${HEAD}>
       ${arms.map((arm) => html`<tr key=${arm.name}><th scope="row">${arm.name}</th><td>${arm.share} %</td>
-        <td>${count(arm.users)}</td><td>${count(arm.exposures)}</td><td>${count(arm.clicks)}</td>
-        <td>${arm.rate === null ? "–" : arm.rate.toFixed(4)}</td>${effectCells(arm.effect)}</tr>`)}
+        ${figureCells(arm)}${effectCells(arm.effect, "control")}</tr>`)}
     <//>
+    ${several.length > 0 && html`<h3>By version</h3>
+      <${Table} label="Figures by arm and version" head=${["Arm", "Version", ...HEAD.slice(2, 6)]}>
+        ${several.map((arm) => arm.versions.map((one) => html`<tr key=${`${arm.name} ${one.version}`}>
+          <th scope="row">${arm.name}</th><td>${one.version}</td>${figureCells(one)}</tr>`))}
+      <//>`}
     ${unknown.map((arm) => html`<p class="quiet">${arm.name}: no interval, ${arm.effect.unknown}.</p>`)}
     <p class="quiet">In brackets: ${Math.round(100 * confidence)} % intervals. They hold for one look at a time that was
       fixed beforehand. ${plural(arms.reduce((sum, arm) => sum + arm.users, 0), "user")} so far.</p>`;
-}
-
-const count = (number) => number.toLocaleString("en");
-
-function effectCells(effect) {
-  if (!effect) return html`<td>control</td><td>–</td><td>–</td>`;
-  const { difference, low, high, relative, relative_low: relativeLow, relative_high: relativeHigh, p } = effect;
-  return html`<td>${interval(difference, low, high, (one) => signed(one, 4))}</td>
-    <td>${interval(relative, relativeLow, relativeHigh, (one) => `${signed(100 * one, 1)} %`)}</td>
-    <td>${p === null ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3)}</td>`;
-}
-
-const signed = (number, digits) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(digits)}`;
-
-function interval(value, low, high, show) {
-  if (value === null) return "–";
-  return low === null ? show(value) : `${show(value)} [${show(low)}, ${show(high)}]`;
 }

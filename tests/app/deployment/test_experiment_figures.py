@@ -15,7 +15,9 @@ from model_store.experiment_counts import (
     EXPIRY_S,
     LOAD,
     N_SHARDS,
+    Scope,
     Seen,
+    ShownBy,
     count_command,
     shard_of,
     user_key,
@@ -113,8 +115,9 @@ def test_a_split_that_is_off_is_noticed(
     server.execute_command(*LOAD)
     shard_0 = [user for user in map(user_key, map(str, range(20_000))) if not shard_of(user)]
     for arm, some in (("control", shard_0[:600]), ("varied", shard_0[600:1_000])):
-        seen = [(arm, user, Seen(exposures=1)) for user in some]
-        assert server.execute_command(*count_command(name, 0, (f"worker of {arm}", 1), seen)) == 1
+        seen = [(arm, user, Seen({"made-1": ShownBy(1)})) for user in some]
+        command = count_command(Scope(name), 0, (f"worker of {arm}", 1), seen)
+        assert server.execute_command(*command) == 1
     ratio = report(pair[0], name)["sample_ratio"]
     assert ratio["noticed"] is True
     assert ratio["reason"] == (

@@ -22,6 +22,7 @@ from model_store.experiment_counts import (
     MOMENTS,
     N_SHARDS,
     REMEMBERED_CLICKS,
+    Scope,
     Seen,
     count_command,
     shard_of,
@@ -36,6 +37,10 @@ def experiment(name: str = "x") -> Experiment:
     return Experiment.model_validate(
         {"name": name, "salt": name, "since": "2026-01-01T00:00:00+00:00", "arms": HALVES}
     )
+
+
+def answer_to(user_id: str, version: str = "made-1", request_id: str = "r") -> dict[str, Any]:
+    return {"user_id": user_id, "model_version": version, "request_id": request_id}
 
 
 @dataclass
@@ -71,7 +76,7 @@ def test_what_is_sent_twice_is_counted_once(client: redis.Redis) -> None:
     for mode in ("late", "away", "late", "works"):
         arm = routed.arm_of("somebody")
         assert arm is not None
-        exposures.note_shown(routed, arm, "somebody")
+        exposures.note_shown(routed.scope, arm.name, answer_to("somebody"))
         store.mode = mode
         if mode == "works":
             asyncio.run(exposures.write())
@@ -81,9 +86,9 @@ def test_what_is_sent_twice_is_counted_once(client: redis.Redis) -> None:
     key = keys.experiment_key("x", shard_of(user_key("somebody")))
     counted = {k[1:].decode(): int(v) for k, v in client.hgetall(key).items() if k[:1] == b"m"}
     assert counted == {
-        f"{arm.name}:users": 1,
-        f"{arm.name}:exposures": 4,
-        f"{arm.name}:exposures_squared": 16,
+        f"{group}:{moment}": value
+        for group in (arm.name, f"{arm.name}@made-1")
+        for moment, value in (("users", 1), ("exposures", 4), ("exposures_squared", 16))
     }
     assert lost == []
 
@@ -100,16 +105,16 @@ def test_what_waits_for_the_store_is_bounded(
     for user in USERS:
         arm = routed.arm_of(user)
         assert arm is not None
-        exposures.note_shown(routed, arm, user)
+        exposures.note_shown(routed.scope, arm.name, answer_to(user))
     assert sum(lost) == 20
     clicks = [RecordedClick(USERS[0], f"i{number}", "r") for number in range(8)]
-    asyncio.run(exposures.note_clicks(routed, clicks))
+    asyncio.run(exposures.note_clicks(routed.scope, routed.arm_name_of, clicks))
     assert sum(lost) == 23
     asyncio.run(exposures.write())
     shards = [client.hgetall(keys.experiment_key("x", shard)) for shard in range(N_SHARDS)]
     counted = Counter[bytes]()
     for name, value in (entry for shard in shards for entry in shard.items()):
-        if name[:1] == b"m":
+        if name[:1] == b"m" and b"@" not in name:
             counted[name.split(b":")[1]] += int(value)
     assert (counted[b"users"], counted[b"exposures"], counted[b"clicks"]) == (10, 10, 5)
 
@@ -120,7 +125,7 @@ def test_clicks_are_remembered_up_to_a_bound(client: redis.Redis) -> None:
 
     def click(batch: int, *items: int) -> int:
         seen = Seen(clicks=[("r", f"i{item}") for item in items])
-        client.execute_command(*count_command("x", 0, ("w", batch), [("a", user, seen)]))
+        client.execute_command(*count_command(Scope("x"), 0, ("w", batch), [("a", user, seen)]))
         return int(client.hget(keys.experiment_key("x", 0), "ma:clicks") or 0)
 
     assert click(1, 1, 2, 1) == 2

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.experiments.effect import effect_of
+from app.experiments.effect import ClickRate, effect_of, rate_of
 from app.experiments.moments import Moments, UserSums
 from app.experiments.student import margin, two_sided_p
 
@@ -48,6 +48,25 @@ def test_figures_are_those_of_tea_tasting() -> None:
         "p": pytest.approx(0.28369029947786123),
         "unknown": None,
     }
+
+
+@pytest.mark.parametrize("users", [3, 8, 500])
+def test_an_arms_interval_is_students_on_linearised_clicks(users: int) -> None:
+    random = np.random.default_rng(users)
+    exposures = random.integers(1, 30, users)
+    clicks = random.binomial(exposures, random.beta(4, 8, users))
+    rate = clicks.sum() / exposures.sum()
+    linearised = rate + (clicks - rate * exposures) / exposures.mean()
+    low, high = stats.t.interval(0.95, users - 1, rate, stats.sem(linearised))
+    found = rate_of(moments_of(exposures, clicks))
+    assert found.value == pytest.approx(rate)
+    assert (found.low, found.high) == pytest.approx((max(low, 0.0), high))
+
+
+def test_a_rate_without_users_or_variation_has_no_interval() -> None:
+    assert rate_of(Moments()) == ClickRate()
+    assert rate_of(Moments.of([UserSums(4, 1)])) == ClickRate(0.25)
+    assert rate_of(Moments.of([UserSums(4, 1)] * 5)) == ClickRate(0.25)
 
 
 @pytest.mark.parametrize("users", [3, 8, 500])

@@ -1,0 +1,290 @@
+"""Clicks per exposure by version, from answers and events over HTTP: alone, canary, experiment."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from app.deployment.routing import period_of
+from app.experiments.moments import Moments, UserSums
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
+from model_store.experiment_counts import (
+    LOAD,
+    REMEMBERED_ANSWERS,
+    Scope,
+    Seen,
+    count_command,
+    user_key,
+)
+from model_store.people import export, forget
+from model_store.publication import publish
+from model_store.store import connect
+from tests.app.conftest import (
+    AS_ADMIN,
+    publish_and_activate,
+    service_of,
+    serving,
+    settings_for,
+    wait_for,
+)
+from tests.app.deployment.experiment_calls import HALVES, USERS, admin, ask, report
+from tests.synthetic_bundle import make_bundle, make_catalogue
+
+SOME = USERS[:60]
+
+
+@pytest.fixture(scope="module")
+def logging_pair(
+    store: EmbeddedStore, synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[TestClient]]:
+    """Two services that keep exposures, on one store with a second version."""
+    folder = tmp_path_factory.mktemp("clicks")
+    with connect(store.url) as client:
+        client.flushall()
+        publish_and_activate(synthetic_bundle, folder, store.url)
+        other = make_bundle(folder / "2", version="made-2", catalogue=make_catalogue(seed=8))
+        publish(other, folder / "bundles", client)
+    settings = settings_for(store.url, folder, watch_interval_ms=200)
+    settings = settings.model_copy(update={"exposure_share": 1.0})
+    with serving(settings) as one, serving(settings) as another:
+        yield [one, another]
+
+
+@pytest.fixture
+def both(logging_pair: list[TestClient]) -> list[TestClient]:
+    """The two, with made-1 alone, in a period of the test's own."""
+    for version in ("made-2", "made-1"):
+        change(logging_pair, version, "activate")
+    return logging_pair
+
+
+def change(services: Sequence[TestClient], version: str, what: str, **body: Any) -> None:
+    url = f"/admin/models/{version}/{what}"
+    answer = services[0].post(url, headers=AS_ADMIN, json=body or None)
+    assert answer.status_code == 200, answer.text
+    for service in services:
+        wait_for(lambda service=service: follows(service))  # type: ignore[misc]
+
+
+def follows(http: TestClient) -> bool:
+    """Whether a service answers as the deployment record says."""
+    service = service_of(http)
+    deployments, _ = http.portal.call(service.operations.deployments)  # type: ignore[union-attr]
+    routing, wanted = service.models.routing, period_of("default", deployments.default)
+    assert routing is not None
+    assert wanted is not None
+    return routing.period is not None and routing.period.period == wanted.period
+
+
+def clicks_by_version(services: Sequence[TestClient]) -> dict[str, Any]:
+    for service in services:
+        service.portal.call(service_of(service).exposures.write)  # type: ignore[union-attr]
+    answer = services[-1].get("/admin/clicks", headers=AS_ADMIN)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def click(http: TestClient, answer: dict[str, Any], *ranks: int) -> None:
+    events = [
+        {
+            "user_id": answer["user_id"],
+            "item_id": answer["items"][rank - 1]["item_id"],
+            "request_id": answer["request_id"],
+            "rank": rank,
+        }
+        for rank in ranks
+    ]
+    if events:
+        assert http.post("/events", json={"events": events}).status_code == 200
+
+
+def test_a_version_alone(both: list[TestClient]) -> None:
+    assert clicks_by_version(both) == {
+        "model": "default", "since": None, "share": 1.0, "confidence": 0.95, "versions": [],
+    }  # fmt: skip
+    sums: dict[str, UserSums] = {}
+    for number, user in enumerate(SOME):
+        answers = [ask(both[turn % 2], user).json() for turn in range(1 + number % 3)]
+        click(both[number % 2], answers[-1], *range(1, 1 + number % 4))
+        click(both[1], answers[-1], *range(1, 1 + number % 4))  # again, at another worker
+        sums[user] = UserSums(len(answers), number % 4)
+    batch = {"requests": [{"user_id": user} for user in SOME]}
+    assert both[0].post("/recommend/batch", json=batch).status_code == 200
+    sums = {user: UserSums(one.exposures + 1, one.clicks) for user, one in sums.items()}
+    # They follow no answer, or another person's.
+    stray = ask(both[0], "somebody else").json()
+    click(both[0], {**stray, "user_id": SOME[0]}, 1)
+    click(both[0], {**stray, "request_id": "never-answered"}, 1)
+    both[0].post("/events", json={"user_id": SOME[1], "item_id": "i1"})
+
+    found = clicks_by_version(both)
+    [row] = found["versions"]
+    expected = Moments.of([*sums.values(), UserSums(1, 0)])
+    assert (row["version"], row["arm"], row["effect"]) == ("made-1", "", None)
+    counted = (row["users"], row["exposures"], row["clicks"])
+    assert counted == (expected.users, expected.exposures, expected.clicks)
+    assert row["rate"] == expected.clicks / expected.exposures
+    assert row["low"] < row["rate"] < row["high"]
+    assert found["since"].endswith("+00:00")
+
+
+def test_a_canary_beside_the_active_version(both: list[TestClient]) -> None:
+    earlier = [ask(both[0], user).json() for user in SOME]
+    change(both, "made-2", "canary", percent=50)
+    shown: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for number, user in enumerate(SOME):
+        for turn in range(2):
+            answer = ask(both[turn], user).json()
+            shown[answer["model_version"], user][0] += 1
+            if number % 3 == 0 or answer["model_version"] == "made-2":
+                click(both[1 - turn], answer, 1)
+                shown[answer["model_version"], user][1] += 1
+    # An answer of before the canary: none of either.
+    for answer in earlier:
+        click(both[0], answer, 2)
+    found = clicks_by_version(both)["versions"]
+    assert [row["version"] for row in found] == ["made-1", "made-2"]
+    for row in found:
+        own = [UserSums(*sums) for (version, _), sums in shown.items() if version == row["version"]]
+        of_version = Moments.of(own)
+        counted = (row["users"], row["exposures"], row["clicks"])
+        assert counted == (of_version.users, of_version.exposures, of_version.clicks)
+    assert found[1]["rate"] == 1
+    assert found[1]["effect"]["difference"] == 1 - found[0]["rate"]
+    assert found[1]["effect"]["low"] > 0
+
+    change(both, "made-2", "promote")
+    assert clicks_by_version(both)["versions"] == []  # begins anew
+
+
+def test_arms_are_told_apart_and_a_canary_in_them(
+    both: list[TestClient], request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name
+    assert admin(both[0], "POST", "", {"name": name, "arms": HALVES}).status_code == 200
+    try:
+        first = [ask(both[0], user).json() for user in SOME]
+        change(both, "made-2", "canary", percent=50)
+        second = [ask(both[1], user).json() for user in SOME]
+        # Answers of before are still clicked, at whichever worker.
+        for number, answer in enumerate([*first, *second]):
+            if number % 3 == 0:
+                click(both[number % 2], answer, 1)
+        told, now = report(both[0], name, *both), clicks_by_version(both)
+    finally:
+        admin(both[0], "DELETE", f"/{name}")
+
+    def counts(answers: list[dict[str, Any]], arm: str, version: str) -> tuple[int, int]:
+        own = [
+            number
+            for number, one in enumerate(answers)
+            if (one["arm"], one["model_version"]) == (arm, version)
+        ]
+        return len(own), sum(number % 3 == 0 for number in own)
+
+    versions = ("made-1", "made-2")
+    for arm in told["arms"]:
+        found = {one["version"]: (one["exposures"], one["clicks"]) for one in arm["versions"]}
+        every = [*first, *second]
+        assert found == {version: counts(every, arm["name"], version) for version in versions}
+        assert arm["clicks"] == sum(clicks for _, clicks in found.values())
+        assert arm["low"] < arm["rate"] < arm["high"]
+        assert arm["versions"][0]["low"] < arm["versions"][0]["high"]
+    pairs = [(row["arm"], row["version"]) for row in now["versions"]]
+    assert pairs == list(itertools.product(("control", "varied"), versions))
+    for row in now["versions"]:
+        # len(first) is a multiple of 3, so numbers begin anew alike.
+        found = (row["exposures"], row["clicks"])
+        assert found == counts(second, row["arm"], row["version"])
+        assert (row["effect"] is None) == (row["version"] == "made-1")
+
+
+def test_a_forgotten_person_is_counted_by_no_version(
+    both: list[TestClient], store: EmbeddedStore, tmp_path: Path
+) -> None:
+    ask(both[0], "anna")
+    clicks_by_version(both)
+    with connect(store.url) as client:
+        assert export("anna", client, tmp_path)["clicks_by_version"] == ["default"]
+        assert forget("anna", client).counts == 1
+        assert export("anna", client, tmp_path)["clicks_by_version"] == []
+
+
+def test_nothing_is_counted_where_exposures_are_not_kept(pair: list[TestClient]) -> None:
+    answer = ask(pair[0], "anna").json()
+    click(pair[0], answer, 1)
+    found = clicks_by_version(pair)
+    assert (found["share"], found["since"], found["versions"]) == (0.0, None, [])
+
+
+def test_a_name_without_a_version_is_named(both: list[TestClient]) -> None:
+    answer = both[0].get("/admin/clicks?model=other", headers=AS_ADMIN)
+    assert answer.status_code == 404
+    assert "'other'" in answer.json()["detail"]
+
+
+# --- the script ---------------------------------------------------------------------------------
+
+USER = user_key("somebody")
+
+
+def sums(client: redis.Redis, name: str) -> dict[str, int]:
+    key = f"lt:experiment:{name}:0"
+    counted = client.hgetall(key)
+    return {
+        field[1:].decode(): int(value)
+        for field, value in counted.items()
+        if field[:1] == b"m" and field.endswith((b":exposures", b":clicks"))
+    }
+
+
+def count(client: redis.Redis, scope: Scope, worker: str, batch: int, seen: Seen) -> int:
+    client.execute_command(*LOAD)
+    done = client.execute_command(*count_command(scope, 0, (worker, batch), [("a", USER, seen)]))
+    return int(done)
+
+
+def shown(*answers: tuple[str, str]) -> Seen:
+    seen = Seen()
+    for version, request_id in answers:
+        seen.note(version, request_id)
+    return seen
+
+
+def test_a_click_waits_for_its_answer(client: redis.Redis) -> None:
+    scope = Scope("x")
+    count(client, scope, "w1", 1, Seen(clicks=[("r1", "i1"), ("r2", "i1")]))
+    assert sums(client, "x") == {"a:clicks": 2}
+    count(client, scope, "w2", 1, shown(("v1", "r1")))
+    count(client, scope, "w2", 2, shown(("v2", "r2"), ("v2", "r3")))
+    assert sums(client, "x") == {
+        "a:clicks": 2, "a:exposures": 3,
+        "a@v1:clicks": 1, "a@v1:exposures": 1, "a@v2:clicks": 1, "a@v2:exposures": 2,
+    }  # fmt: skip
+
+
+def test_a_click_on_an_answer_of_long_ago_is_no_versions(client: redis.Redis) -> None:
+    scope, later = Scope("x"), [("v1", f"r{number}") for number in range(1 + REMEMBERED_ANSWERS)]
+    count(client, scope, "w", 1, shown(*later[:2]))
+    count(client, scope, "w", 2, shown(*later[2:]))
+    count(client, scope, "w", 3, Seen(clicks=[("r0", "i1"), ("r1", "i1")]))
+    assert sums(client, "x")["a@v1:clicks"] == 1
+    assert sums(client, "x")["a@v1:exposures"] == 1 + REMEMBERED_ANSWERS
+
+
+def test_a_later_period_replaces_an_earlier_one_whose_counts_end(client: redis.Redis) -> None:
+    before, after = Scope("@m", "v1  ", 3), Scope("@m", "v2  ", 5)
+    assert count(client, before, "w1", 1, shown(("v1", "r1"))) == 1
+    assert count(client, after, "w2", 1, shown(("v2", "r2"))) == 1
+    assert count(client, before, "w1", 2, shown(("v1", "r3"))) == 0  # a worker that is behind
+    assert count(client, after._replace(generation=6), "w3", 1, shown(("v2", "r4"))) == 1
+    assert sums(client, "@m") == {"a:exposures": 2, "a@v2:exposures": 2}
