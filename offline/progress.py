@@ -21,10 +21,31 @@ REDRAW_INTERVAL_S = 0.2
 BYTES_UNIT = "B"
 
 
+class _Shown:
+    """Whether another process shows the progress of what is done in this one."""
+
+    by_another = False
+
+
+def leave_to_another() -> None:
+    """Show no progress in this process: another one shows that of the whole."""
+    _Shown.by_another = True
+
+
 class _RedrawnLine(tqdm):  # type: ignore[misc]  # tqdm is untyped
     """tqdm without its monitor thread, which would outlive what it watches."""
 
     monitor_interval = 0
+
+
+class _Nothing:
+    """For a process whose work another one shows."""
+
+    def update(self, n: int) -> None: ...
+
+    def set_postfix_str(self, note: str, refresh: bool = False) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _LogLines:
@@ -85,9 +106,13 @@ class Progress:
         unit: str = "it",
         stream: TextIO | None = None,
     ) -> None:
+        is_given = stream is not None
         stream = sys.stderr if stream is None else stream
-        if stream.isatty():
-            self._bar: Any = _RedrawnLine(
+        self._bar: Any
+        if _Shown.by_another and not is_given:
+            self._bar = _Nothing()
+        elif stream.isatty():
+            self._bar = _RedrawnLine(
                 desc=label,
                 total=total,
                 unit=unit,

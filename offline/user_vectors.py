@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import polars as pl
 
 from offline.engine.parts import run_missing
 from offline.engine.rows import Rows, rows_of
-from offline.engine.work import Compute, Engine
+from offline.engine.work import Compute, Device, Engine
 from offline.fingerprint import fingerprint_of
 from offline.models import load_recommender
 from offline.recommender.recommender import Recommender
@@ -33,6 +34,8 @@ class ReadHistories:
     """
 
     recommender: Path
+
+    device: ClassVar[Device] = "cpu"
 
     def open(self) -> Compute:
         """Load the recommender.

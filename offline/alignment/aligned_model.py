@@ -13,6 +13,7 @@ from model_store.files import write_atomically
 from model_store.knowledge_texts import KnowledgeSource
 from offline.alignment.opening import aligned_folder, aligned_name, open_writer
 from offline.alignment.settings import Settings
+from offline.engine.work import Workplace
 from offline.instruction.adapters import merge_adapter
 from offline.knowledge.causal_model import load_causal_model
 from offline.knowledge.config import KnowledgeConfig
@@ -34,7 +35,12 @@ class Described:
 
 
 def describe_items(
-    item_texts: Sequence[str], settings: Settings, weights: Path, fingerprint: str, cache: Path
+    item_texts: Sequence[str],
+    settings: Settings,
+    weights: Path,
+    fingerprint: str,
+    cache: Path,
+    workplace: Workplace | None = None,
 ) -> Described:
     """Have the aligned LLM write about each item, as the LLM did before.
 
@@ -44,15 +50,19 @@ def describe_items(
         weights: folder of the adapter, or of the whole LLM.
         fingerprint: of the alignment; answers of another are not taken from the cache.
         cache: folder of downloads and answers, and of the weights from then on.
+        workplace: where it writes; None: in this process.
 
     Raises:
         ConfigError: the LLM can't be read.
+        EngineError: a process was lost.
         InputError: the folder holds no adapter of it.
     """
     name = aligned_name(settings.knowledge.model, fingerprint)
     keep_weights(weights, name, settings, cache)
     config = settings.knowledge.model_copy(update={"model": name, "generate": True})
-    knowledge, report = generate_knowledge(item_texts, config, cache, open_model=open_writer)
+    knowledge, report = generate_knowledge(
+        item_texts, config, cache, open_model=open_writer, workplace=workplace
+    )
     source = source_of(config).model_copy(update={"aligned": True})
     return Described(knowledge, source, report)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -13,7 +14,7 @@ import polars as pl
 
 from offline.encoding.sentence_encoder import SentenceEncoder, Vectors
 from offline.engine.parts import run_missing
-from offline.engine.work import Compute, Engine
+from offline.engine.work import Compute, Device, Engine
 from offline.fingerprint import fingerprint_of
 
 TEXT, VECTOR = "text", "vector"
@@ -35,6 +36,8 @@ class EncodeTexts:
     encoder: str
     cache: Path
     batch_size: int = 64
+
+    device: ClassVar[Device] = "auto"
 
     def open_encoder(self) -> SentenceEncoder:
         """The encoder, once in a process as long as somebody uses it.

@@ -17,6 +17,7 @@ from itertools import islice
 from model_store.errors import LongtailError
 from model_store.parent_death import die_with_parent
 from offline.engine.work import Compute, Part, Work
+from offline.progress import leave_to_another
 
 # Each process computes on one core: threads of several would wait for each other.
 ONE_THREAD = dict.fromkeys(
@@ -131,6 +132,7 @@ class _Opened:
 
 def _begin(work: Work) -> None:
     die_with_parent()
+    leave_to_another()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C ends the first process, which ends this
     _Opened.work = work
 

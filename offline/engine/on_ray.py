@@ -18,7 +18,7 @@ from typing import Any
 
 from model_store.errors import LongtailError
 from offline.engine.local import ONE_THREAD, EngineError, environment
-from offline.engine.work import Compute, Part, Work
+from offline.engine.work import Compute, Device, Part, Work
 
 # The least that Ray accepts; names need no more.
 _OBJECT_STORE_BYTES = 80 * 1024**2
@@ -29,7 +29,7 @@ class RayEngine:
     """An `Engine` on Ray Data.
 
     Attributes:
-        workers: actors that compute at a time, on one core each.
+        workers: actors that compute at a time, on one core or one CUDA device each.
     """
 
     workers: int
@@ -48,18 +48,34 @@ class RayEngine:
             for name, part in waiting.items()
         ]
         with connected(self.workers) as data:
+            place, n_actors = self._place(work.device)
             done = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 _Worker,
                 fn_constructor_args=(work,),
                 batch_size=1,
-                compute=data.ActorPoolStrategy(size=min(self.workers, len(rows))),
-                num_cpus=1,
+                compute=data.ActorPoolStrategy(size=min(n_actors, len(rows))),
+                **place,
             )
             with _ray_errors():
                 for row in done.iter_rows():
                     if row["issue"]:
                         raise LongtailError(row["issue"])
                     yield waiting[row["target"]]
+
+    def _place(self, device: Device) -> tuple[dict[str, int], int]:
+        """What each actor is given, and how many actors there are.
+
+        Raises:
+            EngineError: the work needs a CUDA device, and the cluster has none.
+        """
+        import ray
+
+        n_devices = 0 if device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
+        if n_devices:
+            return {"num_gpus": 1}, min(self.workers, n_devices)
+        if device == "cuda":
+            raise EngineError("the work is for a CUDA device, and the Ray cluster has none")
+        return {"num_cpus": 1}, self.workers
 
 
 class _Worker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from model_store.files import write_atomically
 
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 Compute: TypeAlias = "Callable[[pl.DataFrame], pl.DataFrame]"
 """From the rows of a batch to those of its result."""
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 class Work(Protocol):
     """What is done to every batch. It goes to other processes, so it holds values and paths."""
+
+    @property
+    def device(self) -> Device:
+        """What a process computes on: a core, a CUDA device, or one where there are some."""
+        ...
 
     def open(self) -> Compute:
         """Load what it needs; once in each process that works."""
@@ -63,3 +69,16 @@ class Engine(Protocol):
             LongtailError: the work can't be done, in one line.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """An engine, and where its parts lie.
+
+    Attributes:
+        engine: runs parts.
+        folder: for their files, which a later run after a kill finds there.
+    """
+
+    engine: Engine
+    folder: Path

@@ -1,7 +1,7 @@
 """The loop that asks a language model about every item, once.
 
-A kill at any point loses at most the current batch: every finished attempt is on the disk before
-the next batch starts, and the next run continues with the missing items.
+A kill at any point loses at most the batches that are being answered: finished attempts are on the
+disk before their process begins another one, and the next run continues with the missing items.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from model_store.knowledge_texts import MAX_TEXT_BYTES
+from offline.engine.work import Workplace
 from offline.knowledge.answers import (
     BUNDLED,
     AnswerLog,
@@ -23,23 +24,20 @@ from offline.knowledge.answers import (
     read_answers,
     read_bundled,
 )
+from offline.knowledge.asking import Answers, Asker, InTurn, OpenModel
+from offline.knowledge.batches import Batch, group, sampling_of
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.flaws import LASTING, find_flaw, trim_to_sentence
-from offline.knowledge.language_model import Answer, LanguageModel, Sampling
+from offline.knowledge.language_model import Answer
 from offline.knowledge.opening import open_language_model
 from offline.knowledge.prompt import Prompt, PromptTemplate, read_template
 from offline.knowledge.report import KnowledgeReport, describe_missing
 from offline.knowledge.usability import Usability
 from offline.progress import Progress, announce
 
-# A greedy model repeats a degenerate answer, so each retry has a higher temperature.
-RETRY_TEMPERATURES = (0.7, 0.9, 1.1)
-RETRY_PENALTY_STEP = 0.1
 MAX_NAMED = 100
 """So many items of a flaw are named in the report."""
 _NAME_CHARACTERS = 80
-
-OpenModel = Callable[[KnowledgeConfig, Path], LanguageModel]
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ def generate_knowledge(
     regenerate: bool = False,
     bundled: Path = BUNDLED,
     open_model: OpenModel = open_language_model,
+    workplace: Workplace | None = None,
 ) -> tuple[ItemKnowledge, KnowledgeReport]:
     """Collect or generate the knowledge of each item; the result is aligned with `item_texts`.
 
@@ -78,21 +77,36 @@ def generate_knowledge(
         regenerate: ignore the bundled answers. Cached ones are still used, so that a killed
             regeneration resumes (delete the cache file to generate them again, too).
         bundled: folder of the read-only layer.
-        open_model: how the model is opened; only called if something is missing.
+        open_model: how the model is opened, a function of a module; only called if something is
+            missing.
+        workplace: where a model that isn't behind an endpoint writes; None: in this process.
 
     Raises:
         ConfigError: the model or the prompt can't be read.
+        EngineError: a process was lost.
         EndpointError: the endpoint can't be used, or not any longer.
         UnusableAnswers: too few of the answers can be used.
     """
     run = _look_up(item_texts, config, cache, regenerate, bundled)
     if run.asked() and (config.generates or regenerate):
         with AnswerLog(cache_file(config, cache)) as log:
-            run.complete(open_model(config, cache), log)
+            run.complete(_open_asker(open_model, config, cache, workplace), log)
     knowledge = run.knowledge_of(item_texts)
     for line in describe_missing(run.report):
         announce(line)
     return knowledge, run.report
+
+
+def _open_asker(
+    open_model: OpenModel, config: KnowledgeConfig, cache: Path, workplace: Workplace | None
+) -> Asker:
+    # An endpoint does its own work: this process has as many requests in flight as it takes.
+    if workplace is None or config.base_url is not None:
+        return InTurn(open_model(config, cache))
+    from offline.knowledge.on_engine import AskOnEngine, DescribeItems
+
+    work = DescribeItems(open_model, config, cache.resolve())
+    return AskOnEngine(work, workplace.engine, workplace.folder)
 
 
 @dataclass(frozen=True)
@@ -142,10 +156,11 @@ def _look_up(
     report.n_texts = len(texts)
     found = {} if regenerate else _pick(read_bundled(bundled), texts)
     report.from_bundled = len(found)
+    from_bundled = frozenset(found)
     for key, answer in _pick(read_answers(cache_file(config, cache)), texts).items():
         found.setdefault(key, answer)
     report.from_cache = len(found) - report.from_bundled
-    return _Run(config, template, texts, found, report)
+    return _Run(config, template, texts, found, report, from_bundled)
 
 
 def cache_file(config: KnowledgeConfig, cache: Path) -> Path:
@@ -164,11 +179,15 @@ class _Run:
         texts: dict[str, str],
         found: dict[str, StoredAnswer],
         report: KnowledgeReport,
+        bundled: Collection[str] = (),
     ) -> None:
         self._config = config
         self._template = template
         self._texts = texts
         self._found = found
+        self._bundled = bundled
+        # An endpoint's answers go to the disk one by one: each may have cost money.
+        self._costs = config.base_url is not None
         self._usability = Usability(config)
         self.report = report
 
@@ -197,27 +216,28 @@ class _Run:
             [answer.made_on if answer.knowledge else None for answer in found],
         )
 
-    def complete(self, model: LanguageModel, log: AnswerLog) -> None:
+    def complete(self, asker: Asker, log: AnswerLog) -> None:
         """Ask until nothing is missing: all first attempts, then all second ones, and so on."""
         started = time.perf_counter()
-        flawed: list[StoredAnswer] = []
-        with Progress(f"knowledge from {model.name}", len(self._missing()), "items") as progress:
+        kept_back: list[StoredAnswer] = []
+        with Progress(f"knowledge from {asker.name}", len(self._missing()), "items") as progress:
             for attempt in range(1, self._config.retries + 2):
-                keys = [key for key in self._missing() if self._next_attempt(key) == attempt]
-                for batch in _batches(keys, self._texts, model.prompts_at_a_time):
-                    for answer in self._attempt(model, batch, attempt):
+                batches = self._batches(attempt, asker.prompts_at_a_time)
+                for batch, answers in asker.ask(batches):
+                    for answer in self._judged(batch, answers, attempt):
                         self._found[answer.key] = answer
-                        if answer.flaw is None:
-                            log.append([answer])  # at once: it may have cost money
+                        if self._costs and answer.flaw is None:
+                            log.append([answer])
                         else:
-                            flawed.append(answer)
+                            kept_back.append(answer)
                         done = not self._attempts_left(answer.key)
                         progress.advance(done, note=self._note(started))
                     if self._usability.check():
-                        log.append(self._current(flawed))
-                        flawed.clear()
+                        # In one write: a killed run finds a batch wholly, or not at all.
+                        log.append(self._current(kept_back))
+                        kept_back.clear()
         self._usability.check_at_end()
-        log.append(self._current(flawed))
+        log.append(self._current(kept_back))
         self.report.seconds = round(time.perf_counter() - started, 1)
         self.report.tokens_per_s = round(self.report.tokens / max(self.report.seconds, 1e-9), 1)
 
@@ -225,15 +245,25 @@ class _Run:
         """Those that no later attempt replaced: in the log, the last line of a key counts."""
         return [answer for answer in answers if self._found[answer.key] is answer]
 
-    def _attempt(
-        self, model: LanguageModel, keys: list[str], attempt: int
-    ) -> Iterator[StoredAnswer]:
-        prompts = [self._template.fill(self._texts[key], self._config.item_kind) for key in keys]
-        sampling = _sampling(self._config, attempt, keys[0])
-        for position, answer in model.as_they_come(prompts, sampling):
+    def _batches(self, attempt: int, size: int) -> Iterator[Batch]:
+        """What is left of an attempt, in the batches in which a run without a kill asks."""
+        missing = [key for key in self._missing() if self._next_attempt(key) == attempt]
+        asked = [
+            key
+            for key, answer in self._found.items()
+            if key not in self._bundled and answer.attempts >= attempt
+        ]
+        for keys in group([*asked, *missing], missing, self._texts, size):
+            prompts = [
+                self._template.fill(self._texts[key], self._config.item_kind) for key in keys
+            ]
+            yield Batch(keys, prompts, sampling_of(self._config, attempt, keys[0]))
+
+    def _judged(self, batch: Batch, answers: Answers, attempt: int) -> Iterator[StoredAnswer]:
+        for position, answer in answers:
             self.report.retried += attempt > 1
             self.report.cut += answer.was_cut and attempt == 1
-            yield self._judge(keys[position], prompts[position], answer, attempt)
+            yield self._judge(batch.keys[position], batch.prompts[position], answer, attempt)
 
     def _judge(self, key: str, prompt: Prompt, answer: Answer, attempt: int) -> StoredAnswer:
         report, today = self.report, datetime.now(UTC).date()
@@ -265,27 +295,6 @@ class _Run:
 
     def _note(self, started: float) -> str:
         return f"{self.report.tokens / (time.perf_counter() - started):.0f} tokens/s"
-
-
-def _sampling(config: KnowledgeConfig, attempt: int, first_key: str) -> Sampling:
-    """The configured sampling at first, then with higher temperature and a stronger penalty.
-
-    The seed mixes in the batch's first key: batches differ, and a resumed run needs no state.
-    """
-    retry = attempt - 1
-    warmer = RETRY_TEMPERATURES[min(retry, len(RETRY_TEMPERATURES)) - 1] if retry else 0.0
-    return Sampling(
-        max_new_tokens=config.max_new_tokens,
-        temperature=max(config.temperature, warmer),
-        repetition_penalty=config.repetition_penalty + (RETRY_PENALTY_STEP if retry else 0.0),
-        seed=(config.seed + attempt + int(first_key[:8], 16)) % 2**31,
-    )
-
-
-def _batches(keys: list[str], texts: dict[str, str], size: int) -> list[list[str]]:
-    """Keys in groups of similar text length; longest first, to run out of memory early."""
-    ordered = sorted(keys, key=lambda key: (-len(texts[key]), key))
-    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
 def _within(text: str, n_bytes: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from model_store.dislikes import away_from
 from model_store.errors import ConfigError
 from offline.data.histories import Histories, Items
 from offline.engine.rows import rows_of
-from offline.engine.work import Compute
+from offline.engine.work import Compute, Device
 from offline.recommend_all.best_items import BestItems, Pairs, Vectors
 from offline.recommend_all.user_vectors import UserNetwork
 
@@ -63,6 +64,8 @@ class RankUsers:
     bundle: Path
     k: int
     exclude_seen: bool
+
+    device: ClassVar[Device] = "cpu"
 
     def open(self) -> Compute:
         """Load the bundle's network, table and ids.

@@ -10,11 +10,13 @@ from offline.artifact import Facts
 from offline.cache import cache_folder
 from offline.stages.alignment import AlignmentArtifact
 from offline.stages.knowledge import KnowledgeArtifact
-from offline.stages.stage import Stage
+from offline.stages.stage import EngineStage
+
+_PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class AlignedKnowledgeStage(Stage[KnowledgeArtifact]):
+class AlignedKnowledgeStage(EngineStage[KnowledgeArtifact]):
     """From items and an aligned LLM to item_knowledge.
 
     Attributes:
@@ -52,9 +54,15 @@ class AlignedKnowledgeStage(Stage[KnowledgeArtifact]):
 
         texts = self.before.item_texts()
         alignment = self.alignment
-        described = describe_items(
-            texts, self.settings, alignment.weights, alignment.fingerprint, cache_folder()
-        )
+        with self.workplace(folder / _PARTS) as workplace:
+            described = describe_items(
+                texts,
+                self.settings,
+                alignment.weights,
+                alignment.fingerprint,
+                cache_folder(),
+                workplace,
+            )
         report = described.report
         KnowledgeArtifact.write(folder, texts, described.knowledge, described.source, report)
         return {"texts": report.n_texts, "cached": report.from_cache, "generated": report.generated}

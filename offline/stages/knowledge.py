@@ -14,13 +14,14 @@ from offline.cache import cache_folder
 from offline.fingerprint import hash_inputs
 from offline.knowledge.config import KnowledgeConfig
 from offline.stages.data import DataArtifact
-from offline.stages.stage import Stage
+from offline.stages.stage import EngineStage
 
 if TYPE_CHECKING:
     from offline.knowledge.generation import ItemKnowledge
     from offline.knowledge.report import KnowledgeReport
 
 _TEXTS, _SOURCE, _REPORT = "item_texts.json", "source.json", "report.json"
+_PARTS = "parts"
 
 
 class KnowledgeArtifact(Artifact):
@@ -60,7 +61,7 @@ class KnowledgeArtifact(Artifact):
 
 
 @dataclass(frozen=True)
-class KnowledgeStage(Stage[KnowledgeArtifact]):
+class KnowledgeStage(EngineStage[KnowledgeArtifact]):
     """From a catalogue to item_knowledge.
 
     Attributes:
@@ -103,9 +104,14 @@ class KnowledgeStage(Stage[KnowledgeArtifact]):
         from offline.knowledge.provenance import source_of
 
         texts = item_texts(self.data.attributes(), self.data.item_ids(), self.choices.text_columns)
-        knowledge, report = generate_knowledge(
-            texts, self.choices, cache_folder(), regenerate=self.regenerate
-        )
+        with self.workplace(folder / _PARTS) as workplace:
+            knowledge, report = generate_knowledge(
+                texts,
+                self.choices,
+                cache_folder(),
+                regenerate=self.regenerate,
+                workplace=workplace,
+            )
         KnowledgeArtifact.write(folder, texts, knowledge, source_of(self.choices), report)
         facts = {"texts": report.n_texts, "bundled": report.from_bundled}
         return facts | {"cached": report.from_cache, "generated": report.generated}

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
 from offline.artifact import Artifact, Facts, begin, finish
 from offline.engine.local import LocalEngine
-from offline.engine.work import Engine
+from offline.engine.work import Engine, Workplace
 from offline.fingerprint import hash_code
 
 Log = Callable[[str], None]
@@ -97,6 +99,12 @@ class EngineStage(Stage[ArtifactT]):
     def on(self, engine: Engine) -> Self:
         """See `Stage.on`."""
         return replace(self, engine=engine)
+
+    @contextmanager
+    def workplace(self, folder: Path) -> Iterator[Workplace | None]:
+        """The engine with a folder, which goes when the work is done; None for this process."""
+        yield None if self.engine == LocalEngine(1) else Workplace(self.engine, folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shown(value: object) -> str:

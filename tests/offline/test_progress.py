@@ -56,6 +56,15 @@ def test_a_terminal_gets_one_line_and_no_thread_stays():
     assert "100%" in terminal.getvalue()
 
 
+def test_a_process_whose_work_another_shows_is_silent(capsys, monkeypatch):
+    monkeypatch.setattr(progress._Shown, "by_another", False)
+    progress.leave_to_another()
+    assert list(track(["a", "b"], "items")) == ["a", "b"]
+    with Progress("training", total=2) as bar:
+        bar.advance(1, "loss 0.5")
+    assert capsys.readouterr().err == ""
+
+
 def test_tracking_yields_all_and_knows_the_length(capsys):
     assert list(track(["a", "b"], "items")) == ["a", "b"]
     assert "items: 100% 2/2" in capsys.readouterr().err

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 
 from model_store.errors import InputError
 from offline.engine.parts import run_missing
-from offline.engine.work import Compute, Engine
+from offline.engine.work import Compute, Device, Engine
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Doubled:
 
     fatal: int = -1
     wrong: int = -1
+
+    device: ClassVar[Device] = "cpu"
 
     def open(self) -> Compute:
         return self._double
