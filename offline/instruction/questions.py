@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from model_store.rerank_prompt import PromptLayout
 from offline.data.histories import Histories
-from offline.instruction.similar_users import NOBODY, SimilarUsers
+from offline.instruction.similar_users import NOBODY, SimilarUsers, Vectors
 from offline.recommender.recommender import Recommender, rank_unseen
 
 # Scores of one batch take [64, N+1] float32.
@@ -68,11 +68,21 @@ class Questioner:
         model: the recommender.
         sequences: training items of all users, oldest → newest: similar users are among these.
         layout: numbers of items.
+        vectors: of these users, float32 [U, D], rows of users without items zeros; None: they are
+            computed, where the layout has similar users.
     """
 
-    def __init__(self, model: Recommender, sequences: Histories, layout: PromptLayout) -> None:
+    def __init__(
+        self,
+        model: Recommender,
+        sequences: Histories,
+        layout: PromptLayout,
+        vectors: Vectors | None = None,
+    ) -> None:
         self._model, self._sequences, self._layout = model, sequences, layout
-        self._users = self._index_users() if layout.n_similar else None
+        self._users = None
+        if layout.n_similar:
+            self._users = SimilarUsers(self._vectors_of_users() if vectors is None else vectors)
 
     def ask(
         self, users: Sequence[int] | npt.NDArray[np.integer], histories: Histories
@@ -116,12 +126,12 @@ class Questioner:
         found: list[int] = self._users.nearest(vectors, np.asarray(users)).tolist()
         return found
 
-    def _index_users(self) -> SimilarUsers:
+    def _vectors_of_users(self) -> Vectors:
         known = [user for user, items in enumerate(self._sequences) if len(items)]
         of_known = self._model.user_vectors([self._sequences[user] for user in known])
         vectors = np.zeros((len(self._sequences), of_known.shape[1]), dtype=np.float32)
         vectors[known] = of_known
-        return SimilarUsers(vectors)
+        return vectors
 
 
 def _items(items: npt.NDArray[np.integer]) -> tuple[int, ...]:

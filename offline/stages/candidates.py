@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from model_store.files import save_array
 from model_store.rerank_prompt import PromptLayout
 from offline.artifact import Artifact, Facts, write_json
-from offline.progress import Progress
+from offline.engine.work import Compute, Device
 from offline.stages.data import DataArtifact
 from offline.stages.recommender import RecommenderArtifact
-from offline.stages.stage import Stage
+from offline.stages.stage import EngineStage
 
 if TYPE_CHECKING:
-    from offline.data.split import Cases
-    from offline.instruction.questions import Question
+    from offline.data.histories import Histories
+    from offline.data.split import Cases, Split
+    from offline.instruction.questions import Question, Questioner
     from offline.recommender.recommender import Recommender
 
 PARTS = ("validation", "test")
-_BATCH = 256
+# Histories that are scored together, and cases of a part of the work, a multiple of that: a case is
+# computed next to the same others however the work is divided.
+_BATCH, _CASES = 256, 2_048
+_PARTS = "parts"
+_PART, _CASE, _POSITION = "part", "case", "position"
+_QUESTION = ("user", "history", "candidates", "similar")
+_FOUND = pl.Schema(
+    {
+        **dict.fromkeys((_CASE, _POSITION, "user"), pl.Int64()),
+        **dict.fromkeys(("history", "candidates", "similar"), pl.List(pl.Int64)),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class CandidatesArtifact(Artifact):
 
 
 @dataclass(frozen=True)
-class CandidatesStage(Stage[CandidatesArtifact]):
+class CandidatesStage(EngineStage[CandidatesArtifact]):
     """From a recommender's first k' unseen items to questions.
 
     Where the target is not among them no order of them changes its rank, so nothing is asked. The
@@ -91,46 +108,144 @@ class CandidatesStage(Stage[CandidatesArtifact]):
         return {name: getattr(self.layout, name) for name in numbers} | {"n_users": self.n_users}
 
     def run(self, folder: Path) -> Facts:
-        """Write the questions of both parts."""
-        from offline.data.split import draw_users
-        from offline.instruction.questions import Questioner
-        from offline.recommender.recommender import TrainingData
+        """Write the questions of both parts; what a killed run found is used again.
 
-        split, model = self.data.split(), self.recommender.model()
-        sequences = TrainingData.of_split(split, self.data.n_items).sequences
-        questioner = Questioner(model, sequences, self.layout)
-        is_drawn = draw_users(len(sequences), self.n_users)
+        Raises:
+            EngineError: a process was lost.
+        """
+        parts = folder / _PARTS
+        users = self._save_vectors(parts) if self.layout.n_similar else None
+        work = AskCases(self.data, self.recommender, self.layout, users)
         facts = {}
         for part in PARTS:
-            cases: Cases = getattr(split, part)
-            drawn = np.flatnonzero(is_drawn[cases.users])
-            found = _cases_within(model, cases, drawn, self.layout.n_candidates)
-            questions = questioner.ask(cases.users[found], [cases.history(case) for case in found])
+            found = self._ask(part, work, parts)
             document = {
-                "cases": found,
-                "positions": [
-                    question.candidates.index(int(cases.targets[case]))
-                    for case, question in zip(found, questions, strict=True)
-                ],
-                "questions": [asdict(question) for question in questions],
+                "cases": found[_CASE].to_list(),
+                "positions": found[_POSITION].to_list(),
+                "questions": found.select(_QUESTION).to_dicts(),
             }
             write_json(folder / f"{part}.json", document)
             facts[part] = len(found)
+        shutil.rmtree(parts, ignore_errors=True)
         return facts
 
+    def _ask(self, part: str, work: AskCases, parts: Path) -> pl.DataFrame:
+        from offline.data.split import draw_users
+        from offline.engine.parts import run_missing
 
-def _cases_within(
-    model: Recommender, cases: Cases, drawn: npt.NDArray[np.int64], k: int
-) -> list[int]:
+        cases, n_users = getattr(self.data.split(), part), self.data.interactions().n_users
+        drawn = np.flatnonzero(draw_users(n_users, self.n_users)[cases.users])
+        tally = run_missing(
+            self.engine,
+            work,
+            _batches(part, drawn, parts),
+            parts / "sources",
+            n_rows=len(drawn),
+            label=f"finding {part} candidates",
+            unit="cases",
+        )
+        frames = [pl.read_parquet(target) for target in tally.targets]
+        return pl.concat([pl.DataFrame(schema=_FOUND), *frames])
+
+    def _save_vectors(self, parts: Path) -> Path:
+        """Write the vectors of all users who train, by whom similar ones are found."""
+        from offline.engine.rows import Rows
+        from offline.user_vectors import user_vectors
+
+        sequences = _sequences(self.data)
+        known = [user for user, items in enumerate(sequences) if len(items)]
+        recommender = self.recommender
+        of_known = user_vectors(
+            recommender.folder,
+            recommender.fingerprint,
+            Rows.of([sequences[user] for user in known]),
+            self.engine,
+            parts / "users",
+        )
+        vectors = np.zeros((len(sequences), of_known.shape[1]), dtype=np.float32)
+        vectors[known] = of_known
+        path = parts / "users.npy"
+        save_array(path, vectors)
+        return path.resolve()
+
+
+@dataclass(frozen=True)
+class AskCases:
+    """The `Work` of finding cases that reranking can change, and of asking about them.
+
+    Attributes:
+        data, recommender, layout: of the stage.
+        users: file of all users' vectors; None: nobody's similar user is asked for.
+    """
+
+    data: DataArtifact
+    recommender: RecommenderArtifact
+    layout: PromptLayout
+    users: Path | None
+
+    device: ClassVar[Device] = "cpu"
+
+    def open(self) -> Compute:
+        """Load the recommender and the users.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        from offline.instruction.questions import Questioner
+
+        vectors = None if self.users is None else np.load(self.users, allow_pickle=False)
+        model, split = self.recommender.model(), self.data.split()
+        questioner = Questioner(model, _sequences(self.data), self.layout, vectors)
+        return partial(_ask_cases, split, model, questioner, self.layout.n_candidates)
+
+
+def _ask_cases(
+    split: Split, model: Recommender, questioner: Questioner, k: int, batch: pl.DataFrame
+) -> pl.DataFrame:
+    cases: Cases = getattr(split, batch[_PART][0])
+    found = _cases_within(model, cases, batch[_CASE].to_list(), k)
+    questions = questioner.ask(cases.users[found], [cases.history(case) for case in found])
+    rows = [
+        {
+            _CASE: case,
+            _POSITION: question.candidates.index(int(cases.targets[case])),
+            **{name: getattr(question, name) for name in _QUESTION},
+        }
+        for case, question in zip(found, questions, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=_FOUND)
+
+
+def _cases_within(model: Recommender, cases: Cases, drawn: Sequence[int], k: int) -> list[int]:
     """Numbers of those of the drawn cases whose target is among the first k unseen items."""
     from offline.recommender.recommender import rank_unseen
 
     found = []
-    with Progress("finding candidates", len(drawn), "case") as progress:
-        for start in range(0, len(drawn), _BATCH):
-            batch = drawn[start : start + _BATCH].tolist()
-            best, _ = rank_unseen(model.score, [cases.history(case) for case in batch], k)
-            within = (best == cases.targets[batch, None]).any(axis=1)
-            found += [case for case, is_within in zip(batch, within, strict=True) if is_within]
-            progress.advance(len(batch))
+    for start in range(0, len(drawn), _BATCH):
+        batch = drawn[start : start + _BATCH]
+        best, _ = rank_unseen(model.score, [cases.history(case) for case in batch], k)
+        within = (best == cases.targets[batch, None]).any(axis=1)
+        found += [case for case, is_within in zip(batch, within, strict=True) if is_within]
     return found
+
+
+def _sequences(data: DataArtifact) -> Histories:
+    """Training items of all users."""
+    from offline.recommender.recommender import TrainingData
+
+    return TrainingData.of_split(data.split(), data.n_items).sequences
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A `Batch` of cases."""
+
+    target: Path
+    frame: pl.DataFrame
+
+
+def _batches(part: str, drawn: npt.NDArray[np.int64], parts: Path) -> Iterator[_Drawn]:
+    for start in range(0, len(drawn), _CASES):
+        some = pl.DataFrame({_CASE: drawn[start : start + _CASES]})
+        target = parts / f"{part}-{start:09}.parquet"
+        yield _Drawn(target, some.with_columns(pl.lit(part).alias(_PART)))

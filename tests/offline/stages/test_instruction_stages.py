@@ -9,24 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from offline.inputs import Source
 from offline.instruction.adapters import ADAPTER, ADAPTER_CONFIG
 from offline.instruction.config import InstructionConfig, InstructionTuningConfig
 from offline.instruction.instructions import Instruction
 from offline.instruction.label_tuning import LabelTuning
 from offline.instruction.scorer_choice import ScorerChoice
-from offline.recommender.config import SasrecConfig, TrainingConfig
-from offline.stages.data import DataArtifact, DataStage
-from offline.stages.encoding import EncodingArtifact
+from offline.stages.data import DataArtifact
 from offline.stages.instruction import InstructionArtifact, InstructionStage
-from offline.stages.recommender import RecommenderStage
 from offline.stages.stage import run_stage
 from offline.stages.tuning import TuningStage
 from tests.offline.instruction.tiny_models import LAYOUT, save_family
-from tests.offline.instruction.walks import N_ITEMS, make_interactions
+from tests.offline.stages.first_stages import make_first_stages
 
-RECOMMENDER = SasrecConfig(embedding_size=16, layers=1, knowledge_beside_ids=False)
-TRAINING = TrainingConfig(epochs=3, warm_up_steps=1, device="cpu")
 CHOICES = InstructionConfig(layout=LAYOUT, folds=2, max_rankings=16, max_ratings=8)
 
 
@@ -37,27 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(root: Path) -> tuple[DataArtifact, InstructionArtifact]:
-    interactions = make_interactions(n_users=40)
-    users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.offsets))
-    rows = [
-        f"u{user},i{item},{time},{rating}"
-        for user, item, time, rating in zip(
-            users,
-            interactions.items,
-            interactions.timestamps,
-            interactions.ratings,
-            strict=True,
-        )
-    ]
-    table = root / "interactions.csv"
-    table.write_text("\n".join(["user_id,item_id,timestamp,rating", *rows]))
-    data = run_stage(DataStage(Source(table, None, "film"), "leave_one_out", print), root)
-    folder = root / "encoding"
-    folder.mkdir()
-    vectors = np.random.default_rng(0).normal(size=(N_ITEMS + 1, 8)).astype(np.float32)
-    np.save(folder / EncodingArtifact.VECTORS, vectors)
-    encoding = EncodingArtifact(folder, "vectors", {})
-    fitted = run_stage(RecommenderStage(data, encoding, RECOMMENDER, TRAINING), root)
+    data, encoding, fitted = make_first_stages(root)
     return data, run_stage(InstructionStage(data, encoding, fitted, CHOICES), root)
 
 
