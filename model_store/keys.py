@@ -186,6 +186,31 @@ def in_cluster(key: str) -> tuple[str, int]:
     return f"{key[:at]}{{{tag}}}", _slot(tag.partition("}")[0])
 
 
+def users_pattern() -> str:
+    """SCAN pattern that finds all keys of users, among others; see `user_of`."""
+    return "lt:[ev]*"
+
+
+def user_of(name: str, version: str) -> str | None:
+    """Whose history of a version, or whose events, a key holds; None where it holds neither.
+
+    Args:
+        name: as it is in the store, be that a server or a cluster.
+        version: of the histories.
+    """
+    for start in (events_key(""), user_key(version, "")):
+        if name.startswith(start):
+            return name[len(start) :]
+        if name.startswith(f"{start[:-1]}{{:") and name.endswith("}"):
+            return name[len(start) + 1 : -1]
+    return None
+
+
+def slot_of_user(user_id: str) -> int:
+    """The slot of all that a cluster has by a user's id."""
+    return in_cluster(events_key(user_id))[1]
+
+
 def slot_of(name: str) -> int:
     """The slot, 0 to 16383, of a name as it is in the cluster: that of its hash tag."""
     start = name.find("{")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from offline.engine.choice import add_engine_flags, open_engine, up_to
 from offline.source_flags import add_data_flags, source_of
+
+if TYPE_CHECKING:
+    from offline.inputs import Source
+    from offline.recommend_all.command import Live
 
 MAX_K = 1_000
 """As in a request."""
@@ -18,13 +23,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "recommend-all",
         help="k items for every user, as Parquet files",
         description="Recommend to every user what POST /recommend would answer without rules and\n"
-        "reranking: for mailings, campaigns, other systems. Users are those of the bundle, or of\n"
-        "--interactions. Writes Parquet files with the columns user_id, rank, item_id, score and\n"
-        "served_by, and recommendations.json when all are there. Can be killed at any time: the\n"
-        "same command computes what is missing. What changed is computed anew.",
+        "reranking: for mailings, campaigns, other systems. Users are those of the bundle, of\n"
+        "--interactions, or --live those of the store. Writes Parquet files with the columns\n"
+        "user_id, rank, item_id, score and served_by, and recommendations.json when all are\n"
+        "there. Can be killed at any time: the same command computes what is missing. What\n"
+        "changed is computed anew.",
         epilog="examples:\n"
         "  longtail recommend-all --out campaign\n"
         "  longtail recommend-all --bundle builds/mine/bundle --k 20 --out campaign\n"
+        "  longtail recommend-all --live --out campaign\n"
         "  longtail recommend-all --bundle builds/mine/bundle --interactions clicks.csv \\\n"
         "      --no-exclude-seen --out campaign",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -33,6 +40,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--bundle", type=Path, metavar="FOLDER", help="the bundle (default: the active version's)"
     )
     add_data_flags(parser, required=False)
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="the users that the store at LONGTAIL_REDIS_URL has now, with the events that came "
+        "since the build, and without those who were forgotten",
+    )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="folder of the files"
     )
@@ -56,15 +69,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(arguments: argparse.Namespace) -> int:
     from model_store.errors import ConfigError
-    from offline.recommend_all.command import Options, recommend_all
+    from offline.recommend_all.command import LIVE, Options, recommend_all
 
-    source = None
+    source: Source | Live | None = None
     if arguments.interactions is not None:
+        if arguments.live:
+            raise ConfigError("--live: histories come from the store, not from --interactions")
         source = source_of(arguments)
     else:
         for flag in ("items", "events", "columns", "no_header", "kinds"):
             if getattr(arguments, flag):
                 raise ConfigError(f"--{flag.replace('_', '-')} goes with --interactions")
+        source = LIVE if arguments.live else None
     options = Options(
         k=arguments.k,
         exclude_seen=arguments.exclude_seen,

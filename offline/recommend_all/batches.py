@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
@@ -12,10 +13,9 @@ from model_store import bundle as files
 from model_store.bundle import Bundle
 from offline.engine.rows import rows_of
 from offline.fingerprint import fingerprint_of, hash_code
-from offline.recommend_all.histories import UserHistories
 from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID, RankUsers
 
-_DIGITS, _FINGERPRINT = 9, 16
+_FINGERPRINT = 16
 # Files of a bundle that decide what is recommended for a history.
 _DECIDING = (files.MODEL, files.ITEM_TABLE, files.ITEM_IDS, files.POPULARITY)
 
@@ -28,13 +28,26 @@ class UserBatch:
     frame: pl.DataFrame
 
 
+class Users(Protocol):
+    """Users with their histories, as they are read."""
+
+    @property
+    def n_users(self) -> int:
+        """How many there are, or a few more."""
+        ...
+
+    def frames(self, n_users: int) -> Iterator[tuple[str, pl.DataFrame]]:
+        """At most so many at a time, as `Ranker` takes them, with a name of their place."""
+        ...
+
+
 def make_batches(
-    histories: UserHistories, work: RankUsers, bundle: Bundle, folder: Path, n_users: int
+    users: Users, work: RankUsers, bundle: Bundle, folder: Path, n_users: int
 ) -> Iterator[UserBatch]:
     """The users in their order, `n_users` at a time.
 
-    A result is named by its range of users, counted from 0, and by a fingerprint of all that
-    decides it: these users' histories, the bundle's model, the options, the code.
+    A result is named by the place of its users among all, and by a fingerprint of all that decides
+    it: these users' histories, the bundle's model, the options, the code.
     """
     common = fingerprint_of(
         hash_code("offline.recommend_all.ranker"),
@@ -45,10 +58,7 @@ def make_batches(
         work.k,
         work.exclude_seen,
     )
-    for start in range(0, len(histories.user_ids), n_users):
-        stop = min(start + n_users, len(histories.user_ids))
-        frame = histories.frame(start, stop)
+    for place, frame in users.frames(n_users):
         rows = (part for name in (HISTORY, DISLIKED) for part in rows_of(frame[name]))
         fingerprint = fingerprint_of(common, frame[USER_ID].to_list(), *rows)
-        span = f"{start:0{_DIGITS}}-{stop - 1:0{_DIGITS}}"
-        yield UserBatch(folder / f"users-{span}.{fingerprint[:_FINGERPRINT]}.parquet", frame)
+        yield UserBatch(folder / f"users-{place}.{fingerprint[:_FINGERPRINT]}.parquet", frame)

@@ -5,25 +5,41 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+
+import redis
 
 from model_store.bundle import Bundle
 from model_store.embedded import running_store
-from model_store.errors import InputError
-from model_store.publication import open_active
+from model_store.errors import InputError, RegistryError
+from model_store.publication import bundles_folder, find_published, open_active
+from model_store.registry import Registry
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.artifact import locked, write_json
 from offline.engine.parts import Tally, run_missing
 from offline.engine.work import Engine
 from offline.inputs import Source
-from offline.recommend_all.batches import make_batches
+from offline.recommend_all.batches import Users, make_batches
 from offline.recommend_all.histories import UserHistories
+from offline.recommend_all.live import LiveHistories
 from offline.recommend_all.ranker import RankUsers, check_kind
 
 COMPLETE = "recommendations.json"
-_SOURCES = ".sources"
+_SOURCES, _USER_IDS = ".sources", ".user-ids"
+
+
+class Live(Enum):
+    """See `LIVE`."""
+
+    STORE = "the store"
+
+
+LIVE = Live.STORE
+"""The histories that the store has now, with the events since the build."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class Options:
 
 def recommend_all(
     bundle_folder: Path | None,
-    source: Source | None,
+    source: Source | Live | None,
     out: Path,
     options: Options,
     log: Callable[[str], None],
@@ -57,7 +73,7 @@ def recommend_all(
 
     Args:
         bundle_folder: of the bundle; None: the active version's.
-        source: files with the users' histories; None: those that the bundle holds.
+        source: files with the users' histories, or LIVE; None: those that the bundle holds.
         out: folder of the files.
         options: see there.
         log: called with lines of progress.
@@ -67,20 +83,34 @@ def recommend_all(
         ConfigError: it is of another kind, or another command is at work in `out`.
         EngineError: a process was lost.
         InputError: a file can't be used, there are no users, or no version is active.
+        RegistryError: the bundle isn't published, so the store has no histories for it.
+        StoreAway: the store can't be reached.
     """
-    bundle = _open(bundle_folder)
-    check_kind(bundle)
-    with locked(out):
-        log(f"version {bundle.version}: {bundle.manifest.n_items:,} items")
-        if source is None:
-            histories = UserHistories.of_bundle(bundle)
+    with ExitStack() as stack:
+        if source is LIVE:
+            client = connect(stack.enter_context(running_store(store_url_from())))
+            bundle, version = _open_published(bundle_folder, client)
         else:
-            histories = UserHistories.of_source(source, bundle, log)
-        if not len(histories.user_ids):
-            raise InputError(f"{bundle.folder}: holds no users; give their --interactions")
+            bundle = _open(bundle_folder)
+        check_kind(bundle)
+        stack.enter_context(locked(out))
+        log(f"version {bundle.version}: {bundle.manifest.n_items:,} items")
+        for left_over in (_SOURCES, _USER_IDS):  # of a run that was killed
+            shutil.rmtree(out / left_over, ignore_errors=True)
+        (out / COMPLETE).unlink(missing_ok=True)
+        users: Users
+        if source is LIVE:
+            users = LiveHistories(client, bundle, version, out / _USER_IDS)
+        elif isinstance(source, Source):
+            users = UserHistories.of_source(source, bundle, log)
+        else:
+            users = UserHistories.of_bundle(bundle)
+        if not users.n_users:
+            raise InputError(_no_users(bundle, source))
         started_s = time.perf_counter()
-        tally = _run(bundle, histories, out, options)
-        _finish(out, tally, bundle, histories, options)
+        tally = _run(bundle, users, out, options)
+        n_removed = users.finish(tally.targets) if isinstance(users, LiveHistories) else 0
+        _finish(out, tally, tally.n_computed + tally.n_known - n_removed, bundle, options)
         log(_describe(tally, options, time.perf_counter() - started_s))
     return tally
 
@@ -89,40 +119,60 @@ def _open(folder: Path | None) -> Bundle:
     if folder is not None:
         return Bundle.open(folder)
     with running_store(store_url_from()) as url:
-        active = open_active(connect(url))
+        return _active(connect(url))
+
+
+def _active(client: redis.Redis) -> Bundle:
+    active = open_active(client)
     if active is None:
         raise InputError("no version is active; name a bundle with --bundle")
     return Bundle.open(active.folder)
 
 
-def _run(bundle: Bundle, histories: UserHistories, out: Path, options: Options) -> Tally:
-    sources = out / _SOURCES
-    shutil.rmtree(sources, ignore_errors=True)  # of a run that was killed
-    (out / COMPLETE).unlink(missing_ok=True)
+def _open_published(folder: Path | None, client: redis.Redis) -> tuple[Bundle, str]:
+    """A bundle, or the active version's, and the version whose histories are in the store."""
+    if folder is None:
+        bundle = _active(client)
+        return bundle, bundle.version
+    bundle = Bundle.open(folder)
+    record = find_published(bundle, Registry(client), bundles_folder())
+    if record is None:
+        raise RegistryError(
+            f"{folder}: is not published, so the store has no histories for it; "
+            "`longtail publish` writes them"
+        )
+    return bundle, record.version
+
+
+def _no_users(bundle: Bundle, source: Source | Live | None) -> str:
+    if source is LIVE:
+        return f"the store holds no users of version {bundle.version}"
+    return f"{bundle.folder}: holds no users; give their --interactions"
+
+
+def _run(bundle: Bundle, users: Users, out: Path, options: Options) -> Tally:
     work = RankUsers(bundle.folder.resolve(), options.k, options.exclude_seen)
-    batches = make_batches(histories, work, bundle, out, options.batch_size)
     tally = run_missing(
         options.engine,
         work,
-        batches,
-        sources,
-        n_rows=len(histories.user_ids),
+        make_batches(users, work, bundle, out, options.batch_size),
+        out / _SOURCES,
+        n_rows=users.n_users,
         label="recommending",
         unit="users",
     )
-    shutil.rmtree(sources, ignore_errors=True)
+    for done in (_SOURCES, _USER_IDS):
+        shutil.rmtree(out / done, ignore_errors=True)
     return tally
 
 
-def _finish(
-    out: Path, tally: Tally, bundle: Bundle, histories: UserHistories, options: Options
-) -> None:
+def _finish(out: Path, tally: Tally, n_users: int, bundle: Bundle, options: Options) -> None:
     """Remove files of other inputs, and say that the others are complete."""
     for other in set(out.glob("users-*.parquet")) - set(tally.targets):
         other.unlink()
     document = {
         "version": bundle.version,
-        "users": len(histories.user_ids),
+        "users": n_users,
         "k": options.k,
         "exclude_seen": options.exclude_seen,
         "files": [target.name for target in tally.targets],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -22,6 +22,7 @@ from offline.inputs import Source
 from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID
 
 Log = Callable[[str], None]
+_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,17 @@ class UserHistories:
             Rows.of([history.items for history in histories]),
             Rows.of([history.disliked for history in histories]),
         )
+
+    @property
+    def n_users(self) -> int:
+        """How many users there are."""
+        return len(self.user_ids)
+
+    def frames(self, n_users: int) -> Iterator[tuple[str, pl.DataFrame]]:
+        """So many users at a time, as `Ranker` takes them, with a name of their place."""
+        for start in range(0, self.n_users, n_users):
+            stop = min(start + n_users, self.n_users)
+            yield f"{start:0{_DIGITS}}-{stop - 1:0{_DIGITS}}", self.frame(start, stop)
 
     def frame(self, start: int, stop: int) -> pl.DataFrame:
         """Some of the users, as `Ranker` takes them."""

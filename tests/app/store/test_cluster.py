@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import redis
 from starlette.testclient import TestClient
@@ -108,6 +109,30 @@ def test_published_read_and_forgotten_whatever_the_ids(
         registry = Registry(client)
         assert registry.delete_features("made-1") == synthetic_bundle.n_event_users
         assert registry.delete_features("made-1") == 0
+
+
+def test_recommendations_for_all_of_its_users(
+    redis_cluster: Cluster,
+    synthetic_bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LONGTAIL_REDIS_URL", redis_cluster.url)
+    monkeypatch.setenv("LONGTAIL_BUNDLES_DIR", str(tmp_path / "bundles"))
+    with service(synthetic_bundle, tmp_path, redis_cluster.url) as http:
+        for user_id in ("u3", *BRACES):
+            assert send(http, user_id, "i1") == []
+        with connect(redis_cluster.url) as client:
+            forget("u4", client)
+        command = ["recommend-all", "--live", "--processes", "1", "--out", str(tmp_path / "out")]
+        assert longtail.main(command) == 0
+        [file] = (tmp_path / "out").glob("*.parquet")
+        found = pl.read_parquet(file)
+        users = {f"u{number}" for number in range(1, 13)} - {"u4"} | set(BRACES)
+        assert set(found["user_id"]) == users
+        for user_id in users:
+            rows = found.filter(pl.col("user_id") == user_id)
+            assert rows["item_id"].to_list() == ids_for(http, user_id=user_id, k=10)
 
 
 def test_a_slot_that_moves(
