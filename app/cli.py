@@ -175,6 +175,7 @@ def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         "  longtail rerank\n"
         "  longtail rerank --bundle builds/mine/bundle --users tail\n"
         "  longtail rerank --users all --limit 1000\n"
+        "  longtail rerank --share 2/8\n"
         "  LONGTAIL_RERANK_URL=http://vllm:8000/v1 longtail rerank",
         formatter_class=_RAW,
     )
@@ -205,6 +206,14 @@ def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         help="jobs that the reranker has at a time, 64 at most (32); fewer where "
         "LONGTAIL_RERANK_SOCKET names a process that requests wait for as well",
     )
+    rerank.add_argument(
+        "--share",
+        type=_share,
+        metavar="I/N",
+        help="one of N equal shares of the users, 1/N to N/N, for N commands side by side; "
+        "`longtail rerank-all` runs them",
+    )
+    rerank.add_argument("--json", action="store_true", help="print JSON, for machines")
     rerank.set_defaults(run=_run_rerank)
 
 
@@ -294,6 +303,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _share(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not slash or not number.isdecimal() or not of.isdecimal() or not 1 <= int(number) <= int(of):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 1/8")
+    return int(number), int(of)
+
+
 def _percentage(text: str) -> float:
     number = float(text)
     if not 0 <= number <= 100:
@@ -334,13 +350,15 @@ def _run_compare(arguments: argparse.Namespace) -> int:
 
 
 def _run_rerank(arguments: argparse.Namespace) -> int:
-    from app.rerank_command import run
+    from app.rerank_command import EVERYBODY, Share, run
 
     return run(
         bundle=arguments.bundle,
         users=arguments.users,
         limit=arguments.limit,
         max_in_flight=arguments.in_flight,
+        share=EVERYBODY if arguments.share is None else Share(*arguments.share),
+        as_json=arguments.json,
     )
 
 

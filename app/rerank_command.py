@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -40,12 +41,33 @@ from app.telemetry.logs import configure_logging
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError, RegistryError
+from model_store.keys import N_SLOTS, slot_of_user
 from model_store.publication import find_published
 from model_store.registry import Registry
 from model_store.store import connect
 from model_store.store_url import StoreUrl
 
 Users = Literal["tail", "all"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The users of as many slots as each of the other shares has.
+
+    Attributes:
+        number: from 1.
+        of: how many shares there are.
+    """
+
+    number: int
+    of: int
+
+    def holds(self, user_id: str) -> bool:
+        """Whether a user is of this share, and of no other."""
+        return slot_of_user(user_id) * self.of // N_SLOTS == self.number - 1
+
+
+EVERYBODY = Share(1, 1)
 
 # At the lowest priority, on a machine that is busy, loading takes a while.
 MAX_LOAD_S = 600.0
@@ -58,6 +80,7 @@ class _Task:
     """What is to be done: for whom, by which version, in which store."""
 
     users: Users
+    share: Share
     limit: int | None
     max_in_flight: int
     settings: Settings
@@ -65,7 +88,15 @@ class _Task:
     bundle: Bundle
 
 
-def run(*, bundle: Path | None, users: Users, limit: int | None, max_in_flight: int) -> int:
+def run(
+    *,
+    bundle: Path | None,
+    users: Users,
+    limit: int | None,
+    max_in_flight: int,
+    share: Share = EVERYBODY,
+    as_json: bool = False,
+) -> int:
     """Fill the cache and print what became of the users; returns 1 if some of them failed.
 
     Args:
@@ -73,6 +104,8 @@ def run(*, bundle: Path | None, users: Users, limit: int | None, max_in_flight: 
         users: tail users, or all.
         limit: of the users that the reranker is asked about; None: none.
         max_in_flight: limit on jobs that the reranker has at a time.
+        share: of the users, and of the answers that the cache keeps.
+        as_json: print JSON.
 
     Raises:
         LongtailError: it could not be done, or not go on.
@@ -91,11 +124,11 @@ def run(*, bundle: Path | None, users: Users, limit: int | None, max_in_flight: 
         logging.getLogger("app.store.state").setLevel(logging.CRITICAL)
         os.nice(LOWEST_NICENESS)
         settings = stack.enter_context(reranker_process(settings, own_session=True))
-        task = _Task(users, limit, min(max_in_flight, MAX_WAITING), settings, url, opened)
+        task = _Task(users, share, limit, min(max_in_flight, MAX_WAITING), settings, url, opened)
         tally = asyncio.run(_fill(task))
     if tally.failed and not tally.asked:
         raise RerankError(f"none of {tally.failed:,} jobs was answered: {tally.reason}")
-    print(_readable(tally))
+    print(json.dumps(asdict(tally)) if as_json else _readable(tally))
     return 1 if tally.failed else 0
 
 
@@ -191,16 +224,17 @@ async def _load_reranker(client: RerankClient, model: Model) -> None:
 
 async def _choose(precompute: Precompute, task: _Task) -> list[str]:
     """The users to ask about, as many as the cache keeps answers."""
-    user_ids = task.bundle.histories().user_ids
+    user_ids = [*filter(task.share.holds, task.bundle.histories().user_ids)]
     with _shown("histories", len(user_ids)) as progress:
         chosen = await precompute.choose(user_ids, progress.show)
     kind = "tail users" if task.users == "tail" else "users with a history"
     line = f"version {task.bundle.version}: {len(chosen):,} {kind} of {len(user_ids):,} users"
-    max_entries = task.settings.rerank_cache_entries
+    max_entries = max(task.settings.rerank_cache_entries // task.share.of, 1)
     if len(chosen) > max_entries:
+        of_share = f" of a share of {task.share.of}" if task.share.of > 1 else ""
         line += (
-            f"; the cache keeps {max_entries:,} answers (LONGTAIL_RERANK_CACHE_ENTRIES), so the "
-            f"{max_entries:,} with the fewest interactions are asked about"
+            f"; the cache keeps {max_entries:,} answers{of_share} (LONGTAIL_RERANK_CACHE_ENTRIES), "
+            f"so the {max_entries:,} with the fewest interactions are asked about"
         )
     print(line, file=sys.stderr)
     return chosen[:max_entries]

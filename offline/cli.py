@@ -1,5 +1,5 @@
 """`longtail demo`, `build`, `align`, `evaluate`, `benchmark`, `publish`, `knowledge`, `events`,
-`refresh` and `recommend-all`.
+`refresh`, `recommend-all` and `rerank-all`.
 
 Heavy imports wait for a command.
 """
@@ -17,6 +17,7 @@ from offline import (
     knowledge_command,
     recommend_all_command,
     refresh_command,
+    rerank_all_command,
 )
 from offline.logged_flags import add_logged_flags, asks_for_logged, run_logged
 from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
@@ -38,6 +39,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     events_command.register(subparsers)
     refresh_command.register(subparsers)
     recommend_all_command.register(subparsers)
+    rerank_all_command.register(subparsers)
 
 
 def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

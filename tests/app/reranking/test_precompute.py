@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import longtail
+from app.rerank_command import Share
 from app.reranking.client import RerankClient
 from model_store import keys
 from model_store.bundle import Bundle
@@ -135,6 +136,43 @@ def test_those_with_the_fewest_interactions_are_asked_about_first(
         for n, user in enumerate(by_length):
             answer = ask(http, user_id=user, rerank="always")
             assert (answer["rerank"] == "cached") == (n < 8)
+
+
+def test_shares_on_an_engine_leave_the_answers_of_one_command(
+    url: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def answers() -> dict[bytes, bytes]:
+        """Without the second of each."""
+        with connect(url) as client:
+            found = client.hgetall(keys.rerank_key("rerank-1"))
+            client.delete(keys.rerank_key("rerank-1"), keys.rerank_times_key("rerank-1"))
+        return {digest: blob[:4] + blob[8:] for digest, blob in found.items()}
+
+    assert numbers(precompute(url, folder, "--users", "all")[1]) == (12, 0, 0)
+    alone = answers()
+    for name, value in environment_for(url, folder).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(folder / "cache"))
+    command = ["rerank-all", "--users", "all", "--processes", "2", "--shares", "2"]
+    assert longtail.main(command) == 0
+    assert capsys.readouterr().out.startswith("asked 12, skipped 0, failed 0; 2 shares in ")
+    assert answers() == alone
+    assert len(alone) == 12
+    monkeypatch.setenv("LONGTAIL_RERANK_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("LONGTAIL_RERANK", "off")
+    assert longtail.main([*command, "--processes", "1"]) == 1
+    [*_, line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("longtail rerank-all: share 1/2: LONGTAIL_RERANK=off")
+    assert [*(folder / "cache" / "rerank-all").iterdir()] == []
+
+
+def test_every_user_is_of_one_share() -> None:
+    shares = [Share(number, 7) for number in range(1, 8)]
+    for user_id in (f"u{number}" for number in range(500)):
+        assert sum(share.holds(user_id) for share in shares) == 1
 
 
 @pytest.mark.slow
