@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ _PART, _CASE, _POSITION = "part", "case", "position"
 _QUESTION = ("user", "history", "candidates", "similar")
 _FOUND = pl.Schema(
     {
+        _PART: pl.String(),
         **dict.fromkeys((_CASE, _POSITION, "user"), pl.Int64()),
         **dict.fromkeys(("history", "candidates", "similar"), pl.List(pl.Int64)),
     }
@@ -115,33 +116,35 @@ class CandidatesStage(EngineStage[CandidatesArtifact]):
         """
         parts = folder / _PARTS
         users = self._save_vectors(parts) if self.layout.n_similar else None
-        work = AskCases(self.data, self.recommender, self.layout, users)
+        found = self._ask(AskCases(self.data, self.recommender, self.layout, users), parts)
         facts = {}
         for part in PARTS:
-            found = self._ask(part, work, parts)
+            of_part = found.filter(pl.col(_PART) == part)
             document = {
-                "cases": found[_CASE].to_list(),
-                "positions": found[_POSITION].to_list(),
-                "questions": found.select(_QUESTION).to_dicts(),
+                "cases": of_part[_CASE].to_list(),
+                "positions": of_part[_POSITION].to_list(),
+                "questions": of_part.select(_QUESTION).to_dicts(),
             }
             write_json(folder / f"{part}.json", document)
-            facts[part] = len(found)
+            facts[part] = len(of_part)
         shutil.rmtree(parts, ignore_errors=True)
         return facts
 
-    def _ask(self, part: str, work: AskCases, parts: Path) -> pl.DataFrame:
+    def _ask(self, work: AskCases, parts: Path) -> pl.DataFrame:
+        """The cases of all parts that were found, in their order."""
         from offline.data.split import draw_users
         from offline.engine.parts import run_missing
 
-        cases, n_users = getattr(self.data.split(), part), self.data.interactions().n_users
-        drawn = np.flatnonzero(draw_users(n_users, self.n_users)[cases.users])
+        is_drawn = draw_users(self.data.interactions().n_users, self.n_users)
+        split = self.data.split()
+        drawn = {part: np.flatnonzero(is_drawn[getattr(split, part).users]) for part in PARTS}
         tally = run_missing(
             self.engine,
             work,
-            _batches(part, drawn, parts),
+            _batches(drawn, parts),
             parts / "sources",
-            n_rows=len(drawn),
-            label=f"finding {part} candidates",
+            n_rows=sum(map(len, drawn.values())),
+            label="finding candidates",
             unit="cases",
         )
         frames = [pl.read_parquet(target) for target in tally.targets]
@@ -207,6 +210,7 @@ def _ask_cases(
     questions = questioner.ask(cases.users[found], [cases.history(case) for case in found])
     rows = [
         {
+            _PART: batch[_PART][0],
             _CASE: case,
             _POSITION: question.candidates.index(int(cases.targets[case])),
             **{name: getattr(question, name) for name in _QUESTION},
@@ -244,8 +248,9 @@ class _Drawn:
     frame: pl.DataFrame
 
 
-def _batches(part: str, drawn: npt.NDArray[np.int64], parts: Path) -> Iterator[_Drawn]:
-    for start in range(0, len(drawn), _CASES):
-        some = pl.DataFrame({_CASE: drawn[start : start + _CASES]})
-        target = parts / f"{part}-{start:09}.parquet"
-        yield _Drawn(target, some.with_columns(pl.lit(part).alias(_PART)))
+def _batches(drawn: Mapping[str, npt.NDArray[np.int64]], parts: Path) -> Iterator[_Drawn]:
+    for part, cases in drawn.items():
+        for start in range(0, len(cases), _CASES):
+            some = pl.DataFrame({_CASE: cases[start : start + _CASES]})
+            target = parts / f"{part}-{start:09}.parquet"
+            yield _Drawn(target, some.with_columns(pl.lit(part).alias(_PART)))
