@@ -27,7 +27,7 @@ from model_store.event_rules import MAX_TYPES
 from model_store.files import hash_file
 from model_store.golden import GoldenRatings, GoldenRequest, read_golden, read_golden_ratings
 from model_store.held_out import HELD_OUT_FILES
-from model_store.histories import Histories
+from model_store.histories import EVERYBODY, Histories
 from model_store.id_map import IdMap, read_ids
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
 from model_store.manifest import FileEntry, Manifest, RatingModelInfo
@@ -356,15 +356,18 @@ class Bundle:
             return self.manifest.n_users
         return len(self._array(EVENT_OFFSETS)) - 1
 
-    def all_interactions(self) -> Iterator[tuple[str, UserHistory]]:
+    def all_interactions(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, UserHistory]]:
         """Every user with all interactions, not only those that are history, and their kinds.
+
+        Args:
+            chosen: rows of the users.
 
         Raises:
             BundleUnavailable: a file can't be read now.
             BundleError: they are not interactions with the bundle's items, of its types.
         """
         if not self.has(EVENT_KINDS):
-            yield from self.users()
+            yield from self.users(chosen)
             return
         names, n_items = TYPED_EVENTS[:4], self.manifest.n_items
         histories, kinds = Histories.open(self.folder, names, n_items), self._array(EVENT_KINDS)
@@ -373,16 +376,16 @@ class Bundle:
         n_types = len(self.manifest.events.types)
         if len(kinds) and int((kinds % MAX_TYPES).max()) >= n_types:
             raise BundleError(f"{path}: more types than the {n_types} that the manifest names")
-        for user_id, span in histories.rows():
+        for user_id, span in histories.rows(chosen):
             yield (
                 user_id,
                 UserHistory(histories.items[span], histories.timestamps[span], kinds[span]),
             )
 
-    def users(self) -> Iterator[tuple[str, UserHistory]]:
-        """Every user with the whole history, oldest to newest."""
+    def users(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, UserHistory]]:
+        """Every user, or some rows of them, with the whole history, oldest to newest."""
         histories = self.histories()
-        for user_id, span in histories.rows():
+        for user_id, span in histories.rows(chosen):
             yield user_id, UserHistory(histories.items[span], histories.timestamps[span])
 
     def report(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from model_store.array_checks import check_histories, check_layout
 from model_store.id_map import read_ids
 from model_store.reading import map_array
 
+EVERYBODY = slice(None)
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -52,7 +54,7 @@ class Histories:
         check_histories(folder, offsets, items, timestamps, n_items)
         return cls(user_ids, offsets, items, timestamps)
 
-    def rows(self) -> Iterator[tuple[str, slice]]:
-        """Every user with the place of the history in `items` and `timestamps`."""
-        for row, user_id in enumerate(self.user_ids):
-            yield user_id, slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+    def rows(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, slice]]:
+        """Users with the place of the history in `items` and `timestamps`."""
+        for row in range(*chosen.indices(len(self.user_ids))):
+            yield self.user_ids[row], slice(int(self.offsets[row]), int(self.offsets[row + 1]))

@@ -6,11 +6,12 @@ there, and publishing again finishes what was begun.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import redis
 
@@ -32,6 +33,8 @@ from model_store.store import store_errors
 
 _BATCH = 500
 T = TypeVar("T")
+WriteUsers: TypeAlias = Callable[[Bundle, Report], None]
+"""Writes the histories of all users of a bundle, and reports how many."""
 
 
 def bundles_folder() -> Bundles:
@@ -47,6 +50,7 @@ def publish(
     *,
     vectors: bool = False,
     trust: Trust = ANY_SIGNER,
+    write: WriteUsers | None = None,
 ) -> ModelRecord:
     """Publish a bundle; it becomes known, not active. Publishing the same one again is harmless.
 
@@ -60,6 +64,7 @@ def publish(
         vectors: write the knowledge vectors of the whole catalogue into the store too, for other
             services: this one reads those of fresh items alone.
         trust: whose signature the bundle must have.
+        write: writes the users' histories, as `write_users` does; None: this process does.
 
     Raises:
         BundleError: the bundle is damaged or isn't signed as asked, or it is signed and another one
@@ -71,7 +76,7 @@ def publish(
     report = report or _stay_silent
     bundle, where = place(source, bundles, report)
     with store_errors():
-        _write_users(bundle, client, report)
+        _write_users(bundle, client, report, write or partial(_write_here, client))
         if vectors:
             _write_vectors(bundle, client, report)
     record = ModelRecord(
@@ -135,19 +140,43 @@ def _in_batches(values: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _write_users(bundle: Bundle, client: redis.Redis, tell: Report) -> None:
-    done, total = 0, bundle.n_event_users
+def write_users(bundle: Bundle, client: redis.Redis, rows: slice) -> Iterator[int]:
+    """Write the histories of some users, without what was before a person was forgotten.
+
+    Args:
+        bundle: the published one.
+        client: of the store.
+        rows: of the users.
+
+    Yields:
+        how many users were written together.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
     forgotten = read_forgotten(client)
-    for batch in _in_batches(bundle.all_interactions()):
+    for batch in _in_batches(bundle.all_interactions(rows)):
         blobs = {
             keys.user_key(bundle.version, user_id): encode_user(left)
             for user_id, history in batch
             if (left := _left_of(user_id, history, forgotten)) is not None
         }
         if blobs:
-            client.mset(blobs)
-        done += len(batch)
+            with store_errors():
+                client.mset(blobs)
+        yield len(batch)
+
+
+def _write_here(client: redis.Redis, bundle: Bundle, tell: Report) -> None:
+    done, total = 0, bundle.n_event_users
+    for n_written in write_users(bundle, client, slice(total)):
+        done += n_written
         tell("users", done, total)
+
+
+def _write_users(bundle: Bundle, client: redis.Redis, tell: Report, write: WriteUsers) -> None:
+    forgotten = read_forgotten(client)
+    write(bundle, tell)
     meanwhile = read_forgotten(client).keys() - forgotten.keys()
     if meanwhile:
         for batch in _in_batches(bundle.all_interactions()):

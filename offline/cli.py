@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from offline import (
     align_command,
@@ -19,8 +20,12 @@ from offline import (
     refresh_command,
     rerank_all_command,
 )
+from offline.engine.choice import LOCAL, add_engine_flags, open_engine
 from offline.logged_flags import add_logged_flags, asks_for_logged, run_logged
 from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
+
+if TYPE_CHECKING:
+    from offline.engine.work import Engine
 
 _RAW = argparse.RawDescriptionHelpFormatter
 
@@ -213,6 +218,7 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
         epilog="examples:\n"
         "  longtail publish --bundle builds/mine/bundle\n"
         "  longtail publish --bundle builds/mine/bundle --activate\n"
+        "  longtail publish --bundle builds/mine/bundle --processes 8\n"
         "  longtail publish --items changes.csv\n"
         "  longtail publish --items new.csv --generate",
         formatter_class=_RAW,
@@ -241,6 +247,7 @@ def _register_publish(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
         action="store_true",
         help="with --items: have the language model describe each new item first",
     )
+    add_engine_flags(publish, "with --bundle; 1")
     publish.set_defaults(run=_run_publish)
 
 
@@ -304,11 +311,12 @@ def _run_publish(arguments: argparse.Namespace) -> int:
             arguments.bundle,
             activate=arguments.activate,
             vectors=arguments.vectors,
+            engine=_publishing_engine(arguments),
             log=_print_line,
         )
     else:
-        for flag in ("activate", "vectors"):
-            if getattr(arguments, flag):
+        for flag in ("activate", "vectors", "engine", "processes"):
+            if getattr(arguments, flag) not in (None, False, LOCAL):
                 raise ConfigError(f"--{flag} goes with --bundle, not with --items")
         publish_items(
             arguments.items,
@@ -317,6 +325,13 @@ def _run_publish(arguments: argparse.Namespace) -> int:
             log=_print_line,
         )
     return 0
+
+
+def _publishing_engine(arguments: argparse.Namespace) -> Engine | None:
+    """None where this process publishes, as without --engine and --processes."""
+    if arguments.engine == LOCAL and arguments.processes in (None, 1):
+        return None
+    return open_engine(arguments.engine, arguments.processes)
 
 
 def _print_line(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from offline.progress import Progress
 if TYPE_CHECKING:
     import redis
 
+    from model_store.publication import WriteUsers
+    from model_store.store_url import StoreUrl
+    from offline.engine.work import Engine
     from offline.item_changes import Published
 
 Log = Callable[[str], None]
@@ -46,13 +50,21 @@ class _ProgressLines:
         self._done[what] = done
 
 
-def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: Log = print) -> str:
+def publish_bundle(
+    folder: Path,
+    *,
+    activate: bool,
+    vectors: bool = False,
+    engine: Engine | None = None,
+    log: Log = print,
+) -> str:
     """Publish a bundle and, if asked, make it the active version; returns its version.
 
     Args:
         folder: the bundle's.
         activate: make it the active version.
         vectors: write the whole catalogue's knowledge vectors into the store.
+        engine: writes the users' histories; None: this process does.
         log: called with lines of progress.
 
     Raises:
@@ -64,9 +76,14 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
     with running_store(store_url_from()) as url:
         client = connect(url)
         with ExitStack() as stack:
-            lines = _ProgressLines(stack)
             record = publish(
-                source, bundles_folder(), client, lines, vectors=vectors, trust=trust_from()
+                source,
+                bundles_folder(),
+                client,
+                _ProgressLines(stack),
+                vectors=vectors,
+                trust=trust_from(),
+                write=None if engine is None else _writer(engine, url),
             )
         log(f"published {record.version}: {record.n_items} items, {record.n_users} users")
         for warning in warnings_about(source.report()) if source.has(REPORT) else ():
@@ -74,6 +91,12 @@ def publish_bundle(folder: Path, *, activate: bool, vectors: bool = False, log: 
         if activate:
             _activate(record.version, client, log)
         return record.version
+
+
+def _writer(engine: Engine, url: StoreUrl) -> WriteUsers:
+    from offline.publish_users import write_on
+
+    return partial(write_on, engine, url)
 
 
 def _activate(version: str, client: redis.Redis, log: Log) -> None:

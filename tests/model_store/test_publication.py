@@ -13,11 +13,16 @@ from model_store import keys
 from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import decode_user, decode_vector
+from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError, StoreAway
-from model_store.placing import next_version
+from model_store.forgotten import note_forgotten
+from model_store.placing import Report, next_version
 from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.store import connect
+from model_store.store_url import StoreUrl
+from offline import publish_users
+from offline.engine.local import LocalEngine
 from tests.damage import restate
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
@@ -45,6 +50,40 @@ def test_publishing_fills_folder_store_and_registry(
     }  # fmt: skip
     assert Registry(client).active() is None
     assert told[-1] == ("users", 12, 12)
+
+
+def test_several_processes_write_what_one_writes(
+    source: Bundle,
+    bundles: Path,
+    store: EmbeddedStore,
+    client: redis.Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without those who were forgotten before, and who are while it runs."""
+    monkeypatch.setattr(publish_users, "_MIN_USERS", 5)
+    monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(tmp_path / "cache"))
+    note_forgotten("u3", client)
+    publish(source, bundles, client)
+
+    def blobs() -> dict[bytes, bytes]:
+        found = {name: client.get(name) for name in client.scan_iter(keys.user_key("made-1", "*"))}
+        client.delete(*found)
+        return found  # type: ignore[return-value]
+
+    alone = blobs()
+    assert len(alone) == 11
+    told: list[tuple[str, int, int]] = []
+
+    def write(bundle: Bundle, tell: Report) -> None:
+        publish_users.write_on(LocalEngine(2), StoreUrl.parse(store.url), bundle, tell)
+        note_forgotten("u5", client)
+
+    publish(source, bundles, client, lambda *progress: told.append(progress), write=write)
+    del alone[keys.user_key("made-1", "u5").encode()]
+    assert blobs() == alone
+    assert told[-1] == ("users", 12, 12)
+    assert [*(tmp_path / "cache" / "publish").iterdir()] == []
 
 
 def test_the_vectors_of_the_whole_catalogue_are_written_where_somebody_asks_for_them(
