@@ -1,11 +1,18 @@
 """On two local workers of Ray: the same bits as in this process, and nothing is computed twice.
 
-Ray takes some ten seconds to start, so that all tests share one.
+Ray takes some ten seconds to start, so that all tests share one, also drivers that are killed.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +21,26 @@ import pytest
 
 import longtail
 from model_store.errors import LongtailError
+from model_store.rerank_prompt import PromptLayout
 from offline.encoding import on_engine
 from offline.encoding.on_engine import EncoderOnEngine, EncodeTexts
 from offline.engine.local import LocalEngine
 from offline.engine.on_ray import RayEngine, connected
+from offline.engine.work import Workplace
+from offline.knowledge.answers import read_answers
+from offline.knowledge.config import KnowledgeConfig
+from offline.knowledge.generation import cache_file, generate_knowledge
+from offline.stages import candidates
+from offline.stages.candidates import CandidatesStage
+from tests.app.running import LONGTAIL
 from tests.offline.encoding.tiny_encoder import make_tiny_bert
 from tests.offline.engine.doubled import Doubled, run
-from tests.synthetic_bundle import make_bundle
+from tests.offline.knowledge.stand_ins import make_tiny_llama, texts_of
+from tests.offline.stages.first_stages import make_first_stages
+from tests.synthetic_bundle import make_bundle, make_catalogue
 
 pytestmark = pytest.mark.slow
+N_USERS = 400
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 
@@ -72,3 +90,71 @@ def test_recommendations_are_equal_and_a_second_run_goes_on(
     assert line.startswith("recommended 10 items to 4 users (8 more were there) in ")
     assert line.endswith("users/s, workers of Ray: 2")
     assert pl.read_parquet(files[1]).equals(frames[0][40:80])
+
+
+def test_texts_are_equal_to_the_bit(tmp_path: Path) -> None:
+    model = make_tiny_llama(tmp_path / "llama")
+    config = KnowledgeConfig(
+        model=str(model), max_new_tokens=24, batch_size=3, temperature=0.8, retries=1
+    )
+    texts = texts_of(*(f"toy story {'war ' * (number % 5)}{number}" for number in range(14)))
+    found = []
+    for engine in (None, RayEngine(2)):
+        cache = tmp_path / str(engine)
+        workplace = None if engine is None else Workplace(engine, cache / "parts")
+        generate_knowledge(texts, config, cache, workplace=workplace)
+        answers = read_answers(cache_file(config, cache))
+        assert len(answers) == len(texts)
+        found.append({key: replace(answer, made_on=None) for key, answer in answers.items()})
+    assert found[0] == found[1]
+
+
+def test_what_a_reranker_is_asked_is_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_CASES", 4)
+    data, _, fitted = make_first_stages(tmp_path)
+    stage = CandidatesStage(data, fitted, PromptLayout(n_candidates=10, n_similar=3))
+    made = []
+    for engine in (LocalEngine(1), RayEngine(2)):
+        folder = tmp_path / engine.describe()[:7]
+        folder.mkdir()
+        stage.on(engine).run(folder)
+        made.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert made[0] == made[1]
+    assert set(made[0]) == {"validation.json", "test.json"}
+
+
+def test_a_killed_driver_leaves_what_the_next_one_needs_not_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(tmp_path / "made-1", catalogue=make_catalogue(n_users=N_USERS))
+    command = ["recommend-all", "--bundle", str(bundle.folder), "--batch-size", "1"]
+    on_ray = ["--engine", "ray", "--processes", "2", "--out", str(tmp_path / "ray")]
+    address = ray.get_runtime_context().gcs_address
+    driver = subprocess.Popen(
+        [sys.executable, str(LONGTAIL), *command, *on_ray],
+        env={**os.environ, "RAY_ADDRESS": address},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len([*(tmp_path / "ray").glob("*.parquet")]) < 5:
+        assert driver.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    assert longtail.main([*command, *on_ray]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    found = re.search(r"to ([\d,]+) users \(([\d,]+) more were there\)", line)
+    assert found, line
+    computed, known = (int(number) for number in found.groups())
+    assert computed + known == N_USERS
+    assert 5 <= known < N_USERS
+    assert longtail.main([*command, "--processes", "1", "--out", str(tmp_path / "local")]) == 0
+    names = [path.name for path in sorted((tmp_path / "local").glob("*.parquet"))]
+    assert names == [path.name for path in sorted((tmp_path / "ray").glob("*.parquet"))]
+    frames = [
+        pl.concat([pl.read_parquet(tmp_path / place / name) for name in names])
+        for place in ("local", "ray")
+    ]
+    assert frames[0].equals(frames[1])
