@@ -1,6 +1,6 @@
 """How long it takes to write users' histories into a cluster of six processes, in three ways.
 
-`python -m tests.end_to_end.publishing_pace --users 100000 --rounds 3` takes turns: one process that
+`python -m tests.end_to_end.publishing_pace --users 100000 --rounds 3` alternates: one process that
 sends to a node after the other, one that sends to all nodes at once (as `longtail publish` does),
 and several of these (`longtail publish --processes`). Prints a JSON line for each, with the
 fastest and the slowest of the rounds: users a second by the clock, CPU seconds of the processes
