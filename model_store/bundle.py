@@ -376,17 +376,18 @@ class Bundle:
         n_types = len(self.manifest.events.types)
         if len(kinds) and int((kinds % MAX_TYPES).max()) >= n_types:
             raise BundleError(f"{path}: more types than the {n_types} that the manifest names")
+        items, timestamps = np.asarray(histories.items), np.asarray(histories.timestamps)
+        kinds = np.asarray(kinds)
         for user_id, span in histories.rows(chosen):
-            yield (
-                user_id,
-                UserHistory(histories.items[span], histories.timestamps[span], kinds[span]),
-            )
+            yield user_id, UserHistory(items[span], timestamps[span], kinds[span])
 
     def users(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, UserHistory]]:
         """Every user, or some rows of them, with the whole history, oldest to newest."""
         histories = self.histories()
+        # Of a map itself each slice would be a map, which takes longer than its bytes do.
+        items, timestamps = np.asarray(histories.items), np.asarray(histories.timestamps)
         for user_id, span in histories.rows(chosen):
-            yield user_id, UserHistory(histories.items[span], histories.timestamps[span])
+            yield user_id, UserHistory(items[span], timestamps[span])
 
     def report(self) -> dict[str, Any]:
         """The offline report of the bundle.

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 import redis.cluster
+from redis.crc import key_slot
 
 from model_store.cluster_commands import named
 from model_store.keys import in_cluster
@@ -61,13 +62,12 @@ class ClusterClient(_RedisCluster):  # type: ignore[misc]
         """
         by_node: dict[str, list[tuple[Any, ...]]] = {}
         nodes = {}
-        for command in commands:
-            key = command[1]
-            node = self.get_node_from_key(in_cluster(key)[0] if isinstance(key, str) else key)
-            if node is None:
-                raise redis.ConnectionError(f"no node of the cluster has the slot of {key!r}")
+        for name, key, *values in commands:
+            # Named once for all: redis-py would look for the hash tag again, of each.
+            placed, slot = _placed(key)
+            node = self.nodes_manager.get_node_from_slot(slot)
             nodes[node.name] = node
-            by_node.setdefault(node.name, []).append(command)
+            by_node.setdefault(node.name, []).append((name, placed, *values))
         if len(by_node) == 1:
             [(name, own)] = by_node.items()
             return self._send_to(nodes[name], own)
@@ -81,7 +81,7 @@ class ClusterClient(_RedisCluster):  # type: ignore[misc]
         try:
             with self.get_redis_connection(node).pipeline(transaction=False) as pipe:
                 for command in commands:
-                    pipe.execute_command(*named(command))
+                    pipe.execute_command(*command)
                 replies = pipe.execute(raise_on_error=False)
         except (redis.ConnectionError, redis.TimeoutError):
             replies = [redis.ConnectionError()] * len(commands)
@@ -90,6 +90,14 @@ class ClusterClient(_RedisCluster):  # type: ignore[misc]
             self.execute_command(*command) if isinstance(reply, Exception) else reply
             for command, reply in zip(commands, replies, strict=True)
         ]
+
+
+def _placed(key: str | bytes) -> tuple[bytes, int]:
+    """The name of a key in the cluster, and its slot."""
+    if isinstance(key, bytes):
+        return key, key_slot(key)
+    name, slot = in_cluster(key)
+    return name.encode(), slot
 
 
 class LazyCluster:
