@@ -30,6 +30,8 @@ class Plan:
     n_memory_swaps: int
     catalogue_sizes: tuple[int, ...]
     largest_items: int  # of the catalogue in the workers section
+    shadow_rounds: int  # each with a shadow and without
+    shadow_s: float
     rerank_rounds: int  # each with reranking and without
     rerank_fault_rounds: int  # the same for each way to fail
     rerank_s: float
@@ -59,6 +61,8 @@ FULL = Plan(
     n_memory_swaps=100,
     catalogue_sizes=(3_700, 100_000, 1_000_000, 10_000_000),
     largest_items=1_000_000,
+    shadow_rounds=240,
+    shadow_s=1.0,
     rerank_rounds=8,
     rerank_fault_rounds=3,
     rerank_s=8.0,
@@ -76,6 +80,8 @@ QUICK = Plan(
     n_memory_swaps=6,
     catalogue_sizes=(3_700,),
     largest_items=3_700,
+    shadow_rounds=4,
+    shadow_s=0.5,
     rerank_rounds=2,
     rerank_fault_rounds=1,
     rerank_s=2.0,

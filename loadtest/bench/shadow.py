@@ -1,4 +1,8 @@
-"""A shadow answers a tenth of the requests too, in every other stretch of a steady load."""
+"""A shadow answers a tenth of the requests too, in every other stretch of a steady load.
+
+The other stretches ask under a name of the same version that has no shadow. So nothing but the
+shadow's answers differs, stretches can be short, and a change of the machine's speed falls on both.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,9 @@ from urllib.parse import quote
 import numpy as np
 
 from loadtest.api import ask, ask_text
+from loadtest.bench import swap
 from loadtest.bench.bundles import BundleFiles
-from loadtest.bench.figures import format_interval, format_ms, percentiles_ms, ratio_of
+from loadtest.bench.figures import format_interval, format_ms, median_ratio_of, percentiles_ms
 from loadtest.bench.measured_server import MeasuredServer, expect_items, expect_items_or_rejection
 from loadtest.bench.overload import REJECTED, STEADY_CONNECTIONS, measure_capacity
 from loadtest.bench.plan import HISTORY_LENGTH, K
@@ -26,7 +31,10 @@ from loadtest.target import Address
 SHARE = 10
 LOAD_SHARE = 0.3
 """Of the capacity: a service that is busier drops nearly all of the shadow's requests."""
-SETTLING_S = 0.5
+UNSHADOWED = "unshadowed"
+"""The name of the same version that has no shadow."""
+PERCENTS = (90, 99)
+PAUSE_S = 0.15  # after a stretch: what waits for the shadow is answered or dropped
 N_COMPARED = 50  # users whose answers are compared
 _COUNTED = re.compile(r'^longtail_shadow_total\{outcome="(\w+)"\} (\S+)$', re.MULTILINE)
 
@@ -43,16 +51,26 @@ def run(rig: Rig) -> dict[str, Any]:
         user_ids, _ = rig.users(bundles[0], HISTORY_LENGTH)
         bodies: list[dict[str, object]] = [{"user_id": user_id, "k": K} for user_id in user_ids]
         check_answers(child.address, bodies)
+        version = BundleFiles(bundles[0]).version
+        if fault := swap.activate_version(child.address, version, token, model=UNSHADOWED):
+            raise TargetError(fault)
         shadow = _Shadow(child.address, BundleFiles(bundles[1]).version, token)
-        server = MeasuredServer.asked(child, bodies, expect_items(K))
+        named = [{**body, "model": UNSHADOWED} for body in bodies]
+        servers = {
+            is_on: MeasuredServer.asked(child, asked, expect_items(K))
+            for is_on, asked in ((False, named), (True, bodies))
+        }
         with rig.measuring():
-            rate_rps = LOAD_SHARE * measure_capacity(rig, server)
-            print_line(f"  {rig.plan.rerank_rounds} rounds at {rate_rps:.0f} rps")
-            samples = _alternate(rig, server, shadow, rate_rps)
+            rate_rps = LOAD_SHARE * measure_capacity(rig, servers[False])
+            print_line(f"  {rig.plan.shadow_rounds} rounds at {rate_rps:.0f} rps")
+            shadow.set(True)
+            samples = _alternate(rig, servers, rate_rps)
+            shadow.set(False)
         n_changed = _count_changed(child.address, bodies, shadow)
         outcomes = shadow.outcomes()
     figures = summarise(samples[False], samples[True], rate_rps)
-    failed = server.n_failed + sum(one.n_failed for both in samples.values() for one in both)
+    failed = sum(server.n_failed for server in servers.values())
+    failed += sum(one.n_failed for both in samples.values() for one in both)
     figures |= {"changed_answers": n_changed, "outcomes": outcomes}
     return {"shadow": figures, "failed": failed + n_changed}
 
@@ -85,20 +103,17 @@ class _Shadow:
 
 
 def _alternate(
-    rig: Rig, server: MeasuredServer, shadow: _Shadow, rate_rps: float
+    rig: Rig, servers: dict[bool, MeasuredServer], rate_rps: float
 ) -> dict[bool, list[Sample]]:
     samples: dict[bool, list[Sample]] = {False: [], True: []}
-    for number in range(rig.plan.rerank_rounds):
+    expect = expect_items_or_rejection(K)
+    for number in range(rig.plan.shadow_rounds):
         for is_on in (False, True) if number % 2 == 0 else (True, False):
-            if is_on:
-                shadow.set(True)
-            time.sleep(SETTLING_S)
-            starts = Arrivals(rate_rps, rig.plan.rerank_s, seed=number).of_user(0)
+            server = servers[is_on]
+            starts = Arrivals(rate_rps, rig.plan.shadow_s, seed=number).of_user(0)
             with Load(server.child.address, STEADY_CONNECTIONS) as load:
-                sample = load.keep_pace(server.requests, starts, expect_items_or_rejection(K))
-            samples[is_on].append(sample)
-            if is_on:
-                shadow.set(False)
+                samples[is_on].append(load.keep_pace(server.requests, starts, expect))
+            time.sleep(PAUSE_S)
     return samples
 
 
@@ -118,14 +133,18 @@ def _count_changed(address: Address, bodies: Sequence[dict[str, object]], shadow
 
 
 def summarise(without: Sequence[Sample], shadowed: Sequence[Sample], rps: float) -> dict[str, Any]:
-    """Latencies of both kinds of stretches, and the mean of the rounds' ratios of p99."""
-    figures: dict[str, Any] = {"rps": round(rps, 1), "share": SHARE}
-    p99s: list[list[float]] = []
-    for name, samples in (("without", without), ("shadowed", shadowed)):
-        taken = [one.latencies_ms[np.asarray(one.statuses) != REJECTED] for one in samples]
-        figures[name] = percentiles_ms(np.concatenate(taken)) | {"requests": sum(map(len, taken))}
-        p99s.append([float(np.percentile(times_ms, 99)) for times_ms in taken])
-    figures["p99_ratio"], figures["p99_ratio_interval"] = ratio_of(p99s[1], p99s[0])
+    """Latencies of both kinds of stretches, and the median of the rounds' ratios of p90 and p99."""
+    figures: dict[str, Any] = {"rps": round(rps, 1), "share": SHARE, "rounds": len(without)}
+    taken = [
+        [one.latencies_ms[np.asarray(one.statuses) != REJECTED] for one in samples]
+        for samples in (without, shadowed)
+    ]
+    for name, times in zip(("without", "shadowed"), taken, strict=True):
+        figures[name] = percentiles_ms(np.concatenate(times)) | {"requests": sum(map(len, times))}
+    for percent in PERCENTS:
+        theirs, ours = ([float(np.percentile(one, percent)) for one in times] for times in taken)
+        ratio, interval = median_ratio_of(ours, theirs)
+        figures |= {f"p{percent}_ratio": ratio, f"p{percent}_ratio_interval": interval}
     return figures
 
 
@@ -133,14 +152,16 @@ def describe(figures: dict[str, Any]) -> list[str]:
     """The lines a person reads."""
     found = figures["shadow"]
     counted = ", ".join(f"{n:,} {outcome}" for outcome, n in sorted(found["outcomes"].items()))
-    interval = format_interval(found["p99_ratio_interval"])
     lines = [
         (
-            f"a shadow of {found['share']} % at {found['rps']:.0f} rps: p99 is "
-            f"{found['p99_ratio']:.3f} times that without ({interval}), "
+            f"a shadow of {found['share']} % at {found['rps']:.0f} rps, {found['rounds']} rounds: "
             f"{found['changed_answers']} changed answers; of its share {counted or 'nothing'}"
         )
     ]
+    for percent in PERCENTS:
+        interval = format_interval(found[f"p{percent}_ratio_interval"])
+        ratio = found[f"p{percent}_ratio"]
+        lines.append(f"  p{percent} of a round is {ratio:.3f} times that without ({interval})")
     for name in ("without", "shadowed"):
         times = [format_ms(found[name][f"{part}_ms"], 2) for part in ("p50", "p99", "p99_9")]
         lines.append(f"  {name:<8} p50 {times[0]}  p99 {times[1]}  p99.9 {times[2]} ms")

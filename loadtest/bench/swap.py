@@ -32,6 +32,7 @@ from loadtest.errors import TargetError
 from loadtest.pacing import Arrivals
 from loadtest.target import Address
 
+LONGEST = 10  # times as long as planned a load lasts where activations take so long
 SETTLING_S = 0.5  # after an activation's answer: other workers follow, the old model is freed
 
 
@@ -70,20 +71,29 @@ def _swap_under_load(
 
     steady_s, n = rig.plan.steady_s, rig.plan.n_swaps
     times_s = [steady_s * (number + 1) for number in range(n)]
-    starts = Arrivals(rate_rps, steady_s * (n + 1)).of_user(0)
+    planned_s = steady_s * (n + 1)
+    arrivals = Arrivals(rate_rps, LONGEST * planned_s)
     with (
         Load(address, STEADY_CONNECTIONS) as load,
         Timetable(times_s, activate) as swaps,
     ):
         # A shared machine can be overloaded by 70 % of its capacity of a second ago. A proper 429
         # is then not lost by a swap, and is counted separately.
+        starts = swaps.until_done(arrivals.of_user(0), planned_s)
         sample = load.keep_pace(server.requests, starts, expect_items_or_rejection(K))
     return swaps, sample
 
 
-def activate_version(address: Address, version: str, token: str) -> str | None:
-    """Activate a version; None when it serves now, else the answer as one line."""
+def activate_version(
+    address: Address, version: str, token: str, *, model: str | None = None
+) -> str | None:
+    """Activate a version; None when it serves now, else the answer as one line.
+
+    `model` is the name under which requests ask for it; without one it answers all others.
+    """
     path = f"/admin/models/{quote(version, safe='')}/activate"
+    if model is not None:
+        path += f"?model={quote(model, safe='')}"
     headers = {"Authorization": f"Bearer {token}"}
     try:
         status, answer = ask(address, "POST", path, headers=headers, timeout_s=120.0)

@@ -200,11 +200,13 @@ def _swap_under_load(
 
     n, every_s = rig.plan.n_memory_swaps, EVERY_SHARE * rig.plan.steady_s
     times_s = [every_s * (number + 1) for number in range(n)]
-    starts = Arrivals(rate_rps, every_s * (n + 2)).of_user(0)
+    planned_s = every_s * (n + 2)
+    arrivals = Arrivals(rate_rps, swap.LONGEST * planned_s)
     with (
         Load(addresses[0], STEADY_CONNECTIONS, *addresses[1:]) as load,
         Timetable(times_s, activate) as swaps,
     ):
+        starts = swaps.until_done(arrivals.of_user(0), planned_s)
         sample = load.keep_pace(requests, starts, answers.find_fault)
     return swaps, sample, begun_s, rss_bytes
 

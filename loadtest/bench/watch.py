@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -113,6 +113,23 @@ class Timetable:
     action: Callable[[int], str | None]
     done_s: list[tuple[float, float]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+    def until_done(self, starts_s: Iterable[float], planned_s: float) -> Iterator[float]:
+        """Starts of requests, for as long as calls are due or under way, and for `planned_s`.
+
+        On a busy machine calls take longer than was planned, and the load must outlast them.
+
+        Args:
+            starts_s: ascending, in seconds after the beginning; more than are wanted.
+            planned_s: in seconds after the beginning.
+        """
+        after_s = planned_s - self.times_s[-1] if self.times_s else 0.0
+        for start_s in starts_s:
+            if len(self.done_s) == len(self.times_s):
+                ended_s = self.done_s[-1][1] - self._begun_s if self.done_s else 0.0
+                if start_s > max(planned_s, ended_s + after_s):
+                    return
+            yield start_s
 
     def __enter__(self) -> Self:
         self._ended = threading.Event()

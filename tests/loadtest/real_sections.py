@@ -30,6 +30,8 @@ PLAN = replace(
     largest_items=N_ITEMS,
     n_recall_histories=5,
     rerank_s=0.5,
+    shadow_rounds=2,
+    shadow_s=0.5,
     rerank_rounds=1,
     rerank_rps=60.0,
 )

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from loadtest.bench.figures import percentiles_ms, ratio_of
+from loadtest.bench.figures import median_ratio_of, percentiles_ms, ratio_of
 from loadtest.bench.overload import Phases, add_cpu_shares
 from loadtest.bench.overload import summarise as summarise_overload
 from loadtest.bench.shadow import describe as describe_shadow
@@ -117,6 +117,19 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert (ratio, interval) == (0.5, [0.5, 0.5])
 
 
+def test_a_median_of_ratios_is_not_moved_by_a_few_rounds_that_were_slow_on_one_side() -> None:
+    generator = np.random.default_rng(5)
+    theirs = generator.uniform(1, 5, 100)
+    ours = 1.1 * theirs * np.exp(generator.normal(0, 0.15, 100))
+    ours[:8] *= 30
+    ratio, interval = median_ratio_of(ours.tolist(), theirs.tolist())
+    assert interval is not None
+    assert interval[0] < 1.1 < interval[1] < 1.25
+    assert interval[0] < ratio < interval[1]
+    assert median_ratio_of([2.4, 6.0], [2.0, 5.0]) == (1.2, [1.2, 1.2])
+    assert median_ratio_of([2.4], [2.0]) == (1.2, None)
+
+
 def test_percentiles_of_nothing_are_none() -> None:
     assert percentiles_ms(np.empty(0)) == dict.fromkeys(("p50_ms", "p99_ms", "p99_9_ms"))
 
@@ -137,6 +150,28 @@ def test_a_timetable_calls_in_time_and_keeps_faults() -> None:
     with Timetable([30.0], act):
         pass  # left early: what isn't due yet isn't done
     assert calls == [0, 1]
+
+
+def test_a_load_outlasts_calls_that_take_longer_than_was_planned() -> None:
+    """The second call is due while the first, which takes four times as long, is under way."""
+    calls: list[int] = []
+
+    def act(number: int) -> None:
+        calls.append(number)
+        time.sleep(0.2)
+
+    times_s = [at / 100 for at in range(1_000)]
+    begun_s = time.perf_counter()
+    with Timetable([0.05, 0.1], act) as timetable:
+        for start_s in timetable.until_done(times_s, 0.15):
+            time.sleep(max(0.0, begun_s + start_s - time.perf_counter()))
+        assert len(timetable.done_s) == 2
+    # As much follows the last call's end as was planned to follow its beginning.
+    assert start_s >= timetable.done_s[1][1] - begun_s + 0.03
+    assert start_s < 5
+    with Timetable([0.01], lambda _: None) as quick:
+        time.sleep(0.1)
+        assert max(quick.until_done(times_s, 0.2)) == 0.2
 
 
 def test_memory_is_watched_while_it_grows() -> None:
@@ -194,6 +229,7 @@ def test_a_shadows_stretches_are_compared_round_by_round() -> None:
     assert (figures["without"]["requests"], figures["shadowed"]["requests"]) == (4, 4)
     assert (figures["without"]["p99_ms"], figures["shadowed"]["p99_ms"]) == (4.0, 6.0)
     figures |= {"changed_answers": 0, "outcomes": {"busy": 3, "answered": 1_000}}
-    first, *_ = describe_shadow({"shadow": figures})
-    assert "p99 is 1.250 times that without" in first
-    assert "0 changed answers; of its share 1,000 answered, 3 busy" in first
+    first, p90, p99, *_ = describe_shadow({"shadow": figures})
+    assert "p99 of a round is 1.250 times that without" in p99
+    assert "p90" in p90
+    assert "2 rounds: 0 changed answers; of its share 1,000 answered, 3 busy" in first
