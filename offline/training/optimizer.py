@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import torch
 
+from offline.training.lazy_adam import LazyAdamW
+
 
 def new_optimizer(
-    module: torch.nn.Module, learning_rate: float, weight_decay: float
+    module: torch.nn.Module, learning_rate: float, weight_decay: float, *, lazy: bool = False
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, 2019) over the parameters that have gradients now.
 
-    Weight decay applies to matrices only, not to biases and norms.
+    Weight decay applies to matrices only, not to biases and norms. With `lazy` parameters may have
+    sparse gradients (`LazyAdamW`).
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    kind = LazyAdamW if lazy else torch.optim.AdamW
+    return kind(groups, lr=learning_rate, fused=True)
