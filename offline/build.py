@@ -8,6 +8,7 @@ nothing to do takes a second.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,7 @@ from offline.stages.stage import ArtifactT, Log, Stage, run_stage
 from offline.stages.start import StartArtifact
 from offline.stages.text_encoder import TextEncoderStage
 from offline.stages.tuning import TuningStage
+from offline.training.group import ALONE, Group
 
 Suit = Callable[[int, int], Recipe]
 """A recipe for numbers of interactions and items."""
@@ -76,6 +78,8 @@ class Build:
         reranker: when the bundle gets its reranker.
         start: model that the training begins with; None: random weights.
         engine: runs what can be divided among processes.
+        group: the processes that train together; all of them run the build, and the first one alone
+            writes.
     """
 
     source: Source
@@ -89,6 +93,7 @@ class Build:
     reranker: RerankerTime = "now"
     start: StartArtifact | None = None
     engine: Engine = field(default=LocalEngine(1))
+    group: Group = ALONE
 
     def run(self) -> Path:
         """Bring every stage up to date and answer the bundle's folder.
@@ -101,7 +106,12 @@ class Build:
                 "encoding.shuffled = true: a control for `longtail benchmark`; a bundle of it "
                 "would answer by texts of other items"
             )
-        with locked(self.root):
+        if self.group.size > 1 and self.recipe.kind != "sequential":
+            raise ConfigError(
+                f"a recipe of kind {self.recipe.kind} is trained by one process, not by "
+                f"{self.group.size}: start it without torchrun"
+            )
+        with locked(self.root) if self.group.leads else nullcontext():
             return self._run_stages()
 
     def _run_stages(self) -> Path:
@@ -153,7 +163,8 @@ class Build:
         Raises:
             LongtailError: in one line, why it can't be done.
         """
-        self.announce_cost(data)
+        if self.group.leads:
+            self.announce_cost(data)
         learned = self._learn(data, self._made)
         notes = {"recipe": self.recipe.described(), "code_revision": code_revision()}
         made_with = {**self.recipe.chosen_keys(), "code_revision": notes["code_revision"]}
@@ -198,8 +209,11 @@ class Build:
             text_encoder = self._made(TextEncoderStage(encoding.encoder, learned.encoder, texts))
         exported = self._made(ExportStage(data, served, self.recipe.retrieval))
         language_model, reranker = self._rerank(data, learned, served, self._made)
+        place = self.root / "bundle"
+        if not self.group.leads:
+            return place
         bundle = write_bundle(
-            self.root / "bundle",
+            place,
             BundleParts(
                 *(
                     data,
@@ -288,4 +302,4 @@ class Build:
         return stage.planned(self.root)
 
     def _made(self, stage: Stage[ArtifactT]) -> ArtifactT:
-        return run_stage(stage.on(self.engine), self.root, self.log)
+        return run_stage(stage.on(self.engine), self.root, self.log, self.group)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline.engine.choice import LOCAL, add_engine_flags, open_engine
 from offline.source_flags import add_source_flags, source_of
+from offline.training.group import Group, launched_group
 
 if TYPE_CHECKING:
+    from offline.inputs import Source
     from offline.recipe import Recipe
 
 
@@ -19,11 +25,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="build a bundle from interactions and a catalogue",
         description="Run the offline path: data, knowledge, encoding, recommender, evaluation,\n"
         "export. Unchanged stages are not run again; an interrupted build continues\n"
-        "where it stopped.",
+        "where it stopped. Started by torchrun, its processes train together.",
         epilog="examples:\n"
         "  longtail build --interactions movielens-100k --out builds/demo\n"
         "  longtail build --interactions clicks.csv --items items.csv --out builds/mine --refit\n"
-        "  longtail build --interactions ml-1m/ --recipe titles --seed 1 --out builds/ml-1m",
+        "  longtail build --interactions ml-1m/ --recipe titles --seed 1 --out builds/ml-1m\n"
+        "  torchrun --nproc-per-node 4 -m longtail build --interactions ml-1m/ --out builds/ml-1m",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_source_flags(build)
@@ -121,24 +128,47 @@ def _run(arguments: argparse.Namespace) -> int:
         return read(name)
 
     processes = arguments.processes or (1 if arguments.engine == LOCAL else None)
-    build = Build(
-        source_of(arguments),
-        read(arguments.recipe or DEFAULT),
-        arguments.out,
-        split=arguments.split,
-        refit=arguments.refit,
-        regenerate=arguments.regenerate,
-        log=_print_line,
-        suit=None if arguments.recipe else suit,
-        reranker=arguments.reranker,
-        engine=open_engine(arguments.engine, processes),
-    )
-    bundle = build.run()
-    if arguments.activate:
-        from offline.publish import publish_bundle
+    with launched_group() as group, _shown_by_the_first(group):
+        build = Build(
+            _source_of(arguments, group),
+            read(arguments.recipe or DEFAULT),
+            arguments.out,
+            split=arguments.split,
+            refit=arguments.refit,
+            regenerate=arguments.regenerate,
+            log=_print_line,
+            suit=None if arguments.recipe else suit,
+            reranker=arguments.reranker,
+            engine=open_engine(arguments.engine, processes),
+            group=group,
+        )
+        bundle = build.run()
+        if arguments.activate and group.leads:
+            from offline.publish import publish_bundle
 
-        publish_bundle(bundle, activate=True, log=_print_line)
+            publish_bundle(bundle, activate=True, log=_print_line)
+        group.wait()
     return 0
+
+
+def _source_of(arguments: argparse.Namespace, group: Group) -> Source:
+    """The data set; the first process fetches it, if that is needed."""
+    if group.leads:
+        source = source_of(arguments)
+        group.wait()
+        return source
+    group.wait()
+    return source_of(arguments)
+
+
+@contextmanager
+def _shown_by_the_first(group: Group) -> Iterator[None]:
+    """Of a group's processes the first one shows what is going on; each shows its errors."""
+    if group.leads:
+        yield
+        return
+    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        yield
 
 
 def _print_line(line: str) -> None:

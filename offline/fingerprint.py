@@ -39,6 +39,9 @@ PASSIVE = {
         "tells people about the data",
     ),
     "offline/progress.py": "shows progress",
+    "offline/training/gathering.py": "exchanges what processes computed",
+    "offline/training/group.py": "divides a training among processes and decides none of its steps",
+    "offline/training/sharded.py": "shards a table among processes",
     "offline/training/pace.py": "measures how long a training will take",
 }
 """Modules whose code no stage's result depends on, and why."""

@@ -20,6 +20,7 @@ from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
 from offline.recommender.recommender import TrainingData
 from offline.recommender.sequential import SequenceRecommender
+from offline.recommender.touched_rows import TouchedRows
 from offline.recommender.training import SequenceTraining
 from offline.training.batches import Rows
 from offline.training.trainer import Phase
@@ -87,11 +88,13 @@ class TunableRecommender(SequenceRecommender):
         windows: list[Items],
         validate: Callable[[SequenceNetwork], float] | None,
         weights: list[Weights] | None,
+        touched: TouchedRows | None,
     ) -> SequenceTraining:
         if self._drawn is None:
-            return super()._new_training(network, objective, windows, validate, weights)
-        batch_size = self.training.batch_size
-        task = DrawnTextsTraining(network, objective, windows, batch_size, validate, weights)
+            return super()._new_training(network, objective, windows, validate, weights, touched)
+        task = DrawnTextsTraining(
+            network, objective, windows, self.training.batch_size, validate, weights, touched
+        )
         task.drawn = self._drawn
         return task
 

@@ -19,6 +19,7 @@ from offline.data.histories import Histories
 from offline.data.split import Split
 from offline.metrics import Scores, ndcg_at_k, rank_cases
 from offline.training.batches import Rows, batches_by_length
+from offline.training.group import current
 
 
 class NextItem:
@@ -61,17 +62,25 @@ class NextItem:
         return list(batches_by_length(lengths, config.batch_size, rng))
 
     def loss(self, batch: Rows, rng: np.random.Generator) -> Tensor:  # noqa: ARG002
-        """Cross-entropy over all items but the history's own, mean over the targets."""
+        """Cross-entropy over all items but the history's own, mean over the targets.
+
+        A group's processes encode a part of the histories each, and count their share of the loss.
+        """
         if self._samples is None or self.item_vectors is None:
             raise RuntimeError("batches() comes before loss()")
         histories = self._samples.histories[batch]
         positions, targets = self._samples.targets_of(batch)
-        logits = self.module(histories) @ self.item_vectors.T / self._config.temperature
+        group = current()
+        if group.size == 1:
+            users = self.module(histories)
+        else:
+            users = group.gather(lambda rows: self.module(histories[rows]), len(histories))
+        logits = users @ self.item_vectors.T / self._config.temperature
         is_out = self._never_chosen.repeat(len(batch), 1)
         is_out.scatter_(1, torch.from_numpy(histories).long().to(logits.device), True)
         log_shares = logits.masked_fill(is_out, -torch.inf).log_softmax(dim=1)
         of_targets = log_shares[torch.from_numpy(positions), torch.from_numpy(targets).long()]
-        loss: Tensor = -of_targets.mean()
+        loss: Tensor = -of_targets.mean() / group.size
         return loss
 
     def validate(self) -> float | None:

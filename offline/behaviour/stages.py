@@ -14,6 +14,7 @@ from offline.behaviour.tuning import plan_tuning
 from offline.cache import cache_folder
 from offline.data.split import Split
 from offline.encoding.sentence_encoder import SentenceEncoder
+from offline.training.group import current
 from offline.training.record import TrainingRecord
 from offline.training.trainer import Trainer
 
@@ -28,6 +29,8 @@ def tune_on_behaviour(
     folder: Path,
 ) -> dict[str, TrainingRecord]:
     """Tune an encoder on the training part of a data set, each stage into `folder/<stage>`.
+
+    Of a group's processes the first one writes.
 
     Args:
         item_texts: texts of item_index 1..N.
@@ -46,7 +49,7 @@ def tune_on_behaviour(
     """
     name = start_of(config, encoder)
     records: dict[str, TrainingRecord] = {}
-    fixed = None
+    fixed, group = None, current()
     for stage in config.stages:
         place, checkpoint = folder / stage, folder / f"{stage}.safetensors"
         sentence_encoder = SentenceEncoder(name, cache_folder(), config.device)
@@ -57,9 +60,11 @@ def tune_on_behaviour(
         label = f"tuning the encoder, {stage}"
         trainer = Trainer(label, task, plan_tuning(config, config.patience), checkpoint)
         records[stage] = trainer.run()
-        sentence_encoder.save(place)
+        if group.leads:
+            sentence_encoder.save(place)
+        group.wait()
         name = str(place)
-    for stage in config.stages:
+    for stage in config.stages if group.leads else ():
         (folder / f"{stage}.safetensors").unlink(missing_ok=True)
     return records
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 TextProjection = Literal["whitened", "pca", "centred"]
+TableUpdates = Literal["dense", "sparse"]
 IdTraining = Literal["trainable", "frozen", "further-all", "further-ids"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -215,6 +216,11 @@ class TrainingConfig(BaseModel):
         description="items with interactions; up to so many the whole catalogue is in every "
         "softmax, and sampled_negatives are for larger ones",
     )
+    table_updates: TableUpdates = Field(
+        "dense",
+        description="sparse: a step reads and changes those rows of the item table alone that are "
+        "in its histories or among its negatives, for catalogues of a million items and more",
+    )
     gbce_calibration: float = Field(
         0.75, ge=0.0, le=1.0, description="t of gBCE: 0 is bce, 1 makes scores probabilities"
     )
@@ -255,7 +261,24 @@ class TrainingConfig(BaseModel):
                 f"whole_catalogue_up_to {self.whole_catalogue_up_to} works only with loss softmax "
                 f"and sampled_negatives, not {self.loss} and {self.sampled_negatives}"
             )
+        if self.table_updates == "sparse":
+            self._check_sparse()
         return self
+
+    def _check_sparse(self) -> None:
+        if not self.sampled_negatives:
+            raise ValueError(
+                "table_updates sparse needs sampled_negatives of 1 or more, not 0: else every step "
+                "reads the whole table"
+            )
+        for name, value in (
+            ("weight_averaging", self.weight_averaging),
+            ("contrast_weight", self.contrast_weight),
+        ):
+            if value:
+                raise ValueError(
+                    f"{name} {value:g} works only with table_updates dense, not sparse"
+                )
 
     def negatives_among(self, n_items: int) -> int:
         """How many negatives a batch has where so many items have interactions; 0 for all."""

@@ -13,6 +13,7 @@ from offline.data.histories import Items, Weights, pad_right
 from offline.recommender.criterion import as_tensor
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
+from offline.training.group import current
 
 View = Callable[[Items, np.random.Generator], Items]
 
@@ -63,12 +64,15 @@ class Contrast:
         rng: np.random.Generator,
         weights: list[Weights] | None = None,
     ) -> Tensor:
-        """The main loss plus the weighted contrastive one."""
+        """The main loss plus the weighted contrastive one.
+
+        A group's processes compute all of the contrast, and each counts its share of it.
+        """
         histories = [np.abs(window[:-1]) for window in windows]
         first, second = self._views(network, histories, rng)
         contrast = likeness_loss(first, second, self.temperature)
         main = self.objective.loss(network, windows, rng, weights)
-        return main + self.weight * contrast
+        return main + self.weight * contrast / current().size
 
     def _views(
         self, network: SequenceNetwork, histories: list[Items], rng: np.random.Generator

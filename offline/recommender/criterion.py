@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,8 +20,32 @@ from offline.recommender.losses import (
     sampled_cross_entropy,
 )
 from offline.recommender.negatives import NegativeSampler
+from offline.training.group import current
 
 Indices = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float32]
+
+
+class Sampler(Protocol):
+    """Draws negatives; see `NegativeSampler`."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[Indices, Weights]:
+        """Positions of different items, int64 [S], and log probabilities, float32 [S]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """The items that a batch's targets are told from.
+
+    Attributes:
+        items: item_indices int64: different ones [S], for all positions; with bce one a position.
+        logs: log of each one's probability of being drawn, float32 [S]; None: they take no part in
+            the loss, or the items are the whole catalogue.
+    """
+
+    items: Indices
+    logs: Weights | None = None
 
 
 class Criterion:
@@ -28,18 +56,24 @@ class Criterion:
     Args:
         counts: training interactions of each item, int64 [N+1].
         config: names the loss; as many negatives as items, or more, are the whole catalogue.
+        sampler: draws the negatives of a sampled softmax.
     """
 
-    def __init__(self, counts: npt.NDArray[np.int64], config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        counts: Indices,
+        config: TrainingConfig,
+        sampler: Callable[[Indices, int], Sampler] = NegativeSampler,
+    ) -> None:
         self.trained = np.flatnonzero(counts)
         self.config = config
         self._class_of = np.zeros(len(counts), dtype=np.int64)
         self._class_of[self.trained] = np.arange(len(self.trained))
         self._kept: dict[torch.device, tuple[Tensor, Tensor]] = {}
-        self._sampler = None
+        self._sampler: Sampler | None = None
         self._n_negatives = config.negatives_among(len(self.trained))
-        if 0 < self._n_negatives < len(self.trained):
-            self._sampler = NegativeSampler(counts[self.trained], self._n_negatives)
+        if config.loss == "softmax" and 0 < self._n_negatives < len(self.trained):
+            self._sampler = sampler(counts[self.trained], self._n_negatives)
 
     def loss(
         self,
@@ -47,9 +81,9 @@ class Criterion:
         table: Tensor,
         targets: Indices,
         rng: np.random.Generator,
-        weights: npt.NDArray[np.float32] | None = None,
+        weights: Weights | None = None,
     ) -> Tensor:
-        """Mean loss, a scalar.
+        """Mean loss, a scalar; in a group a process's share of it, which are added up.
 
         Args:
             users: float32 [P, D].
@@ -58,29 +92,57 @@ class Criterion:
             rng: draws negatives.
             weights: factors on each target's loss, float32 [P]; None: all are 1.
         """
-        factors = None if weights is None else as_tensor(weights, table)
+        negatives, group = self._draw(targets, rng), current()
+        if group.size == 1:
+            return self._mean(users, table, targets, negatives, weights)
+        part = group.part_of(len(targets))
+        targets_of_part = targets[part]
+        if not len(targets_of_part):
+            return users.sum() * 0.0  # its backward pass takes part in the others'
         if self.config.loss == "bce":
-            others = self._one_each(targets, rng)
-            return binary_cross_entropy(
-                users, table, as_tensor(targets, table), as_tensor(others, table), factors
-            )
+            negatives = Negatives(negatives.items[part])
+        factors = None if weights is None else weights[part]
+        mean = self._mean(users[part], table, targets_of_part, negatives, factors)
+        return mean * (len(targets_of_part) / len(targets))
+
+    def _draw(self, targets: Indices, rng: np.random.Generator) -> Negatives:
+        if self.config.loss == "bce":
+            return Negatives(self._one_each(targets, rng))
         if self.config.loss == "gbce":
-            return self._generalised(users, table, targets, rng, factors)
+            size = min(self._n_negatives, len(self.trained))
+            return Negatives(rng.choice(self.trained, size, replace=False))
         if self._sampler is None:
+            return Negatives(self.trained)
+        drawn, logs = self._sampler.draw(rng)
+        return Negatives(self.trained[drawn], logs)
+
+    def _mean(
+        self,
+        users: Tensor,
+        table: Tensor,
+        targets: Indices,
+        negatives: Negatives,
+        weights: Weights | None,
+    ) -> Tensor:
+        """Mean loss of targets [P] against their negatives, both rows of the table."""
+        wanted = as_tensor(targets, table)
+        factors = None if weights is None else as_tensor(weights, table)
+        if self.config.loss == "softmax" and negatives.logs is None:
             # The only loss that reads every row: leave out those that take no part.
             trained, class_of = self._on(table.device)
-            classes = class_of[as_tensor(targets, table)]
             smoothing = self.config.label_smoothing
-            return catalogue_cross_entropy(users, table[trained], classes, smoothing, factors)
-        drawn, logs = self._sampler.draw(rng)
-        return sampled_cross_entropy(
-            users,
-            table,
-            as_tensor(targets, table),
-            as_tensor(self.trained[drawn], table),
-            as_tensor(logs, table),
-            factors,
-        )
+            return catalogue_cross_entropy(
+                users, table[trained], class_of[wanted], smoothing, factors
+            )
+        others = as_tensor(negatives.items, table)
+        if self.config.loss == "bce":
+            return binary_cross_entropy(users, table, wanted, others, factors)
+        if negatives.logs is None:
+            return generalised_binary_cross_entropy(
+                users, table, wanted, others, self._exponent(len(others)), factors
+            )
+        logs = as_tensor(negatives.logs, table)
+        return sampled_cross_entropy(users, table, wanted, others, logs, factors)
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The trained items, and each item's place among them; taken to a device once."""
@@ -96,22 +158,11 @@ class Criterion:
         others: Indices = self.trained[np.minimum(drawn + passed, len(self.trained) - 1)]
         return others
 
-    def _generalised(
-        self,
-        users: Tensor,
-        table: Tensor,
-        targets: Indices,
-        rng: np.random.Generator,
-        factors: Tensor | None,
-    ) -> Tensor:
+    def _exponent(self, n_drawn: int) -> float:
+        """Of gBCE, for so many negatives."""
         n_items = len(self.trained)
-        size = min(self._n_negatives, n_items)
-        drawn = rng.choice(self.trained, size, replace=False)
-        others = min(size, max(1, n_items - 1))
-        exponent = gbce_exponent(others, max(2, n_items), self.config.gbce_calibration)
-        return generalised_binary_cross_entropy(
-            users, table, as_tensor(targets, table), as_tensor(drawn, table), exponent, factors
-        )
+        others = min(n_drawn, max(1, n_items - 1))
+        return gbce_exponent(others, max(2, n_items), self.config.gbce_calibration)
 
 
 def as_tensor(array: npt.NDArray[np.generic], like: Tensor) -> Tensor:

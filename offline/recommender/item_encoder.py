@@ -7,10 +7,16 @@ time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from offline.recommender.recommender import Vectors
+from offline.training.group import Group
+from offline.training.sharded import ShardedRows
 
 
 class ItemEncoder(nn.Module):
@@ -30,6 +36,7 @@ class ItemEncoder(nn.Module):
 
     knowledge: Tensor | None
     anchor: Tensor | None
+    _only: Tensor | None = None
 
     def __init__(
         self,
@@ -69,11 +76,43 @@ class ItemEncoder(nn.Module):
         with torch.no_grad():
             self.ids.copy_(rows if self.anchor is None else rows - self.anchor)
 
+    def shard(self, group: Group) -> None:
+        """Keep a part of the ids' rows, from where they are now; the group's others keep theirs."""
+        self.ids = ShardedRows.of(self.ids.detach(), group)
+
+    @contextmanager
+    def only(self, rows: Tensor) -> Iterator[None]:
+        """Within the context the table has a few rows, and the ids' gradient is sparse.
+
+        Args:
+            rows: their item_indices, int64 [R], different ones, the first of them 0.
+        """
+        self._only = rows
+        try:
+            yield
+        finally:
+            self._only = None
+
     def forward(self) -> Tensor:
         """The whole table, float32 [N+1, D]; row 0 (padding) is zeros."""
-        table: Tensor = self.ids if self.anchor is None else self.ids + self.anchor
-        if self.knowledge is not None:
-            table = self.from_ids(table) + self.from_knowledge(self.knowledge)
+        table, anchor, knowledge = self._inputs()
+        table = table if anchor is None else table + anchor
+        if knowledge is not None:
+            table = self.from_ids(table) + self.from_knowledge(knowledge)
         real = torch.ones(len(table), 1, device=table.device)
         real[0] = 0.0
         return table * real
+
+    def _inputs(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Ids, anchor and knowledge: of all items, or of some."""
+        ids, rows = self.ids, self._only
+        if rows is None:
+            whole = ids.join(ids, everywhere=True) if isinstance(ids, ShardedRows) else ids
+            return whole, self.anchor, self.knowledge
+        if isinstance(ids, ShardedRows):
+            some = ids.read(rows)
+        else:
+            some = F.embedding(rows, ids, sparse=True)
+        anchor = None if self.anchor is None else self.anchor[rows]
+        knowledge = None if self.knowledge is None else self.knowledge[rows]
+        return some, anchor, knowledge

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from offline.recommender.backbone import Backbone
 from offline.recommender.config import Precision
+from offline.training.group import current
 
 
 class SequenceNetwork(nn.Module):
@@ -38,16 +41,26 @@ class SequenceNetwork(nn.Module):
         Returns:
             float32 [B, L, D].
         """
-        return self.everywhere(F.embedding(history, table), history != 0)
+
+        def read(history: Tensor) -> Tensor:
+            return self._everywhere(F.embedding(history, table), history != 0)
+
+        return _in_parts(read, history)
 
     def everywhere(self, items: Tensor, present: Tensor) -> Tensor:
         """`Backbone.forward` in the training's precision; float32 [B, L, D]."""
+        return _in_parts(self._everywhere, items, present)
+
+    def after_last(self, items: Tensor, present: Tensor) -> Tensor:
+        """`Backbone.last_as_trained` in the training's precision; float32 [B, D]."""
+        return _in_parts(self._after_last, items, present)
+
+    def _everywhere(self, items: Tensor, present: Tensor) -> Tensor:
         with self._arithmetic(items.device):
             users: Tensor = self.backbone(items, present)
         return users.float()
 
-    def after_last(self, items: Tensor, present: Tensor) -> Tensor:
-        """`Backbone.last_as_trained` in the training's precision; float32 [B, D]."""
+    def _after_last(self, items: Tensor, present: Tensor) -> Tensor:
         with self._arithmetic(items.device):
             users = self.backbone.last_as_trained(items, present)
         return users.float()
@@ -55,6 +68,14 @@ class SequenceNetwork(nn.Module):
     def _arithmetic(self, device: torch.device) -> torch.autocast:
         enabled = self.precision == "bfloat16"
         return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _in_parts(read: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """What `read` makes of a batch; of a group's processes each reads a part of the rows."""
+    group = current()
+    if group.size == 1:
+        return read(*inputs)
+    return group.gather(lambda rows: read(*(tensor[rows] for tensor in inputs)), len(inputs[0]))
 
 
 class ServingNetwork(nn.Module):

@@ -40,8 +40,10 @@ from offline.recommender.objective import HiddenItem, NextItem, Objective
 from offline.recommender.phases import phases_of
 from offline.recommender.recommender import TrainingData, Vectors
 from offline.recommender.text_projection import project_text, whiten
+from offline.recommender.touched_rows import TouchedCriterion, TouchedRows
 from offline.recommender.training import SequenceTraining, plan_training
 from offline.recommender.warm_start import WarmStart, carried_rows
+from offline.training.group import current
 from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
 from offline.training.saved_model import load_model, save_model
@@ -144,8 +146,15 @@ class SequenceRecommender:
             start = {name: torch.tensor(array) for name, array in data.start.network.items()}
             backbone.load_state_dict(start)
         network = SequenceNetwork(self._new_item_encoder(data), backbone, self.training.precision)
+        criterion, touched = Criterion(data.counts(), self.training), None
+        if self.training.table_updates == "sparse":
+            encoder = self._lone_encoder(network)
+            if current().size > 1:
+                encoder.shard(current())
+            criterion = TouchedCriterion(data.counts(), self.training)
+            touched = TouchedRows(encoder, criterion)
         network.to(_device(self.training.device))
-        objective = self._new_objective(backbone, Criterion(data.counts(), self.training))
+        objective = self._new_objective(backbone, criterion)
 
         def validate(network: SequenceNetwork, cases: Cases) -> float:
             self._adopt(network, data, regression)
@@ -159,6 +168,7 @@ class SequenceRecommender:
             [sequences[row][span] for row, span in spans],
             partial(validate, cases=data.validation) if data.validation is not None else None,
             None if weights is None else [weights[row][span] for row, span in spans],
+            touched,
         )
 
     def _new_training(
@@ -168,9 +178,10 @@ class SequenceRecommender:
         windows: list[Items],
         validate: Callable[[SequenceNetwork], float] | None,
         weights: list[Weights] | None,
+        touched: TouchedRows | None,
     ) -> SequenceTraining:
         batch_size = self.training.batch_size
-        return SequenceTraining(network, objective, windows, batch_size, validate, weights)
+        return SequenceTraining(network, objective, windows, batch_size, validate, weights, touched)
 
     def refit(self, data: TrainingData, folder: Path | None = None) -> Self:
         """A new model trained on `data` for as many epochs as validation chose for this one.
@@ -261,6 +272,14 @@ class SequenceRecommender:
             if config.members == 1:
                 return new_backbone(config)
             return Ensemble([new_backbone(config.of_member()) for _ in range(config.members)])
+
+    def _lone_encoder(self, network: SequenceNetwork) -> ItemEncoder:
+        if not isinstance(network.items, ItemEncoder):
+            raise ConfigError(
+                f"training.table_updates = 'sparse': works with recommender.members 1, not "
+                f"{self.config.members}"
+            )
+        return network.items
 
     def _new_objective(self, backbone: Backbone, criterion: Criterion) -> Objective:
         if isinstance(backbone, Ensemble):

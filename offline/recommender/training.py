@@ -14,6 +14,7 @@ from offline.recommender.learning_rate import learning_rate_at
 from offline.recommender.network import SequenceNetwork
 from offline.recommender.objective import Objective
 from offline.recommender.phases import choose_trained
+from offline.recommender.touched_rows import TouchedRows
 from offline.training.batches import Rows, batches_by_length
 from offline.training.trainer import Phase, Plan
 
@@ -28,6 +29,7 @@ class SequenceTraining:
         batch_size: windows in a step.
         validate: NDCG@10 of the network; None: the last epoch is kept.
         weights: of the windows' items in the loss; None: all are alike.
+        touched: reduces the item table to a step's rows; None: every step reads the whole table.
     """
 
     def __init__(
@@ -38,10 +40,11 @@ class SequenceTraining:
         batch_size: int,
         validate: Callable[[SequenceNetwork], float] | None,
         weights: list[Weights] | None = None,
+        touched: TouchedRows | None = None,
     ) -> None:
         self.module, self._objective, self._windows = module, objective, windows
         self._batch_size, self._validate = batch_size, validate
-        self._weights = weights
+        self._weights, self._touched = weights, touched
         self._lengths = np.array([len(window) for window in windows], dtype=np.int64)
 
     def begin(self, phase: str) -> None:
@@ -56,7 +59,10 @@ class SequenceTraining:
         """The objective's, of a batch of windows."""
         windows = [self._windows[row] for row in batch]
         weights = None if self._weights is None else [self._weights[row] for row in batch]
-        return self._objective.loss(self.module, windows, rng, weights)
+        if self._touched is None:
+            return self._objective.loss(self.module, windows, rng, weights)
+        with self._touched.of(windows, rng) as numbered:
+            return self._objective.loss(self.module, numbered, rng, weights)
 
     def validate(self) -> float | None:
         """NDCG@10 of the network as it is now; None where nothing is held out."""
@@ -73,4 +79,5 @@ def plan_training(config: TrainingConfig, phases: Sequence[Phase]) -> Plan:
         schedule=partial(learning_rate_at, config=config),
         weight_decay=config.weight_decay,
         averaging=config.weight_averaging,
+        lazy=config.table_updates == "sparse",
     )

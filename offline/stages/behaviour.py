@@ -14,6 +14,7 @@ from offline.stages.data import DataArtifact
 from offline.stages.encoder_choice import EncoderChoice
 from offline.stages.knowledge import KnowledgeArtifact
 from offline.stages.stage import Stage
+from offline.training.group import current
 
 RECORD = "record.json"
 
@@ -45,6 +46,7 @@ class BehaviourStage(Stage[BehaviourArtifact]):
     text: EncodedText
 
     name = "behaviour"
+    trains = True
 
     @property
     def artifact(self) -> type[BehaviourArtifact]:
@@ -76,6 +78,8 @@ class BehaviourStage(Stage[BehaviourArtifact]):
         knowledge = self.knowledge
         texts = texts_to_encode(knowledge.item_texts(), knowledge.knowledge(), self.text)
         records = tune_on_behaviour(texts, self.data.split(), self.choices, self.encoder, folder)
+        if not current().leads:
+            return {}
         write_json(folder / RECORD, {name: record.to_dict() for name, record in records.items()})
         return describe(records)
 

@@ -18,6 +18,7 @@ from offline.stages.data import DataArtifact
 from offline.stages.encoding import EncodingArtifact
 from offline.stages.stage import Stage
 from offline.stages.start import StartArtifact
+from offline.training.group import current
 
 if TYPE_CHECKING:
     from offline.recommender.recommender import Recommender
@@ -63,6 +64,7 @@ class RecommenderStage(Stage[RecommenderArtifact]):
     start: StartArtifact | None = None
 
     name = "recommender"
+    trains = True
 
     @property
     def artifact(self) -> type[RecommenderArtifact]:
@@ -94,8 +96,10 @@ class RecommenderStage(Stage[RecommenderArtifact]):
             data = self.added.add_to(data)
         if self.start is not None:
             data = self.start.begin(data, self.data.item_ids())
-        model = new_recommender(self.recommender, self.training)
-        model.fit(data, folder / CHECKPOINT).save(folder)
+        model = new_recommender(self.recommender, self.training).fit(data, folder / CHECKPOINT)
+        if not current().leads:
+            return {}
+        model.save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))
         shutil.rmtree(folder / CHECKPOINT)
         record = model.record

@@ -16,6 +16,7 @@ from offline.stages.encoding import EncodingArtifact
 from offline.stages.recommender import CHECKPOINT, RecommenderArtifact
 from offline.stages.stage import Stage
 from offline.stages.start import StartArtifact
+from offline.training.group import current
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RefitStage(Stage[RecommenderArtifact]):
     start: StartArtifact | None = None
 
     name = "refit"
+    trains = True
 
     @property
     def artifact(self) -> type[RecommenderArtifact]:
@@ -53,6 +55,8 @@ class RefitStage(Stage[RecommenderArtifact]):
         if self.start is not None:
             data = self.start.begin(data, self.data.item_ids())
         model = self.chosen.model().refit(data, folder / CHECKPOINT)
+        if not current().leads:
+            return {}
         model.save(folder)
         save_array(folder / RecommenderArtifact.POPULARITY, data.counts().astype(np.float32))
         shutil.rmtree(folder / CHECKPOINT)

@@ -19,10 +19,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
+from model_store.errors import ConfigError
 from offline.artifact import Artifact, Facts, begin, finish
 from offline.engine.local import LocalEngine
 from offline.engine.work import Engine, Workplace
 from offline.fingerprint import hash_code
+from offline.training.group import ALONE, Group, within
 
 Log = Callable[[str], None]
 """Takes lines for the person who waits."""
@@ -35,9 +37,12 @@ class Stage(ABC, Generic[ArtifactT]):
 
     Attributes:
         name: of the stage and of its folder.
+        trains: whether `run` trains by `offline.training.trainer`, which a group's processes do
+            together. Each then runs it, and the first one alone writes.
     """
 
     name: ClassVar[str]
+    trains: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -111,17 +116,54 @@ def _shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def run_stage(stage: Stage[ArtifactT], root: Path, log: Log = print) -> ArtifactT:
-    """The stage's artifact: the one at `root/<name>` if it is current, else a new one."""
+def run_stage(
+    stage: Stage[ArtifactT], root: Path, log: Log = print, group: Group = ALONE
+) -> ArtifactT:
+    """The stage's artifact: the one at `root/<name>` if it is current, else a new one.
+
+    Of a group's processes the first one looks, runs the stage and moves its folder, and the others
+    wait, or train along.
+
+    Raises:
+        ConfigError: the processes don't see the same files.
+    """
     place, fingerprint = root / stage.name, stage.fingerprint()
-    known = stage.artifact.read(place)
-    if known and known.fingerprint == fingerprint:
+    artifact = _artifact_at(place, stage, fingerprint)
+    if group.first(artifact is not None):
         log(f"{stage.name}: unchanged")
-        return known
+    elif group.leads:
+        artifact = _make(stage, place, fingerprint, log, group)
+        group.wait()
+    else:
+        group.wait()
+        if stage.trains:
+            with within(group):
+                stage.run(begin(place, fingerprint))
+        group.wait()
+        artifact = _artifact_at(place, stage, fingerprint)
+    if artifact is None:
+        raise ConfigError(
+            f"{stage.name}: process {group.rank} doesn't see {place} as the first process left it; "
+            "all processes need one folder"
+        )
+    return artifact
+
+
+def _artifact_at(place: Path, stage: Stage[ArtifactT], fingerprint: str) -> ArtifactT | None:
+    known = stage.artifact.read(place)
+    return known if known and known.fingerprint == fingerprint else None
+
+
+def _make(
+    stage: Stage[ArtifactT], place: Path, fingerprint: str, log: Log, group: Group
+) -> ArtifactT:
+    """Run a stage in a partial folder, which is moved to its place."""
     log(f"{stage.name}: running")
     partial = begin(place, fingerprint)
+    group.wait()
     started_s = time.perf_counter()
-    facts = dict(stage.run(partial))
+    with within(group if stage.trains else ALONE):
+        facts = dict(stage.run(partial))
     facts["seconds"] = round(time.perf_counter() - started_s, 2)
     finish(partial, place, facts)
     shown = ", ".join(

@@ -39,7 +39,7 @@ def measure_pace(task: Task[Any], plan: Plan, budget_s: float = _BUDGET_S) -> Pa
     """
     rng = np.random.default_rng(plan.seed)
     task.begin(plan.phases[0].name)
-    optimizer = new_optimizer(task.module, 0.0, 0.0)
+    optimizer = new_optimizer(task.module, 0.0, 0.0, lazy=plan.lazy)
     task.module.train()
     batches, started, n_measured = task.batches(rng), time.perf_counter(), 0
     with seeded(plan.seed, task.module):

@@ -23,6 +23,7 @@ from offline.training.checkpoint import (
     restore_tensors,
     save_checkpoint,
 )
+from offline.training.group import current
 from offline.training.optimizer import new_optimizer
 from offline.training.record import Epoch, TrainingRecord
 from offline.training.seeds import random_state, restore_random_state, seeded
@@ -49,7 +50,7 @@ class Task(Protocol[Batch]):
         ...
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Mean loss of one batch, a scalar with gradients."""
+        """Mean loss of one batch, a scalar with gradients; in a group a share of it."""
         ...
 
     def validate(self) -> float | None:
@@ -90,6 +91,7 @@ class Plan:
         save_every_s: leave a checkpoint within an epoch after so many seconds, too. 0: after
             epochs only.
         figure: name of what `Task.validate` answers, for the progress.
+        lazy: gradients may be sparse, and of such a parameter only their rows are changed.
     """
 
     phases: Sequence[Phase]
@@ -102,6 +104,7 @@ class Plan:
     averaging: float = 0.0
     save_every_s: float = 0.0
     figure: str = "NDCG@10"
+    lazy: bool = False
 
 
 @dataclass
@@ -125,6 +128,9 @@ class _Begun:
 
 class Trainer:
     """Trains a task's module in place, phase by phase, and leaves the best epoch's weights in it.
+
+    In a group (`offline.training.group`) every process runs it, and all come to the same weights.
+    The task's loss is then a process's share of the loss, and the first one alone saves.
 
     Args:
         name: of the training, for progress and messages.
@@ -152,6 +158,7 @@ class Trainer:
         # An epoch that a resumed training was in, and the random state it goes on with.
         self._begun: _Begun | None = None
         self._random: dict[str, Tensor] = {}
+        self._group = current()
         self._begin(plan.phases[0])
 
     def run(self) -> TrainingRecord:
@@ -161,6 +168,7 @@ class Trainer:
             InputError: there is nothing to learn from, or the loss is no longer a number.
         """
         self._resume()
+        self._start_together()
         if self.plan.validate_start and not self.record.epochs:
             self._close_epoch(0, None, 0.0)
         progress: Progress | None = None
@@ -176,6 +184,17 @@ class Trainer:
         self.task.module.load_state_dict(self._best)
         return self.record
 
+    def _start_together(self) -> None:
+        """Begin with the first process's weights, each at the same epoch."""
+        n_trained = self._group.first(self.record.n_trained)
+        if n_trained != self.record.n_trained:
+            raise InputError(
+                f"{self.name}: the first process goes on after {n_trained:.0f} epochs and process "
+                f"{self._group.rank} after {self.record.n_trained}; they need one folder for "
+                "their files"
+            )
+        self._group.share_first(self.task.module)
+
     def _begin(self, phase: Phase) -> None:
         """Begin a phase: from the best weights so far, with an optimizer of its own."""
         self._phase = phase
@@ -185,7 +204,7 @@ class Trainer:
             self.task.module.load_state_dict(self._best)
         self.task.begin(phase.name)
         self._optimizer = new_optimizer(
-            self.task.module, self.plan.learning_rate, self.plan.weight_decay
+            self.task.module, self.plan.learning_rate, self.plan.weight_decay, lazy=self.plan.lazy
         )
         self._average = WeightAverage(self.task.module) if self.plan.averaging else None
 
@@ -202,7 +221,8 @@ class Trainer:
         rng = np.random.default_rng([self.plan.seed, number])
         module = self.task.module
         module.train()
-        with seeded(int(rng.integers(2**62)), module):
+        # Each process drops out what it drops out; all else is drawn from `rng`, alike in all.
+        with seeded(int(rng.integers(2**62)) + self._group.rank, module):
             batches = self.task.batches(rng)
             if not batches:
                 raise InputError(
@@ -236,10 +256,11 @@ class Trainer:
         loss = self.task.loss(batch, rng)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._group.add_gradients(self.task.module)
         self._optimizer.step()
         if self._average is not None:
             self._average.update(max(1.0, self.plan.averaging * n_steps))
-        return loss.item()
+        return self._group.add(loss.item())
 
     def _restore_draws(self, rng: np.random.Generator) -> None:
         """Go on with the random state of a resumed epoch, if there is one."""
@@ -250,7 +271,8 @@ class Trainer:
 
     @property
     def _saves_within_epochs(self) -> bool:
-        return self.checkpoint is not None and self.plan.save_every_s > 0
+        # A checkpoint has the random state of one process.
+        return self.checkpoint is not None and self.plan.save_every_s > 0 and self._group.size == 1
 
     def _close_epoch(self, number: int, loss: float | None, train_s: float) -> None:
         """Validate, keep the weights where they are the best, and leave a checkpoint."""
@@ -258,18 +280,29 @@ class Trainer:
         module.eval()
         with self._average.applied() if self._average is not None else nullcontext():
             figure = self.task.validate()
+            if figure is not None:  # rounded alike, so that all stop at the same epoch
+                figure = self._group.first(figure)
             validation_s = time.perf_counter() - started
             epoch = Epoch(number, loss, figure, train_s, validation_s, self._phase.name)
             if self.record.add(epoch):
-                weights = module.state_dict()
-                self._best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+                self._keep_weights()
         self._save()
+
+    def _keep_weights(self) -> None:
+        """Copy the weights, into the place of earlier ones: a table may be large."""
+        weights = self.task.module.state_dict()
+        if not self._best:
+            self._best = {name: torch.empty_like(tensor) for name, tensor in weights.items()}
+        for name, tensor in weights.items():
+            self._best[name].copy_(tensor)
 
     def _save(self, begun: _Begun | None = None) -> None:
         """Leave a checkpoint, within an epoch if one was begun."""
         if self.checkpoint is None:
             return
         tensors = gather_tensors(self.task.module, self._optimizer, self._best)
+        if not self._group.leads:
+            return
         state: dict[str, Any] = {"fingerprint": self.fingerprint, "record": self.record.to_dict()}
         if begun is not None:
             tensors |= {f"random/{n}": t for n, t in random_state(self.task.module).items()}
