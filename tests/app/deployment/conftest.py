@@ -21,6 +21,25 @@ from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 from tests.synthetic_ratings import make_rating_bundle
 
 
+def version_of(http: TestClient, user_id: str = "u1", **headers: str) -> str:
+    """The version that answers a user."""
+    response = http.post("/recommend", json={"user_id": user_id}, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.headers["X-Model-Version"] == response.json()["model_version"]
+    return str(response.json()["model_version"])
+
+
+@pytest.fixture
+def two(
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
+) -> Iterator[list[TestClient]]:
+    """Two services on one store, which look at it rarely."""
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    settings = settings_for(store.url, folder, watch_interval_ms=200)
+    with serving(settings) as one, serving(settings) as other:
+        yield [one, other]
+
+
 @pytest.fixture(scope="module")
 def pair(
     store: EmbeddedStore, synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory

@@ -11,7 +11,8 @@ from tests.app.conftest import AS_ADMIN
 
 
 def post(http: TestClient, path: str, model: str = DEFAULT, body: object = None) -> Any:
-    params = {} if model == DEFAULT else {"model": model}
+    # None, as an empty mapping would take away what the path asks.
+    params = None if model == DEFAULT else {"model": model}
     return http.post(f"/admin/models/{path}", headers=AS_ADMIN, params=params, json=body)
 
 

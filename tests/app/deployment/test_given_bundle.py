@@ -21,6 +21,7 @@ from model_store.preparation import Preparing
 from model_store.publication import publish
 from model_store.registry import Registry
 from tests.app.conftest import service_of, settings_for
+from tests.app.deployment.conftest import version_of
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 
@@ -33,10 +34,6 @@ def settings(store: EmbeddedStore, folder: Path) -> Settings:
 @pytest.fixture
 def given(tmp_path: Path) -> Bundle:
     return make_bundle(tmp_path / "made-2", version="made-2", catalogue=make_catalogue(seed=8))
-
-
-def version_of(http: TestClient) -> str:
-    return str(http.post("/recommend", json={"user_id": "u1"}).headers["X-Model-Version"])
 
 
 def test_workers_of_other_services_answer_with_it_when_it_is_active(

@@ -16,6 +16,7 @@ from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError
 from model_store.registry import Registry
 from tests.app.conftest import service_of
+from tests.app.deployment.conftest import version_of
 from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
 
 
@@ -31,10 +32,6 @@ def another(folder: Path) -> Bundle:
 
 def publish(bundle: Bundle) -> int:
     return longtail.main(["publish", "--bundle", str(bundle.folder), "--activate"])
-
-
-def version_of(http: TestClient) -> str:
-    return str(http.post("/recommend", json={"user_id": "u1"}).headers["X-Model-Version"])
 
 
 @pytest.mark.usefixtures("_here")

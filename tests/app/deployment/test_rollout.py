@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.deployment.buckets import bucket_of
 from app.models_command import describe_lost
 from model_store import keys, preparation
 from model_store.attributes import ItemAttributes
@@ -26,43 +22,15 @@ from model_store.registry import Registry
 from model_store.rollout import Rollout
 from model_store.workers import WorkerState, live_workers, report_commands
 from tests.app.conftest import (
-    AS_ADMIN,
     publish_and_activate,
     service_of,
     serving,
     settings_for,
     wait_for,
 )
+from tests.app.deployment.conftest import version_of
+from tests.app.deployment.named_models import deployment, post
 from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
-
-
-@pytest.fixture
-def two(
-    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
-) -> Iterator[list[TestClient]]:
-    """Two services on one store, which look at it rarely."""
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    settings = settings_for(store.url, folder, watch_interval_ms=200)
-    with serving(settings) as one, serving(settings) as other:
-        yield [one, other]
-
-
-def version_of(http: TestClient, user_id: str = "u1", **headers: str) -> str:
-    response = http.post("/recommend", json={"user_id": user_id}, headers=headers)
-    assert response.status_code == 200, response.text
-    assert response.headers["X-Model-Version"] == response.json()["model_version"]
-    return str(response.json()["model_version"])
-
-
-def post(http: TestClient, path: str, body: object = None) -> Any:
-    return http.post(f"/admin/models/{path}", headers=AS_ADMIN, json=body)
-
-
-def deployment(http: TestClient) -> dict[str, Any]:
-    response = http.get("/admin/deployment", headers=AS_ADMIN)
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
 
 
 def test_an_activation_is_over_when_every_worker_answers_with_the_version(
@@ -175,15 +143,6 @@ def test_a_worker_leaves_at_its_end(
     assert live_workers(client) == []
 
 
-def test_a_late_joiner_has_the_canary_from_its_first_answer(
-    store: EmbeddedStore, two: list[TestClient], second: str, folder: Path
-) -> None:
-    assert post(two[0], f"{second}/canary", {"percent": 100}).status_code == 200
-    with serving(settings_for(store.url, folder)) as late:
-        assert version_of(late) == second
-        assert len(deployment(late)["workers"]) == 3
-
-
 def test_a_version_is_retired_when_no_worker_answers_with_it(
     two: list[TestClient], second: str, client: redis.Redis, folder: Path
 ) -> None:
@@ -249,7 +208,7 @@ def test_a_version_without_an_attribute_of_the_active_one_needs_force(
     )
     publish(poorer, folder / "bundles", client)
     for path, body in (("poorer/activate", None), ("poorer/canary", {"percent": 1})):
-        answer = post(two[0], path, body)
+        answer = post(two[0], path, body=body)
         assert answer.status_code == 409
         assert "lacks attributes of 'made-1': genres (list)" in answer.json()["detail"]
     assert version_of(two[0]) == "made-1"
@@ -259,102 +218,6 @@ def test_a_version_without_an_attribute_of_the_active_one_needs_force(
     assert post(two[0], "made-1/activate").status_code == 200
 
 
-USERS = [f"user {number}" for number in range(200)]
-
-
-def versions_of(http: TestClient, users: Sequence[str]) -> dict[str, str]:
-    body = {"requests": [{"user_id": user, "k": 1} for user in users]}
-    answers = http.post("/recommend/batch", json=body).json()["responses"]
-    return {answer["user_id"]: answer["model_version"] for answer in answers}
-
-
-def test_a_canary_has_its_share_of_the_users_and_keeps_them(
-    two: list[TestClient], second: str
-) -> None:
-    def tried(http: TestClient) -> set[str]:
-        return {user for user, version in versions_of(http, USERS).items() if version == second}
-
-    assert post(two[0], f"{second}/canary", {"percent": 20}).json() == {
-        "version": second, "percent": 20.0
-    }  # fmt: skip
-    some = tried(two[0])
-    assert 18 <= len(some) <= 62  # 40 expected; four standard deviations
-    assert tried(two[1]) == some
-    post(two[1], f"{second}/canary", {"percent": 50})
-    more = tried(two[0])
-    assert some < more
-    assert 72 <= len(more) <= 128
-    listed = two[0].get("/admin/models", headers=AS_ADMIN).json()["models"]
-    assert [one["state"] for one in listed] == ["serving", "canary"]
-    assert deployment(two[0])["canary"]["percent"] == 50
-
-    post(two[0], f"{second}/canary", {"percent": 0})
-    assert tried(two[0]) == set()
-    assert deployment(two[0])["canary"] is None
-    assert all(one["loaded"] == ["made-1"] for one in deployment(two[0])["workers"])
-    # Another canary has other users.
-    post(two[0], f"{second}/canary", {"percent": 20})
-    assert tried(two[0]) != some
-
-
-def test_a_batch_is_answered_by_the_versions_of_its_users(
-    two: list[TestClient], second: str
-) -> None:
-    post(two[0], f"{second}/canary", {"percent": 50})
-    alone = {user: version_of(two[0], user) for user in USERS[:60]}
-    assert set(alone.values()) == {"made-1", second}
-    body = {"requests": [{"user_id": user, "k": 3} for user in alone] + [{"user_id": 1}]}
-    *answers, wrong = two[0].post("/recommend/batch", json=body).json()["responses"]
-    assert {answer["user_id"]: answer["model_version"] for answer in answers} == alone
-    assert wrong["status"] == 422
-    labels = f'arm="",model="default",served_by="popular",status="200",version="{second}"'
-    assert f"longtail_batch_entries_total{{{labels}}}" in two[0].get("/metrics").text
-
-
-def test_a_stateless_request_is_routed_by_its_id(two: list[TestClient], second: str) -> None:
-    post(two[0], f"{second}/canary", {"percent": 50})
-
-    def ask(request_id: str) -> str:
-        headers = {"X-Request-ID": request_id}
-        answer = two[0].post("/recommend", json={"history": ["i1"]}, headers=headers)
-        return str(answer.json()["model_version"])
-
-    answers = [ask(f"session-{number}") for number in range(20)]
-    assert set(answers) == {"made-1", second}
-    assert [ask(f"session-{number}") for number in range(20)] == answers
-
-
-def test_a_canary_is_promoted(two: list[TestClient], second: str) -> None:
-    rejected = post(two[0], f"{second}/promote")
-    assert (rejected.status_code, rejected.json()["detail"]) == (
-        409, "version 'made-2' is not the canary (there is none)"
-    )  # fmt: skip
-    post(two[0], f"{second}/canary", {"percent": 1})
-    assert post(two[1], f"{second}/promote", {}).json()["active"] == second
-    assert {version for http in two for version in versions_of(http, USERS).values()} == {second}
-    found = deployment(two[0])
-    assert (found["canary"], found["active"]) == (None, second)
-    assert found["audit"][0]["what"] == "promote made-2, before made-1"
-
-
-def test_a_change_that_makes_no_sense_is_rejected(two: list[TestClient], second: str) -> None:
-    for path, body, status, said in (
-        ("made-1/canary", {"percent": 5}, 409, "is active and answers all users already"),
-        ("nothing/canary", {"percent": 5}, 404, "'nothing' is not published"),
-        ("made-2/canary", {"percent": 0}, 409, "'made-2' is not the canary (there is none)"),
-        ("made-2/canary", {"percent": 101}, 422, "percent: Input should be less than or equal"),
-        ("made-2/canary", {"percent": -1}, 422, "percent: Input should be greater than"),
-        ("made-2/canary", {"percent": "many"}, 422, "percent: Input should be a valid number"),
-        ("made-2/canary", {}, 422, "percent: Field required"),
-        ("made-2/canary", {"percent": 5, "share": 1}, 422, "share"),
-        ("made-2/activate?force=perhaps", None, 422, "force"),
-    ):
-        answer = post(two[0], path, body)
-        assert answer.status_code == status, answer.text
-        assert said in answer.json()["detail"]
-    assert deployment(two[0])["canary"] is None
-
-
 def test_a_store_that_is_emptied_leaves_everybody_at_the_active_version(
     two: list[TestClient], second: str, client: redis.Redis
 ) -> None:
@@ -362,13 +225,6 @@ def test_a_store_that_is_emptied_leaves_everybody_at_the_active_version(
     client.flushall()
     wait_for(lambda: len(live_workers(client)) == 2)
     assert [version_of(http) for http in two] == [second, second]
-
-
-def test_buckets_are_even_and_depend_on_the_salt() -> None:
-    buckets = np.array([bucket_of(user, "salt") for user in USERS * 2])
-    assert (buckets[:200] == buckets[200:]).all()
-    assert abs(buckets[:200].mean() - 5_000) < 1_000
-    assert [bucket_of(user, "other") for user in USERS] != buckets[:200].tolist()
 
 
 def test_a_swap_leaves_no_garbage_frozen(two: list[TestClient], second: str) -> None:

@@ -1,7 +1,6 @@
-"""Data sets of one's own: odd ids, bad rows, unusable files."""
+"""Data sets of one's own: their order, their rows and what is said about bad ones."""
 
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -9,54 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.errors import ConfigError, InputError
 from offline.data import tables, text_tables
 from offline.data.dataset import Dataset, read_dataset
 from offline.data.issues import Issue, IssueKind, Issues
-from offline.data.namings import parse_naming
-
-
-def histories(dataset: Dataset) -> dict[str, list[str]]:
-    interactions = dataset.interactions
-    return {
-        user_id: [interactions.item_ids.id_of(i) for i in interactions.history(user)]
-        for user, user_id in enumerate(interactions.user_ids)
-    }
-
-
-# The tests' times are small numbers, which tests of times and of ties look at.
-ABOUT_TIMES = (IssueKind.IMPLAUSIBLE_TIMES, IssueKind.TIED, IssueKind.NEWEST_FIRST)
-
-
-def lines_about_rows(dataset: Dataset) -> list[str]:
-    return [str(issue) for issue in dataset.issues if issue.kind not in ABOUT_TIMES]
-
-
-def written(folder: Path, interactions: str, items: str | None = None) -> Path:
-    (folder / "interactions.csv").write_text(interactions, encoding="utf-8")
-    if items is not None:
-        (folder / "items.csv").write_text(items, encoding="utf-8")
-    return folder
-
-
-LONG_ID = "x" * 200
-ODD_IDS = ["007", "7", " 7 ", "été 映画", LONG_ID, "a b", "1e5", "null", "№|#"]
-
-
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_odd_ids_stay_as_they_stand(tmp_path, form):
-    frame = pl.DataFrame(
-        {"user_id": ODD_IDS, "item_id": ODD_IDS[::-1], "timestamp": range(len(ODD_IDS))}
-    )
-    path = tmp_path / f"mine.{form}"
-    frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
-    dataset = read_dataset(path)
-    assert dataset.interactions.user_ids == ODD_IDS
-    assert list(dataset.interactions.item_ids.ids) == ODD_IDS[::-1]
-    assert lines_about_rows(dataset) == []
-    assert dataset.interactions.ratings is None
-    assert dataset.attributes.names == ()
-    assert dataset.attributes.n_items == len(ODD_IDS)
+from tests.offline.data.reading import histories, lines_about_rows, written
 
 
 def test_order_is_by_time_and_ties_keep_file_order(tmp_path):
@@ -240,65 +195,6 @@ def test_a_batch_without_a_good_row_costs_its_rows_alone(tmp_path, form, rows):
     assert dataset.issues.count(IssueKind.FIELD_COUNT) == (form == "csv")
 
 
-GOOD = "user_id,item_id,timestamp\nu,a,1\n"
-
-
-@pytest.mark.parametrize(
-    ("interactions", "items", "reason"),
-    [
-        ("", None, r"interactions.csv: is empty"),
-        ("user_id,item_id\nu,a\n", None, r"interactions.csv: no column 'timestamp'"),
-        ("user_id,item_id,timestamp\n", None, r"interactions.csv: has no rows"),
-        ("user_id,item_id,timestamp\nu,a\n", None, r"none of its rows can be used: .*line 2"),
-        ("user_id,item_id,timestamp\nu,a,x\n", None, r"none .* unreadable timestamp .*line 2: 'x'"),
-        ("just a text\nof two lines\n", None, r"interactions.csv: no column 'user_id'"),
-        (GOOD, "item_id,colour\na,red\n", r"items.csv: no column 'title'"),
-        (GOOD, "item_id,title\n", r"items.csv: has no rows"),
-        (GOOD, "item_id,title\n,A\n", r"items.csv: none of its rows can be used: .*line 2"),
-    ],
-)
-def test_files_that_cannot_be_used_are_rejected_in_one_line(tmp_path, interactions, items, reason):
-    with pytest.raises(InputError, match=reason) as rejection:
-        read_dataset(written(tmp_path, interactions, items))
-    assert "\n" not in str(rejection.value)
-
-
-def test_items_are_rejected_before_interactions_are_read(tmp_path):
-    folder = written(tmp_path, "user_id,item_id,timestamp\nall,rows,bad\n", "item_id\na\n")
-    with pytest.raises(InputError, match=r"items\.csv: no column 'title'"):
-        read_dataset(folder)
-
-
-def test_a_missing_file_and_an_unsuitable_folder_are_rejected(tmp_path):
-    with pytest.raises(InputError, match="nothing: no such file"):
-        read_dataset(tmp_path / "nothing")
-    with pytest.raises(InputError, match="holds no interactions"):
-        read_dataset(tmp_path)
-    written(tmp_path, GOOD)
-    with pytest.raises(InputError, match=r"items\.csv: no such file"):
-        read_dataset(tmp_path, tmp_path / "items.csv")
-    (tmp_path / "interactions.tsv").write_text(GOOD)
-    with pytest.raises(InputError, match=r"both interactions\.csv and interactions\.tsv"):
-        read_dataset(tmp_path)
-
-
-def test_parquet_that_is_none_and_types_that_do_not_fit_are_rejected(tmp_path):
-    path = tmp_path / "mine.parquet"
-    path.write_bytes(b"user_id,item_id,timestamp\n")
-    with pytest.raises(InputError, match="not a readable Parquet file"):
-        read_dataset(path)
-    pl.DataFrame({"user_id": [["u"]], "item_id": ["a"], "timestamp": [1]}).write_parquet(path)
-    with pytest.raises(InputError, match=r"column 'user_id' of type List\(String\)"):
-        read_dataset(path)
-    pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [True]}).write_parquet(path)
-    with pytest.raises(InputError, match="column 'timestamp' of type Boolean"):
-        read_dataset(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="not a readable Parquet file"):
-        read_dataset(path)
-
-
 ids = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=4).filter(
     lambda text: text.strip()
 )
@@ -342,105 +238,6 @@ def test_a_data_set_is_read_back_as_it_was_saved(tmp_path):
         before, after = getattr(saved.interactions, name), getattr(loaded.interactions, name)
         np.testing.assert_array_equal(before, after)
         assert before.dtype == after.dtype
-
-
-@pytest.mark.parametrize(
-    "name", ["items.npy", "user_ids.json", "attributes.json", "issues.json", "readings.json"]
-)
-def test_a_damaged_saved_data_set_is_rejected(tmp_path, name):
-    read_dataset(written(tmp_path, GOOD)).save(tmp_path / "saved")
-    (tmp_path / "saved" / name).write_bytes(b"\x93 damaged")
-    with pytest.raises(InputError, match="saved"):
-        Dataset.load(tmp_path / "saved")
-
-
-def test_text_dates_are_read_and_ties_are_counted(tmp_path):
-    text = (
-        "user_id,item_id,timestamp\nu,c,2019-10-03\nu,b,2019-10-02\nu,x,2019-10-02\n"
-        "u,a,2019-10-01\nv,b,2019-10-02\nv,a,2019-10-01\n"
-    )
-    dataset = read_dataset(written(tmp_path, text))
-    assert histories(dataset) == {"u": ["a", "b", "x", "c"], "v": ["a", "b"]}
-    tied, newest_first = dataset.issues.lines()
-    assert tied == (
-        "interactions.csv: 2 rows at the time of another of the same user, kept in the file's "
-        "order (such as of user 'u'; …)"
-    )
-    assert "the file is newest first" in newest_first
-    assert dataset.readings[2].detail == "YYYY-MM-DD, taken as UTC"
-
-
-def test_times_that_cannot_be_are_dropped_where_few_and_said_where_many(tmp_path):
-    good = "".join(f"u{n},{n % 3},1570959{n:03}\n" for n in range(20))
-    head = "user_id,item_id,timestamp\n"
-    dataset = read_dataset(written(tmp_path, head + good + "u20,1,170"))  # cut off
-    assert len(dataset.interactions) == 20
-    [line] = dataset.issues.lines()
-    assert line.endswith("with a time before 1980 or in the future dropped (line 22: 170)")
-    dataset = read_dataset(written(tmp_path, head + "u,a,20990101\nu,b,20990102\n"))
-    assert len(dataset.interactions) == 2
-    [line] = dataset.issues.lines()
-    assert "2 rows with a time before 1980 or in the future kept (line 2" in line
-
-
-def test_days_that_cannot_be_told_from_months_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"column 'date': '01/02/2019' can be 1 Feb.* or 2 Jan"):
-        read_dataset(written(tmp_path, "user_id,item_id,date\nu,a,01/02/2019\n"))
-
-
-def test_a_person_can_say_what_columns_are(tmp_path):
-    folder = written(
-        tmp_path,
-        "user_id,item_id,timestamp\nu,a,01/02/2019\n",
-        'item_id,title,taste,code\na,A,"sweet, sour",5\n',
-    )
-    said = parse_naming([], [], kinds=["taste=list,code=text", "timestamp=month-first"])
-    dataset = read_dataset(folder, naming=said)
-    assert dataset.attributes.row(1) == {"title": "A", "taste": ["sweet", "sour"], "code": "5"}
-    assert dataset.interactions.timestamps.tolist() == [
-        datetime(2019, 1, 2, tzinfo=UTC).timestamp()
-    ]
-    hint = written(tmp_path, GOOD, 'item_id,title,taste\na,A,"sweet, sour"\n')
-    assert "--kinds taste=list" in read_dataset(hint).issues.lines()[0]
-    with pytest.raises(InputError, match="no column 'tase' to be a list"):
-        read_dataset(hint, naming=parse_naming([], [], kinds=["tase=list"]))
-    for wrong in ("taste", "taste=lists", "timestamp=list", "=list"):
-        with pytest.raises(ConfigError, match="--kinds"):
-            parse_naming([], [], kinds=[wrong])
-
-
-def test_ids_that_a_program_wrote_with_a_fraction_meet_the_catalogue(tmp_path):
-    folder = written(
-        tmp_path,
-        "user_id,item_id,timestamp\n1.0,7.0,1\n1.0,101.0,2\n2.0,7.0,1\n",
-        "item_id,title\n7,Seven\n101,Many\n",
-    )
-    dataset = read_dataset(folder)
-    assert histories(dataset) == {"1": ["7", "101"], "2": ["7"]}
-    assert dataset.issues.count(IssueKind.ITEM_NOT_IN_CATALOGUE) == 0
-    assert dataset.interactions.n_items == 2
-
-
-def test_ids_meet_however_their_letters_are_composed(tmp_path):
-    composed, decomposed = "caf\u00e9", "cafe\u0301"
-    folder = written(
-        tmp_path,
-        f"user_id,item_id,timestamp\nu,{decomposed},1\nu,th\u00e9,2\nu,the\u0301,3\n",
-        f"item_id,title\n{composed},Coffee\n",
-    )
-    dataset = read_dataset(folder)
-    assert histories(dataset) == {"u": [composed, "th\u00e9", "the\u0301"]}
-
-
-def test_an_interaction_without_a_usable_rating_stays_one(tmp_path):
-    rows = "u;a;1;4,5\nu;b;2;\nu;c;3;n/a\nu;d;4;3\nu;e;5;bad\n"
-    dataset = read_dataset(written(tmp_path, "user_id;item_id;timestamp;rating\n" + rows))
-    assert histories(dataset) == {"u": ["a", "b", "c", "d", "e"]}
-    ratings = dataset.interactions.ratings
-    expected = np.array([4.5, np.nan, np.nan, 3, np.nan], dtype=np.float32)
-    np.testing.assert_equal(ratings, expected)
-    assert dataset.issues.count(IssueKind.NO_RATING) == 1
-    assert dataset.readings[-1].detail == "numbers with a decimal comma"
 
 
 def test_users_are_numbered_by_their_first_row_that_is_used(tmp_path):

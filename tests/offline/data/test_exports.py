@@ -13,7 +13,7 @@ import pytest
 from model_store.errors import InputError
 from offline.data.dataset import Dataset, read_dataset
 from offline.data.issues import IssueKind
-from tests.offline.data.test_real_files import histories
+from tests.offline.data.reading import histories
 
 HEADER = "user_id,item_id,timestamp"
 ROWS = ("u,a,1700000000", "u,b,1700000001", "v,a,1700000002")

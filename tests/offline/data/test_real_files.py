@@ -1,14 +1,11 @@
-"""Files as people have them: packed, in parts, in other encodings, with other headers and names."""
+"""Files as people have them: packed, in other encodings, with other headers and names."""
 
 import bz2
 import gzip
 import io
 import lzma
-import os
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
-from random import Random
 
 import polars as pl
 import pytest
@@ -16,23 +13,11 @@ import zstandard
 
 import longtail
 from model_store.errors import InputError
-from offline.data.dataset import Dataset, read_dataset
+from offline.data.dataset import read_dataset
 from offline.data.issues import IssueKind, Issues
 from offline.data.namings import parse_naming
-from offline.data.quiet_panics import quiet_panics
 from offline.data.text_tables import open_csv
-from offline.inputs import find_source
-
-CSV = "user_id,item_id,timestamp\nu,a,1000000000\nu,b,1000000001\nv,ü,1000000002\n"
-HISTORIES = {"u": ["a", "b"], "v": ["ü"]}
-
-
-def histories(dataset: Dataset) -> dict[str, list[str]]:
-    interactions = dataset.interactions
-    return {
-        user_id: [interactions.item_ids.id_of(i) for i in interactions.history(user)]
-        for user, user_id in enumerate(interactions.user_ids)
-    }
+from tests.offline.data.reading import CSV, HISTORIES, histories
 
 
 def zipped(**members: bytes) -> bytes:
@@ -40,12 +25,6 @@ def zipped(**members: bytes) -> bytes:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name.replace("_slash_", "/").replace("_dot_", "."), content)
-    return target.getvalue()
-
-
-def parquet() -> bytes:
-    target = io.BytesIO()
-    pl.read_csv(CSV.encode()).write_parquet(target)
     return target.getvalue()
 
 
@@ -85,11 +64,6 @@ def test_packed_files_that_are_cut_or_damaged_are_rejected(tmp_path, packing):
         with pytest.raises(InputError, match=r"mine\.csv\..*can't be unpacked") as rejection:
             read_dataset(path)
         assert "\n" not in str(rejection.value)
-
-
-def test_packed_parquet_is_read(tmp_path):
-    (tmp_path / "mine.parquet.gz").write_bytes(gzip.compress(parquet()))
-    assert histories(read_dataset(tmp_path / "mine.parquet.gz")) == HISTORIES
 
 
 @pytest.mark.parametrize(
@@ -277,128 +251,6 @@ def test_flags_name_columns_for_every_command(tmp_path, capsys):
         assert reason in line
 
 
-def test_what_is_said_and_every_part_count_for_a_builds_fingerprint(tmp_path):
-    folder = tmp_path / "day=1"
-    folder.mkdir()
-    (folder / "a.csv").write_text(CSV)
-    (tmp_path / ".cache").mkdir()
-    before = find_source(str(tmp_path), None, None).fingerprint()
-    named = find_source(str(tmp_path), None, None, parse_naming(["user_id=item_id"], []))
-    assert named.fingerprint() != before
-    (tmp_path / ".cache" / "b.csv").write_text(CSV)
-    assert find_source(str(tmp_path), None, None).fingerprint() == before
-    (folder / "b.csv").write_text(CSV)
-    assert find_source(str(tmp_path), None, None).fingerprint() != before
-
-
-def write_parts(folder: Path, suffix: str, names: list[str]) -> None:
-    frame = pl.read_csv(CSV.encode())
-    for number, name in enumerate(names):
-        path = folder / f"{name}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = frame[number : number + 1]
-        if suffix == "parquet":
-            part.write_parquet(path)
-        else:
-            path.write_bytes(gzip.compress(part.write_csv().encode()))
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "csv.gz"])
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["part-00000-1b2c3d4e", "part-00001-1b2c3d4e", "part-00002-1b2c3d4e"],
-        ["day=2019-10-01/a", "day=2019-10-02/a", "day=2019-10-03/b"],
-        ["2019-10", "2019-11", "2019-12"],
-    ],
-)
-def test_a_folder_of_parts_is_one_table(tmp_path, suffix, names):
-    folder = tmp_path / "clicks"
-    write_parts(folder, suffix, names)
-    for mark in ("_SUCCESS", ".part-00000.crc", "_committed_1", "part-00009.csv"):
-        (folder / mark).write_bytes(b"")
-    (folder / "_delta_log").mkdir()
-    (folder / "_delta_log" / "0.parquet").write_bytes(b"no table")
-    dataset = read_dataset(folder)
-    assert histories(dataset) == HISTORIES
-    assert "3 files: " in dataset.files[0]
-
-
-def test_rows_of_parts_are_named_by_their_part(tmp_path):
-    folder = tmp_path / "clicks"
-    folder.mkdir()
-    (folder / "part-1.csv").write_text("user_id,item_id,timestamp\nu,a,1000000001\n")
-    (folder / "part-2.csv").write_text(
-        "item_id,user_id,timestamp\nb,u,1000000002\nc,,1000000003\nd\n"
-    )
-    dataset = read_dataset(folder)
-    assert histories(dataset) == {"u": ["a", "b"]}
-    assert sorted(dataset.issues.lines()) == [
-        (
-            "clicks: 1 row with another number of fields than the header dropped "
-            "(part-2.csv line 4: 1 field instead of 3)"
-        ),
-        "clicks: 1 row without a user id dropped (part-2.csv line 3)",
-    ]
-
-
-def test_folders_of_partitions_give_columns(tmp_path):
-    for day, user in (("2019-10-01", "u"), ("2019-10-02", "a%20b"), ("2019-10-03", "v")):
-        folder = tmp_path / f"date={day}" / f"user_id={user}"
-        folder.mkdir(parents=True)
-        pl.DataFrame({"item_id": ["a"]}).write_parquet(folder / "0.parquet")
-    dataset = read_dataset(tmp_path)
-    assert histories(dataset) == {"u": ["a"], "a b": ["a"], "v": ["a"]}
-    assert np_days(dataset) == [18170, 18171, 18172]
-
-
-def np_days(dataset: Dataset) -> list[float]:
-    return sorted((dataset.interactions.timestamps // 86400).tolist())
-
-
-def test_types_of_parts_may_differ(tmp_path):
-    for name, users in (("1", [7, 8]), ("2", [None, None]), ("3", ["9", "x"])):
-        frame = pl.DataFrame(
-            {"user_id": users, "item_id": [1.0, 2.0], "timestamp": [10**9, 10**9 + 1]}
-        )
-        frame.write_parquet(tmp_path / f"{name}.parquet")
-    dataset = read_dataset(tmp_path)
-    assert histories(dataset) == {"7": ["1"], "8": ["2"], "9": ["1"], "x": ["2"]}
-    assert dataset.issues.lines() == [
-        f"{tmp_path.name}: 2 rows without a user id dropped (2.parquet row 1; 2.parquet row 2)"
-    ]
-
-
-def test_a_folder_of_several_tables_asks_which(tmp_path):
-    (tmp_path / "clicks.csv").write_text(CSV)
-    dataset = read_dataset(tmp_path)  # the only one
-    assert histories(dataset) == HISTORIES
-    assert dataset.files == (f"interactions: {tmp_path / 'clicks.csv'} (commas between fields)",)
-    (tmp_path / "buys.csv").write_text(CSV)
-    with pytest.raises(InputError, match=r"its 2 files .*\(buys\.csv, clicks\.csv\); name the fi"):
-        read_dataset(tmp_path)
-    (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(CSV.encode()))
-    assert "interactions.csv.gz" in read_dataset(tmp_path).files[0]
-
-
-def test_parts_of_different_tables_are_rejected(tmp_path):
-    (tmp_path / "part-1.csv").write_text(CSV)
-    (tmp_path / "part-2.csv").write_text("item_id,title\na,A\n")
-    with pytest.raises(InputError, match=r"are no parts of one table: only one .* 'timestamp'"):
-        read_dataset(tmp_path)
-
-
-def test_both_tables_may_be_folders_in_one(tmp_path):
-    write_parts(tmp_path / "interactions.parquet", "parquet", ["part-0", "part-1", "part-2"])
-    (tmp_path / "items").mkdir()
-    for name in ("a", "b"):
-        (tmp_path / "items" / f"part-{name}.csv").write_text(f"item_id,title\n{name},{name}!\n")
-    (tmp_path / "items" / "_SUCCESS").write_text("")
-    dataset = read_dataset(tmp_path)
-    assert histories(dataset) == HISTORIES
-    assert dataset.attributes.row(2) == {"title": "b!"}
-
-
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
 def test_long_fields_are_read(tmp_path, separator):
     long = "x y\n" * 35_000
@@ -430,43 +282,3 @@ def test_quotes_that_are_letters_cost_no_row(tmp_path, separator, titles):
     assert frame["title"].to_list() == titles
     n_first = sum(t.startswith('"') for t in titles)
     assert issues.count(IssueKind.QUOTE_AS_LETTER) == n_first
-
-
-def test_a_panic_of_polars_over_damaged_parquet_is_a_rejection(tmp_path, monkeypatch):
-    def panic(*arguments: object, **options: object) -> None:
-        raise pl.exceptions.PanicException("left == right\nmore")
-
-    path = tmp_path / "mine.parquet"
-    path.write_bytes(parquet())
-    monkeypatch.setattr(pl.LazyFrame, "collect", panic)
-    with pytest.raises(InputError, match=r"mine\.parquet: can't be read \(left == right\)"):
-        read_dataset(path)
-
-
-def test_damaged_parquet_is_read_or_rejected_in_one_line(tmp_path, capfd):
-    whole = parquet()
-    random = Random(3)
-    path = tmp_path / "mine.parquet"
-    rejections = []
-    for number in range(60):
-        damaged = bytearray(whole[: random.randrange(len(whole))] if number % 3 == 0 else whole)
-        for _ in range(number % 3):
-            # The footer is longer than all else here, so that most changes hit it.
-            damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
-        path.write_bytes(damaged)
-        try:
-            read_dataset(path)
-        except InputError as error:
-            rejections.append(str(error))
-    assert len(rejections) > 30
-    assert "\n" not in "".join(rejections)
-    assert capfd.readouterr().err == ""
-
-
-def test_what_is_printed_before_a_panic_goes_with_it_and_all_else_stays(capfd):
-    with quiet_panics():
-        os.write(2, b"a warning\n")
-    with pytest.raises(pl.exceptions.PanicException), quiet_panics():
-        os.write(2, b"stack backtrace:\n")
-        raise pl.exceptions.PanicException("index out of bounds")
-    assert capfd.readouterr().err == "a warning\n"
