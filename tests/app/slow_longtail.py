@@ -1,6 +1,7 @@
 """`longtail` on a runtime that takes long: SLOW_LOAD_S for a session, SLOW_BATCH_S for a batch.
 
-SLOW_PROCESS names the only process whose sessions take long.
+SLOW_PROCESS names the only process whose sessions take long, SLOW_BATCH_BEGUN a file that is there
+once a batch has begun.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -25,8 +27,9 @@ class SlowSession(onnxruntime.InferenceSession):  # type: ignore[misc]
         super().__init__(*args, **options)
 
     def run(self, outputs: Any, feed: dict[str, Any], *more: Any) -> Any:
-        if len(feed.get("history", ())) >= LARGE_BATCH:
-            time.sleep(float(os.environ.get("SLOW_BATCH_S", "0")))
+        if len(feed.get("history", ())) >= LARGE_BATCH and "SLOW_BATCH_S" in os.environ:
+            Path(os.environ["SLOW_BATCH_BEGUN"]).touch()
+            time.sleep(float(os.environ["SLOW_BATCH_S"]))
         return super().run(outputs, feed, *more)
 
 

@@ -61,10 +61,12 @@ def test_it_is_ready_once_the_worker_that_listens_from_the_start_can_answer(
 def test_requests_under_way_are_answered_or_told_when_it_ends(
     synthetic_bundle: Bundle, tmp_path: Path
 ) -> None:
+    is_asked = tmp_path / "is asked"
     with serving(
         *(tmp_path, synthetic_bundle.folder),
         script=SLOW_LONGTAIL,
         SLOW_BATCH_S="30",
+        SLOW_BATCH_BEGUN=str(is_asked),
         LONGTAIL_SHUTDOWN_TIMEOUT_MS="500",
         LONGTAIL_RERANK="off",
     ) as running:
@@ -75,7 +77,7 @@ def test_requests_under_way_are_answered_or_told_when_it_ends(
             target=lambda: answers.append(running.ask("POST", "/recommend/batch", batch))
         )
         asking.start()
-        time.sleep(0.5)
+        wait_for(is_asked.exists)
         begun = time.monotonic()
         assert running.end(signal.SIGTERM) == 0
         asking.join()
