@@ -19,7 +19,7 @@ SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check audit format typescript bench docs clean
+.PHONY: help install demo test test-slow check audit format typescript bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,11 +41,11 @@ $(DEMO_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(DEMO_INSTALLED) ## build on MovieLens-100K and serve on 127.0.0.1:$(PORT)
 	@exec $(BIN)/longtail demo --port $(PORT)
 
-test: install ## the whole test suite
-	@$(PYTEST) $(SIDE_BY_SIDE)
-
-test-fast: install ## without the tests marked slow
+test: install ## the test suite, but for the tests marked slow
 	@$(PYTEST) $(SIDE_BY_SIDE) -m "not slow"
+
+test-slow: install ## the tests marked slow
+	@$(PYTEST) $(SIDE_BY_SIDE) -m slow
 
 check: install ## lint, format, types, import rules
 	$(BIN)/ruff check $(PACKAGES)

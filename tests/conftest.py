@@ -1,4 +1,4 @@
-"""Shared by tests of several packages: a real store, the workers' lock, the garbage collector."""
+"""Shared by tests of several packages: a real store, the workers' lock, what tests take."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import redis
 
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
+from tests.cpu_time import CpuTimes, has_slow_tests
 from tests.machine_lock import MachineLock
 from tests.schedule import schedule
 
@@ -39,10 +40,18 @@ MACHINE_LOCK = pytest.StashKey[MachineLock]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CpuTimes())
     # Only pytest-xdist's workers; a run in one process needs no lock.
     if worker := getattr(config, "workerinput", None):
         config.stash[MACHINE_LOCK] = lock = MachineLock(worker["testrunuid"])
         config.add_cleanup(lock.close)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files unread of which `-m slow` would take nothing."""
+    if config.option.markexpr == "slow" and collection_path.suffix == ".py":
+        return not has_slow_tests(collection_path) or None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,78 @@
+"""What CPU time tests take: the rule by which one is slow, and what a run says about it.
+
+A test is marked `slow` for its CPU time alone: with the processes that it starts, and with what it
+is the first to need of fixtures, it takes more than `SLOW_S` on a quiet machine. A run names the
+tests whose mark doesn't fit, and fails for none, as no bound holds on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+SLOW_S = 3.0
+# The first in a process that exports a network takes three seconds for loading what exports.
+MARGIN = 2.0
+N_NAMED = 20
+CPU_S = "cpu_s"
+
+
+def spent_s() -> float:
+    """CPU time of this process, and of those that it started once they have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def has_slow_tests(path: Path) -> bool:
+    """Whether a file marks tests as slow: to import all others for these takes as long as they."""
+    return "mark.slow" in path.read_text(encoding="utf-8")
+
+
+class CpuTimes:
+    """A plugin that measures each test where it runs, and tells at the end."""
+
+    def __init__(self) -> None:
+        self.by_test = Counter[str]()
+        self.slow: set[str] = set()
+        self._before = 0.0
+
+    def pytest_runtestloop(self) -> None:
+        self._before = spent_s()  # collecting is no test's
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the time of each phase into its report, which a worker sends along."""
+        report = yield
+        now = spent_s()
+        report.user_properties.append((CPU_S, now - self._before))
+        self._before = now
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == CPU_S and isinstance(value, float):
+                self.by_test[report.nodeid] += value
+        if "slow" in report.keywords:
+            self.slow.add(report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self.lines():
+            terminalreporter.write_line(line)
+
+    def lines(self) -> Iterator[str]:
+        """The sum, then tests that should be marked, then files whose marks aren't needed."""
+        yield f"CPU time of {len(self.by_test):,} tests: {sum(self.by_test.values()):.0f} s"
+        unmarked = Counter({one: s for one, s in self.by_test.items() if one not in self.slow})
+        for test, cpu_s in unmarked.most_common(N_NAMED):
+            if cpu_s > MARGIN * SLOW_S:
+                yield f"{cpu_s:.1f} s of CPU time, and not marked slow: {test}"
+        marked = Counter[str]()  # by file, as its tests share what is slow
+        for test in self.slow:
+            marked[test.partition("::")[0]] += self.by_test[test]
+        for file, cpu_s in reversed(marked.most_common()[-N_NAMED:]):
+            if cpu_s < SLOW_S / MARGIN:
+                yield f"{cpu_s:.1f} s of CPU time, and marked slow: {file}"
