@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys, torch
 from offline.quiet_exporter import quiet_exporter
@@ -20,6 +22,7 @@ export()
 """
 
 
+@pytest.mark.slow
 def test_the_exporter_is_quiet_within_and_not_without() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True

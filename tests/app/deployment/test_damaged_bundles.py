@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
 import shutil
 from collections.abc import Iterator
@@ -66,10 +67,20 @@ def http(
 def put_damaged(sound: Bundle, damage: Damage, folder: Path) -> Path:
     """The sound bundle's copy in the bundles folder, damaged."""
     placed = folder / "bundles" / "damaged"
-    shutil.rmtree(placed, ignore_errors=True)
-    shutil.copytree(sound.folder, placed)
+    mend(sound, placed)
     damage.apply(placed)
     return placed
+
+
+def mend(sound: Bundle, placed: Path) -> None:
+    """Make the copy sound again; to copy all files took a fifth of every test."""
+    names = {path.name for path in sound.folder.iterdir()}
+    same, *_ = filecmp.cmpfiles(sound.folder, placed, names)
+    for name in names.difference(same):
+        shutil.copy2(sound.folder / name, placed / name)
+    for path in placed.iterdir():
+        if path.name not in names:
+            path.unlink()
 
 
 def ask_all(http: TestClient) -> list[httpx.Response]:

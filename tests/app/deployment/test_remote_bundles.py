@@ -24,6 +24,8 @@ from tests.app.conftest import service_of, serving, settings_for, wait_for
 from tests.s3_server import BUCKET, overwrite, s3_server
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str]]
 
 

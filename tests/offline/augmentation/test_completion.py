@@ -156,6 +156,7 @@ def test_choices_that_do_not_fit_are_rejected(attributes: list[object], message:
         config(*attributes)
 
 
+@pytest.mark.slow
 def test_a_build_completes_attributes_and_its_report_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from offline.encoding.onnx_export import (
 from offline.encoding.sentence_encoder import SentenceEncoder
 from tests.offline.encoding.tiny_encoder import DIMENSIONS, POSITIONS, make_tiny_bert
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["war", "a quiet film about children and toy friends", "", "drama , " * 50, "toy story"] * 5
 
 

@@ -38,6 +38,8 @@ from offline.recommender.recommender import ParityError, rank_unseen
 from offline.recommender.sequential import SequenceRecommender
 from tests.offline.recommender.planted import N_ITEMS, fresh_histories, planted_cycle, walk
 
+pytestmark = pytest.mark.slow
+
 SIZE, MAX_LENGTH = 16, 8
 IDS = IdMap([f"film {index}" for index in range(1, N_ITEMS + 1)])
 

@@ -187,6 +187,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportRepo
     return folder, report
 
 
+@pytest.mark.slow
 def test_a_large_catalogue_is_exported_with_a_retriever(
     exported: tuple[Path, ExportReport],
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_large_catalogue_is_exported_with_a_retriever(
         assert (folder / name).is_file()
 
 
+@pytest.mark.slow
 def test_the_retriever_goes_into_the_bundle(exported: tuple[Path, ExportReport]) -> None:
     folder, report = exported
     artifact = ExportArtifact(folder, "", {})

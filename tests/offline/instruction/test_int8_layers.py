@@ -51,6 +51,7 @@ def run_in_8_bits(model: TwoReaders, states: Tensor) -> tuple[Tensor, list[str]]
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_large_channels_and_tokens_cost_the_others_nothing() -> None:
     model = TwoReaders()
     states = torch.randn(2, 7, 32)
@@ -64,6 +65,7 @@ def test_large_channels_and_tokens_cost_the_others_nothing() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_an_input_is_quantised_once_for_all_layers_that_read_it() -> None:
     model, states = TwoReaders(), torch.randn(2, 7, 32)
     found, operators = run_in_8_bits(model, states)

@@ -21,6 +21,8 @@ from offline.instruction.label_network import LabelNetwork
 from offline.instruction.onnx_scorer import OnnxLabelScorer
 from tests.offline.instruction.tiny_models import FAMILIES, LAYOUT, make_llama
 
+pytestmark = pytest.mark.slow
+
 TITLES = ["toy story", "alien", "heat", "a much longer title", "war", "romance"]
 PROMPTS = [
     LAYOUT.listwise(TITLES[:2], TITLES[2:6], [2, 0, 3, 1], TITLES[3:4]),

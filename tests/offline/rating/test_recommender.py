@@ -57,6 +57,7 @@ def fitted(split: RatingSplit, fields: ItemFields, network: str, **changes: obje
     return model.fit(split.train, split.validation, fields, N_USERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_networks_learn_what_means_cannot_and_are_exported_as_they_predict(
     split: RatingSplit, fields: ItemFields, tmp_path: Path, network: str
@@ -72,6 +73,7 @@ def test_networks_learn_what_means_cannot_and_are_exported_as_they_predict(
     assert report.n_checked == N_USERS
 
 
+@pytest.mark.slow
 def test_another_graph_than_the_models_is_told(
     split: RatingSplit, fields: ItemFields, tmp_path: Path
 ) -> None:

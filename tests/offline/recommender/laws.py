@@ -97,6 +97,7 @@ class RecommenderLaws(BaselineLaws):
         with pytest.raises(InputError, match=f"^{tmp_path}.*kind 'oracle' is none of"):
             load_recommender(tmp_path)
 
+    @pytest.mark.slow
     def test_exported_it_scores_as_it_does_and_by_its_users_vectors(
         self, model: Recommender, tmp_path: Path
     ) -> None:

@@ -102,6 +102,7 @@ def test_an_interrupted_training_gives_the_same_model(
     assert again.record.epochs[0].loss != model.record.epochs[0].loss
 
 
+@pytest.mark.slow
 def test_the_exported_graph_is_float32_and_agrees_with_torch(tmp_path: Path) -> None:
     model = new_model(SASREC, epochs=1).fit(planted_cycle())
     ids = IdMap([f"film {index}" for index in range(1, N_ITEMS + 1)])
