@@ -31,6 +31,8 @@ from tests.app.reranking.endpoint import serving as endpoint
 from tests.app.running import LONGTAIL
 from tests.synthetic_bundle import GENRES, Catalogue, make_bundle, make_catalogue
 
+pytestmark = pytest.mark.slow
+
 PAUSE_S = 0.15
 ONE_BY_ONE = ("--users", "all", "--in-flight", "1")
 
@@ -175,7 +177,6 @@ def test_every_user_is_of_one_share() -> None:
         assert sum(share.holds(user_id) for share in shares) == 1
 
 
-@pytest.mark.slow
 def test_a_killed_run_is_resumed_and_a_killed_reranker_replaced(url: str, folder: Path) -> None:
     with endpoint(scored) as server:
         variables = by_endpoint(server)

@@ -112,7 +112,10 @@ class _StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("choices", [{}, {"layers": (1, 2)}, {"history_items": 2}])
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"layers": (1, 2)}, pytest.param({"history_items": 2}, marks=pytest.mark.slow)],
+)
 def test_a_resumed_tuning_equals_one_in_one_go(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choices: dict[str, Any]
 ) -> None:

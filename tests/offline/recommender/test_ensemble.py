@@ -54,7 +54,9 @@ def data() -> TrainingData:
         (SasrecConfig(**SHAPE), {}),
         (SasrecConfig(**SHAPE | {"knowledge_beside_ids": False, "ids_anchored": True}), {}),
         (SasrecConfig(**SHAPE), {"contrast_weight": 0.1, "sampled_negatives": 12}),
-        (Bert4recConfig(**SHAPE), {"epochs": 60, "patience": 20}),
+        pytest.param(
+            *(Bert4recConfig(**SHAPE), {"epochs": 60, "patience": 20}), marks=pytest.mark.slow
+        ),
     ],
     ids=["knowledge-beside", "anchored", "contrast", "bert4rec"],
 )

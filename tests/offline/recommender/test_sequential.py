@@ -33,7 +33,9 @@ SASREC = SasrecConfig(**SHAPE)
 @pytest.mark.parametrize(
     ("config", "choices"),
     [
-        (Bert4recConfig(**SHAPE), {"epochs": 60, "patience": 20}),
+        pytest.param(
+            *(Bert4recConfig(**SHAPE), {"epochs": 60, "patience": 20}), marks=pytest.mark.slow
+        ),
         (Gru4recConfig(**SHAPE, hidden_size=24), {}),
         (CaserConfig(**SHAPE, window=4, horizontal_filters=4), {}),
         (HstuConfig(**SHAPE), {}),
