@@ -60,7 +60,7 @@ class CpuTimes:
             self.slow.add(report.nodeid)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for line in self.lines():
+        for line in self.lines() if self.by_test else ():
             terminalreporter.write_line(line)
 
     def lines(self) -> Iterator[str]:
