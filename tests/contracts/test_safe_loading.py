@@ -13,7 +13,7 @@ from tests.contracts.tree import (
     EXAMPLES,
     PACKAGES,
     ROOT,
-    imports_of,
+    imports_in,
     python_files,
     syntax_of,
 )
@@ -51,14 +51,15 @@ def find_unsafe_calls(tree: ast.Module) -> list[str]:
         "yaml.load": lambda _: True,
         "os.system": lambda _: True,
     }
+    calls = list(calls_in(tree))
     found = [
         f"line {call.lineno}: {name}"
-        for name, call in calls_in(tree)
+        for name, call in calls
         if name in rules and rules[name](call)
     ]
     return found + [
         f"line {call.lineno}: {name} with trust_remote_code"
-        for name, call in calls_in(tree)
+        for name, call in calls
         if option(call, "trust_remote_code") is True or option(call, "shell") is True
     ]
 
@@ -94,6 +95,7 @@ def test_a_safe_call_is_not(snippet: str) -> None:
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_that_is_read_can_run_code(path: Path) -> None:
-    assert find_unsafe_calls(syntax_of(path)) == []
-    modules = {module.partition(".")[0] for module, _ in imports_of(path)}
+    syntax = syntax_of(path)
+    assert find_unsafe_calls(syntax) == []
+    modules = {module.partition(".")[0] for module, _ in imports_in(syntax)}
     assert modules & EXECUTABLE_FORMATS == set()
