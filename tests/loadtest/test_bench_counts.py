@@ -96,7 +96,7 @@ def test_answers_of_two_services_in_swaps_are_each_of_one_version(
 ) -> None:
     found = document["swap_services"]
     assert (found["failed"], found["failed_activations"]) == (0, 0)
-    assert 1 <= found["n_swaps"] <= 6  # on a busy machine the load ends first
+    assert found["n_swaps"] == 6
     assert found["requests"] > 0
     assert found["apart_ms"] >= 0  # how far apart is no matter of a busy machine
 
