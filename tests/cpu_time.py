@@ -8,7 +8,7 @@ tests whose mark doesn't fit, and fails for none, as no bound holds on every mac
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -36,19 +36,24 @@ class CpuTimes:
     """A plugin that measures each test where it runs, and tells at the end."""
 
     def __init__(self) -> None:
-        self.by_test = Counter[str]()
+        self.by_test = defaultdict[str, float](float)
         self.slow: set[str] = set()
         self._before = 0.0
+        self._is_end = False
 
     def pytest_runtestloop(self) -> None:
         self._before = spent_s()  # collecting is no test's
+
+    def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> None:
+        self._is_end = nextitem is None  # the stores that all tests have used end, too
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Put the time of each phase into its report, which a worker sends along."""
         report = yield
         now = spent_s()
-        report.user_properties.append((CPU_S, now - self._before))
+        if not (self._is_end and report.when == "teardown"):
+            report.user_properties.append((CPU_S, now - self._before))
         self._before = now
         return report
 
@@ -66,13 +71,13 @@ class CpuTimes:
     def lines(self) -> Iterator[str]:
         """The sum, then tests that should be marked, then files whose marks aren't needed."""
         yield f"CPU time of {len(self.by_test):,} tests: {sum(self.by_test.values()):.0f} s"
-        unmarked = Counter({one: s for one, s in self.by_test.items() if one not in self.slow})
-        for test, cpu_s in unmarked.most_common(N_NAMED):
+        unmarked = {test: cpu_s for test, cpu_s in self.by_test.items() if test not in self.slow}
+        for test, cpu_s in sorted(unmarked.items(), key=lambda one: -one[1])[:N_NAMED]:
             if cpu_s > MARGIN * SLOW_S:
                 yield f"{cpu_s:.1f} s of CPU time, and not marked slow: {test}"
-        marked = Counter[str]()  # by file, as its tests share what is slow
+        marked = defaultdict[str, float](float)  # by file, as its tests share what is slow
         for test in self.slow:
             marked[test.partition("::")[0]] += self.by_test[test]
-        for file, cpu_s in reversed(marked.most_common()[-N_NAMED:]):
+        for file, cpu_s in sorted(marked.items(), key=lambda one: one[1])[:N_NAMED]:
             if cpu_s < SLOW_S / MARGIN:
                 yield f"{cpu_s:.1f} s of CPU time, and marked slow: {file}"

@@ -66,6 +66,7 @@ def test_two_workers_swap_together_and_count_together(two_workers: Running, tmp_
     assert versions == {"made-2"}
 
 
+@pytest.mark.alone
 def test_rules_are_live_at_both_workers_within_a_second(two_workers: Running) -> None:
     """While others ask: each of many answers that begin a second after the change follows it."""
     running = two_workers

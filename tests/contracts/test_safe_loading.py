@@ -53,9 +53,7 @@ def find_unsafe_calls(tree: ast.Module) -> list[str]:
     }
     calls = list(calls_in(tree))
     found = [
-        f"line {call.lineno}: {name}"
-        for name, call in calls
-        if name in rules and rules[name](call)
+        f"line {call.lineno}: {name}" for name, call in calls if name in rules and rules[name](call)
     ]
     return found + [
         f"line {call.lineno}: {name} with trust_remote_code"

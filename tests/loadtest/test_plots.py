@@ -31,6 +31,7 @@ def figures() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_everything_that_was_measured_is_drawn(
     figures: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ def build(files: Path, root: Path, recipe: Recipe = RECIPE, **choices: object) -
     return Build(source, recipe, root, log=lines.append, **choices).run()  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_bundle_answers_as_the_network_predicts(files: Path, tmp_path: Path) -> None:
     bundle = Bundle.open(build(files, tmp_path))
     assert (bundle.manifest.kind, bundle.manifest.n_users) == ("rating", N_USERS)
@@ -67,6 +68,7 @@ def test_the_bundle_answers_as_the_network_predicts(files: Path, tmp_path: Path)
     assert [line for line in lines if line.endswith("running")] == []
 
 
+@pytest.mark.slow
 def test_a_refit_learns_from_the_held_out_ratings_too(files: Path, tmp_path: Path) -> None:
     plain, refitted = (
         Bundle.open(build(files, tmp_path / name, refit=refit))

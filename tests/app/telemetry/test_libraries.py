@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-LOADERS = ("app.model.inference", "offline.recommender.exported", "offline.encoding.onnx_export")
+LOADERS = (
+    "app.model.inference",
+    "offline.recommender.exported",
+    pytest.param("offline.encoding.onnx_export", marks=pytest.mark.slow),
+)
 
 
 def environment_in(folder: Path) -> dict[str, str]:
