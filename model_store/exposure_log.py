@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import redis
 
 from model_store import keys
-from model_store.errors import StoreError
+from model_store.deployments import DEFAULT, check_name
+from model_store.errors import RegistryError, StoreError
 from model_store.event_log import (
     N_SHARDS,
     USER,
@@ -26,7 +27,7 @@ from model_store.event_log import (
     shard_of,
 )
 
-_ANSWER = b"a"
+_ANSWER, _NAME = b"a", b"m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Exposure:
         served_by: what ranked the items, in the contract's words.
         item_ids: best first: the rank of an item is its place, from 1.
         exploration: None where nothing was drawn at random.
+        model: the name that the version answered under.
     """
 
     request_id: str
@@ -77,6 +79,7 @@ class Exposure:
     served_by: str
     item_ids: tuple[str, ...]
     exploration: Exploration | None = None
+    model: str = DEFAULT
 
 
 def exposure_keys() -> list[str]:
@@ -106,7 +109,9 @@ def exposure_command(shown: Exposure, max_entries: int) -> Command:
     user = () if shown.user_id is None else ("u", shown.user_id)
     limit = max(1, max_entries // N_SHARDS)
     key = exposure_key_of(shown.user_id)
-    return ("XADD", key, "MAXLEN", "~", limit, "*", *user, "a", document)
+    # A field of its own, which archivers of earlier releases pass over.
+    name = () if shown.model == DEFAULT else ("m", shown.model)
+    return ("XADD", key, "MAXLEN", "~", limit, "*", *user, "a", document, *name)
 
 
 def decode_exposure(fields: Fields) -> Exposure:
@@ -122,8 +127,9 @@ def decode_exposure(fields: Fields) -> Exposure:
             *(str(request_id), user_id, float(at_s), str(version), str(arm), str(served_by)),
             tuple(map(str, item_ids)),
             _decode_exploration(*drawn, n_items=len(item_ids)) if drawn else None,
+            check_name(fields[_NAME].decode()) if _NAME in fields else DEFAULT,
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RegistryError) as error:
         raise StoreError(f"entry of the exposure log with fields {sorted(fields)[:5]}") from error
     check_time(shown.at_s)
     return shown

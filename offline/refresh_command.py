@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from model_store.deployments import DEFAULT
 from offline.refresh.defaults import CANARY_LIMIT_S, CONFIDENCE, HOLDOUT, MARGIN, SHADOW_SHARE
 from offline.source_flags import add_data_flags, source_of
 from offline.time_flag import seconds
@@ -39,6 +40,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="of the build that the first version comes from; refreshes are in its refresh/",
     )
     refresh.add_argument(
+        "--model",
+        default=DEFAULT,
+        metavar="NAME",
+        help="under which the version answers that is refreshed (%(default)s); those of another "
+        "name are in OUT/refresh-NAME",
+    )
+    refresh.add_argument(
         "--every",
         type=seconds,
         metavar="TIME",
@@ -46,6 +54,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     refresh.add_argument(
         "--epochs", type=int, metavar="N", help="of the training, at most (the recipe's)"
+    )
+    refresh.add_argument(
+        "--exposures",
+        type=Path,
+        metavar="FOLDER",
+        help="archive of answers (`longtail events archive --exposures`); where some were drawn at "
+        "random, what people clicked there decides",
     )
     _add_test(refresh)
     _add_trials(refresh)
@@ -73,7 +88,7 @@ def _add_test(refresh: argparse.ArgumentParser) -> None:
         type=float,
         default=MARGIN,
         metavar="SHARE",
-        help="of the active version's NDCG@10: the loss that has to be ruled out (%(default)s)",
+        help="of the active version's figure: the loss that has to be ruled out (%(default)s)",
     )
     test.add_argument(
         "--confidence",
@@ -120,13 +135,15 @@ def _add_trials(refresh: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from offline.refresh.choices import Choices
+    from offline.refresh.choices import Choices, folder_of
     from offline.refresh.command import TOKEN, refresh, service_of
 
     choices = Choices(
         source=source_of(arguments),
-        root=arguments.out / "refresh",
+        root=folder_of(arguments.out, arguments.model),
         built=arguments.out,
+        model=arguments.model,
+        exposures=arguments.exposures,
         holdout=arguments.holdout,
         margin=arguments.margin,
         confidence=arguments.confidence,
@@ -136,7 +153,9 @@ def _run(arguments: argparse.Namespace) -> int:
         canary_percent=arguments.canary,
         canary_limit_s=arguments.canary_limit,
         promote=arguments.promote,
-        service=service_of(arguments.url, arguments.token or os.environ.get(TOKEN)),
+        service=service_of(
+            arguments.url, arguments.token or os.environ.get(TOKEN), arguments.model
+        ),
         key=arguments.key,
     )
     refresh(choices, every_s=arguments.every, log=_print_line)

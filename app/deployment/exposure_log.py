@@ -49,8 +49,13 @@ class ExposureLog:
         is_all = self._n_buckets == N_BUCKETS
         return is_all or bucket_of(request_id, _SALT) < self._n_buckets
 
-    def note(self, answer: dict[str, Any]) -> bool:
-        """Keep an answer, complete with its request_id, if it is of the share; whether it is."""
+    def note(self, answer: dict[str, Any], model: str) -> bool:
+        """Keep an answer, complete with its request_id, if it is of the share; whether it is.
+
+        Args:
+            answer: as it is given.
+            model: name that it was given under.
+        """
         if not self.takes(answer["request_id"]):
             return False
         if len(self._waiting) >= MAX_WAITING:
@@ -65,6 +70,7 @@ class ExposureLog:
             answer["served_by"],
             tuple([item["item_id"] for item in answer["items"]]),
             Exploration(**answer["exploration"]) if "exploration" in answer else None,
+            model,
         )
         self._waiting.append(shown)
         return True

@@ -240,7 +240,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             service.exposures.note_shown(routing.experiment.scope, arm.name, answer)
 
     def _log_exposure(log: ExposureLog, routing: Routing, answer: dict[str, Any]) -> None:
-        if log.note(answer) and routing.period is not None:
+        if log.note(answer, routing.name) and routing.period is not None:
             service.exposures.note_shown(routing.period, answer.get("arm", ""), answer)
 
     def _count(answer: dict[str, Any], name: str) -> AnsweredBy:

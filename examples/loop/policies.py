@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +14,6 @@ from longtail_client import Client, Event, RecommendResponse
 
 K = 5
 BATCH = 200
-FIRST_DAY = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
-"""Simulated days are in the past: a service takes its own clock for events from the future."""
-DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,22 @@ class Policy(Protocol):
 
 @dataclass
 class ByService:
-    """A running service, asked and told in batches."""
+    """A running service, asked and told in batches.
+
+    Attributes:
+        client: of the service.
+        one_by_one: ask for each visitor alone, as answers of a batch are never drawn at random.
+    """
 
     client: Client
+    one_by_one: bool = False
+    numbers: count[int] = field(default_factory=count)
 
     def show(self, day: int, users: Sequence[int]) -> list[Shown]:
         """Ask for recommendations."""
+        if self.one_by_one:
+            asked = ((user, self.client.recommend(user_id=f"u{user}", k=K)) for user in users)
+            return [self._shown(user, answer) for user, answer in asked]
         shown = []
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
@@ -65,23 +72,24 @@ class ByService:
             for user, answer in zip(some, answers.responses, strict=True):
                 if not isinstance(answer, RecommendResponse):
                     raise RuntimeError(f"no answer for u{user}: {answer}")
-                items = [int(item.item_id[1:]) for item in answer.items]
-                shown.append(Shown(user, items, answer.request_id))
+                shown.append(self._shown(user, answer))
         return shown
+
+    @staticmethod
+    def _shown(user: int, answer: RecommendResponse) -> Shown:
+        return Shown(user, [int(item.item_id[1:]) for item in answer.items], answer.request_id)
 
     def hear(self, day: int, acts: Sequence[Act]) -> None:
         """Send events, with ids of their own, so that they may be sent again."""
-        events = [self._event(day, number, len(acts), act) for number, act in enumerate(acts)]
+        events = [self._event(act) for act in acts]
         for start in range(0, len(events), BATCH):
             self.client.send_events(events[start : start + BATCH])
 
-    @staticmethod
-    def _event(day: int, number: int, n: int, act: Act) -> Event:
+    def _event(self, act: Act) -> Event:
         event: Event = {
             "user_id": f"u{act.user}",
             "item_id": f"i{act.item}",
-            "timestamp": time_of(day, number, n),
-            "event_id": f"{day}-{number}",
+            "event_id": str(next(self.numbers)),
         }
         if act.request_id is not None:
             event |= {"type": "click", "request_id": act.request_id, "rank": act.rank}
@@ -108,11 +116,14 @@ class ByPopularity(_Ranking):
     """The items with most clicks and finds until the day before, counted anew each day."""
 
     counts: dict[int, int] = field(default_factory=dict)
+    orders: dict[int, list[int]] = field(default_factory=dict)
 
     def show(self, day: int, users: Sequence[int]) -> list[Shown]:
         """The same for all, but for what they had."""
-        order = sorted(range(self.world.items), key=lambda item: -self.counts.get(item, 0))
-        return [Shown(user, self._best(user, order)) for user in users]
+        if day not in self.orders:
+            items = range(self.world.items)
+            self.orders = {day: sorted(items, key=lambda item: -self.counts.get(item, 0))}
+        return [Shown(user, self._best(user, self.orders[day])) for user in users]
 
     def hear(self, day: int, acts: Sequence[Act]) -> None:
         """Count."""
@@ -132,8 +143,3 @@ class ByTruth(_Ranking):
             Shown(user, self._best(user, np.argsort(-liking[user], kind="stable").tolist()))
             for user in users
         ]
-
-
-def time_of(day: int, number: int, n: int) -> float:
-    """Seconds since 1970 of the act with a number of the n acts of a day."""
-    return FIRST_DAY + DAY_S * day + round(DAY_S * number / (n + 1))

@@ -21,11 +21,14 @@ import numpy as np
 import polars as pl
 
 from examples.loop.figures import Counts, Floats, ratio
-from examples.loop.policies import Act, ByPopularity, ByService, ByTruth, Policy, time_of
+from examples.loop.policies import Act, ByPopularity, ByService, ByTruth, Policy
 from examples.loop.shop import Shop
 from examples.loop.world import World
 
 LOOP, FROZEN, POPULARITY, TRUTH = "refreshed", "never refreshed", "popularity", "the truth"
+AT_ONCE = 50
+"""Visitors between two looks at what was clicked: answers and events take turns, as in a shop."""
+DAY_S = 86_400
 Document = dict[str, Any]
 
 
@@ -62,13 +65,15 @@ class Simulation:
         world: users and items.
         folder: for the two shops.
         refresh_every: days.
-        margin: share of NDCG@10 whose loss has to be ruled out.
+        margin: share of the running version's figure whose loss has to be ruled out.
+        explore: share of the refreshed service's answers that are drawn at random.
     """
 
     world: World
     folder: Path
     refresh_every: int
     margin: float = 0.05
+    explore: float = 0.0
     records: dict[str, Record] = field(default_factory=dict)
     refreshes: list[Document] = field(default_factory=list)
 
@@ -77,12 +82,14 @@ class Simulation:
         world = self.world
         earlier = self._earlier()
         rows = [(f"u{act.user}", f"i{act.item}", at) for acts in earlier for act, at in acts]
-        loop, frozen = (Shop(self.folder / name, world.seed) for name in ("loop", "frozen"))
+        loop = Shop(self.folder / "loop", world.seed, self.explore)
+        frozen = Shop(self.folder / "frozen", world.seed)
         with ExitStack() as stack:
             policies: dict[str, Policy] = {}
             loop.build(world.items, rows)
             for name, shop in ((LOOP, loop), (FROZEN, frozen)):
-                policies[name] = ByService(stack.enter_context(shop.service(loop.bundle)))
+                client = stack.enter_context(shop.service(loop.bundle))
+                policies[name] = ByService(client, one_by_one=shop.explore > 0)
             policies |= {POPULARITY: ByPopularity(world), TRUTH: ByTruth(world)}
             for acts in earlier:
                 for name in (POPULARITY, TRUTH):
@@ -99,29 +106,32 @@ class Simulation:
 
     def _earlier(self) -> list[list[tuple[Act, float]]]:
         """What people found by themselves before the shop recommended anything, by day."""
-        days = []
+        days, now_s = [], time.time()
         for day in range(-self.world.earlier_days, 0):
             finds = self.world.found(day)
-            days.append(
-                [(Act(u, i), time_of(day, n, len(finds))) for n, (u, i) in enumerate(finds)]
-            )
+            step_s = DAY_S / (len(finds) + 1)
+            start_s = now_s + DAY_S * day
+            days.append([(Act(u, i), start_s + n * step_s) for n, (u, i) in enumerate(finds)])
         return days
 
     def _pass_day(self, day: int, policy: Policy, record: Record) -> None:
         """Visits, clicks, and what people find by themselves."""
         world = self.world
         liking, draws = world.liking(day), world.would_click(day)
-        acts: list[Act] = []
-        for shown in policy.show(day, world.visitors(day).tolist()):
-            user, kinds = shown.user, world.kind[shown.items]
-            ranks = world.clicks(user, shown.items, liking, draws)
-            record.clicks[day, user] = len(ranks)
-            record.exposures[day, user] = len(shown.items)
-            record.old_kind[day, user] = (kinds == world.tastes[user, 0]).sum()
-            record.new_kind[day, user] = (kinds == world.tastes[user, 2]).sum()
-            acts += [Act(user, shown.items[rank - 1], rank, shown.request_id) for rank in ranks]
-        acts += [Act(user, item) for user, item in world.found(day)]
-        policy.hear(day, acts)
+        visitors, found = world.visitors(day), world.found(day)
+        n_parts = -(-len(visitors) // AT_ONCE)
+        parts = np.array_split(visitors, n_parts), np.array_split(np.arange(len(found)), n_parts)
+        for users, finds in zip(*parts, strict=True):
+            acts = [Act(*found[number]) for number in finds.tolist()]
+            for shown in policy.show(day, users.tolist()):
+                user, kinds = shown.user, world.kind[shown.items]
+                ranks = world.clicks(user, shown.items, liking, draws)
+                record.clicks[day, user] = len(ranks)
+                record.exposures[day, user] = len(shown.items)
+                record.old_kind[day, user] = (kinds == world.tastes[user, 0]).sum()
+                record.new_kind[day, user] = (kinds == world.tastes[user, 2]).sum()
+                acts += [Act(user, shown.items[rank - 1], rank, shown.request_id) for rank in ranks]
+            policy.hear(day, acts)
 
     def _refresh(self, shop: Shop, day: int) -> None:
         started_s = time.monotonic()
@@ -130,11 +140,15 @@ class Simulation:
         found = {
             "day": day,
             "outcome": report["outcome"],
+            "evidence": report["comparison"]["evidence"] if "comparison" in report else None,
             "reason": report["reason"],
             "seconds": round(time.monotonic() - started_s, 1),
         }
         self.refreshes.append(found)
-        _print(f"  before day {day}: {found['outcome']}: {found['reason']} ({found['seconds']} s)")
+        _print(
+            f"  before day {day}: {found['outcome']} ({found['evidence']}): {found['reason']} "
+            f"({found['seconds']} s)"
+        )
 
     def _log(self, day: int) -> None:
         rates = [
@@ -256,7 +270,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.earlier_days,
             seed,
         )
-        simulation = Simulation(world, arguments.out / f"seed-{seed}", arguments.refresh_every)
+        simulation = Simulation(
+            world,
+            arguments.out / f"seed-{seed}",
+            arguments.refresh_every,
+            explore=arguments.explore,
+        )
         found.append(simulation.run())
         runs.append((world, simulation.records))
         print_figures(found[-1])
@@ -314,5 +333,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--days", type=int, default=12, help="with recommendations (%(default)s)")
     parser.add_argument("--earlier-days", type=int, default=5, help="without (%(default)s)")
     parser.add_argument("--refresh-every", type=int, default=2, help="days (%(default)s)")
+    parser.add_argument(
+        "--explore",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of the refreshed service's answers that are drawn at random (%(default)s)",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(0 1 2)")
     return parser

@@ -50,10 +50,12 @@ class Shop:
     Attributes:
         folder: for all of it.
         seed: of the training.
+        explore: share of the answers whose ranks are drawn at random.
     """
 
     folder: Path
     seed: int
+    explore: float = 0.0
 
     @property
     def interactions(self) -> Path:
@@ -114,10 +116,9 @@ class Shop:
 
     def refresh(self, margin: float) -> dict[str, Any]:
         """Refresh once, where a loss of a margin is ruled out; answers the report."""
-        events, _ = self.archives
-        self._command(
-            "refresh", *self._data, "--events", str(events), "--promote", "--margin", str(margin)
-        )
+        events, exposures = self.archives
+        archives = ("--events", str(events), "--exposures", str(exposures))
+        self._command("refresh", *self._data, *archives, "--promote", "--margin", str(margin))
         newest = max((self.folder / "build" / "refresh" / "runs").glob("*/report.json"))
         report: dict[str, Any] = json.loads(newest.read_text())
         return report
@@ -141,6 +142,9 @@ class Shop:
             "LONGTAIL_STORE_DIR": str(self.folder / "store"),
             "LONGTAIL_BUNDLES_DIR": str(self.folder / "bundles"),
             "LONGTAIL_EXPOSURE_SHARE": "1",
+            "LONGTAIL_EXPLORE_SHARE": str(self.explore),
+            "LONGTAIL_EXPLORE_RANKS": "5",
+            "LONGTAIL_EXPLORE_TEMPERATURE": "0.5",
         }
         return subprocess.Popen(
             [sys.executable, "-m", "longtail", *arguments],

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from model_store.deployments import DEFAULT
 from model_store.exposure_log import Exploration, Exposure
 from offline.event_archive.day_files import DayFiles, day_of
 
@@ -21,6 +22,7 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "version": pl.String,
     "arm": pl.String,
     "served_by": pl.String,
+    "model": pl.String,
     "item_ids": pl.List(pl.String),
     "temperature": pl.Float64,
     "n_candidates": pl.Int64,
@@ -28,14 +30,16 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of the files; `timestamp` in unix seconds, `item_ids` best first.
 
-The last three are of `Exploration`, null where nothing was drawn, and missing in files of earlier
-releases.
+The last three are of `Exploration`, null where nothing was drawn. They and `model` are missing in
+files of earlier releases, whose answers were given under the name `default`, or under one that is
+not known any more.
 """
 
 
 def scan_exposures(paths: list[Path]) -> pl.LazyFrame:
     """Rows of some files, which are one at least, with all columns of `SCHEMA`."""
-    return pl.scan_parquet(paths, schema=SCHEMA, missing_columns="insert")
+    rows = pl.scan_parquet(paths, schema=SCHEMA, missing_columns="insert")
+    return rows.with_columns(pl.col("model").fill_null(DEFAULT))
 
 
 class ExposureArchive(DayFiles):
@@ -68,12 +72,13 @@ class ExposureArchive(DayFiles):
 
 
 def _exposure(row: tuple[Any, ...]) -> Exposure:
-    request_id, user_id, at_s, version, arm, served_by, item_ids, *exploration = row
+    request_id, user_id, at_s, version, arm, served_by, model, item_ids, *exploration = row
     temperature, n_candidates, log_propensities = exploration
     drawn = None
     if temperature is not None:
         drawn = Exploration(temperature, n_candidates, tuple(log_propensities))
-    return Exposure(request_id, user_id, at_s, version, arm, served_by, tuple(item_ids), drawn)
+    answer = (request_id, user_id, at_s, version, arm, served_by)
+    return Exposure(*answer, tuple(item_ids), drawn, model)
 
 
 def _frame(exposures: Sequence[Exposure]) -> pl.DataFrame:
@@ -81,5 +86,5 @@ def _frame(exposures: Sequence[Exposure]) -> pl.DataFrame:
     for shown in exposures:
         answer = (shown.request_id, shown.user_id, shown.at_s, shown.version, shown.arm)
         drawn = (None, None, None) if shown.exploration is None else astuple(shown.exploration)
-        rows.append((*answer, shown.served_by, list(shown.item_ids), *drawn))
+        rows.append((*answer, shown.served_by, shown.model, list(shown.item_ids), *drawn))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")

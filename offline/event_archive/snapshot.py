@@ -1,4 +1,4 @@
-"""A copy of an archive as it was at a time, for a training that may be resumed."""
+"""Copies of archives as they were at a time, for a training that may be resumed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from model_store.files import write_atomically
 from model_store.forgotten import digest_of_user
 from offline.event_archive.archive import SCHEMA
 from offline.event_archive.day_files import DayFiles
+from offline.event_archive.exposure_archive import SCHEMA as EXPOSURE_SCHEMA
+from offline.event_archive.exposure_archive import scan_exposures
 
 
 def copy_archive(
@@ -41,15 +43,59 @@ def copy_archive(
         .sort("arrived_us", maintain_order=True)
         .collect()
     )
+    rows = _without_forgotten(rows, forgotten)
+    if not len(rows):
+        raise InputError(f"{archive}: holds no events of anybody who wasn't forgotten since")
+    write_atomically(folder / "day=all" / "events.parquet", rows.write_parquet)
+    return len(rows)
+
+
+def copy_drawn(
+    archive: Path, folder: Path, *, until_us: int, forgotten: Mapping[bytes, float]
+) -> int:
+    """Copy the answers to users that were drawn at random until a time; answers how many they are.
+
+    Those given to people before they were forgotten are left out. Of none there is no file.
+
+    Args:
+        archive: folder of `longtail events archive --exposures`.
+        folder: gets the copy, an archive as well.
+        until_us: unix microseconds.
+        forgotten: unix seconds by `digest_of_user`.
+
+    Raises:
+        InputError: there is no archive.
+    """
+    files = DayFiles(archive).files()
+    if not files:
+        raise InputError(
+            f"{archive}: holds no archived exposures (`longtail events archive --exposures`)"
+        )
+    rows = (
+        scan_exposures(files)
+        .select(list(EXPOSURE_SCHEMA))
+        .filter(
+            pl.col("timestamp") <= until_us / 1e6,
+            pl.col("user_id").is_not_null(),
+            pl.col("log_propensities").list.len() > 0,
+        )
+        .sort("timestamp", maintain_order=True)
+        .collect()
+    )
+    rows = _without_forgotten(rows, forgotten)
+    if len(rows):
+        write_atomically(folder / "day=all" / "exposures.parquet", rows.write_parquet)
+    return len(rows)
+
+
+def _without_forgotten(rows: pl.DataFrame, forgotten: Mapping[bytes, float]) -> pl.DataFrame:
+    """The rows without those of people before they were forgotten."""
     ends = {
         user_id: at_s
         for user_id in rows["user_id"].unique().to_list()
         if (at_s := forgotten.get(digest_of_user(user_id))) is not None
     }
-    if ends:
-        end = pl.col("user_id").replace_strict(ends, default=None, return_dtype=pl.Float64)
-        rows = rows.filter(end.is_null() | (pl.col("timestamp") > end))
-    if not len(rows):
-        raise InputError(f"{archive}: holds no events of anybody who wasn't forgotten since")
-    write_atomically(folder / "day=all" / "events.parquet", rows.write_parquet)
-    return len(rows)
+    if not ends:
+        return rows
+    end = pl.col("user_id").replace_strict(ends, default=None, return_dtype=pl.Float64)
+    return rows.filter(end.is_null() | (pl.col("timestamp") > end))

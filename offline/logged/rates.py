@@ -1,4 +1,4 @@
-"""Clicks per exposure by version, arm, rank and segment of users."""
+"""Clicks per exposure by name of a model, version, arm, rank and segment of users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rate:
     """Clicks per exposure of a group of exposures.
 
     Attributes:
-        kind: what it is grouped by: all, version, arm, rank or segment.
+        kind: what it is grouped by: all, model, version, arm, rank or segment.
         name: of the group.
         n_exposures: answers; of a rank, answers that have it.
         n_clicks: clicked items in these; of a rank, those that stood there.
@@ -42,6 +42,7 @@ def click_rates(answers: pl.DataFrame, segments: pl.Series) -> list[Rate]:
         segments: of each answer's user, as `segments_of` gives them.
     """
     shown = answers.select(
+        "model",
         "version",
         "arm",
         segment=segments,
@@ -49,7 +50,9 @@ def click_rates(answers: pl.DataFrame, segments: pl.Series) -> list[Rate]:
         clicks=pl.col(CLICKED).list.sum(),
     )
     rates = [_rate("all", "", shown)]
-    for kind in ("version", "arm", "segment"):
+    # Where all answers were given under one name, they are the first line already.
+    names = ("model",) if shown["model"].n_unique() > 1 else ()
+    for kind in (*names, "version", "arm", "segment"):
         for (name,), rows in sorted(shown.group_by(kind)):
             if kind != "arm" or name:  # answers outside of experiments are in no arm
                 rates.append(_rate(kind, str(name), rows))

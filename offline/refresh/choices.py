@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_store.deployments import DEFAULT, check_name
 from model_store.errors import ConfigError
 from model_store.private_key import PrivateKey
 from model_store.signatures import POLICY_SETTING, trust_from
 from offline.inputs import Source
 from offline.refresh.defaults import CANARY_LIMIT_S, CONFIDENCE, HOLDOUT, MARGIN, SHADOW_SHARE
 from offline.refresh.trials import Service
+
+
+def folder_of(built: Path, model: str) -> Path:
+    """Where the refreshes of a name are, in the folder of a build: each name has its own."""
+    return built / ("refresh" if model == DEFAULT else f"refresh-{model}")
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,11 @@ class Choices:
         source: the files and the archive of events.
         root: folder of the refreshes: stages, reports, weights.
         built: folder of the build whose bundle was published first.
+        model: name under which the version answers that is refreshed.
+        exposures: an archive of answers, of which those that were drawn at random tell; None: there
+            is none.
         holdout: share of the new events that compare; as many choose the epoch.
-        margin: tolerated loss, as a share of the running model's NDCG@10.
+        margin: tolerated loss, as a share of the running model's figure.
         confidence: of the one-sided test.
         epochs: of the training, at most; None: the recipe's.
         shadow_s: time as the shadow; None: it is no shadow.
@@ -37,6 +46,8 @@ class Choices:
     source: Source
     root: Path
     built: Path
+    model: str = DEFAULT
+    exposures: Path | None = None
     holdout: float = HOLDOUT
     margin: float = MARGIN
     confidence: float = CONFIDENCE
@@ -55,7 +66,9 @@ class Choices:
         Raises:
             ConfigError: a value is out of range, a trial is wanted without a service, or a bundle
                 that has to be signed would not be.
+            RegistryError: there can't be such a name.
         """
+        check_name(self.model)
         if not 0 < self.holdout < 0.5:
             raise ConfigError(f"--holdout {self.holdout:g} is not above 0 and below 0.5")
         if not 0 < self.margin < 1:

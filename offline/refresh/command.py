@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pydantic import SecretStr
 
 from model_store.admin_api import clean_token, service_url
+from model_store.deployments import DEFAULT
 from model_store.errors import ConfigError, LongtailError
 from offline.refresh.choices import Choices
 from offline.refresh.refresh import Refresh
@@ -19,19 +20,20 @@ TOKEN = "LONGTAIL_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 RETRY_S = 300.0
 
 
-def service_of(url: str | None, token: str | None) -> Service | None:
+def service_of(url: str | None, token: str | None, model: str = DEFAULT) -> Service | None:
     """The service of the flags; None where none is named.
 
     Args:
         url: of a running service.
         token: the admin token, or blank.
+        model: name under which versions are tried.
 
     Raises:
         ConfigError: there is no usable token or URL.
     """
     if url is None:
         return None
-    return Service(service_url(url), _usable(token))
+    return Service(service_url(url), _usable(token), model)
 
 
 def _usable(token: str | None) -> SecretStr:

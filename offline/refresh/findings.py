@@ -1,29 +1,18 @@
-"""What a refresh finds: the data, what changed, and whether the new model is not worse."""
+"""What a refresh finds in its data: what changed, and whether anything can be told."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from model_store.id_map import IdMap
-from offline.refresh.choices import Choices
 from offline.refresh.drift import measure_drift
-from offline.refresh.non_inferiority import MIN_USERS, Judgement, judge
-from offline.stages.comparison import ComparisonArtifact
+from offline.refresh.non_inferiority import MIN_USERS
 from offline.stages.refreshed_data import RefreshedDataArtifact
 
 SHOWN_ITEMS = 20
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether the new model is published, and why."""
-
-    publish: bool
-    reason: str
 
 
 def describe_data(data: RefreshedDataArtifact, running_items: IdMap) -> Document:
@@ -61,30 +50,3 @@ def reason_to_stop(data: RefreshedDataArtifact) -> str | None:
     if not facts["validation_cases"]:
         return "no new event before the newest slice can choose the epoch"
     return None
-
-
-def judge_models(comparison: ComparisonArtifact, choices: Choices) -> dict[str, Judgement]:
-    """The test on all targets, and on those alone that the running model knows."""
-    pairs = comparison.pairs()
-    return {
-        name: judge(
-            some.users,
-            some.candidate,
-            some.running,
-            margin=choices.margin,
-            confidence=choices.confidence,
-        )
-        for name, some in (("all", pairs), ("known", pairs.known()))
-    }
-
-
-def decide(judgements: dict[str, Judgement]) -> Decision:
-    """Publish what is shown not to be worse on all targets, unless it is shown to be on known ones.
-
-    On all targets since people chose them all; a running model can't recommend what it doesn't
-    know, and new items must not hide that the others are ranked worse.
-    """
-    everything, known = judgements["all"], judgements["known"]
-    if everything.passes and known.word == "worse":
-        return Decision(False, f"worse on items that the running model knows: {known.reason}")
-    return Decision(everything.passes, f"{everything.word}: {everything.reason}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from model_store.deployments import DEFAULT
+from offline.refresh.evidence import NAMES
+
 Document = dict[str, Any]
 OUTCOMES = ("declined", "published", "promoted")
 
@@ -35,7 +38,21 @@ def to_prometheus(report: Document) -> str:
         }
         about = "NDCG@10 on the newest events, which neither model saw; mean over users."
         lines += _gauge("ndcg", about, models)
+        decided = {_label("by", name): float(comparison["evidence"] == name) for name in NAMES}
+        lines += _gauge("evidence", "1 for what decided the last comparison.", decided)
+    if report["model"] != DEFAULT:
+        lines = [_under(report["model"], line) for line in lines]
     return "\n".join([*lines, ""])
+
+
+def _under(model: str, line: str) -> str:
+    """A line of another name's refreshes: they are in a file of their own."""
+    if line.startswith("#"):
+        return line
+    full, value = line.rsplit(" ", 1)
+    own = full.removesuffix("}")
+    separator = "{" if own == full else ","
+    return f'{own}{separator}name="{model}"}} {value}'
 
 
 def _of_data(data: Document) -> list[str]:

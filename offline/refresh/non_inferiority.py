@@ -1,8 +1,8 @@
 """Whether a new model is not worse than the running one, on the same users.
 
-Both rank the same cases. A user's figure is the mean NDCG@10 of the user's cases; users are
-independent of each other, their cases are not. Of users with figures c (the new model's) and r (the
-running one's) the claim is that the means keep
+Both rank the same cases. A user's figure is the mean of the user's cases, such as their NDCG@10;
+users are independent of each other, their cases are not. Of users with figures c (the new model's)
+and r (the running one's) the claim is that the means keep
 
     E[c] > (1 - margin) E[r],
 
@@ -29,6 +29,22 @@ Word = Literal["better", "not worse", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What is compared, in words.
+
+    Attributes:
+        figure: of a case.
+        cases: what they are called.
+    """
+
+    figure: str
+    cases: str
+
+
+NDCG = Measure("NDCG@10", "events")
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What the test says.
 
@@ -36,10 +52,10 @@ class Judgement:
         word: `better`: shown to be above the running model. `not worse`: shown to lose less than
             the margin. `worse`: shown to lose more than it. `undecided`: none of these.
         n_users, n_cases: compared.
-        candidate, running: mean over users of NDCG@10; NaN of no users.
+        candidate, running: mean over users of the figure; NaN of no users.
         low, high: one-sided bounds, each at the confidence, of candidate - running.
         contrast_low, contrast_high: the same of candidate - (1 - margin) running.
-        margin, confidence: as for `judge`.
+        margin, confidence, measure: as for `judge`.
     """
 
     word: Word
@@ -53,6 +69,7 @@ class Judgement:
     contrast_high: float
     margin: float
     confidence: float
+    measure: Measure = NDCG
 
     @property
     def passes(self) -> bool:
@@ -72,9 +89,10 @@ class Judgement:
             "undecided": f"a loss of {lost} is not ruled out",
         }
         return (
-            f"NDCG@10 {self.candidate:.4f}, the running model {self.running:.4f} "
+            f"{self.measure.figure} {self.candidate:.4f}, the running model {self.running:.4f} "
             f"({self.candidate - self.running:+.4f}, {self.low:+.4f} to {self.high:+.4f}) on "
-            f"{self.n_cases:,} events of {self.n_users:,} users; {meaning[self.word]} ({sure})"
+            f"{self.n_cases:,} {self.measure.cases} of {self.n_users:,} users; "
+            f"{meaning[self.word]} ({sure})"
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -93,16 +111,18 @@ def judge(
     *,
     margin: float,
     confidence: float,
+    measure: Measure = NDCG,
 ) -> Judgement:
     """Judge by the gains of cases.
 
     Args:
         users: of each case, int [C].
-        candidate: each case's NDCG@10 by the new model, [C].
+        candidate: each case's figure by the new model, [C].
         running: by the running one, [C].
         margin: the largest loss that is tolerated, as a share of the running model's mean; between
             0 and 1.
         confidence: of each one-sided bound, above .5 and below 1.
+        measure: what the figures are.
     """
     c, r = _means_by_user(users, candidate), _means_by_user(users, running)
     low, high = _bounds(c - r, confidence)
@@ -127,6 +147,7 @@ def judge(
         contrast_high=contrast_high,
         margin=margin,
         confidence=confidence,
+        measure=measure,
     )
 
 

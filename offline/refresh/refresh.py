@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store.bundle import ITEM_IDS, MANIFEST, Bundle
+from model_store.deployments import DEFAULT
 from model_store.embedded import running_store
 from model_store.errors import BundleError, LongtailError, RegistryError, StoreAway
 from model_store.files import write_atomically
@@ -28,16 +29,19 @@ from model_store.store_url import store_url_from
 from offline.artifact import MANIFEST as STAGE_MANIFEST
 from offline.artifact import locked
 from offline.build import Build
-from offline.event_archive.snapshot import copy_archive
+from offline.event_archive.snapshot import copy_archive, copy_drawn
 from offline.recipe import Recipe, change_recipe
 from offline.refresh.choices import Choices
-from offline.refresh.findings import decide, describe_data, judge_models, reason_to_stop
+from offline.refresh.drawn_answers import DrawnAnswers, judge_drawn
+from offline.refresh.evidence import weigh
+from offline.refresh.findings import describe_data, reason_to_stop
 from offline.refresh.journal import Journal
 from offline.refresh.metrics import to_prometheus
 from offline.refresh.report import describe
 from offline.refresh.running import Running, active_version, keep_weights, open_running
 from offline.refresh.trials import Trial
 from offline.stages.comparison import ComparisonStage
+from offline.stages.drawn_ranks import DrawnRanksStage
 from offline.stages.label_graph import LabelGraphStage
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refreshed_data import RefreshedDataArtifact, RefreshedDataStage
@@ -95,7 +99,7 @@ class Refresh:
         """The interrupted refresh if it is of the version that answers, else another one."""
         runs = self.choices.root / "runs"
         with running_store(store_url_from()) as url:
-            active = active_version(connect(url))
+            active = active_version(connect(url), self.choices.model)
         journal = Journal.unfinished(runs)
         if journal is not None:
             if active in {journal.plan["running"], journal.done.get("publish", {}).get("version")}:
@@ -135,15 +139,16 @@ class Refresh:
         journal.done["training"] = _describe_training(candidate, start, running.version)
         stage = ComparisonStage(data, candidate, running.bundle, running.fresh)
         compared = run_stage(stage, choices.root, self.log)
-        judgements = judge_models(compared, choices)
+        drawn = self._drawn(data, candidate, running, journal)
+        evidence = weigh(compared.pairs(), drawn, choices)
         journal.done["comparison"] = {
-            **{name: one.to_document() for name, one in judgements.items()},
+            **evidence.to_document(),
             "unknown_targets": compared.facts["unknown_targets"],
+            "prompted_targets": compared.facts["prompted_targets"],
         }
-        decision = decide(judgements)
-        self.log(f"comparison: {decision.reason}")
-        if not decision.publish:
-            raise _Declined(decision.reason)
+        self.log(f"comparison ({evidence.name}): {evidence.reason}")
+        if not evidence.publish:
+            raise _Declined(evidence.reason)
         served = build.refitted(data, fitted)
         bundle = build.assemble(data, fitted, served, SPLIT, refit=True)
         journal.step("publish", lambda: self._publish(bundle, served))
@@ -156,6 +161,9 @@ class Refresh:
         if archive is not None and not any(events.glob("day=*/*.parquet")):
             until_us = journal.plan["until_us"]
             copy_archive(archive, events, until_us=until_us, forgotten=forgotten)
+        exposures, drawn = self.choices.exposures, _drawn(journal)
+        if exposures is not None and not any(drawn.glob("day=*/*.parquet")):
+            copy_drawn(exposures, drawn, until_us=journal.plan["until_us"], forgotten=forgotten)
         stage = RefreshedDataStage(
             build.source,
             running.bundle,
@@ -166,6 +174,25 @@ class Refresh:
             self.log,
         )
         return run_stage(stage, self.choices.root, self.log)
+
+    def _drawn(
+        self,
+        data: RefreshedDataArtifact,
+        candidate: RecommenderArtifact,
+        running: Running,
+        journal: Journal,
+    ) -> DrawnAnswers | None:
+        """What answers say that were drawn at random; None where there are none."""
+        exposures, choices = _drawn(journal), self.choices
+        if not any(exposures.glob("day=*/*.parquet")):
+            return None
+        stage = DrawnRanksStage(
+            *(data, candidate, running.bundle, running.version, exposures, _events(journal)),
+            running.recipe.events,
+            running.fresh,
+        )
+        places = run_stage(stage, choices.root, self.log).places()
+        return judge_drawn(places, margin=choices.margin, confidence=choices.confidence)
 
     def _build(self, running: Running, journal: Journal, start: StartArtifact | None) -> Build:
         choices = self.choices
@@ -204,16 +231,18 @@ class Refresh:
             return "published", f"{_passed(journal)}; published, and no more: {error}"
 
     def _promote_on_store(self, journal: Journal, version: str) -> tuple[str, str]:
-        if not self.choices.promote:
-            return "published", f"{_passed(journal)}; {_way_on(version)}"
+        choices = self.choices
+        if not choices.promote:
+            return "published", f"{_passed(journal)}; {_way_on(version, choices.model)}"
 
         def activate() -> Document:
             with running_store(store_url_from()) as url:
                 client = connect(url)
-                active = active_version(client)
+                active = active_version(client, choices.model)
                 if active not in {journal.plan["running"], version}:
                     raise RegistryError(f"version {active!r} became active meanwhile")
-                rolled = Rollout(client, bundles_folder(), WHY).activate(version)
+                rollout = Rollout(client, bundles_folder(), WHY, model=choices.model)
+                rolled = rollout.activate(version)
             return {"active": rolled.active, "workers": rolled.workers}
 
         journal.step("promote", activate)
@@ -235,7 +264,7 @@ class Refresh:
                 return "published", f"{reason}; canary {found['word']}: {found['reason']}"
             reason += f"; canary fine: {found['reason']}"
         if not choices.promote:
-            return "published", f"{reason}; {_way_on(version)}"
+            return "published", f"{reason}; {_way_on(version, choices.model)}"
         journal.step("promote", trial.promote)
         self.log(f"active: {version}")
         return "promoted", reason
@@ -248,6 +277,7 @@ class Refresh:
         }
         report = {
             "number": journal.number,
+            "model": self.choices.model,
             "outcome": outcome,
             "reason": reason,
             "started_at": journal.plan["started_at"],
@@ -258,7 +288,8 @@ class Refresh:
             **{name: found for name, found in journal.done.items() if name not in steps},
             "steps": steps,
         }
-        shutil.rmtree(_events(journal), ignore_errors=True)  # it is about people
+        for folder in (_events(journal), _drawn(journal)):  # they are about people
+            shutil.rmtree(folder, ignore_errors=True)
         write_atomically(self.choices.root / METRICS, to_prometheus(report).encode())
         journal.finish(report, describe(report))
         self.log(f"refresh {journal.number}: {outcome}: {reason}")
@@ -271,14 +302,19 @@ def _events(journal: Journal) -> Path:
     return journal.folder / "events"
 
 
+def _drawn(journal: Journal) -> Path:
+    """The answers that had been drawn at random by then."""
+    return journal.folder / "drawn"
+
+
 def _passed(journal: Journal) -> str:
     """Why the version was published."""
-    everything = journal.done["comparison"]["all"]
-    return f"{everything['word']}: {everything['reason']}"
+    return str(journal.done["comparison"]["reason"])
 
 
-def _way_on(version: str) -> str:
-    return f"`longtail models activate {version}` makes it active"
+def _way_on(version: str, model: str) -> str:
+    under = "" if model == DEFAULT else f" --model {model}"
+    return f"`longtail models activate {version}{under}` makes it active"
 
 
 def _reuse(built: Path, root: Path) -> None:

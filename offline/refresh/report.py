@@ -5,9 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from model_store.deployments import DEFAULT
+
 Document = dict[str, Any]
 LITTLE, MUCH = 0.1, 0.25
 """Rules of thumb for a population stability index."""
+_EVIDENCE = {
+    "drawn": "answers drawn at random",
+    "unprompted": "events that follow no answer, or all events",
+    "all": "all events",
+}
+_PARTS = {
+    "unprompted": "events that follow no answer",
+    "unprompted_known": "those of them with items that the running version knows",
+    "all": "all events",
+    "known": "all events with items that the running version knows",
+}
 
 
 def describe(report: Document) -> str:
@@ -22,8 +35,8 @@ def describe(report: Document) -> str:
         f"{report['reason']}.",
         "",
         (
-            f"From {report['started_at']} to {report['finished_at']}. The running version was "
-            f"{report['running']}; {_published(report)}."
+            f"From {report['started_at']} to {report['finished_at']}. The running version "
+            f"{_under(report)}was {report['running']}; {_published(report)}."
         ),
     ]
     data = report.get("data")
@@ -38,6 +51,10 @@ def describe(report: Document) -> str:
     if report["steps"]:
         lines += ["", "## After the comparison", "", *_steps(report["steps"])]
     return "\n".join([*lines, ""])
+
+
+def _under(report: Document) -> str:
+    return "" if report["model"] == DEFAULT else f"under the name {report['model']} "
 
 
 def _published(report: Document) -> str:
@@ -118,17 +135,42 @@ def _training(training: Document) -> list[str]:
 
 
 def _comparison(comparison: Document) -> list[str]:
-    everything, known = comparison["all"], comparison["known"]
-    return [
+    lines = [
+        f"Decided by **{_EVIDENCE[comparison['evidence']]}**: {comparison['why']}.",
+        "",
         "The newest slice, which neither model saw; means over users, one-sided bounds.",
         "",
-        f"- all targets: **{everything['word']}**: {everything['reason']}",
-        f"- targets that the running version knows: **{known['word']}**: {known['reason']}",
+    ]
+    if drawn := comparison.get("drawn"):
+        lines.append(f"- answers drawn at random: {_drawn(drawn)}")
+    lines += [
+        f"- {about}: {_bold(found)}"
+        for name, about in _PARTS.items()
+        if (found := comparison.get(name))
+    ]
+    prompted, unknown = comparison["prompted_targets"], comparison["unknown_targets"]
+    return [
+        *lines,
+        f"- {prompted:,} events name the answer that they follow",
         (
-            f"- {comparison['unknown_targets']:,} targets are unknown to the running version: they "
-            "count as its misses among all targets"
+            f"- {unknown:,} targets are unknown to the running version: they count as its misses "
+            "among all targets"
         ),
     ]
+
+
+def _drawn(drawn: Document) -> str:
+    found = drawn["judgement"]
+    told = f"not told: {drawn['why_not']}" if found is None else _bold(found)
+    return (
+        f"{told}; {drawn['places']:,} places of {drawn['answers']:,} answers, effective sample "
+        f"size {drawn['effective_sample_size']:,.0f}, {100 * drawn['support']:.1f} % of what the "
+        "models would show could have been drawn"
+    )
+
+
+def _bold(found: Document) -> str:
+    return f"**{found['word']}**: {found['reason']}"
 
 
 def _steps(steps: Document) -> list[str]:

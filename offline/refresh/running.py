@@ -12,6 +12,7 @@ import redis
 from pydantic import ValidationError
 
 from model_store.bundle import ITEM_IDS, Bundle
+from model_store.deployments import DEFAULT
 from model_store.errors import InputError
 from model_store.fresh_items import FreshItem, read_fresh
 from model_store.publication import bundles_folder
@@ -49,13 +50,18 @@ class Running:
         return self.bundle.manifest.reranker is not None
 
 
-def active_version(client: redis.Redis) -> str:
-    """The version that answers.
+def active_version(client: redis.Redis, model: str = DEFAULT) -> str:
+    """The version that answers under a name.
 
     Raises:
         InputError: there is none.
     """
-    version = Registry(client).active()
+    version = Registry(client, model=model).active()
+    if version is None and model != DEFAULT:
+        raise InputError(
+            f"no version is active under the name {model!r}, so there is none to compare with; "
+            f"`longtail models activate VERSION --model {model}` makes one"
+        )
     if version is None:
         raise InputError(
             "no version is active, so there is none to compare with; "

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from pydantic import SecretStr
 
 from model_store.admin_api import ask
+from model_store.deployments import DEFAULT
 from model_store.errors import RegistryError
 from offline.stages.stage import Log
 
@@ -28,24 +29,31 @@ class Service:
     Attributes:
         url: without a slash at the end.
         token: of an operator.
+        model: name under which versions are tried.
     """
 
     url: str
     token: SecretStr
+    model: str = DEFAULT
 
     def deployment(self) -> Document:
         """Who answers, and the audit."""
-        return ask("GET", f"{self.url}/admin/deployment", self.token)
+        return ask("GET", f"{self.url}/admin/deployment{self._under}", self.token)
 
     def change(self, version: str, action: str, body: Document | None = None) -> Document:
         """Do something with a version: `canary`, `shadow`, `promote` or `activate`."""
         path = f"{self.url}/admin/models/{quote(version, safe='')}/{action}"
-        return ask("POST", path, self.token, body)
+        return ask("POST", f"{path}{self._under}", self.token, body)
 
     def compare_shadowed(self, a: str, b: str) -> Document:
         """How the answers of a shadow b differ from those that were given by a."""
         query = urlencode({"a": a, "b": b, "source": "shadowed"})
         return ask("GET", f"{self.url}/admin/compare?{query}", self.token)
+
+    @property
+    def _under(self) -> str:
+        # Services of earlier releases know no names.
+        return "" if self.model == DEFAULT else f"?{urlencode({'model': self.model})}"
 
 
 class ChangedMeanwhileError(RegistryError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from offline.fingerprint import fingerprint_of
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refreshed_data import RefreshedDataArtifact
 from offline.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from offline.data.split import Cases
 
 K = 10
 
@@ -31,40 +35,47 @@ class Pairs:
         running: by the running one.
         is_known: whether the running one has the target, in its catalogue or as a fresh item,
             bool [C]. Where it hasn't, the case is a miss of the running one.
+        is_prompted: whether the event follows an answer that it names, bool [C].
     """
 
     users: npt.NDArray[np.int32]
     candidate: npt.NDArray[np.float64]
     running: npt.NDArray[np.float64]
     is_known: npt.NDArray[np.bool_]
+    is_prompted: npt.NDArray[np.bool_]
 
     def known(self) -> Pairs:
         """Those alone whose target both models have."""
-        kept = self.is_known
-        return Pairs(
-            self.users[kept], self.candidate[kept], self.running[kept], self.is_known[kept]
-        )
+        return self._chosen(self.is_known)
+
+    def unprompted(self) -> Pairs:
+        """Those alone that follow no answer."""
+        return self._chosen(~self.is_prompted)
+
+    def _chosen(self, kept: npt.NDArray[np.bool_]) -> Pairs:
+        return Pairs(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 class ComparisonArtifact(Artifact):
     """The ranks of the newest events."""
 
-    USERS, CANDIDATE, RUNNING, IS_KNOWN = (
+    USERS, CANDIDATE, RUNNING, IS_KNOWN, IS_PROMPTED = (
         "users.npy",
         "candidate_ranks.npy",
         "running_ranks.npy",
         "is_known.npy",
+        "is_prompted.npy",
     )
 
     def pairs(self) -> Pairs:
         """The figures of all cases."""
         from offline.metrics import gains
 
-        users, candidate, running, is_known = (
-            np.load(self.path(name), allow_pickle=False)
-            for name in (self.USERS, self.CANDIDATE, self.RUNNING, self.IS_KNOWN)
+        names = (self.USERS, self.CANDIDATE, self.RUNNING, self.IS_KNOWN, self.IS_PROMPTED)
+        users, candidate, running, *flags = (
+            np.load(self.path(name), allow_pickle=False) for name in names
         )
-        return Pairs(users, gains(candidate, K), gains(running, K), is_known)
+        return Pairs(users, gains(candidate, K), gains(running, K), *flags)
 
 
 @dataclass(frozen=True)
@@ -125,8 +136,26 @@ class ComparisonStage(Stage[ComparisonArtifact]):
         save_array(folder / ComparisonArtifact.CANDIDATE, ranks["candidate"])
         save_array(folder / ComparisonArtifact.RUNNING, ranks["running"])
         save_array(folder / ComparisonArtifact.IS_KNOWN, is_known)
+        is_prompted = self._are_prompted(cases)
+        save_array(folder / ComparisonArtifact.IS_PROMPTED, is_prompted)
         means = {
             f"{name}_ndcg_at_10": round(float(gains(found, K).mean()), 4)
             for name, found in ranks.items()
         }
-        return {"cases": len(cases), "unknown_targets": int((~is_known).sum()), **means}
+        return {
+            "cases": len(cases),
+            "unknown_targets": int((~is_known).sum()),
+            "prompted_targets": int(is_prompted.sum()),
+            **means,
+        }
+
+    def _are_prompted(self, cases: Cases) -> npt.NDArray[np.bool_]:
+        """Whether the user got each case's target by an answer, bool [C]; once is enough."""
+        interactions, flags = self.data.interactions(), self.data.is_prompted()
+        users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.offsets))
+        size = self.data.n_items + 1
+        prompted = users[flags] * size + interactions.items[flags]
+        found: npt.NDArray[np.bool_] = np.isin(
+            cases.users * np.int64(size) + cases.targets, prompted
+        )
+        return found

@@ -22,13 +22,18 @@ from offline.stages.stage import Log, Stage
 
 
 class RefreshedDataArtifact(DataArtifact):
-    """Interactions, the catalogue, the split, and which interactions the running model lacked."""
+    """Interactions, the catalogue, the split, and where the interactions come from."""
 
-    IS_NEW = "is_new.npy"
+    IS_NEW, IS_PROMPTED = "is_new.npy", "is_prompted.npy"
 
     def is_new(self) -> npt.NDArray[np.bool_]:
-        """Of each of `interactions`, bool [n]."""
+        """Whether the running model lacked each of `interactions`, bool [n]."""
         flags: npt.NDArray[np.bool_] = np.load(self.path(self.IS_NEW), allow_pickle=False)
+        return flags
+
+    def is_prompted(self) -> npt.NDArray[np.bool_]:
+        """Whether each of `interactions` follows an answer that the event names, bool [n]."""
+        flags: npt.NDArray[np.bool_] = np.load(self.path(self.IS_PROMPTED), allow_pickle=False)
         return flags
 
 
@@ -86,6 +91,7 @@ class RefreshedDataStage(Stage[RefreshedDataArtifact]):
         """
         from offline.data.dataset import read_dataset
         from offline.data.newest import find_new, hold_newest_out
+        from offline.data.prompted import find_prompted
         from offline.data.selection import select, without_forgotten
 
         source = self.source
@@ -100,6 +106,8 @@ class RefreshedDataStage(Stage[RefreshedDataArtifact]):
         interactions = dataset.interactions
         is_new = find_new(interactions, self.running.users(), self.running.item_ids)
         save_array(folder / RefreshedDataArtifact.IS_NEW, is_new)
+        prompted = find_prompted(interactions, source.events)
+        save_array(folder / RefreshedDataArtifact.IS_PROMPTED, prompted)
         split, cuts = hold_newest_out(interactions, is_new, self.holdout)
         split.save(folder / DataArtifact.SPLIT)
         times = interactions.timestamps[is_new]
@@ -108,6 +116,7 @@ class RefreshedDataStage(Stage[RefreshedDataArtifact]):
             "users": interactions.n_users,
             "items": interactions.n_items,
             "new_interactions": int(is_new.sum()),
+            "new_prompted": int((is_new & prompted).sum()),
             "forgotten_users": n_forgotten,
             "validation_cases": len(split.validation),
             "test_cases": len(split.test),

@@ -14,17 +14,19 @@ import pytest
 import longtail
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
+from model_store.errors import InputError
+from model_store.exposure_log import exposure_keys
 from model_store.people import forget
 from model_store.private_key import PrivateKey
 from model_store.registry import Registry
 from model_store.signatures import KEYS_SETTING, POLICY_SETTING, Trust
 from model_store.store import connect
 from offline.inputs import Source
-from offline.refresh.choices import Choices
+from offline.refresh.choices import Choices, folder_of
 from offline.refresh.command import refresh, service_of
 from offline.refresh.refresh import Refresh
 from offline.refresh.trials import Trial
-from tests.app.conftest import TOKEN, settings_for
+from tests.app.conftest import TOKEN, settings_for, wait_for
 from tests.app.listening import listening
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,7 @@ learning_rate = 0.01
 warm_up_steps = 5
 """
 N_USERS, N_OLD, N_NEW = 48, 10, 10
+N_DRAWN = 5
 FORGOTTEN = "u7"
 
 
@@ -141,7 +144,8 @@ def shop(store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> Iter
         flags = ["--interactions", str(folder / "old.csv"), "--items", str(folder / "items.csv")]
         flags += ["--recipe", str(folder / "tiny.toml"), "--out", str(folder / "build")]
         assert longtail.main(["build", *flags, "--activate"]) == 0
-        with listening(settings_for(store.url, folder)) as running:
+        exploring = {"exposure_share": 1.0, "explore_share": 1.0, "explore_ranks": N_DRAWN}
+        with listening(settings_for(store.url, folder, **exploring)) as running:
             shop = Shop(folder, f"http://127.0.0.1:{running.port}", running.port)
             send_events(shop)
             archive = ["events", "archive", "--once", "--out", str(folder / "events")]
@@ -332,3 +336,66 @@ def test_where_bundles_have_to_be_signed_a_refresh_needs_the_key_before_it_train
     monkeypatch.setenv(POLICY_SETTING, "required")
     assert longtail.main(["refresh", *shop.files]) == 1
     assert "can't be published; give --key FILE" in capsys.readouterr().err
+
+
+def test_another_name_is_refreshed_by_itself(shop: Shop, store: EmbeddedStore) -> None:
+    with pytest.raises(InputError, match="no version is active under the name 'films'"):
+        shop.refresh(model="films", root=folder_of(shop.folder / "build", "films"))
+    answering = active(store)
+    before = min(folder.name for folder in (shop.folder / "bundles").iterdir())
+    with connect(store.url) as client:
+        Registry(client, model="films").activate(before)
+    flags = [*shop.files, "--model", "films", "--epochs", "1", "--margin", "0.9", "--promote"]
+    assert longtail.main(["refresh", *flags, "--url", shop.url]) == 0
+    folder = shop.folder / "build" / "refresh-films"
+    report = json.loads((folder / "runs" / "0001" / "report.json").read_text())
+    assert (report["model"], report["outcome"]) == ("films", "promoted")
+    with connect(store.url) as client:
+        assert Registry(client, model="films").active() == report["version"] != before
+    assert active(store) == answering
+    page = (folder / "runs" / "0001" / "report.md").read_text()
+    assert f"The running version under the name films was {before}" in page
+    metrics = (folder / "refresh.prom").read_text()
+    assert 'longtail_refresh_outcome{outcome="promoted",name="films"} 1' in metrics
+    assert 'longtail_refresh_items_added{name="films"} ' in metrics
+
+
+def test_what_people_clicked_of_drawn_answers_decides(shop: Shop, store: EmbeddedStore) -> None:
+    """They click what comes next on their circle, wherever it stands."""
+    running = str(active(store))
+    if Bundle.open(shop.folder / "bundles" / running).manifest.n_items < 44:
+        # What it lacks can't be drawn, so that drawn answers could not tell.
+        running = shop.refresh(margin=0.9, promote=True)["version"]
+    n_answers = 0
+    for _ in range(8):
+        for user in range(N_USERS):
+            near = {item(user, N_OLD + N_NEW + step) for step in range(6)}
+            answer, _version = shop.ask("/recommend", {"user_id": f"u{user}"})
+            n_answers += "exploration" in answer
+            shown = [one["item_id"] for one in answer["items"][:N_DRAWN]]
+            follows = {"user_id": f"u{user}", "request_id": answer["request_id"]}
+            clicks = [{**follows, "item_id": one} for one in shown if one in near]
+            if clicks:
+                shop.ask("/events", {"events": clicks[:1]})
+    exposures = shop.folder / "exposures"
+    with connect(store.url) as client:
+        wait_for(lambda: sum(map(client.xlen, exposure_keys())) >= n_answers)
+    archive = ["events", "archive", "--once", "--out", str(shop.folder / "events")]
+    assert longtail.main([*archive, "--exposures", str(exposures)]) == 0
+    report = shop.refresh(exposures=exposures)
+    drawn = report["comparison"]["drawn"]
+    assert drawn["why_not"] is None
+    assert drawn["places"] == N_DRAWN * drawn["answers"] > 500
+    assert report["comparison"]["evidence"] == "drawn"
+    judgement = drawn["judgement"]
+    assert (report["outcome"] == "published") == (judgement["word"] in {"better", "not worse"})
+    assert judgement["reason"] in report["reason"]
+    folder = shop.folder / "build" / "refresh"
+    page = (folder / "runs" / f"{report['number']:04d}" / "report.md").read_text()
+    assert "Decided by **answers drawn at random**" in page
+    assert 'longtail_refresh_evidence{by="drawn"} 1' in (folder / "refresh.prom").read_text()
+    # What the run read about people is gone with it.
+    assert not (folder / "runs" / f"{report['number']:04d}" / "drawn").exists()
+    # An archive that isn't there is no reason to decide by less.
+    with pytest.raises(InputError, match="holds no archived exposures"):
+        shop.refresh(exposures=shop.folder / "nothing")

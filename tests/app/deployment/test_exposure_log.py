@@ -16,6 +16,7 @@ from app.deployment import exposure_log
 from app.deployment.exposure_log import ExposureLog
 from app.store.connection import Command
 from model_store.bundle import Bundle
+from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import StoreAway, StoreError
 from model_store.event_log import USER
@@ -28,6 +29,7 @@ from model_store.exposure_log import (
     exposures_of,
 )
 from model_store.people import export, forget
+from model_store.registry import Registry
 from tests.app.conftest import publish_and_activate, serving, settings_for, wait_for
 
 
@@ -75,6 +77,20 @@ def test_each_answer_of_a_batch_and_those_to_nobody_are_kept(
     assert {len(shown.item_ids) for shown in logged(client)} == {2}
 
 
+def test_each_answer_has_the_name_it_was_given_under(http: TestClient, client: redis.Redis) -> None:
+    Registry(client, "films").activate("made-1")
+    wait_for(lambda: http.post("/recommend", json={"model": "films", "k": 1}).status_code == 200)
+    ask(http, user_id="u1", model="films")
+    ask(http, user_id="u2", model=DEFAULT)
+    ask(http, user_id="u3")
+    requests = [{"user_id": "u4", "model": "films"}, {"user_id": "u5", "k": -1}, {"user_id": "u6"}]
+    http.post("/recommend/batch", json={"requests": requests})
+    wait_for(lambda: any(shown.user_id == "u6" for shown in logged(client)))
+    names = {shown.user_id: shown.model for shown in logged(client) if shown.user_id}
+    expected = {"u1": "films", "u2": DEFAULT, "u3": DEFAULT, "u4": "films", "u6": DEFAULT}
+    assert names == expected
+
+
 def test_a_forgotten_person_is_out_of_the_log(
     http: TestClient, client: redis.Redis, folder: Path
 ) -> None:
@@ -119,12 +135,12 @@ def test_the_share_is_of_the_requests_by_their_ids() -> None:
     lost: list[int] = []
     log = ExposureLog(kept, 0.25, 1_000, lost.append)  # type: ignore[arg-type]
     for number in range(2_000):
-        log.note(answer_to("u1", f"r{number}"))
+        log.note(answer_to("u1", f"r{number}"), DEFAULT)
     asyncio.run(log.write())
     assert 400 < len(kept.commands) < 600
     again = ExposureLog(Kept(), 0.25, 1_000, lost.append)  # type: ignore[arg-type]
     for number in range(2_000):
-        again.note(answer_to("u1", f"r{number}"))
+        again.note(answer_to("u1", f"r{number}"), DEFAULT)
     assert len(again._waiting) == len(kept.commands)
     assert lost == []
 
@@ -136,7 +152,7 @@ def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.Mo
     log = ExposureLog(kept, 1.0, 1_000, lost.append)  # type: ignore[arg-type]
     kept.error = StoreAway("the store is away")
     for number in range(5):
-        log.note(answer_to(f"u{number}", f"r{number}"))
+        log.note(answer_to(f"u{number}", f"r{number}"), DEFAULT)
     with pytest.raises(StoreAway):
         asyncio.run(log.write())
     assert lost == [1, 1]
@@ -148,12 +164,13 @@ def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.Mo
     assert log.user_ids == set()
 
 
+@pytest.mark.parametrize("model", [DEFAULT, "films"])
 @pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
 @pytest.mark.parametrize("user_id", [None, "", "ü{1}"])
 def test_an_answer_is_read_as_it_was_written(
-    user_id: str | None, drawn: Exploration | None
+    user_id: str | None, drawn: Exploration | None, model: str
 ) -> None:
-    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn)
+    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn, model)
     command = exposure_command(shown, 100)
     names = [str(one).encode() for one in command[6:]]
     assert decode_exposure(dict(zip(names[::2], names[1::2], strict=True))) == shown
@@ -180,3 +197,8 @@ def test_an_answer_is_read_as_it_was_written(
 def test_an_entry_that_is_none_is_an_error(document: str) -> None:
     with pytest.raises(StoreError, match="entry of "):
         decode_exposure({USER: b"u1", b"a": document.encode()})
+
+
+def test_a_name_that_is_none_is_an_error() -> None:
+    with pytest.raises(StoreError, match="entry of "):
+        decode_exposure({b"a": b'["r",1,"v","","m",["i"]]', b"m": b"a name"})

@@ -39,7 +39,7 @@ def test_they_move_once_with_their_ranks(client: redis.Redis, tmp_path: Path) ->
         assert move(client, exposures_into(archive)) == Moved(n_new=1, n_repeats=1)
     found = rows(archive).sort("timestamp", "request_id", "user_id", nulls_last=True)
     assert dict(found.schema) == SCHEMA
-    plain = ("r1", "u1", 10.0, "v1", "b", "model", ["i1", "i2"], None, None, None)
+    plain = ("r1", "u1", 10.0, "v1", "b", "model", "default", ["i1", "i2"], None, None, None)
     assert found.row(0) == plain
     assert found["user_id"].to_list() == ["u1", None, "u1", "u2"]
     days = {path.parent.name for path in archive.files()}
@@ -65,10 +65,12 @@ def test_files_of_earlier_releases_are_read_along(tmp_path: Path) -> None:
     with archive.locked():
         archive.add([shown("u1")])
         [path] = archive.files()
-        rows(archive).drop("temperature", "n_candidates", "log_propensities").write_parquet(path)
-        assert archive.add([shown("u1"), shown("u2")]) == 1
+        earlier = ("temperature", "n_candidates", "log_propensities", "model")
+        rows(archive).drop(earlier).write_parquet(path)
+        assert archive.add([shown("u1"), replace(shown("u2"), model="films")]) == 1
     found = scan_exposures(archive.files()).collect()
     assert found["log_propensities"].to_list() == [None, None]
+    assert dict(found.select("user_id", "model").iter_rows()) == {"u1": "default", "u2": "films"}
     assert sorted(found["user_id"].to_list()) == ["u1", "u2"]
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from model_store.codecs import Event
 from model_store.errors import InputError
+from model_store.exposure_log import Exploration, Exposure
 from model_store.forgotten import digest_of_user
 from offline.data.sources import open_archive
 from offline.event_archive.archive import EventArchive, Logged
-from offline.event_archive.snapshot import copy_archive
+from offline.event_archive.exposure_archive import ExposureArchive, scan_exposures
+from offline.event_archive.snapshot import copy_archive, copy_drawn
 
 NOW_US = 10_000_000
 
@@ -55,3 +57,30 @@ def test_nothing_is_an_error_that_says_so(archive: Path, tmp_path: Path) -> None
     everybody = {digest_of_user(one): 1e6 for one in ("ann", "ben")}
     with pytest.raises(InputError, match="holds no events of anybody"):
         copied(archive, forgotten=everybody)
+
+
+def answer(user_id: str | None, at_s: float, *, drawn: bool = True) -> Exposure:
+    how = Exploration(1.0, 10, (-0.5,)) if drawn else None
+    return Exposure(f"r{at_s}", user_id, at_s, "v1", "", "model", ("i1", "i2"), how)
+
+
+def test_of_answers_those_that_were_drawn_for_people_are_copied(tmp_path: Path) -> None:
+    shown = ExposureArchive(tmp_path / "shown")
+    with shown.locked():
+        shown.add([answer("ann", 1.0), answer("ben", 2.0), answer("ben", 4.0), answer("ann", 11.0)])
+        shown.add([answer(None, 3.0), answer("ann", 5.0, drawn=False)])
+    copy = tmp_path / "copy"
+    forgotten = {digest_of_user("ben"): 3.0}
+    assert copy_drawn(shown.folder, copy, until_us=NOW_US, forgotten=forgotten) == 2
+    rows = scan_exposures([*copy.glob("day=*/*.parquet")]).collect()
+    assert [*rows.select("user_id", "timestamp").iter_rows()] == [("ann", 1.0), ("ben", 4.0)]
+    with pytest.raises(InputError, match="holds no archived exposures"):
+        copy_drawn(tmp_path / "nothing", copy, until_us=NOW_US, forgotten={})
+
+
+def test_of_no_drawn_answers_there_is_no_copy(tmp_path: Path) -> None:
+    shown = ExposureArchive(tmp_path / "shown")
+    with shown.locked():
+        shown.add([answer("ann", 1.0, drawn=False)])
+    assert copy_drawn(shown.folder, tmp_path / "copy", until_us=NOW_US, forgotten={}) == 0
+    assert not (tmp_path / "copy").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from offline.logged.rates import segments_of
+from offline.logged.rates import click_rates, segments_of
 
 
 def test_users_fall_into_segments_by_what_was_known_of_them() -> None:
@@ -27,3 +27,23 @@ def test_of_new_users_alone_nobody_is_of_the_tail() -> None:
     answers = pl.DataFrame({"user_id": ["a", "b"]})
     nothing = pl.DataFrame(schema={"user_id": pl.String, "n": pl.Int64})
     assert segments_of(answers, nothing).to_list() == ["new", "new"]
+
+
+def test_names_are_told_apart_where_there_are_several() -> None:
+    answers = pl.DataFrame(
+        {
+            "model": ["default", "films", "films"],
+            "version": ["v1", "v2", "v2"],
+            "arm": ["", "", ""],
+            "user_id": ["a", "a", "b"],
+            "clicked": [[True], [False], [True]],
+        }
+    )
+    segments = pl.Series(["head"] * 3)
+    found = {(one.kind, one.name): one.n_exposures for one in click_rates(answers, segments)}
+    assert {name: n for (kind, name), n in found.items() if kind == "model"} == {
+        "default": 1,
+        "films": 2,
+    }
+    one_name = click_rates(answers.with_columns(model=pl.lit("films")), segments)
+    assert "model" not in {one.kind for one in one_name}
