@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +67,7 @@ class Simulation:
         refresh_every: days.
         margin: share of the running version's figure whose loss has to be ruled out.
         explore: share of the refreshed service's answers that are drawn at random.
+        shop: makes an operator of a folder, for a seed and a share of drawn answers.
     """
 
     world: World
@@ -74,6 +75,7 @@ class Simulation:
     refresh_every: int
     margin: float = 0.05
     explore: float = 0.0
+    shop: Callable[[Path, int, float], Shop] = Shop
     records: dict[str, Record] = field(default_factory=dict)
     refreshes: list[Document] = field(default_factory=list)
 
@@ -82,8 +84,8 @@ class Simulation:
         world = self.world
         earlier = self._earlier()
         rows = [(f"u{act.user}", f"i{act.item}", at) for acts in earlier for act, at in acts]
-        loop = Shop(self.folder / "loop", world.seed, self.explore)
-        frozen = Shop(self.folder / "frozen", world.seed)
+        loop = self.shop(self.folder / "loop", world.seed, self.explore)
+        frozen = self.shop(self.folder / "frozen", world.seed, 0.0)
         with ExitStack() as stack:
             policies: dict[str, Policy] = {}
             loop.build(world.items, rows)

@@ -145,6 +145,8 @@ class Shop:
             "LONGTAIL_EXPLORE_SHARE": str(self.explore),
             "LONGTAIL_EXPLORE_RANKS": "5",
             "LONGTAIL_EXPLORE_TEMPERATURE": "0.5",
+            # Other work on the machine must not make answers that lack a history.
+            "LONGTAIL_STORE_TIMEOUT_MS": "5000",
         }
         return subprocess.Popen(
             [sys.executable, "-m", "longtail", *arguments],

@@ -11,7 +11,6 @@ from model_store.codecs import UserHistory
 from offline.data.interactions import Interactions
 from offline.data.newest import find_new
 from offline.data.split import Bool
-from offline.event_archive.day_files import DayFiles
 
 
 def find_prompted(interactions: Interactions, events: Path | None) -> Bool:
@@ -21,7 +20,7 @@ def find_prompted(interactions: Interactions, events: Path | None) -> Bool:
         interactions: to look for.
         events: an archive of events; None: nothing is known.
     """
-    files = [] if events is None else DayFiles(events).files()
+    files = [] if events is None else sorted(events.glob("day=*/*.parquet"))
     if not files:
         return np.zeros(len(interactions), dtype=np.bool_)
     rows = (

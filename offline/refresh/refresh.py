@@ -33,6 +33,7 @@ from offline.event_archive.snapshot import copy_archive, copy_drawn
 from offline.recipe import Recipe, change_recipe
 from offline.refresh.choices import Choices
 from offline.refresh.drawn_answers import DrawnAnswers, judge_drawn
+from offline.refresh.drawn_ranks import DrawnRanksStage
 from offline.refresh.evidence import weigh
 from offline.refresh.findings import describe_data, reason_to_stop
 from offline.refresh.journal import Journal
@@ -41,7 +42,6 @@ from offline.refresh.report import describe
 from offline.refresh.running import Running, active_version, keep_weights, open_running
 from offline.refresh.trials import Trial
 from offline.stages.comparison import ComparisonStage
-from offline.stages.drawn_ranks import DrawnRanksStage
 from offline.stages.label_graph import LabelGraphStage
 from offline.stages.recommender import RecommenderArtifact
 from offline.stages.refreshed_data import RefreshedDataArtifact, RefreshedDataStage

@@ -9,6 +9,7 @@ import pytest
 from examples.loop.policies import K
 from examples.loop.run import FROZEN, LOOP, POPULARITY, TRUTH, Simulation
 from examples.loop.world import World
+from tests.examples.shop_in_process import ShopInProcess
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +24,9 @@ MARGIN = 0.25
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Three days, a refresh and a shift, three days.
-
-    Fewer users would cost little less, as the commands take most of the time.
-    """
-    return Simulation(WORLD, tmp_path_factory.mktemp("loop"), PERIOD, MARGIN).run()
+    """Three days, a refresh and a shift, three days."""
+    folder = tmp_path_factory.mktemp("loop")
+    return Simulation(WORLD, folder, PERIOD, MARGIN, shop=ShopInProcess).run()
 
 
 def test_the_refreshed_service_is_ahead_of_popularity_and_of_none(found: dict[str, Any]) -> None:

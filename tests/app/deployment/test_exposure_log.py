@@ -79,7 +79,8 @@ def test_each_answer_of_a_batch_and_those_to_nobody_are_kept(
 
 def test_each_answer_has_the_name_it_was_given_under(http: TestClient, client: redis.Redis) -> None:
     Registry(client, "films").activate("made-1")
-    wait_for(lambda: http.post("/recommend", json={"model": "films", "k": 1}).status_code == 200)
+    asked = {"model": "films", "history": ["i1"]}
+    wait_for(lambda: http.post("/recommend", json=asked).status_code == 200)
     ask(http, user_id="u1", model="films")
     ask(http, user_id="u2", model=DEFAULT)
     ask(http, user_id="u3")
