@@ -27,7 +27,7 @@ from examples.loop.world import World
 
 LOOP, FROZEN, POPULARITY, TRUTH = "refreshed", "never refreshed", "popularity", "the truth"
 AT_ONCE = 50
-"""Visitors between two looks at what was clicked: answers and events take turns, as in a shop."""
+"""Visitors between two looks at what was clicked: answers and events alternate, as in a shop."""
 DAY_S = 86_400
 Document = dict[str, Any]
 
