@@ -29,8 +29,8 @@ from model_store.exposure_log import (
     exposures_of,
 )
 from model_store.people import export, forget
-from model_store.registry import Registry
 from tests.app.conftest import publish_and_activate, serving, settings_for, wait_for
+from tests.app.deployment.named_models import post
 
 
 @pytest.fixture
@@ -78,9 +78,7 @@ def test_each_answer_of_a_batch_and_those_to_nobody_are_kept(
 
 
 def test_each_answer_has_the_name_it_was_given_under(http: TestClient, client: redis.Redis) -> None:
-    Registry(client, "films").activate("made-1")
-    asked = {"model": "films", "history": ["i1"]}
-    wait_for(lambda: http.post("/recommend", json=asked).status_code == 200)
+    assert post(http, "made-1/activate", "films").status_code == 200
     ask(http, user_id="u1", model="films")
     ask(http, user_id="u2", model=DEFAULT)
     ask(http, user_id="u3")
