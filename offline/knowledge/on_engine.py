@@ -21,7 +21,7 @@ from offline.knowledge.language_model import Answer, LanguageModel, Sampling
 from offline.knowledge.prompt import Prompt
 
 # Batches whose prompts wait in files at a time; models are opened once for all of these.
-_WAITING = 4_096
+_WAITING = 1_024
 _ANSWER_SCHEMA = {
     "text": pl.String,
     "n_tokens": pl.Int64,

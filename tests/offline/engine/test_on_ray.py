@@ -24,7 +24,7 @@ from model_store.errors import LongtailError
 from model_store.rerank_prompt import PromptLayout
 from offline.encoding import on_engine
 from offline.encoding.on_engine import EncoderOnEngine, EncodeTexts
-from offline.engine.local import LocalEngine
+from offline.engine.local import EngineError, LocalEngine
 from offline.engine.on_ray import RayEngine, connected
 from offline.engine.work import Workplace
 from offline.knowledge.answers import read_answers
@@ -57,6 +57,16 @@ def test_parts_come_back_in_order_and_errors_as_their_line(tmp_path: Path) -> No
     assert run(engine, Doubled(), tmp_path, 6) == (1, [0, 2, 4, 6, 8, 10])
     with pytest.raises(LongtailError, match="number 6: is wrong"):
         run(engine, Doubled(wrong=6), tmp_path, 7)
+
+
+def test_models_get_a_device_each_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = RayEngine(4)
+    assert engine._place("auto") == ({"num_cpus": 1}, 4)
+    with pytest.raises(EngineError, match="the work is for a CUDA device, and the Ray cluster has"):
+        engine._place("cuda")
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0})
+    assert engine._place("cuda") == engine._place("auto") == ({"num_gpus": 1}, 2)
+    assert engine._place("cpu") == ({"num_cpus": 1}, 4)
 
 
 def test_vectors_are_equal_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
