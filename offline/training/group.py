@@ -12,6 +12,7 @@ A process is alone unless it runs `within` a group. torch is imported by those w
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,9 +176,11 @@ def connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # Its first sentence, without the place in torch's source.
+        reason = re.sub(r"^\[[^\]]*\] *", "", str(error)).partition("\n")[0].partition(". ")[0]
         raise GroupError(
             "another process of the training ended, or can't be reached; the same command goes on "
-            "where it stopped"
+            f"where it stopped ({reason})"
         ) from error
 
 
@@ -189,8 +192,9 @@ def launched_group() -> Iterator[Group]:
         return
     import torch
 
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    place = int(os.environ["LOCAL_RANK"])
+    if place < torch.cuda.device_count():  # a process without a GPU can train on its CPU
+        torch.cuda.set_device(place)
     torch.distributed.init_process_group(timeout=_MAX_WAIT)
     try:
         yield Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
