@@ -1,4 +1,4 @@
-"""`longtail bundle`: makes keys, signs bundles, verifies them."""
+"""`longtail bundle`: makes keys, signs bundles, verifies them, pushes and pulls them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from app import bundle_exchange_command
+
 _RAW = argparse.RawDescriptionHelpFormatter
 
 
@@ -14,14 +16,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add `longtail bundle`."""
     bundle = subparsers.add_parser(
         "bundle",
-        help="sign bundles, and verify them",
-        description="Sign bundles with a key of your own, and verify files and signatures.\n"
+        help="sign, verify, push and pull bundles",
+        description="Sign bundles with a key of your own, verify files and signatures, push and\n"
+        "pull with a Hugging Face hub or MLflow.\n"
         "With LONGTAIL_BUNDLE_SIGNATURES=required, only bundles that are signed with one of\n"
         "LONGTAIL_TRUSTED_KEYS are published, activated and loaded.",
         epilog="examples:\n"
         "  longtail bundle keygen --out release.key\n"
         "  longtail bundle sign builds/mine/bundle --key release.key\n"
-        '  longtail bundle verify builds/mine/bundle --trust "$(cat release.key.pub)"',
+        '  longtail bundle verify builds/mine/bundle --trust "$(cat release.key.pub)"\n'
+        "  longtail bundle push builds/mine/bundle hf://shop/recommender\n"
+        "  longtail bundle pull hf://shop/recommender --out bundles",
         formatter_class=_RAW,
     )
     actions = bundle.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -55,6 +60,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     sign.set_defaults(run=_run_sign)
     _register_verify(actions)
+    bundle_exchange_command.register(actions)
 
 
 def _register_verify(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,0 +1,63 @@
+"""A folder in the layout of a Hugging Face repository: a bundle's files, and its card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from model_store.bundle import MANIFEST, Bundle
+from model_store.errors import BundleError, BundleUnavailable
+from model_store.exchange.place import CARD, Pushed, errors_of, files_of, is_same
+from model_store.files import write_atomically
+from model_store.manifest import Manifest
+
+
+class FolderPlace:
+    """One folder that holds one bundle; also a snapshot of the hub's cache, or a clone.
+
+    Args:
+        folder: of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all files there, links among them."""
+        with errors_of(self):
+            return frozenset(entry.name for entry in self._folder.iterdir() if entry.is_file())
+
+    def push(self, bundle: Bundle, card: str) -> Pushed:
+        """Write the files where no other bundle is."""
+        manifest = self._folder / MANIFEST
+        if self._folder.resolve() == bundle.folder.resolve():
+            raise BundleError(f"{self}: is the bundle's own folder")
+        was_there = manifest.exists()
+        if was_there and not is_same(Manifest.read(manifest), bundle, str(self)):
+            raise BundleError(f"{self}: holds another bundle; a folder holds one")
+        with errors_of(self):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not was_there:
+                files = files_of(bundle)
+                # The manifest last: without it, half a copy is no bundle.
+                for name in sorted(files, key=lambda name: name == MANIFEST):
+                    shutil.copyfile(files[name], self._folder / name)
+            write_atomically(self._folder / CARD, card.encode())
+        return Pushed(str(self), was_there)
+
+    def look(self) -> FolderPlace:
+        """The folder itself."""
+        if not self._folder.is_dir():
+            raise BundleUnavailable(f"{self}: there is no such folder")
+        return self
+
+    def fetch(self, names: Iterable[str], folder: Path) -> None:
+        """Copy some files; links are followed."""
+        for name in names:
+            with errors_of(self._folder / name):
+                shutil.copyfile(self._folder / name, folder / name)

@@ -1,0 +1,151 @@
+"""A repository on a Hugging Face hub: a commit is a bundle, and its version a tag.
+
+The client is huggingface_hub, which has its own settings: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from model_store.bundle import MANIFEST, Bundle
+from model_store.errors import BundleError, BundleUnavailable, ConfigError
+from model_store.exchange.place import CARD, Pushed, errors_of, files_of, is_same
+from model_store.manifest import Manifest
+
+SCHEME = "hf://"
+PACKAGE = "pip install 'longtail[hub]'"
+_PLACE = re.compile(r"hf://([\w.-]+/[\w.-]+?)/?(?:@([\w.][\w./-]*))?")
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """A repository of the kind `model`.
+
+    Attributes:
+        repository: `owner/name`.
+        revision: a tag, branch or commit; None: the main branch.
+        public: whether a push may go to a repository that everybody can read.
+    """
+
+    repository: str
+    revision: str | None = None
+    public: bool = False
+
+    @classmethod
+    def parse(cls, text: str, *, public: bool = False) -> HubPlace:
+        """Read `hf://OWNER/NAME[@REVISION]`.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            raise ConfigError(
+                f"{text[:200]!r}: must be hf://OWNER/NAME or hf://OWNER/NAME@REVISION"
+            )
+        return cls(found[1], found[2], public)
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.repository}{f'@{self.revision}' if self.revision else ''}"
+
+    def push(self, bundle: Bundle, card: str) -> Pushed:
+        """Make a commit on the main branch, or the branch that is named, and tag it.
+
+        A repository that isn't there is made, for its owner alone.
+        """
+        where = f"{SCHEME}{self.repository}@{bundle.version}"
+        with errors_of(self):
+            from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+            api = _client(self)
+            api.create_repo(self.repository, private=True, exist_ok=True)
+            if not self.public and not api.model_info(self.repository).private:
+                raise BundleError(
+                    f"{self}: everybody can read this repository, and a bundle may hold the "
+                    "histories of users; --public pushes it anyway"
+                )
+            if self._tagged(api, bundle, where):
+                return Pushed(where, was_there=True)
+            files = files_of(bundle)
+            operations: list[Any] = [
+                CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
+                for name, path in files.items()
+            ]
+            operations.append(CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card.encode()))
+            operations += [
+                CommitOperationDelete(path_in_repo=name)
+                for name in sorted(self._left_of_the_last(api) - files.keys())
+            ]
+            commit = api.create_commit(
+                self.repository,
+                operations,
+                commit_message=f"Bundle {bundle.version}",
+                revision=self.revision or "main",
+            )
+            api.create_tag(self.repository, tag=bundle.version, revision=commit.oid)
+        return Pushed(where)
+
+    def look(self) -> HubSnapshot:
+        """The commit that the revision is now."""
+        with errors_of(self):
+            api = _client(self)
+            info = api.model_info(self.repository, revision=self.revision)
+            names = frozenset(one.rfilename for one in info.siblings or ())
+            if not info.sha:
+                raise BundleUnavailable(f"{self}: has no commit")
+            return HubSnapshot(str(self), self.repository, info.sha, names)
+
+    def _tagged(self, api: Any, bundle: Bundle, where: str) -> bool:
+        """Whether the bundle is there under its version already."""
+        refs = api.list_repo_refs(self.repository)
+        if bundle.version not in {tag.name for tag in refs.tags}:
+            return False
+        if is_same(self._manifest(api, bundle.version), bundle, where):
+            return True
+        raise BundleError(f"{where}: the tag is another bundle's")
+
+    def _left_of_the_last(self, api: Any) -> set[str]:
+        """Files of the bundle that the branch holds; others, as a licence, are nobody's."""
+        branch = self.revision or "main"
+        names = set(api.list_repo_files(self.repository, revision=branch))
+        if MANIFEST not in names:
+            return set()
+        manifest = Manifest.parse(self._manifest(api, branch), f"{self}: {MANIFEST}")
+        return names & {*manifest.files}
+
+    def _manifest(self, api: Any, revision: str) -> bytes:
+        with TemporaryDirectory() as folder:
+            api.hf_hub_download(self.repository, MANIFEST, revision=revision, local_dir=folder)
+            return Manifest.read(Path(folder) / MANIFEST)
+
+
+@dataclass(frozen=True)
+class HubSnapshot:
+    """One commit."""
+
+    place: str
+    repository: str
+    commit: str
+    names: frozenset[str]
+
+    def fetch(self, names: Iterable[str], folder: Path) -> None:
+        """Download some files; the client goes on where an earlier download ended."""
+        api = _client(self.place)
+        for name in names:
+            with errors_of(f"{self.place}: {name}"):
+                api.hf_hub_download(self.repository, name, revision=self.commit, local_dir=folder)
+
+
+def _client(place: object) -> Any:
+    """The client, with the settings of now."""
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise ConfigError(f"{place}: the hub's client is not installed; {PACKAGE}") from None
+    return HfApi(os.environ.get("HF_ENDPOINT"), library_name="longtail")

@@ -1,0 +1,276 @@
+"""Bundles pushed to a hub, to MLflow and to a folder, and pulled from there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import longtail
+from model_store.bundle import ITEM_TABLE, MANIFEST, Bundle
+from model_store.errors import BundleError, BundleUnavailable, ConfigError
+from model_store.exchange.card import model_card
+from model_store.exchange.place import CARD
+from model_store.exchange.transfer import pull, push, read_place
+from model_store.private_key import PrivateKey
+from model_store.signatures import ANY_SIGNER, SIGNATURE, Trust
+from tests.model_store.exchange.hub_server import TOKEN, Hub, hub_serving
+from tests.synthetic_bundle import make_bundle, make_catalogue
+
+REPOSITORY = "shop/recommender"
+HUB = f"hf://{REPOSITORY}"
+UNSIGNED = r"there is no manifest\.sig"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server has none
+    with hub_serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    return "mlflow:recommender"
+
+
+@pytest.fixture(params=["hub", "folder", "registry"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The text of a place of each kind, with nothing there."""
+    if request.param == "folder":
+        return str(tmp_path / "exported")
+    found = request.getfixturevalue(request.param)
+    return HUB if isinstance(found, Hub) else str(found)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("made") / "1")
+
+
+@pytest.fixture
+def bundle(made: Bundle, tmp_path: Path) -> Bundle:
+    return Bundle.open(Path(shutil.copytree(made.folder, tmp_path / "build" / "bundle")))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Another bundle, of the version made-2."""
+    folder = tmp_path_factory.mktemp("other") / "2"
+    return make_bundle(folder, version="made-2", catalogue=make_catalogue(seed=8))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_is_pulled_is_what_was_pushed(place: str, bundle: Bundle, tmp_path: Path) -> None:
+    assert not push(bundle, read_place(place), ANY_SIGNER).was_there
+    pulled = pull(read_place(place), tmp_path / "out", ANY_SIGNER)
+    assert pulled.folder == tmp_path / "out" / bundle.version
+    assert contents(pulled.folder) == contents(bundle.folder)
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == [bundle.version]
+    # Both again: nothing happens.
+    assert push(bundle, read_place(place), ANY_SIGNER).was_there
+    assert pull(read_place(place), tmp_path / "out", ANY_SIGNER).folder == pulled.folder
+
+
+def test_another_bundle_of_the_version_is_not_replaced(
+    place: str, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    push(bundle, read_place(place), ANY_SIGNER)
+    renamed = Path(shutil.copytree(other.folder, tmp_path / "renamed"))
+    manifest = other.manifest.model_copy(update={"version": bundle.version})
+    manifest.save(renamed / MANIFEST)
+    with pytest.raises(BundleError, match="another bundle"):
+        push(Bundle.open(renamed), read_place(place), ANY_SIGNER)
+    pulled = pull(read_place(place), tmp_path / "out", ANY_SIGNER)
+    assert contents(pulled.folder) == contents(bundle.folder)
+    shutil.rmtree(pulled.folder)
+    shutil.copytree(renamed, pulled.folder)
+    with pytest.raises(BundleError, match="is another bundle's already"):
+        pull(read_place(place), tmp_path / "out", ANY_SIGNER)
+
+
+def test_nothing_is_taken_without_a_trusted_signature(
+    place: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    key, stranger = (PrivateKey.make(tmp_path / name) for name in ("release", "stranger"))
+    push(bundle, read_place(place), ANY_SIGNER)
+    trust = Trust((key.public,), is_required=True)
+    with pytest.raises(BundleError, match=UNSIGNED):
+        pull(read_place(place), tmp_path / "out", trust)
+    with pytest.raises(BundleError, match=UNSIGNED):
+        push(bundle, read_place(place), trust)
+    assert [*(tmp_path / "out").iterdir()] == []
+    manifest = bundle.manifest.model_copy(update={"version": "signed-1"})
+    manifest.save(bundle.folder / MANIFEST)
+    key.sign(bundle.folder, MANIFEST)
+    elsewhere = place if not place.startswith("/") else f"{place}-signed"
+    push(Bundle.open(bundle.folder), read_place(elsewhere), trust)
+    pulled = pull(read_place(elsewhere), tmp_path / "out", trust)
+    assert SIGNATURE in contents(pulled.folder)
+    with pytest.raises(BundleError, match="is not trusted"):
+        pull(
+            read_place(elsewhere),
+            tmp_path / "others",
+            Trust((stranger.public,), is_required=True),
+        )
+
+
+def test_a_damaged_file_is_named_and_nothing_is_left(
+    hub: Hub, bundle: Bundle, tmp_path: Path
+) -> None:
+    push(bundle, read_place(HUB), ANY_SIGNER)
+    files = hub.files(REPOSITORY)
+    sound = files[ITEM_TABLE]
+    files[ITEM_TABLE] = sound[:-1] + bytes([sound[-1] ^ 1])
+    with pytest.raises(BundleError, match=f"{ITEM_TABLE}: sha256 differs from the manifest's"):
+        pull(read_place(HUB), tmp_path / "out", ANY_SIGNER)
+    assert [*(tmp_path / "out").iterdir()] == []
+    del files[ITEM_TABLE]
+    with pytest.raises(BundleUnavailable, match=f"{ITEM_TABLE}: is in the manifest but not there"):
+        pull(read_place(HUB), tmp_path / "out", ANY_SIGNER)
+    files[ITEM_TABLE] = sound
+    files["harmful.py"] = b"print('never read')"
+    pulled = pull(read_place(HUB), tmp_path / "out", ANY_SIGNER)
+    assert contents(pulled.folder) == contents(bundle.folder)
+
+
+def test_each_version_has_its_tag_and_leaves_other_files(
+    hub: Hub, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    for one in (bundle, other):
+        push(one, read_place(HUB), ANY_SIGNER)
+        hub.files(REPOSITORY)["LICENSE"] = b"ours"
+    assert hub.repositories[REPOSITORY].private
+    assert [*hub.repositories[REPOSITORY].tags] == [bundle.version, "made-2"]
+    assert {*hub.files(REPOSITORY)} == {
+        *other.manifest.files, MANIFEST, CARD, "LICENSE", ".gitattributes",
+    }  # fmt: skip
+    for text, wanted in ((HUB, other), (f"{HUB}@{bundle.version}", bundle)):
+        pulled = pull(read_place(text), tmp_path / "out", ANY_SIGNER)
+        assert contents(pulled.folder) == contents(wanted.folder)
+    assert any(call.startswith("PUT /lfs/") for call in hub.calls)
+
+
+def test_a_repository_that_everybody_can_read_gets_no_histories_unasked(
+    hub: Hub, bundle: Bundle
+) -> None:
+    push(bundle, read_place(HUB), ANY_SIGNER)
+    repository = hub.repositories[REPOSITORY]
+    repository.private = False
+    repository.tags.clear()
+    with pytest.raises(BundleError, match="everybody can read this repository"):
+        push(bundle, read_place(HUB), ANY_SIGNER)
+    assert repository.tags == {}
+    push(bundle, read_place(HUB, public=True), ANY_SIGNER)
+    assert [*repository.tags] == [bundle.version]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{HUB}@never", "hf://shop/recommender@never: .*404"),
+        ("hf://shop/nothing", "hf://shop/nothing: .*404"),
+        ("nowhere", "nowhere: there is no such folder"),
+    ],
+)
+def test_what_is_not_there_is_one_line(
+    hub: Hub, bundle: Bundle, tmp_path: Path, text: str, said: str
+) -> None:
+    push(bundle, read_place(HUB), ANY_SIGNER)
+    with pytest.raises(BundleUnavailable, match=said) as caught:
+        pull(read_place(text), tmp_path / "out", ANY_SIGNER)
+    assert "\n" not in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_wrong_token_is_one_line(
+    hub: Hub, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(BundleUnavailable, match=r"^hf://shop/recommender: .*401") as caught:
+        push(bundle, read_place(HUB), ANY_SIGNER)
+    assert "hf_wrong" not in str(caught.value)
+    assert hub.repositories == {}
+
+
+@pytest.mark.parametrize("text", ["hf://shop", "hf://a/b/c", "hf://a/b@", "mlflow:", "mlflow:a/b"])
+def test_a_place_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(repr(text))):
+        read_place(text)
+
+
+def test_aliases_and_numbers_of_mlflow(
+    registry: str, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    assert push(bundle, read_place(f"{registry}@champion"), ANY_SIGNER).where == f"{registry}/1"
+    assert push(other, read_place(registry), ANY_SIGNER).where == f"{registry}/2"
+    for text, wanted in (("", other), ("@champion", bundle), ("/1", bundle), ("/2", other)):
+        pulled = pull(read_place(registry + text), tmp_path / "out", ANY_SIGNER)
+        assert contents(pulled.folder) == contents(wanted.folder)
+    with pytest.raises(BundleUnavailable, match="mlflow:recommender@none: "):
+        pull(read_place(f"{registry}@none"), tmp_path / "out", ANY_SIGNER)
+    with pytest.raises(ConfigError, match="numbers versions itself"):
+        push(other, read_place(f"{registry}/1"), ANY_SIGNER)
+    push(other, read_place(f"{registry}@champion"), ANY_SIGNER)
+    assert (
+        pull(read_place(f"{registry}@champion"), tmp_path / "out", ANY_SIGNER).version == "made-2"
+    )
+
+
+def test_the_card_says_what_the_bundle_is(bundle: Bundle) -> None:
+    card = model_card(bundle.manifest, HUB, is_signed=False)
+    _, metadata, text = card.split("---\n", 2)
+    document = yaml.safe_load(metadata)
+    assert document["library_name"] == "longtail"
+    assert document["longtail"]["version"] == bundle.version
+    assert f"longtail bundle pull {HUB} --out bundles" in text
+    assert f"{bundle.manifest.n_items:,}" in text
+    assert all(f"| `{name}` |" in text for name in bundle.manifest.metrics)
+    assert SIGNATURE not in text
+    assert SIGNATURE in model_card(bundle.manifest, HUB, is_signed=True)
+
+
+def test_no_text_of_a_manifest_ends_the_cards_metadata_or_a_table(bundle: Bundle) -> None:
+    hostile = 'a"\n---\n# <script>`|\n'
+    model = bundle.manifest.model.model_copy(update={"name": hostile})
+    manifest = bundle.manifest.model_copy(update={"model": model, "code_revision": hostile})
+    card = model_card(manifest, HUB, is_signed=False)
+    _, metadata, text = card.split("---\n", 2)
+    assert yaml.safe_load(metadata)["tags"][2] == hostile
+    assert [line for line in text.splitlines() if "script" in line] == [
+        "| Model | `a\" --- # <script>'/` |", "| Code | `a\" --- # <script>'/` |",
+    ]  # fmt: skip
+
+
+def test_the_command_pushes_and_pulls(
+    hub: Hub, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert longtail.main(["bundle", "push", str(bundle.folder), HUB]) == 0
+    where = f"{HUB}@{bundle.version}"
+    assert capsys.readouterr().out == f"version {bundle.version} is there now: {where}\n"
+    out = tmp_path / "out"
+    assert longtail.main(["bundle", "pull", where, "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "version": bundle.version,
+        "folder": str(out / bundle.version),
+        "files": len(bundle.manifest.files),
+    }
+    key = PrivateKey.make(tmp_path / "key")
+    words = ["bundle", "pull", where, "--out", str(out), "--trust", str(key.public)]
+    assert longtail.main(words) == 1
+    [_, line] = capsys.readouterr().err.splitlines()
+    assert "there is no manifest.sig" in line
