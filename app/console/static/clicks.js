@@ -45,6 +45,8 @@ function ByVersion({ clicks: { share, since, confidence, versions } }) {
       ${versions.map((one) => html`<tr key=${`${one.arm} ${one.version}`}><th scope="row">${one.version}</th>
         ${hasArms && html`<td>${one.arm || "none"}</td>`}${figureCells(one)}${effectCells(one.effect, "–")}</tr>`)}
     <//>
+    ${versions.filter((one) => one.effect?.unknown).map((one) => html`<p class="quiet">${one.version}: no interval of
+      the difference, ${one.effect.unknown}.</p>`)}
     <p class="quiet">Since ${when(since)}, when the first answer came after the last change of versions or shares.
       ${share < 1 && ` Of ${Number((100 * share).toPrecision(3))} % of the answers.`} In brackets:
       ${" "}${Math.round(100 * confidence)} % intervals, for one look at a time that was fixed beforehand.</p>`;

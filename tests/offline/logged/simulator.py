@@ -120,14 +120,14 @@ class World:
         return estimates_of(explored, behaviour, clicks)
 
 
-def held(world: World, n_runs: int, n_users: int) -> dict[str, float]:
+def held(world: World, n_runs: int, n_users: int, first_seed: int = 0) -> dict[str, float]:
     """The share of runs in which each interval holds the truth, by estimator and ranks.
 
-    Not told counts as not held. Of these the share is `told`.
+    Of those runs in which it is told; their share is `told`.
     """
     truth = world.truth()
     counts: dict[str, list[bool]] = {}
-    for seed in range(n_runs):
+    for seed in range(first_seed, first_seed + n_runs):
         for estimate in world.estimate(n_users, seed):
             value = truth[estimate.n_ranks - 1]
             counts.setdefault(f"told {estimate.n_ranks}", []).append(estimate.values is not None)
