@@ -14,7 +14,7 @@ import redis
 
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
-from tests.cpu_time import CpuTimes, has_slow_tests
+from tests.cpu_time import CpuTimes, check_slow_tests_are_found, may_have_slow_tests
 from tests.machine_lock import MachineLock
 from tests.schedule import schedule
 
@@ -50,11 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave files unread of which `-m slow` would take nothing."""
     if config.option.markexpr == "slow" and collection_path.suffix == ".py":
-        return not has_slow_tests(collection_path) or None
+        return not may_have_slow_tests(collection_path) or None
     return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    check_slow_tests_are_found(items)
     if MACHINE_LOCK in config.stash:
         items[:] = schedule(items)
 

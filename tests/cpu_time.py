@@ -8,6 +8,7 @@ tests whose mark doesn't fit, and fails for none, as no bound holds on every mac
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ SLOW_S = 3.0
 MARGIN = 2.0
 N_NAMED = 20
 CPU_S = "cpu_s"
+ROOT = Path(__file__).resolve().parents[1]
+IMPORT = re.compile(r"^from (tests\.[\w.]+) import", re.MULTILINE)
 
 
 def spent_s() -> float:
@@ -27,9 +30,26 @@ def spent_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def has_slow_tests(path: Path) -> bool:
-    """Whether a file marks tests as slow: to import all others for these takes as long as they."""
-    return "mark.slow" in path.read_text(encoding="utf-8")
+def may_have_slow_tests(path: Path) -> bool:
+    """Whether a file of tests, or a module that it imports from `tests`, marks any as slow.
+
+    To import all other files for the slow tests takes as long as some of these.
+    """
+    text = path.read_text(encoding="utf-8")
+    modules = [ROOT / f"{module.replace('.', '/')}.py" for module in IMPORT.findall(text)]
+    texts = [text, *(one.read_text(encoding="utf-8") for one in modules if one.is_file())]
+    return any("mark.slow" in one for one in texts)
+
+
+def check_slow_tests_are_found(items: list[pytest.Item]) -> None:
+    """No slow test may lie in a file that `make test-slow` leaves unread.
+
+    Raises:
+        pytest.UsageError: one does.
+    """
+    files = {item.path for item in items if item.get_closest_marker("slow")}
+    if missed := sorted(str(path) for path in files if not may_have_slow_tests(path)):
+        raise pytest.UsageError(f"`-m slow` would leave out the slow tests of {', '.join(missed)}")
 
 
 class CpuTimes:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.contracts.tree import ROOT
-from tests.cpu_time import CPU_S, CpuTimes, spent_s
+from tests.cpu_time import (
+    CPU_S,
+    CpuTimes,
+    check_slow_tests_are_found,
+    may_have_slow_tests,
+    spent_s,
+)
 
 
 def report(test: str, cpu_s: float, *marks: str) -> pytest.TestReport:
@@ -47,6 +55,33 @@ def test_processes_that_a_test_started_count() -> None:
     before = spent_s()
     subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
     assert spent_s() - before > 0.02
+
+
+def test_slow_tests_of_a_file_that_inherits_them_are_found() -> None:
+    folder = ROOT / "tests" / "offline"
+    assert may_have_slow_tests(folder / "direct" / "test_recommender.py")
+    assert not may_have_slow_tests(folder / "test_recipe.py")
+
+
+@dataclass(frozen=True)
+class Item:
+    """As much of a test as the check asks."""
+
+    path: Path
+    is_slow: bool
+
+    def get_closest_marker(self, _name: str) -> bool:
+        return self.is_slow
+
+
+def test_a_slow_test_that_would_never_run_ends_every_run(tmp_path: Path) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text("from elsewhere import *")
+    quick: list[Any] = [Item(file, is_slow=False)]
+    check_slow_tests_are_found(quick)
+    slow: list[Any] = [Item(file, is_slow=True)]
+    with pytest.raises(pytest.UsageError, match=r"slow tests of .*test_it\.py"):
+        check_slow_tests_are_found(slow)
 
 
 CONFTEST = """
