@@ -49,7 +49,6 @@ def asked(child: Child, k: int = 10) -> MeasuredServer:
     return MeasuredServer.asked(child, [{"user_id": "196", "k": k}], expect_items(10))
 
 
-@pytest.mark.slow
 def test_the_echo_has_the_shapes_of_the_contract(echo: Child) -> None:
     for k in (1, 10, 100):
         body = {"user_id": "196", "k": k}
@@ -75,7 +74,6 @@ def test_the_echo_has_the_shapes_of_the_contract(echo: Child) -> None:
     assert ask(echo.address, "POST", "/recommend", {"unknown": 0})[0] == 422
 
 
-@pytest.mark.slow
 def test_the_echo_against_itself_has_a_ratio_of_about_one(echo: Child, tmp_path: Path) -> None:
     one, other = asked(echo), asked(echo)
     rig = Rig(PLAN, tmp_path)
@@ -103,7 +101,6 @@ def test_the_echo_against_itself_has_a_ratio_of_about_one(echo: Child, tmp_path:
     assert "open loop    50 rps" in "\n".join(describe(figures))
 
 
-@pytest.mark.slow
 def test_wrong_answers_are_counted_and_do_not_make_a_server_look_fast(echo: Child) -> None:
     server = asked(echo, k=9)
     server.saturate(2, 0.1)
