@@ -56,6 +56,20 @@ class Evidence:
         }
 
 
+def of_any_release(comparison: Document) -> Document:
+    """A comparison as `Evidence.to_document` has it, also where an earlier release made it."""
+    if "evidence" in comparison:
+        return comparison
+    found = comparison["all"]
+    return {
+        "evidence": "all",
+        "why": "an earlier release compared both on all events",
+        "reason": f"{found['word']}: {found['reason']}",
+        "prompted_targets": 0,
+        **comparison,
+    }
+
+
 def weigh(pairs: Pairs, drawn: DrawnAnswers | None, choices: Choices) -> Evidence:
     """Judge by the best evidence that there is enough of.
 

@@ -34,7 +34,7 @@ from offline.recipe import Recipe, change_recipe
 from offline.refresh.choices import Choices
 from offline.refresh.drawn_answers import DrawnAnswers, judge_drawn
 from offline.refresh.drawn_ranks import DrawnRanksStage
-from offline.refresh.evidence import weigh
+from offline.refresh.evidence import of_any_release, weigh
 from offline.refresh.findings import describe_data, reason_to_stop
 from offline.refresh.journal import Journal
 from offline.refresh.metrics import to_prometheus
@@ -104,6 +104,8 @@ class Refresh:
         if journal is not None:
             if active in {journal.plan["running"], journal.done.get("publish", {}).get("version")}:
                 self.log(f"refresh {journal.number}: going on with it")
+                if "comparison" in journal.done:
+                    journal.done["comparison"] = of_any_release(journal.done["comparison"])
                 return journal
             self.log(f"refresh {journal.number}: {active} answers now, so it is begun again")
             shutil.rmtree(journal.folder)

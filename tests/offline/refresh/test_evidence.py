@@ -10,8 +10,9 @@ import pytest
 from offline.inputs import Source
 from offline.refresh.choices import Choices
 from offline.refresh.drawn_answers import DrawnAnswers
-from offline.refresh.evidence import Evidence, weigh
+from offline.refresh.evidence import Evidence, of_any_release, weigh
 from offline.refresh.non_inferiority import Judgement, judge
+from offline.refresh.report import _comparison
 from offline.stages.comparison import Pairs
 
 N_USERS = 400
@@ -115,6 +116,16 @@ def test_false_passes_of_two_tests_are_no_more_than_of_one() -> None:
         some = Pairs(np.arange(N_USERS, dtype=np.int32), candidate, users, ~flags, HALF)
         passes += weighed(some).publish
     assert 0.01 < passes / n_runs < 0.08
+
+
+def test_a_refresh_that_an_earlier_release_began_can_be_told_of() -> None:
+    """It has no evidence, as all events decided then."""
+    now = weighed(pairs(BETTER)).to_document()
+    before = {"all": now["all"], "known": now["known"], "unknown_targets": 3}
+    found = of_any_release(before)
+    assert (found["evidence"], found["reason"]) == ("all", now["reason"])
+    assert "\n".join(_comparison(found)).startswith("Decided by **all events**: an earlier release")
+    assert of_any_release(found) is found
 
 
 def test_new_items_do_not_hide_that_others_are_ranked_worse() -> None:
