@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 from app.deployment.arms import RoutedArm, RoutedExperiment, route_experiment
 from app.deployment.buckets import N_BUCKETS, bucket_of
@@ -40,6 +41,15 @@ class ShadowModel:
         return bucket_of(request_id, self.model.version) < self.share * (N_BUCKETS / 100)
 
 
+SAMPLED = 1 / 8
+"""Of the users, whose clicks are counted where nothing is compared."""
+
+
+def is_sampled(user_id: str) -> bool:
+    """Whether a user is of the sample; the same everywhere and at all times."""
+    return crc32(user_id.encode("utf-8", "replace")) % 1_000 < SAMPLED * 1_000
+
+
 @dataclass(frozen=True, eq=False)
 class Routing:
     """The models that answer; replaced as a whole, so that a request sees one state."""
@@ -57,6 +67,17 @@ class Routing:
     def arm_for(self, user_id: str | None, request_id: str) -> RoutedArm | None:
         """The arm of the experiment that a request belongs to; arguments as for `model_for`."""
         return self.experiment.arm_of(user_id or request_id) if self.experiment else None
+
+    def counts(self, user_id: str | None) -> bool:
+        """Whether what a user is shown and clicks is counted by version.
+
+        That of all users, where versions or arms are compared; of a version alone, that of a
+        sample, whose rate is the same: to count everybody's takes a tenth of a request's CPU time.
+        """
+        if user_id is None or self.period is None:
+            return False
+        is_compared = self.trial is not None or self.experiment is not None
+        return is_compared or is_sampled(user_id)
 
     def arm_name_of(self, user_id: str) -> str:
         """The name of a user's arm; empty outside of all."""

@@ -83,8 +83,8 @@ class ClicksByVersion(BaseModel):
         "changes."
     )
     share: float = Field(
-        description="Of the answers, by LONGTAIL_EXPOSURE_SHARE of the service that was asked. "
-        "At 0 it counts none."
+        description="Of the answers: LONGTAIL_EXPOSURE_SHARE of the service that was asked, and an "
+        "eighth of that, by user, where a version answers alone. At 0 it counts none."
     )
     confidence: float = Field(description="Of the intervals.")
     versions: list[ClicksOfVersion] = Field(description="By arm, the active version first.")

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi import Body as FromBody
 
-from app.deployment.routing import period_of
+from app.deployment.routing import SAMPLED, period_of
 from app.experiments.effect import CONFIDENCE
 from app.experiments.report import ClicksByVersion, ExperimentReport, clicks_of, report_on
 from app.http.admin_access import By
@@ -136,10 +136,12 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
             arms = [arm.name for arm in experiment.arms] if experiment else []
             counts = await service.exposures.read_versions(period, ["", *arms])
         since_s = counts.since_s
+        is_compared = deployment.canary is not None or experiment is not None
+        of_exposures = service.settings.exposure_share if service.exposure_log else 0.0
         return ClicksByVersion(
             model=model,
             since=None if since_s is None else datetime.fromtimestamp(since_s, UTC).isoformat(),
-            share=service.settings.exposure_share if service.exposure_log else 0.0,
+            share=of_exposures * (1.0 if is_compared else SAMPLED),
             confidence=CONFIDENCE,
             versions=clicks_of(deployment.active, counts.moments),
         )

@@ -224,7 +224,11 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
                     experiment.scope, experiment.arm_name_of, clicks
                 )
             if exposure_log is not None and period is not None:
-                clicks = [one for one in clicks if exposure_log.takes(one.request_id or "")]
+                clicks = [
+                    one
+                    for one in clicks
+                    if routing.counts(one.user_id) and exposure_log.takes(one.request_id or "")
+                ]
                 await service.exposures.note_clicks(period, routing.arm_name_of, clicks)
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
         degraded = ["store"] if n_journaled else []
@@ -240,7 +244,9 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             service.exposures.note_shown(routing.experiment.scope, arm.name, answer)
 
     def _log_exposure(log: ExposureLog, routing: Routing, answer: dict[str, Any]) -> None:
-        if log.note(answer, routing.name) and routing.period is not None:
+        if not log.note(answer, routing.name) or routing.period is None:
+            return
+        if routing.counts(answer["user_id"]):
             service.exposures.note_shown(routing.period, answer.get("arm", ""), answer)
 
     def _count(answer: dict[str, Any], name: str) -> AnsweredBy:

@@ -12,7 +12,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.deployment.routing import period_of
+from app.deployment.routing import SAMPLED, is_sampled, period_of
 from app.experiments.moments import Moments, UserSums
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
@@ -39,6 +39,8 @@ from tests.app.deployment.experiment_calls import HALVES, USERS, admin, ask, rep
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 SOME = USERS[:60]
+MANY = [f"person {number}" for number in range(2_000)]
+OF_SAMPLE = [user for user in MANY if is_sampled(user)]
 
 
 @pytest.fixture(scope="module")
@@ -109,22 +111,24 @@ def click(http: TestClient, answer: dict[str, Any], *ranks: int) -> None:
 
 def test_a_version_alone(both: list[TestClient]) -> None:
     assert clicks_by_version(both) == {
-        "model": "default", "since": None, "share": 1.0, "confidence": 0.95, "versions": [],
+        "model": "default", "since": None, "share": SAMPLED, "confidence": 0.95, "versions": [],
     }  # fmt: skip
     sums: dict[str, UserSums] = {}
-    for number, user in enumerate(SOME):
+    asked = [*OF_SAMPLE[:60], *itertools.islice(itertools.filterfalse(is_sampled, MANY), 20)]
+    for number, user in enumerate(asked):
         answers = [ask(both[turn % 2], user).json() for turn in range(1 + number % 3)]
         click(both[number % 2], answers[-1], *range(1, 1 + number % 4))
         click(both[1], answers[-1], *range(1, 1 + number % 4))  # again, at another worker
-        sums[user] = UserSums(len(answers), number % 4)
-    batch = {"requests": [{"user_id": user} for user in SOME]}
+        if is_sampled(user):
+            sums[user] = UserSums(len(answers), number % 4)
+    batch = {"requests": [{"user_id": user} for user in asked]}
     assert both[0].post("/recommend/batch", json=batch).status_code == 200
     sums = {user: UserSums(one.exposures + 1, one.clicks) for user, one in sums.items()}
     # They follow no answer, or another person's.
-    stray = ask(both[0], "somebody else").json()
-    click(both[0], {**stray, "user_id": SOME[0]}, 1)
+    stray = ask(both[0], OF_SAMPLE[-1]).json()
+    click(both[0], {**stray, "user_id": asked[0]}, 1)
     click(both[0], {**stray, "request_id": "never-answered"}, 1)
-    both[0].post("/events", json={"user_id": SOME[1], "item_id": "i1"})
+    both[0].post("/events", json={"user_id": asked[1], "item_id": "i1"})
 
     found = clicks_by_version(both)
     [row] = found["versions"]
@@ -135,6 +139,12 @@ def test_a_version_alone(both: list[TestClient]) -> None:
     assert row["rate"] == expected.clicks / expected.exposures
     assert row["low"] < row["rate"] < row["high"]
     assert found["since"].endswith("+00:00")
+
+
+def test_the_sample_of_users_is_as_large_as_it_says() -> None:
+    # Three standard errors of a share of 1/8.
+    assert abs(len(OF_SAMPLE) / len(MANY) - SAMPLED) < 3 * (SAMPLED * (1 - SAMPLED) / 2_000) ** 0.5
+    assert is_sampled("\ud800") in (True, False)  # half a character is no error
 
 
 def test_a_canary_beside_the_active_version(both: list[TestClient]) -> None:
@@ -211,12 +221,13 @@ def test_arms_are_told_apart_and_a_canary_in_them(
 def test_a_forgotten_person_is_counted_by_no_version(
     both: list[TestClient], store: EmbeddedStore, tmp_path: Path
 ) -> None:
-    ask(both[0], "anna")
+    anna = OF_SAMPLE[0]
+    ask(both[0], anna)
     clicks_by_version(both)
     with connect(store.url) as client:
-        assert export("anna", client, tmp_path)["clicks_by_version"] == ["default"]
-        assert forget("anna", client).counts == 1
-        assert export("anna", client, tmp_path)["clicks_by_version"] == []
+        assert export(anna, client, tmp_path)["clicks_by_version"] == ["default"]
+        assert forget(anna, client).counts == 1
+        assert export(anna, client, tmp_path)["clicks_by_version"] == []
 
 
 def test_nothing_is_counted_where_exposures_are_not_kept(pair: list[TestClient]) -> None:
