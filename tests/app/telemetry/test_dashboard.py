@@ -78,9 +78,10 @@ def of_refreshes() -> Families:
     psi = {name: {"psi": 0.05} for name in ("items", "history_lengths")}
     report = {
         "finished_at": "2026-12-01T00:00:00+00:00",
+        "model": "default",
         "outcome": "published",
         "data": {"drift": drift | psi, "new_interactions": 7, "items_added": 1},
-        "comparison": {"all": {"candidate": 0.2, "running": 0.1}},
+        "comparison": {"all": {"candidate": 0.2, "running": 0.1}, "evidence": "drawn"},
     }
     return list(text_string_to_metric_families(to_prometheus(report)))
 
