@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from model_store.files import save_array
 from model_store.rerank_prompt import PromptLayout
@@ -22,6 +21,8 @@ from offline.stages.recommender import RecommenderArtifact
 from offline.stages.stage import EngineStage
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from offline.data.histories import Histories
     from offline.data.split import Cases, Split
     from offline.instruction.questions import Question, Questioner
@@ -34,13 +35,6 @@ _BATCH, _CASES = 256, 2_048
 _PARTS = "parts"
 _PART, _CASE, _POSITION = "part", "case", "position"
 _QUESTION = ("user", "history", "candidates", "similar")
-_FOUND = pl.Schema(
-    {
-        _PART: pl.String(),
-        **dict.fromkeys((_CASE, _POSITION, "user"), pl.Int64()),
-        **dict.fromkeys(("history", "candidates", "similar"), pl.List(pl.Int64)),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -114,6 +108,8 @@ class CandidatesStage(EngineStage[CandidatesArtifact]):
         Raises:
             EngineError: a process was lost.
         """
+        import polars as pl
+
         parts = folder / _PARTS
         users = self._save_vectors(parts) if self.layout.n_similar else None
         found = self._ask(AskCases(self.data, self.recommender, self.layout, users), parts)
@@ -132,6 +128,8 @@ class CandidatesStage(EngineStage[CandidatesArtifact]):
 
     def _ask(self, work: AskCases, parts: Path) -> pl.DataFrame:
         """The cases of all parts that were found, in their order."""
+        import polars as pl
+
         from offline.data.split import draw_users
         from offline.engine.parts import run_missing
 
@@ -148,7 +146,7 @@ class CandidatesStage(EngineStage[CandidatesArtifact]):
             unit="cases",
         )
         frames = [pl.read_parquet(target) for target in tally.targets]
-        return pl.concat([pl.DataFrame(schema=_FOUND), *frames])
+        return pl.concat([pl.DataFrame(schema=_schema()), *frames])
 
     def _save_vectors(self, parts: Path) -> Path:
         """Write the vectors of all users who train, by whom similar ones are found."""
@@ -205,6 +203,8 @@ class AskCases:
 def _ask_cases(
     split: Split, model: Recommender, questioner: Questioner, k: int, batch: pl.DataFrame
 ) -> pl.DataFrame:
+    import polars as pl
+
     cases: Cases = getattr(split, batch[_PART][0])
     found = _cases_within(model, cases, batch[_CASE].to_list(), k)
     questions = questioner.ask(cases.users[found], [cases.history(case) for case in found])
@@ -217,7 +217,20 @@ def _ask_cases(
         }
         for case, question in zip(found, questions, strict=True)
     ]
-    return pl.DataFrame(rows, schema=_FOUND)
+    return pl.DataFrame(rows, schema=_schema())
+
+
+def _schema() -> pl.Schema:
+    """Of the cases that were found."""
+    import polars as pl
+
+    return pl.Schema(
+        {
+            _PART: pl.String(),
+            **dict.fromkeys((_CASE, _POSITION, "user"), pl.Int64()),
+            **dict.fromkeys(("history", "candidates", "similar"), pl.List(pl.Int64)),
+        }
+    )
 
 
 def _cases_within(model: Recommender, cases: Cases, drawn: Sequence[int], k: int) -> list[int]:
@@ -249,6 +262,8 @@ class _Drawn:
 
 
 def _batches(drawn: Mapping[str, npt.NDArray[np.int64]], parts: Path) -> Iterator[_Drawn]:
+    import polars as pl
+
     for part, cases in drawn.items():
         for start in range(0, len(cases), _CASES):
             some = pl.DataFrame({_CASE: cases[start : start + _CASES]})
