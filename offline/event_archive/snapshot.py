@@ -43,7 +43,7 @@ def copy_archive(
         .sort("arrived_us", maintain_order=True)
         .collect()
     )
-    rows = _without_forgotten(rows, forgotten)
+    rows = rows_without_forgotten(rows, forgotten)
     if not len(rows):
         raise InputError(f"{archive}: holds no events of anybody who wasn't forgotten since")
     write_atomically(folder / "day=all" / "events.parquet", rows.write_parquet)
@@ -82,14 +82,19 @@ def copy_drawn(
         .sort("timestamp", maintain_order=True)
         .collect()
     )
-    rows = _without_forgotten(rows, forgotten)
+    rows = rows_without_forgotten(rows, forgotten)
     if len(rows):
         write_atomically(folder / "day=all" / "exposures.parquet", rows.write_parquet)
     return len(rows)
 
 
-def _without_forgotten(rows: pl.DataFrame, forgotten: Mapping[bytes, float]) -> pl.DataFrame:
-    """The rows without those of people before they were forgotten."""
+def rows_without_forgotten(rows: pl.DataFrame, forgotten: Mapping[bytes, float]) -> pl.DataFrame:
+    """Rows without those of people before they were forgotten.
+
+    Args:
+        rows: with a `user_id` and a `timestamp` in unix seconds.
+        forgotten: unix seconds by `digest_of_user`.
+    """
     ends = {
         user_id: at_s
         for user_id in rows["user_id"].unique().to_list()

@@ -17,7 +17,7 @@ from offline.artifact import Artifact, Facts
 from offline.fingerprint import fingerprint_of, hash_inputs
 from offline.logged.places import Places, Ranked
 from offline.stages.recommender import RecommenderArtifact
-from offline.stages.refreshed_data import RefreshedDataArtifact
+from offline.stages.refreshed_data import RefreshedDataArtifact, fingerprint_of_forgotten
 from offline.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class DrawnRanksStage(Stage[DrawnRanksArtifact]):
         exposures: an archive of drawn answers.
         events: the archive of events, in which their clicks are.
         rules: tell which events are clicks.
+        forgotten: when people were forgotten, in unix seconds, by `digest_of_user`; their answers
+            and clicks until then are left out, as the archives may be copies from before.
         fresh: items that the version was given after its training.
     """
 
@@ -66,6 +68,7 @@ class DrawnRanksStage(Stage[DrawnRanksArtifact]):
     exposures: Path
     events: Path
     rules: EventRules
+    forgotten: Mapping[bytes, float]
     fresh: Sequence[FreshItem] = ()
 
     name = "drawn_ranks"
@@ -82,12 +85,13 @@ class DrawnRanksStage(Stage[DrawnRanksArtifact]):
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """Both artifacts, the running bundle by its own parts, and the archives by content."""
+        """Artifacts, the running bundle by its own parts, archives by content, and who is out."""
         fresh = [part for one in self.fresh for part in (one.item_id, one.vector)]
         return {
             **super().inputs,
             "running": fingerprint_of(sorted(self.running.manifest.inputs.items())),
             "fresh": fingerprint_of(*fresh),
+            "forgotten": fingerprint_of_forgotten(self.forgotten),
             "archives": hash_inputs([self.exposures, self.events]),
         }
 
@@ -101,7 +105,7 @@ class DrawnRanksStage(Stage[DrawnRanksArtifact]):
         from offline.logged.places import histories_at, rank_places
         from offline.progress import Progress
 
-        explored = self._newest()
+        explored = self.newest()
         histories = histories_at(self.data.interactions(), explored.user_ids, explored.at_s)
         running = BundleScores(self.running, self.data.item_ids(), self.fresh)
         with Progress("comparing on drawn answers", len(explored), "answer") as progress:
@@ -115,15 +119,21 @@ class DrawnRanksStage(Stage[DrawnRanksArtifact]):
                 save_array(folder / f"{model}_{part}.npy", values)
         return {"answers": len(explored), "places": int(places.is_drawn.sum())}
 
-    def _newest(self) -> Explored:
-        """The running version's own ones from when on neither model has seen what was done."""
+    def newest(self) -> Explored:
+        """The running version's own ones from when on neither model has seen what was done.
+
+        Raises:
+            InputError: a file is none of an archive.
+        """
         import polars as pl
 
+        from offline.event_archive.snapshot import rows_without_forgotten
         from offline.logged.answers import read_answers, read_events
         from offline.logged.explored import explored_of
 
-        answers = read_answers(self.exposures, read_events(self.events), self.rules)
-        own = answers.filter(
+        events = rows_without_forgotten(read_events(self.events), self.forgotten)
+        answers = read_answers(self.exposures, events, self.rules)
+        own = rows_without_forgotten(answers, self.forgotten).filter(
             pl.col("version") == self.version, pl.col("timestamp") >= self.data.facts["test_from"]
         )
         first = own.filter(pl.int_range(pl.len()).over("user_id") < MAX_ANSWERS_PER_USER)

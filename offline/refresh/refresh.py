@@ -141,7 +141,7 @@ class Refresh:
         journal.done["training"] = _describe_training(candidate, start, running.version)
         stage = ComparisonStage(data, candidate, running.bundle, running.fresh)
         compared = run_stage(stage, choices.root, self.log)
-        drawn = self._drawn(data, candidate, running, journal)
+        drawn = self._drawn(data, candidate, running, journal, forgotten)
         evidence = weigh(compared.pairs(), drawn, choices)
         journal.done["comparison"] = {
             **evidence.to_document(),
@@ -183,6 +183,7 @@ class Refresh:
         candidate: RecommenderArtifact,
         running: Running,
         journal: Journal,
+        forgotten: Mapping[bytes, float],
     ) -> DrawnAnswers | None:
         """What answers say that were drawn at random; None where there are none."""
         exposures, choices = _drawn(journal), self.choices
@@ -191,6 +192,7 @@ class Refresh:
         stage = DrawnRanksStage(
             *(data, candidate, running.bundle, running.version, exposures, _events(journal)),
             running.recipe.events,
+            forgotten,
             running.fresh,
         )
         places = run_stage(stage, choices.root, self.log).places()

@@ -37,6 +37,11 @@ class RefreshedDataArtifact(DataArtifact):
         return flags
 
 
+def fingerprint_of_forgotten(forgotten: Mapping[bytes, float]) -> str:
+    """Who was forgotten, and when: unix seconds by `digest_of_user`."""
+    return fingerprint_of(sorted((digest.hex(), at_s) for digest, at_s in forgotten.items()))
+
+
 @dataclass(frozen=True)
 class RefreshedDataStage(Stage[RefreshedDataArtifact]):
     """From files, archived events and a running bundle to numbered interactions.
@@ -76,11 +81,10 @@ class RefreshedDataStage(Stage[RefreshedDataArtifact]):
     @property
     def inputs(self) -> Mapping[str, str]:
         """Files by content, the running bundle by its own parts, and who was forgotten."""
-        people = sorted((digest.hex(), at_s) for digest, at_s in self.forgotten.items())
         return {
             "files": self.source.fingerprint(),
             "running": fingerprint_of(sorted(self.running.manifest.inputs.items())),
-            "forgotten": fingerprint_of(people),
+            "forgotten": fingerprint_of_forgotten(self.forgotten),
         }
 
     def run(self, folder: Path) -> Facts:
