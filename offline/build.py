@@ -287,7 +287,10 @@ class Build:
 
         recipe = self.recipe.model_copy(update={"knowledge": self._asked})
         self.log("expected:")
-        for cost in expected_costs(pending, data, recipe, regenerate=self.regenerate):
+        costs = expected_costs(
+            pending, data, recipe, regenerate=self.regenerate, n_processes=self.group.size
+        )
+        for cost in costs:
             self.log(f"  {cost}")
 
     @property

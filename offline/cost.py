@@ -59,7 +59,12 @@ def duration(seconds: float) -> str:
 
 
 def expected_costs(
-    pending: Collection[str], data: DataArtifact, recipe: Recipe, *, regenerate: bool
+    pending: Collection[str],
+    data: DataArtifact,
+    recipe: Recipe,
+    *,
+    regenerate: bool,
+    n_processes: int = 1,
 ) -> Iterator[Cost]:
     """Costs of those of the pending stages that can take long, and of all of them together.
 
@@ -68,6 +73,8 @@ def expected_costs(
         data: the data stage's artifact.
         recipe: the choices.
         regenerate: ignore the bundled knowledge.
+        n_processes: train together. The pace of several is not measured: one of them would hold
+            the whole table with its moments for that.
 
     Raises:
         LongtailError: something can't be used, in one line; the stage would raise it, too.
@@ -96,12 +103,17 @@ def expected_costs(
         pairs = pairs_of(data, recipe.pairs)
         costs.append(asking_cost("pairs", recipe.pairs, pairs.prompts, pairs.n_labels, cache))
         yield costs[-1]
-    if "recommender" in pending:
+    others = "with what else there is to do somewhat more"
+    if "recommender" in pending and n_processes > 1:
+        together = f"trained by {n_processes} processes together"
+        yield Cost("recommender", f"{together}; the time that takes is not estimated")
+        others = f"without the recommender; {others}"
+    elif "recommender" in pending:
         costs.append(training_cost(data.split(), data.n_items, recipe))
         yield costs[-1]
     yield from reranking_costs(pending, recipe)
     seconds = sum(cost.seconds or 0.0 for cost in costs)
-    yield Cost("together", "with what else there is to do somewhat more", seconds)
+    yield Cost("together", others, seconds)
 
 
 def alignment_costs(pending: Collection[str], recipe: Recipe, n_items: int) -> Iterator[Cost]:

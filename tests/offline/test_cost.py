@@ -10,15 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from offline.build import Build
 from offline.cost import Cost, duration, knowledge_cost
+from offline.inputs import Source
 from offline.knowledge.answers import AnswerLog, StoredAnswer, answer_key
 from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.generation import cache_file, find_known
 from offline.knowledge.language_model import Answer, Sampling
 from offline.knowledge.pace import measure_generation
 from offline.knowledge.prompt import Prompt, read_template
+from offline.recipe import change_recipe, read_recipe
 from offline.recommender.config import SasrecConfig, TrainingConfig
 from offline.recommender.sequential import SequenceRecommender
+from offline.stages.data import DataStage
+from offline.stages.stage import run_stage
+from offline.training.group import Group
 from offline.training.pace import measure_pace
 from offline.training.trainer import Phase, Plan
 from tests.offline.knowledge.stand_ins import RecitingModel, sound_answer, texts_of
@@ -119,6 +125,27 @@ def test_measuring_a_training_leaves_what_it_comes_to_as_it_is() -> None:
     assert measured.measure_pace(data).n_measured > 0
     table = measured.fit(data).item_table
     assert np.array_equal(table, SequenceRecommender(config, training).fit(data).item_table)
+
+
+def test_before_a_training_by_several_none_of_them_trains_alone(tmp_path: Path) -> None:
+    """It would hold the whole table, and the moments of all of its rows."""
+    table = tmp_path / "interactions.csv"
+    rows = [f"u{user},i{(user + at) % 7},{at}" for user in range(6) for at in range(4)]
+    table.write_text("\n".join(["user_id,item_id,timestamp", *rows]))
+    source, plain = Source(table, None, "film"), {"model": "none"}
+    recipe = read_recipe("ids")
+    recipe = change_recipe(recipe, "", knowledge=plain, encoding={"encoder": "none"})
+    data = run_stage(DataStage(source, "leave_one_out", print), tmp_path)
+    said: dict[int, str] = {}
+    for size in (1, 2):
+        lines: list[str] = []
+        build = Build(source, recipe, tmp_path, log=lines.append, group=Group(0, size))
+        build.announce_cost(data)
+        said[size] = "\n".join(lines)
+    assert "steps)" in said[1]
+    assert "steps)" not in said[2]
+    assert "recommender: trained by 2 processes together; the time that takes is not" in said[2]
+    assert "together: without the recommender; with what else there is" in said[2]
 
 
 def known_of(config: KnowledgeConfig, titles: str, cached: str, cache: Path) -> str:
