@@ -19,7 +19,7 @@ from model_store.errors import BundleError, StoreError
 from model_store.event_log import forget_logged, logged_of
 from model_store.experiment_counts import fields_of, shard_of
 from model_store.experiment_counts import user_key as counted_key
-from model_store.exposure_log import exposures_of, forget_exposures
+from model_store.exposure_log import Exposure, exposures_of, forget_exposures
 from model_store.forgotten import note_forgotten
 from model_store.model_record import ModelRecord
 from model_store.registry import Registry
@@ -121,7 +121,7 @@ def export(user_id: str, client: redis.Redis, bundles_dir: Bundles) -> dict[str,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": [_described(asdict(decode_arrived(member))) for member in members],
         "events_to_archive": [_described(asdict(event)) for event in to_archive],
-        "exposures": [_described(asdict(shown)) for shown in exposures_of(user_id, client)],
+        "exposures": [_exposure(shown) for shown in exposures_of(user_id, client)],
         "histories": {
             version: _interactions(decode_user(cast(bytes, blob)), by_version[version], folder)
             for version, blob in blobs.items()
@@ -138,6 +138,11 @@ def _counted_in(deployments: Deployments) -> list[str]:
     """Names of the scopes in which what somebody saw may be counted."""
     experiments = [experiment.name for experiment in deployments.kept_experiments]
     return [*experiments, *(f"@{model}" for model, _ in deployments)]
+
+
+def _exposure(shown: Exposure) -> dict[str, Any]:
+    drawn = shown.exploration
+    return _described({**shown._asdict(), "exploration": None if drawn is None else asdict(drawn)})
 
 
 def _described(event: dict[str, Any]) -> dict[str, Any]:

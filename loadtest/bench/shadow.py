@@ -31,6 +31,7 @@ from loadtest.target import Address
 SHARE = 10
 LOAD_SHARE = 0.3
 """Of the capacity: a service that is busier drops nearly all of the shadow's requests."""
+DEFAULT = "default"
 UNSHADOWED = "unshadowed"
 """The name of the same version that has no shadow."""
 PERCENTS = (90, 99)
@@ -55,10 +56,11 @@ def run(rig: Rig) -> dict[str, Any]:
         if fault := swap.activate_version(child.address, version, token, model=UNSHADOWED):
             raise TargetError(fault)
         shadow = _Shadow(child.address, BundleFiles(bundles[1]).version, token)
-        named = [{**body, "model": UNSHADOWED} for body in bodies]
         servers = {
-            is_on: MeasuredServer.asked(child, asked, expect_items(K))
-            for is_on, asked in ((False, named), (True, bodies))
+            is_on: MeasuredServer.asked(
+                child, [{**body, "model": name} for body in bodies], expect_items(K)
+            )
+            for is_on, name in ((False, UNSHADOWED), (True, DEFAULT))
         }
         with rig.measuring():
             rate_rps = LOAD_SHARE * measure_capacity(rig, servers[False])

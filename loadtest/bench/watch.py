@@ -107,12 +107,14 @@ class Timetable:
         action: called with the number of the call, from 0 on; returns None, or a fault.
         done_s: beginning and end of each call, in seconds of perf_counter.
         faults: the faults that actions returned.
+        begun_s: when the context was entered, in seconds of perf_counter.
     """
 
     times_s: list[float]
     action: Callable[[int], str | None]
     done_s: list[tuple[float, float]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    begun_s: float = 0.0
 
     def until_done(self, starts_s: Iterable[float], planned_s: float) -> Iterator[float]:
         """Starts of requests, for as long as calls are due or under way, and for `planned_s`.
@@ -126,14 +128,14 @@ class Timetable:
         after_s = planned_s - self.times_s[-1] if self.times_s else 0.0
         for start_s in starts_s:
             if len(self.done_s) == len(self.times_s):
-                ended_s = self.done_s[-1][1] - self._begun_s if self.done_s else 0.0
+                ended_s = self.done_s[-1][1] - self.begun_s if self.done_s else 0.0
                 if start_s > max(planned_s, ended_s + after_s):
                     return
             yield start_s
 
     def __enter__(self) -> Self:
         self._ended = threading.Event()
-        self._begun_s = time.perf_counter()
+        self.begun_s = time.perf_counter()
         self._thread = threading.Thread(target=self._run, daemon=True, name="timetable")
         self._thread.start()
         return self
@@ -144,7 +146,7 @@ class Timetable:
 
     def _run(self) -> None:
         for number, due_s in enumerate(self.times_s):
-            if self._ended.wait(max(0.0, self._begun_s + due_s - time.perf_counter())):
+            if self._ended.wait(max(0.0, self.begun_s + due_s - time.perf_counter())):
                 return
             begun_s = time.perf_counter()
             fault = self.action(number)

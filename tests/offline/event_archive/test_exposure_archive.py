@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -50,7 +49,7 @@ def test_propensities_move_exactly_and_a_repeat_is_noticed(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     archive = ExposureArchive(tmp_path / "shown")
-    drawn = replace(shown("u1"), exploration=Exploration(0.7, 100, (-1 / 3, -1e-9)))
+    drawn = shown("u1")._replace(exploration=Exploration(0.7, 100, (-1 / 3, -1e-9)))
     with archive.locked():
         send(client, drawn, shown("u2"))
         assert move(client, exposures_into(archive)) == Moved(n_new=2)
@@ -67,7 +66,7 @@ def test_files_of_earlier_releases_are_read_along(tmp_path: Path) -> None:
         [path] = archive.files()
         earlier = ("temperature", "n_candidates", "log_propensities", "model")
         rows(archive).drop(earlier).write_parquet(path)
-        assert archive.add([shown("u1"), replace(shown("u2"), model="films")]) == 1
+        assert archive.add([shown("u1"), shown("u2")._replace(model="films")]) == 1
     found = scan_exposures(archive.files()).collect()
     assert found["log_propensities"].to_list() == [None, None]
     assert dict(found.select("user_id", "model").iter_rows()) == {"u1": "default", "u2": "films"}
