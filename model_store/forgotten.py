@@ -6,6 +6,7 @@ So a bundle from before, published again, and events that wait in a journal brin
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import cast
 
 import redis
@@ -39,6 +40,15 @@ def read_forgotten(client: redis.Redis) -> dict[bytes, float]:
     with store_errors():
         found = client.zrange(keys.FORGOTTEN, 0, -1, withscores=True)
     return {digest: at / 1e6 for digest, at in cast(list[tuple[bytes, float]], found)}
+
+
+def forgotten_since(before: Mapping[bytes, float], client: redis.Redis) -> set[bytes]:
+    """Digests of who was forgotten, or was again, since `before` was read.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    return {one for one, at_s in read_forgotten(client).items() if before.get(one) != at_s}
 
 
 def left_of(history: UserHistory, forgotten_at_s: float) -> UserHistory | None:

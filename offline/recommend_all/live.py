@@ -14,7 +14,7 @@ from model_store.bundle import Bundle
 from model_store.codecs import decode_arrived, decode_user
 from model_store.errors import StoreError
 from model_store.files import write_atomically
-from model_store.forgotten import digest_of_user, read_forgotten
+from model_store.forgotten import digest_of_user, forgotten_since, read_forgotten
 from model_store.history import History, check_items, merge
 from model_store.store import store_errors
 from offline.engine.rows import Rows
@@ -46,7 +46,7 @@ class LiveHistories:
     def __init__(self, client: redis.Redis, bundle: Bundle, version: str, folder: Path) -> None:
         self._client, self._bundle, self._version = client, bundle, version
         self._forgotten = read_forgotten(client)
-        self._unreadable: list[str] = []
+        self._n_unreadable, self._first_unreadable = 0, ""
         self._ids = SlotFiles(folder)
         with store_errors(), Progress("users in the store", None, "keys") as progress:
             for name in client.scan_iter(match=keys.users_pattern(), count=_SCANNED):
@@ -83,7 +83,7 @@ class LiveHistories:
             StoreAway: the store can't be reached.
         """
         n_removed = 0
-        meanwhile = read_forgotten(self._client).keys() - self._forgotten.keys()
+        meanwhile = forgotten_since(self._forgotten, self._client)
         for target in targets if meanwhile else ():
             frame = pl.read_parquet(target)
             gone = [one for one in frame[USER_ID].unique() if digest_of_user(one) in meanwhile]
@@ -91,10 +91,10 @@ class LiveHistories:
                 left = frame.filter(~pl.col(USER_ID).is_in(gone))
                 write_atomically(target, left.write_parquet)
                 n_removed += len(gone)
-        if self._unreadable:
+        if self._n_unreadable:
             announce(
-                f"{len(self._unreadable):,} users left out, whose history in the store can't be "
-                f"read: {self._unreadable[0]}"
+                f"{self._n_unreadable:,} users left out, whose history in the store can't be "
+                f"read: {self._first_unreadable}"
             )
         return n_removed
 
@@ -111,7 +111,8 @@ class LiveHistories:
             try:
                 history = self._decode(blob, entries)
             except (StoreError, redis.RedisError) as error:
-                self._unreadable.append(f"user {user_id!r}: {error}")
+                self._first_unreadable = self._first_unreadable or f"user {user_id!r}: {error}"
+                self._n_unreadable += 1
                 continue
             if history is not None:
                 yield user_id, history

@@ -19,7 +19,8 @@ _IDS_IN_MEMORY = 200_000
 class SlotFiles:
     """Collects user ids; then gives them by slot, and within a slot by id.
 
-    So users stand in the same groups in every run, and one who came since changes one group only.
+    So users stand in the same groups in every run, and one who came since changes those of one
+    range of slots only, until there are twice as many users.
 
     Args:
         folder: for the files; it is the caller's to remove.
