@@ -27,7 +27,7 @@ from model_store.event_rules import MAX_TYPES
 from model_store.files import hash_file
 from model_store.golden import GoldenRatings, GoldenRequest, read_golden, read_golden_ratings
 from model_store.held_out import HELD_OUT_FILES
-from model_store.histories import EVERYBODY, Histories
+from model_store.histories import Histories, Interactions
 from model_store.id_map import IdMap, read_ids
 from model_store.knowledge_texts import TEXT_FILES, KnowledgeTexts, TextArrays
 from model_store.manifest import FileEntry, Manifest, RatingModelInfo
@@ -356,19 +356,17 @@ class Bundle:
             return self.manifest.n_users
         return len(self._array(EVENT_OFFSETS)) - 1
 
-    def all_interactions(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, UserHistory]]:
-        """Every user with all interactions, not only those that are history, and their kinds.
+    def interactions(self) -> Interactions:
+        """All interactions of every user, not only those that are history, and their kinds.
 
-        Args:
-            chosen: rows of the users.
+        All of them are read to be checked: who reads several parts opens them once.
 
         Raises:
             BundleUnavailable: a file can't be read now.
             BundleError: they are not interactions with the bundle's items, of its types.
         """
         if not self.has(EVENT_KINDS):
-            yield from self.users(chosen)
-            return
+            return Interactions(self.histories())
         names, n_items = TYPED_EVENTS[:4], self.manifest.n_items
         histories, kinds = Histories.open(self.folder, names, n_items), self._array(EVENT_KINDS)
         path = self.folder / EVENT_KINDS
@@ -376,18 +374,15 @@ class Bundle:
         n_types = len(self.manifest.events.types)
         if len(kinds) and int((kinds % MAX_TYPES).max()) >= n_types:
             raise BundleError(f"{path}: more types than the {n_types} that the manifest names")
-        items, timestamps = np.asarray(histories.items), np.asarray(histories.timestamps)
-        kinds = np.asarray(kinds)
-        for user_id, span in histories.rows(chosen):
-            yield user_id, UserHistory(items[span], timestamps[span], kinds[span])
+        return Interactions(histories, kinds)
 
-    def users(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, UserHistory]]:
-        """Every user, or some rows of them, with the whole history, oldest to newest."""
-        histories = self.histories()
-        # Of a map itself each slice would be a map, which takes longer than its bytes do.
-        items, timestamps = np.asarray(histories.items), np.asarray(histories.timestamps)
-        for user_id, span in histories.rows(chosen):
-            yield user_id, UserHistory(items[span], timestamps[span])
+    def all_interactions(self) -> Iterator[tuple[str, UserHistory]]:
+        """Every user with all `interactions`."""
+        return self.interactions().of()
+
+    def users(self) -> Iterator[tuple[str, UserHistory]]:
+        """Every user with the whole history, oldest to newest."""
+        return Interactions(self.histories()).of()
 
     def report(self) -> dict[str, Any]:
         """The offline report of the bundle.

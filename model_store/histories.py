@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.array_checks import check_histories, check_layout
+from model_store.codecs import UserHistory
 from model_store.id_map import read_ids
 from model_store.reading import map_array
 
@@ -58,3 +59,25 @@ class Histories:
         """Users with the place of the history in `items` and `timestamps`."""
         for row in range(*chosen.indices(len(self.user_ids))):
             yield self.user_ids[row], slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Users' interactions, opened and checked, of which any rows can be read.
+
+    Attributes:
+        histories: of all users.
+        kinds: uint16, as many as items; None: all are positive, of the type INTERACTION.
+    """
+
+    histories: Histories
+    kinds: npt.NDArray[np.uint16] | None = None
+
+    def of(self, chosen: slice = EVERYBODY) -> Iterator[tuple[str, UserHistory]]:
+        """Some rows of the users, each with the whole history, oldest to newest."""
+        # Of a map itself each slice would be a map, which takes longer than its bytes do.
+        items, timestamps = np.asarray(self.histories.items), np.asarray(self.histories.timestamps)
+        kinds = None if self.kinds is None else np.asarray(self.kinds)
+        for user_id, span in self.histories.rows(chosen):
+            own = None if kinds is None else kinds[span]
+            yield user_id, UserHistory(items[span], timestamps[span], own)

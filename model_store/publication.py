@@ -22,7 +22,8 @@ from model_store.codecs import UserHistory, encode_user, encode_vector
 from model_store.compatibility import kinds_of
 from model_store.errors import BundleError
 from model_store.footprint import memory_bytes
-from model_store.forgotten import digest_of_user, left_of, read_forgotten
+from model_store.forgotten import digest_of_user, forgotten_since, left_of, read_forgotten
+from model_store.histories import EVERYBODY, Interactions
 from model_store.manifest import Manifest
 from model_store.model_record import ModelRecord
 from model_store.placing import Report, can_stand_for, place
@@ -140,11 +141,14 @@ def _in_batches(values: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def write_users(bundle: Bundle, client: redis.Redis, rows: slice) -> Iterator[int]:
+def write_users(
+    version: str, interactions: Interactions, client: redis.Redis, rows: slice = EVERYBODY
+) -> Iterator[int]:
     """Write the histories of some users, without what was before a person was forgotten.
 
     Args:
-        bundle: the published one.
+        version: the one that is published, which the bundle's own folder may name otherwise.
+        interactions: of its bundle.
         client: of the store.
         rows: of the users.
 
@@ -155,9 +159,9 @@ def write_users(bundle: Bundle, client: redis.Redis, rows: slice) -> Iterator[in
         StoreAway: the store can't be reached.
     """
     forgotten = read_forgotten(client)
-    for batch in _in_batches(bundle.all_interactions(rows)):
+    for batch in _in_batches(interactions.of(rows)):
         blobs = {
-            keys.user_key(bundle.version, user_id): encode_user(left)
+            keys.user_key(version, user_id): encode_user(left)
             for user_id, history in batch
             if (left := _left_of(user_id, history, forgotten)) is not None
         }
@@ -169,7 +173,7 @@ def write_users(bundle: Bundle, client: redis.Redis, rows: slice) -> Iterator[in
 
 def _write_here(client: redis.Redis, bundle: Bundle, tell: Report) -> None:
     done, total = 0, bundle.n_event_users
-    for n_written in write_users(bundle, client, slice(total)):
+    for n_written in write_users(bundle.version, bundle.interactions(), client):
         done += n_written
         tell("users", done, total)
 
@@ -177,7 +181,7 @@ def _write_here(client: redis.Redis, bundle: Bundle, tell: Report) -> None:
 def _write_users(bundle: Bundle, client: redis.Redis, tell: Report, write: WriteUsers) -> None:
     forgotten = read_forgotten(client)
     write(bundle, tell)
-    meanwhile = read_forgotten(client).keys() - forgotten.keys()
+    meanwhile = forgotten_since(forgotten, client)
     if meanwhile:
         for batch in _in_batches(bundle.all_interactions()):
             gone = [user_id for user_id, _ in batch if digest_of_user(user_id) in meanwhile]

@@ -13,6 +13,7 @@ import polars as pl
 
 from model_store.bundle import Bundle
 from model_store.files import write_atomically
+from model_store.histories import Interactions
 from model_store.placing import Report
 from model_store.publication import write_users
 from model_store.store import connect
@@ -36,26 +37,33 @@ class WriteHistories:
 
     Attributes:
         bundle: folder of the published bundle.
+        version: that it is published as; one at a URL is written from a folder of this machine,
+            whose manifest may name another.
         url: of the store; its text hides the password.
     """
 
     bundle: Path
+    version: str
     url: StoreUrl
 
     device: ClassVar[Device] = "cpu"
 
     def open(self) -> Compute:
-        """Connect, and map the bundle.
+        """Connect, and map and check all histories, once for all parts.
 
         Raises:
             BundleError: it can't be read.
         """
-        return partial(_write, Bundle.open(self.bundle, verify=False), connect(self.url))
+        interactions = Bundle.open(self.bundle, verify=False).interactions()
+        return partial(_write, self.version, interactions, connect(self.url))
 
 
-def _write(bundle: Bundle, client: redis.Redis, frame: pl.DataFrame) -> pl.DataFrame:
+def _write(
+    version: str, interactions: Interactions, client: redis.Redis, frame: pl.DataFrame
+) -> pl.DataFrame:
     [first], [stop] = frame[_FIRST], frame[_STOP]
-    return pl.DataFrame({"written": [sum(write_users(bundle, client, slice(first, stop)))]})
+    written = sum(write_users(version, interactions, client, slice(first, stop)))
+    return pl.DataFrame({"written": [written]})
 
 
 def write_on(engine: Engine, url: StoreUrl, bundle: Bundle, tell: Report) -> None:
@@ -75,7 +83,7 @@ def write_on(engine: Engine, url: StoreUrl, bundle: Bundle, tell: Report) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as parts:
         done, total = 0, bundle.n_event_users
-        work = WriteHistories(bundle.folder.resolve(), url)
+        work = WriteHistories(bundle.folder.resolve(), bundle.version, url)
         for part in engine.run(work, _parts(Path(parts), total)):
             done += part.n_rows
             tell("users", done, total)

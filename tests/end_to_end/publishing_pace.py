@@ -82,7 +82,7 @@ def main() -> None:
 def here(bundle: Bundle, url: str, *, in_turn: bool) -> None:
     pool = OneAfterAnother if in_turn else cluster_client.ThreadPoolExecutor
     with mock.patch.object(cluster_client, "ThreadPoolExecutor", pool), connect(url) as client:
-        for _ in write_users(bundle, client, slice(None)):
+        for _ in write_users(bundle.version, bundle.interactions(), client):
             pass
 
 

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import redis
 
-from model_store import keys
+from model_store import histories, keys
 from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import decode_user, decode_vector
@@ -60,10 +61,11 @@ def test_several_processes_write_what_one_writes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without those who were forgotten before, and who are while it runs."""
+    """Without those who were forgotten before, and who are, or are again, while it runs."""
     monkeypatch.setattr(publish_users, "_MIN_USERS", 5)
     monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(tmp_path / "cache"))
-    note_forgotten("u3", client)
+    for user_id in ("u3", "u7"):
+        note_forgotten(user_id, client)
     publish(source, bundles, client)
 
     def blobs() -> dict[bytes, bytes]:
@@ -72,18 +74,41 @@ def test_several_processes_write_what_one_writes(
         return found  # type: ignore[return-value]
 
     alone = blobs()
-    assert len(alone) == 11
+    assert len(alone) == 10
     told: list[tuple[str, int, int]] = []
 
     def write(bundle: Bundle, tell: Report) -> None:
         publish_users.write_on(LocalEngine(2), StoreUrl.parse(store.url), bundle, tell)
-        note_forgotten("u5", client)
+        # Forgotten before, and back with events that the bundle has: in the store until now.
+        client.copy(keys.user_key("made-1", "u1"), keys.user_key("made-1", "u7"))
+        for user_id in ("u5", "u7"):
+            note_forgotten(user_id, client)
 
     publish(source, bundles, client, lambda *progress: told.append(progress), write=write)
     del alone[keys.user_key("made-1", "u5").encode()]
     assert blobs() == alone
     assert told[-1] == ("users", 12, 12)
     assert [*(tmp_path / "cache" / "publish").iterdir()] == []
+
+
+def test_processes_write_under_the_version_that_a_bundle_is_published_as(
+    source: Bundle,
+    store: EmbeddedStore,
+    client: redis.Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One at a URL may have another than the folder here. All is checked once, not by part."""
+    monkeypatch.setattr(publish_users, "_MIN_USERS", 5)
+    monkeypatch.setenv("LONGTAIL_CACHE_DIR", str(tmp_path / "cache"))
+    renamed = Bundle(source.folder, source.manifest.model_copy(update={"version": "other-2"}))
+    url = StoreUrl.parse(store.url)
+    check = mock.Mock(wraps=histories.check_histories)
+    monkeypatch.setattr(histories, "check_histories", check)
+    publish_users.write_on(LocalEngine(1), url, renamed, lambda *_: None)
+    assert check.call_count == 1
+    expected = {keys.user_key("other-2", user_id).encode() for user_id, _ in source.users()}
+    assert set(client.scan_iter("*")) == expected
 
 
 def test_the_vectors_of_the_whole_catalogue_are_written_where_somebody_asks_for_them(
