@@ -11,6 +11,7 @@ from model_store.errors import BundleError, BundleUnavailable
 from model_store.exchange.place import CARD, Pushed, errors_of, files_of, is_same
 from model_store.files import write_atomically
 from model_store.manifest import Manifest
+from model_store.signatures import SIGNATURE, read_signature
 
 
 class FolderPlace:
@@ -33,7 +34,7 @@ class FolderPlace:
             return frozenset(entry.name for entry in self._folder.iterdir() if entry.is_file())
 
     def push(self, bundle: Bundle, card: str) -> Pushed:
-        """Write the files where no other bundle is."""
+        """Write the files where no other bundle is; where this one is, its signature."""
         manifest = self._folder / MANIFEST
         if self._folder.resolve() == bundle.folder.resolve():
             raise BundleError(f"{self}: is the bundle's own folder")
@@ -43,12 +44,19 @@ class FolderPlace:
         with errors_of(self):
             self._folder.mkdir(parents=True, exist_ok=True)
             if not was_there:
-                files = files_of(bundle)
-                # The manifest last: without it, half a copy is no bundle.
-                for name in sorted(files, key=lambda name: name == MANIFEST):
-                    shutil.copyfile(files[name], self._folder / name)
+                self._copy(bundle)
+            elif (signature := read_signature(bundle.folder)) is not None:
+                write_atomically(self._folder / SIGNATURE, signature)
             write_atomically(self._folder / CARD, card.encode())
         return Pushed(str(self), was_there)
+
+    def _copy(self, bundle: Bundle) -> None:
+        """Write all files, the manifest last and whole: without it, half a copy is no bundle."""
+        files = files_of(bundle)
+        (self._folder / SIGNATURE).unlink(missing_ok=True)  # of half a copy
+        for name in files.keys() - {MANIFEST}:
+            shutil.copyfile(files[name], self._folder / name)
+        write_atomically(self._folder / MANIFEST, Manifest.read(files[MANIFEST]))
 
     def look(self) -> FolderPlace:
         """The folder itself."""

@@ -17,6 +17,7 @@ from model_store.bundle import MANIFEST, Bundle
 from model_store.errors import BundleError, BundleUnavailable, ConfigError
 from model_store.exchange.place import CARD, Pushed, errors_of, files_of, is_same
 from model_store.manifest import Manifest
+from model_store.signatures import SIGNATURE, read_signature
 
 SCHEME = "hf://"
 PACKAGE = "pip install 'longtail[hub]'"
@@ -71,6 +72,7 @@ class HubPlace:
                     "histories of users; --public pushes it anyway"
                 )
             if self._tagged(api, bundle, where):
+                self._add_signature(api, bundle, card, where)
                 return Pushed(where, was_there=True)
             files = files_of(bundle)
             operations: list[Any] = [
@@ -117,7 +119,43 @@ class HubPlace:
         if MANIFEST not in names:
             return set()
         manifest = Manifest.parse(self._manifest(api, branch), f"{self}: {MANIFEST}")
-        return names & {*manifest.files}
+        return names & {*manifest.files, SIGNATURE}
+
+    def _add_signature(self, api: Any, bundle: Bundle, card: str, where: str) -> None:
+        """Have the tag mean a commit with the bundle's signature, if it has one.
+
+        A kill between the steps leaves what the next push goes on with.
+
+        Raises:
+            BundleError: the branch holds another bundle now, which the signature is not of.
+        """
+        from huggingface_hub import CommitOperationAdd
+
+        signature = read_signature(bundle.folder)
+        if signature in {None, self._signature(api, bundle.version)}:
+            return
+        branch, own = self.revision or "main", Manifest.read(bundle.folder / MANIFEST)
+        if self._manifest(api, branch) != own:
+            raise BundleError(
+                f"{where}: is there without this signature, and {branch} holds another bundle now; "
+                "`longtail bundle sign … --version` gives this one another version"
+            )
+        files = {SIGNATURE: signature, CARD: card.encode()}
+        commit = api.create_commit(
+            self.repository,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message=f"Signature of bundle {bundle.version}",
+            revision=branch,
+        )
+        api.delete_tag(self.repository, tag=bundle.version)
+        api.create_tag(self.repository, tag=bundle.version, revision=commit.oid)
+
+    def _signature(self, api: Any, revision: str) -> bytes | None:
+        if SIGNATURE not in api.list_repo_files(self.repository, revision=revision):
+            return None
+        with TemporaryDirectory() as folder:
+            api.hf_hub_download(self.repository, SIGNATURE, revision=revision, local_dir=folder)
+            return read_signature(Path(folder))
 
     def _manifest(self, api: Any, revision: str) -> bytes:
         with TemporaryDirectory() as folder:

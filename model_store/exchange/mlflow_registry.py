@@ -17,6 +17,7 @@ from model_store.bundle import MANIFEST, Bundle
 from model_store.errors import BundleError, BundleUnavailable, ConfigError
 from model_store.exchange.place import CARD, Pushed, errors_of, files_of
 from model_store.manifest import Manifest
+from model_store.signatures import SIGNATURE, read_signature
 
 SCHEME = "mlflow:"
 PACKAGE = "pip install 'longtail[mlflow]'"
@@ -71,6 +72,7 @@ class MlflowPlace:
             digest = hashlib.sha256(Manifest.read(bundle.folder / MANIFEST)).hexdigest()
             there = self._find(client, bundle.version, digest)
             if there is not None:
+                self._add_signature(client, there, bundle, card)
                 self._point(client, there)
                 return Pushed(f"{SCHEME}{self.name}/{there}", was_there=True)
             tags = {VERSION_TAG: bundle.version, DIGEST_TAG: digest}
@@ -140,6 +142,15 @@ class MlflowPlace:
                 "there already; `longtail bundle sign … --version` gives this one another"
             )
         return None
+
+    def _add_signature(self, client: Any, number: int, bundle: Bundle, card: str) -> None:
+        """Log a bundle's signature, if it has one: it may have been made after the first push."""
+        if read_signature(bundle.folder) is None:
+            return
+        run_id = client.get_model_version(self.name, str(number)).run_id
+        client.log_artifact(run_id, str(bundle.folder / SIGNATURE), _FOLDER)
+        client.log_text(run_id, card, f"{_FOLDER}/{CARD}")
+        client.update_model_version(self.name, str(number), card)
 
     def _register(self, client: Any) -> None:
         from mlflow.exceptions import MlflowException

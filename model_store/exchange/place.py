@@ -47,6 +47,8 @@ class Place(Protocol):
     def push(self, bundle: Bundle, card: str) -> Pushed:
         """Write the files of a bundle, and a card that describes it.
 
+        Where the bundle is already, its signature is written if it has one.
+
         Args:
             bundle: whose files were checked.
             card: Markdown with metadata, of `model_card`.

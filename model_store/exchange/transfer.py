@@ -15,6 +15,7 @@ from model_store.exchange.hub import HubPlace
 from model_store.exchange.mlflow_registry import SCHEME as MLFLOW
 from model_store.exchange.mlflow_registry import MlflowPlace
 from model_store.exchange.place import Place, Pushed
+from model_store.files import write_atomically
 from model_store.manifest import Manifest
 from model_store.signatures import SIGNATURE, Trust, read_signature
 
@@ -71,6 +72,7 @@ def pull(place: Place, out: Path, trust: Trust) -> Bundle:
     partial = out / f".pulling-{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
     partial.mkdir(exist_ok=True)
     try:
+        (partial / SIGNATURE).unlink(missing_ok=True)  # it may be that of another manifest
         snapshot.fetch([name for name in (MANIFEST, SIGNATURE) if name in snapshot.names], partial)
         content = Manifest.read(partial / MANIFEST)
         manifest = Manifest.parse(content, f"{place}: {MANIFEST}")
@@ -95,9 +97,16 @@ def pull(place: Place, out: Path, trust: Trust) -> Bundle:
 
 
 def _existing(folder: Path, content: bytes, trust: Trust, partial: Path) -> Bundle:
-    """The bundle that has the version's folder already, if it is the same one and sound."""
+    """The bundle that has the version's folder already, if it is the same one and sound.
+
+    A signature that was pulled is written beside its manifest.
+    """
     if Manifest.read(folder / MANIFEST) != content:
         raise BundleError(f"{folder}: is another bundle's already")
+    signature = read_signature(partial)
+    # One that nobody has checked replaces none.
+    if signature is not None and (trust.is_required or read_signature(folder) is None):
+        write_atomically(folder / SIGNATURE, signature)
     found = Bundle.open(folder, trust=trust)
     shutil.rmtree(partial)
     return found

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self._answer({"error": f"no such call: {self.command} {path}"}, 404)
 
-    do_GET = do_HEAD = do_POST = do_PUT = _do  # noqa: N815 - names of the base class
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _do  # noqa: N815 - names of the base class
 
     def _chunks(self) -> bytes:
         found = b""
@@ -199,7 +199,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tag(self, body: bytes, name: str, revision: str) -> None:
         if found := self._found(name, revision):
-            found[0].tags[json.loads(body)["tag"]] = found[1]
+            tag = json.loads(body)["tag"]
+            if tag in found[0].tags:
+                self._answer({"error": "Tag already exists"}, 409)
+                return
+            found[0].tags[tag] = found[1]
+            self._answer({})
+
+    def _untag(self, _: bytes, name: str, tag: str) -> None:
+        if found := self._found(name, tag):
+            del found[0].tags[tag]
             self._answer({})
 
     def _resolve(self, _: bytes, name: str, revision: str, file: str) -> None:
@@ -232,6 +241,7 @@ _CALLS = [
     ("PUT /lfs/([0-9a-f]{64})", "_upload"),
     (f"POST /api/models/{_NAME}/commit/([^/]+)", "_commit"),
     (f"POST /api/models/{_NAME}/tag/([^/]+)", "_tag"),
+    (f"DELETE /api/models/{_NAME}/tag/([^/]+)", "_untag"),
     (f"GET|HEAD /{_NAME}/resolve/([^/]+)/(.+)", "_resolve"),
 ]
 

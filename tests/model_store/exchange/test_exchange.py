@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -127,6 +129,91 @@ def test_nothing_is_taken_without_a_trusted_signature(
             tmp_path / "others",
             Trust((stranger.public,), is_required=True),
         )
+
+
+def test_a_signature_made_after_the_push_arrives_with_the_next_one(
+    place: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    push(bundle, read_place(place), ANY_SIGNER)
+    pull(read_place(place), tmp_path / "out", ANY_SIGNER)  # an unsigned copy
+    key = PrivateKey.make(tmp_path / "release")
+    key.sign(bundle.folder, MANIFEST)
+    trust = Trust((key.public,), is_required=True)
+    for _ in range(2):
+        assert push(bundle, read_place(place), trust).was_there
+    for out in ("out", "new"):
+        pulled = pull(read_place(place), tmp_path / out, trust)
+        assert contents(pulled.folder) == contents(bundle.folder)
+        assert [*(tmp_path / out).iterdir()] == [pulled.folder]
+
+
+def test_an_unsigned_pull_keeps_the_signature_of_a_copy(bundle: Bundle, tmp_path: Path) -> None:
+    key, stranger = (PrivateKey.make(tmp_path / name) for name in ("release", "stranger"))
+    place = read_place(str(tmp_path / "exported"))
+    key.sign(bundle.folder, MANIFEST)
+    push(bundle, place, ANY_SIGNER)
+    pulled = pull(place, tmp_path / "out", ANY_SIGNER)
+    stranger.sign(tmp_path / "exported", MANIFEST)
+    pull(place, tmp_path / "out", ANY_SIGNER)
+    assert contents(pulled.folder) == contents(bundle.folder)
+
+
+def test_a_signature_comes_to_no_other_bundles_commit(
+    hub: Hub, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    for one in (bundle, other):
+        push(one, read_place(HUB), ANY_SIGNER)
+    PrivateKey.make(tmp_path / "release").sign(bundle.folder, MANIFEST)
+    with pytest.raises(BundleError, match=f"@{bundle.version}: .* main holds another bundle now"):
+        push(bundle, read_place(HUB), ANY_SIGNER)
+    assert SIGNATURE not in hub.files(REPOSITORY)
+
+
+def test_no_signature_of_an_earlier_bundle_is_left(
+    hub: Hub, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    PrivateKey.make(tmp_path / "release").sign(bundle.folder, MANIFEST)
+    push(bundle, read_place(HUB), ANY_SIGNER)
+    # Left by a pull that was broken off.
+    files = hub.files(REPOSITORY)
+    sound = files.pop(ITEM_TABLE)
+    with pytest.raises(BundleUnavailable):
+        pull(read_place(HUB), tmp_path / "out", ANY_SIGNER)
+    files[ITEM_TABLE] = sound
+    push(other, read_place(HUB), ANY_SIGNER)
+    assert SIGNATURE not in hub.files(REPOSITORY)
+    pulled = pull(read_place(HUB), tmp_path / "out", ANY_SIGNER)
+    assert contents(pulled.folder) == contents(other.folder)
+
+
+def test_a_push_to_a_folder_that_is_broken_off_leaves_no_bundle(
+    bundle: Bundle, other: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends within the manifest, however that is written; the next push goes on."""
+    place, copyfile = read_place(str(tmp_path / "exported")), shutil.copyfile
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def copy(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        if target.name == MANIFEST:
+            os.truncate(target, 10)
+            raise full
+
+    def flush(file: int) -> None:
+        os.ftruncate(file, 10)
+        raise full
+
+    PrivateKey.make(tmp_path / "release").sign(bundle.folder, MANIFEST)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copy)
+        patch.setattr(os, "fsync", flush)
+        with pytest.raises(BundleUnavailable, match="No space left"):
+            push(bundle, place, ANY_SIGNER)
+    with pytest.raises(BundleUnavailable, match=f"there is no {MANIFEST}"):
+        pull(place, tmp_path / "out", ANY_SIGNER)
+    assert not push(other, place, ANY_SIGNER).was_there
+    pulled = pull(place, tmp_path / "out", ANY_SIGNER)
+    assert contents(pulled.folder) == contents(other.folder)
 
 
 def test_a_damaged_file_is_named_and_nothing_is_left(
