@@ -105,7 +105,7 @@ def run(
         limit: of the users that the reranker is asked about; None: none.
         max_in_flight: limit on jobs that the reranker has at a time.
         share: of the users, and of the answers that the cache keeps.
-        as_json: print JSON.
+        as_json: print JSON, also where no job was answered.
 
     Raises:
         LongtailError: it could not be done, or not go on.
@@ -126,7 +126,7 @@ def run(
         settings = stack.enter_context(reranker_process(settings, own_session=True))
         task = _Task(users, share, limit, min(max_in_flight, MAX_WAITING), settings, url, opened)
         tally = asyncio.run(_fill(task))
-    if tally.failed and not tally.asked:
+    if tally.failed and not tally.asked and not as_json:
         raise RerankError(f"none of {tally.failed:,} jobs was answered: {tally.reason}")
     print(json.dumps(asdict(tally)) if as_json else _readable(tally))
     return 1 if tally.failed else 0

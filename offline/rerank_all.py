@@ -99,7 +99,8 @@ def rerank_all(
 
     Raises:
         EngineError: a process was lost; answers that were given stay.
-        LongtailError: a share could not be asked about, in one line.
+        LongtailError: a share could not be asked about, or no job of any share was answered; in
+            one line.
     """
     started_s = time.perf_counter()
     folder = cache_folder() / "rerank-all"
@@ -122,6 +123,8 @@ def rerank_all(
     seconds = time.perf_counter() - started_s
     line = f"asked {asked:,}, skipped {cached + without_job:,}, failed {failed:,}"
     reasons = found.filter(pl.col("failed") > 0)[_REASON].to_list()
+    if failed and not asked:
+        raise LongtailError(f"none of {failed:,} jobs was answered: {reasons[0]}")
     line += f" (the first: {reasons[0]})" if reasons else ""
     log(f"{line}; {n_shares} shares in {seconds:.1f} s, {engine.describe()}")
     return 1 if failed else 0

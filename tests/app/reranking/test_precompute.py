@@ -214,6 +214,35 @@ def test_some_failures_are_counted_and_asked_again(url: str, folder: Path) -> No
         assert (status, numbers(out)) == (0, (2, 10, 0))
 
 
+def test_a_share_whose_only_job_fails_ends_no_other(
+    url: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    n_answers = iter(range(1_000))
+
+    def answer(asked: Asked) -> Pieces:
+        return response({"oops": 1}) if next(n_answers) < 3 else scored(asked)
+
+    command = ["rerank-all", "--users", "all", "--processes", "1", "--shares", "2"]
+    with endpoint(answer) as server:
+        # Of two answers that the cache keeps, each share has one job.
+        variables = by_endpoint(server) | {"LONGTAIL_RERANK_CACHE_ENTRIES": "2"}
+        variables["LONGTAIL_CACHE_DIR"] = str(folder / "cache")
+        for name, value in (environment_for(url, folder) | variables).items():
+            monkeypatch.setenv(name, value)
+        assert longtail.main(command) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        *_, line = err.splitlines()
+        assert re.match("longtail rerank-all: none of 2 jobs was answered: .*no list of res", line)
+        assert longtail.main(command) == 1
+        out = capsys.readouterr().out
+        assert re.match(r"asked 1, skipped 0, failed 1 \(the first: .*no list of results", out)
+    assert n_cached(url) == 1
+
+
 def test_a_store_that_ends_meanwhile_ends_the_run(
     rerank_bundle: Bundle, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
