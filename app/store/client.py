@@ -57,6 +57,8 @@ class StoreClient(ABC):
             WholeStoreError: it rejects all commands of this kind.
             StoreError: it rejected this one.
         """
+        if not commands:
+            return []  # there would be no reply to wait for
         replies = await self.call(commands, limit_s)
         for reply in replies:
             if isinstance(reply, StoreError):
