@@ -25,8 +25,11 @@ class Figures(BaseModel):
     exposures: int = Field(description="Answers.")
     clicks: int = Field(description="Events that carry the `request_id` of an answer.")
     rate: float | None = Field(description="Clicks per exposure.")
-    low: float | None = Field(description="Lower end of its interval; null: it can't be told.")
-    high: float | None = Field(description="Upper end of its interval.")
+    # A service of an earlier release tells no interval and no versions.
+    low: float | None = Field(
+        default=None, description="Lower end of its interval; null: it can't be told."
+    )
+    high: float | None = Field(default=None, description="Upper end of its interval.")
 
 
 class VersionFigures(Figures):
@@ -39,9 +42,10 @@ class ArmReport(Arm, Figures):
     """An arm and its figures."""
 
     versions: list[VersionFigures] = Field(
+        default=[],
         description="By the version that answered: several where the arm's own is not given, and "
         "a canary answered too or another version became active. Clicks are those that follow one "
-        "of the last answers to their user."
+        "of the last answers to their user.",
     )
     effect: dict[str, float | str | None] | None = Field(
         description=f"Null for the control, with which others are compared. {_EFFECT}"

@@ -11,7 +11,7 @@ import pytest
 
 import longtail
 from app.experiments.moments import Moments, UserSums
-from app.experiments.report import report_on
+from app.experiments.report import ExperimentReport, report_on
 from app.experiments_command import describe, parse_arm
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
@@ -135,3 +135,16 @@ def test_the_table_shows_the_effect_and_a_broken_split() -> None:
         ["a", "v2", "100", "1,000", "150", "0.1500"],
     ]
     assert ratio.startswith("THE SPLIT IS WRONG, effects say nothing: split not as wanted: a 400")
+
+
+def test_a_report_of_a_service_of_an_earlier_release_is_read() -> None:
+    arms = [{"name": "a", "share": 50}, {"name": "b", "share": 50}]
+    experiment = Experiment.model_validate(
+        {"name": "x", "salt": "x", "since": "2026-01-01T00:00:00+00:00", "arms": arms}
+    )
+    counted = dict.fromkeys("ab", Moments.of([UserSums(10, number % 4) for number in range(400)]))
+    document = report_on(experiment, counted, {}).model_dump()
+    for arm in document["arms"]:
+        del arm["low"], arm["high"], arm["versions"]
+    told = describe(ExperimentReport.model_validate(document)).splitlines()
+    assert told[2].split() == ["a", "50", "%", "400", "4,000", "600", "0.1500", "control"]

@@ -57,5 +57,5 @@ const signed = (number, digits) => `${number < 0 ? "−" : "+"}${Math.abs(number
 
 function interval(value, low, high, show) {
   if (value === null) return "–";
-  return low === null ? show(value) : `${show(value)} [${show(low)}, ${show(high)}]`;
+  return low == null ? show(value) : `${show(value)} [${show(low)}, ${show(high)}]`;
 }

@@ -60,7 +60,7 @@ const HEAD = ["Arm", "Share", "Users", "Exposures", "Clicks", "Clicks per exposu
 
 function Report({ report: { arms, confidence, sample_ratio: ratio } }) {
   const unknown = arms.filter((arm) => arm.effect?.unknown);
-  const several = arms.filter((arm) => arm.versions.length > 1);
+  const several = arms.filter((arm) => (arm.versions ?? []).length > 1);
   return html`<p>Users by arm: ${ratio.reason}.</p>
     ${ratio.noticed && html`<p class="failure" role="alert"><strong>The split is wrong:</strong> users of an arm were lost
       or counted twice, and the effects below say nothing.</p>`}
