@@ -214,22 +214,10 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         rules = DEFAULT_EVENTS.rules if model is None else model.events.rules
         weights = [rules.weigh(event.type, event.rating) for event in events]
         metrics.events_read(weights)
-        for name, routing in routings:
-            experiment, period = routing.experiment, routing.period
-            if experiment is None and (exposure_log is None or period is None):
-                continue
-            clicks = _clicks_under(name, events, weights)
-            if experiment is not None:
-                await service.exposures.note_clicks(
-                    experiment.scope, experiment.arm_name_of, clicks
-                )
-            if exposure_log is not None and period is not None:
-                clicks = [
-                    one
-                    for one in clicks
-                    if routing.counts(one.user_id) and exposure_log.takes(one.request_id or "")
-                ]
-                await service.exposures.note_clicks(period, routing.arm_name_of, clicks)
+        for name, clicks in (await _clicks_by_name(events, weights)).items():
+            routing = routings.find(name)
+            if routing is not None:
+                await _note_clicks(routing, clicks)
         unknown = 0 if model is None else sum(e.item_id not in model.ids for e in events)
         degraded = ["store"] if n_journaled else []
         for what in degraded:
@@ -237,6 +225,21 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         return JsonResponse(
             {"accepted": len(events), "unknown_items": unknown, "degraded": degraded}
         )
+
+    async def _note_clicks(routing: Routing, clicks: Sequence[Event]) -> None:
+        """Count clicks under a name, in its experiment and by version."""
+        experiment, period = routing.experiment, routing.period
+        if experiment is not None:
+            await service.exposures.note_clicks(experiment.scope, experiment.arm_name_of, clicks)
+        if exposure_log is None or period is None:
+            return
+        counted = []
+        for place, one in enumerate(clicks):
+            if place % MANY_EVENTS == MANY_EVENTS - 1:
+                await asyncio.sleep(0)  # others' turn
+            if routing.counts(one.user_id) and exposure_log.takes(one.request_id or ""):
+                counted.append(one)
+        await service.exposures.note_clicks(period, routing.arm_name_of, counted)
 
     def _note_arm(routing: Routing, arm: RoutedArm, answer: dict[str, Any]) -> None:
         answer["arm"] = arm.name
@@ -288,10 +291,17 @@ def _outcome(
     return 200, (served_by, document["model_version"], arm, name)
 
 
-def _clicks_under(name: str, events: Sequence[Event], weights: Sequence[float]) -> list[Event]:
-    """The positive events that may follow an answer given under a name."""
-    pairs = zip(events, weights, strict=True)
-    return [one for one, weight in pairs if weight > 0 and (one.model or DEFAULT) == name]
+async def _clicks_by_name(
+    events: Sequence[Event], weights: Sequence[float]
+) -> dict[str, list[Event]]:
+    """The positive events that follow an answer, by the name that it was given under."""
+    found: dict[str, list[Event]] = {}
+    for place, (event, weight) in enumerate(zip(events, weights, strict=True)):
+        if place % MANY_EVENTS == MANY_EVENTS - 1:
+            await asyncio.sleep(0)  # others' turn
+        if weight > 0 and event.request_id is not None:
+            found.setdefault(event.model or DEFAULT, []).append(event)
+    return found
 
 
 def _as_it_happened(event: Event, now: float) -> codecs.Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.deployment.routing import is_sampled
 from app.http.requests import MAX_BATCH, MAX_BODY_BYTES, MAX_EVENTS
 from model_store.embedded import EmbeddedStore
 from model_store.store import connect
@@ -30,7 +32,7 @@ def watched(
     with connect(store.url) as client:
         client.flushall()
     publish_and_activate(bundle, folder, store.url)
-    settings = settings_for(store.url, folder)
+    settings = settings_for(store.url, folder).model_copy(update={"exposure_share": 0.9})
     with watched_loops() as held, listening(settings, loop="asyncio") as running:
         yield running, held
 
@@ -121,6 +123,30 @@ def encode(body: Any) -> bytes:
 def test_no_request_holds_the_loop(watched: tuple[Listening, Held], name: str) -> None:
     path, body = RIGHT[name]
     check(watched, "POST", path, encode(body))
+
+
+def test_clicks_are_counted_a_few_at_a_time(
+    watched: tuple[Listening, Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, _ = watched
+    log = running.app.state.service.exposure_log
+    takes, at_once = log.takes, [0]
+
+    def counted(request_id: str) -> bool:
+        if at_once[-1] == 0:
+            asyncio.get_running_loop().call_soon(at_once.append, 0)  # when others had their turn
+        at_once[-1] += 1
+        return bool(takes(request_id))
+
+    monkeypatch.setattr(log, "takes", counted)
+    clicks = [
+        {"user_id": f"e{n}", "item_id": f"i{n + 1}", "request_id": f"r{n}"}
+        for n in range(MAX_EVENTS)
+    ]
+    assert send(running, "POST", "/events", encode({"events": clicks})) == 200
+    sampled = sum(is_sampled(click["user_id"]) for click in clicks)
+    assert sum(at_once) == sampled
+    assert max(at_once) < sampled / 4
 
 
 @pytest.mark.alone
