@@ -131,7 +131,7 @@ class Exposures:
                 self._on_lost(self._unwritten[place].n_counts)
                 if reason != self._logged:
                     self._logged = reason
-                    log.error("counts of an experiment are lost: %s", reason)
+                    log.error("counts of exposures or clicks are lost: %s", reason)
             self._unwritten = []
 
     async def read(self, experiment: Experiment) -> dict[str, Moments]:

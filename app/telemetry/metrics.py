@@ -122,8 +122,8 @@ class Metrics:
         )
         self.experiment_lost = Counter(
             "longtail_experiment_lost",
-            "Exposures and clicks of experiments that were not counted: too many waited for the "
-            "store, or it rejected them.",
+            "Exposures and clicks, of experiments or by version, that were not counted: too many "
+            "waited for the store, or it rejected them.",
             registry=registry,
         )
         self.store_up = Gauge(
