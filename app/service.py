@@ -194,12 +194,12 @@ class Service:
         others = [
             Repeating("loading the reranker", self._load_rerankers, interval_s, is_known),
             Repeating("watching the canary", self.canary_watch.look, LOOK_S, is_known),
-            Repeating("counting exposures", self.exposures.write, WRITE_S, is_known),
+            Repeating("counting exposures", self.write_counts, WRITE_S, is_known),
             Repeating("reading who is forgotten", self.forgetting.look, interval_s, is_known),
             Repeating("measuring the event log", self._measure_event_log, LOG_LOOK_S, is_known),
         ]
         if self.exposure_log is not None:
-            write = self.exposure_log.write
+            write = self.write_exposure_log
             others.append(Repeating("writing exposures", write, EXPOSURES_WRITE_S, is_known))
         if self.quotas is not None:
             others.append(Repeating("settling quotas", self.quotas.settle, SETTLE_S, is_known))
@@ -271,9 +271,23 @@ class Service:
     async def _write_last_exposures(self) -> None:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self.exposures.write()
-                if self.exposure_log is not None:
-                    await self.exposure_log.write()
+                await self.write_counts()
+                await self.write_exposure_log()
+
+    async def write_counts(self) -> None:
+        """Write what users saw and clicked, without those who were forgotten meanwhile.
+
+        Raises:
+            StoreError: the store can't be read, or takes no writes.
+        """
+        await self.forgetting.look()
+        await self.exposures.write()
+
+    async def write_exposure_log(self) -> None:
+        """Write what users were answered, where it is kept; otherwise as `write_counts`."""
+        if self.exposure_log is not None:
+            await self.forgetting.look()
+            await self.exposure_log.write()
 
     async def _measure_event_log(self) -> None:
         self.metrics.event_log_waits(*await self.store.event_log.look())

@@ -43,6 +43,7 @@ class ExposureLog:
         self._max_entries = max_entries
         self._on_lost = on_lost
         self._waiting: deque[Exposure] = deque()
+        self._sent: list[Exposure] = []
 
     def takes(self, request_id: str) -> bool:
         """Whether answers to a request are of the share."""
@@ -83,20 +84,25 @@ class ExposureLog:
                 it twice.
         """
         while self._waiting:
-            some = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-            commands = [exposure_command(shown, self._max_entries) for shown in some]
+            n_sent = min(AT_ONCE, len(self._waiting))
+            self._sent = [self._waiting.popleft() for _ in range(n_sent)]
+            commands = [exposure_command(shown, self._max_entries) for shown in self._sent]
             try:
                 await self._store.write(commands)
             except StoreError:
-                self._waiting.extendleft(reversed(some))
+                self._waiting.extendleft(reversed(self._sent))
                 raise
+            finally:
+                self._sent = []
             await asyncio.sleep(0)  # others' turn
 
     @property
     def user_ids(self) -> set[str]:
         """Users whose answers are not in the store yet."""
-        return {shown.user_id for shown in self._waiting if shown.user_id is not None}
+        not_written = (*self._sent, *self._waiting)
+        return {shown.user_id for shown in not_written if shown.user_id is not None}
 
     def drop(self, user_ids: Collection[str]) -> None:
         """Forget what users were answered that is not in the store yet."""
         self._waiting = deque(shown for shown in self._waiting if shown.user_id not in user_ids)
+        self._sent = [shown for shown in self._sent if shown.user_id not in user_ids]

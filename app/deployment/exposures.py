@@ -47,10 +47,26 @@ class ClickEvent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Unwritten:
-    """A command that the store hasn't answered yet, and how much it counts."""
+    """A batch that the store hasn't answered yet, of users of one shard.
 
-    command: Command
-    n_counts: int
+    Attributes:
+        scope, shard, source: as for `count_command`.
+        seen: arm, user id, and what is to be counted.
+    """
+
+    scope: Scope
+    shard: int
+    source: tuple[str, int]
+    seen: list[tuple[str, str, Seen]]
+
+    @property
+    def command(self) -> Command:
+        users = [(arm, user_key(user_id), seen) for arm, user_id, seen in self.seen]
+        return count_command(self.scope, self.shard, self.source, users)
+
+    @property
+    def n_counts(self) -> int:
+        return sum(seen.exposures + len(seen.clicks) for _, _, seen in self.seen)
 
 
 class Exposures:
@@ -124,8 +140,8 @@ class Exposures:
         """
         while self._unwritten or self._seen:
             if not self._unwritten:
-                self._encode_some()
-            # Sent again as it is where the answer doesn't come: then it is counted once.
+                self._take_some()
+            # Sent again under its number where the answer doesn't come: then it is counted once.
             rejected = await self._store.write([one.command for one in self._unwritten])
             for place, reason in rejected.items():
                 self._on_lost(self._unwritten[place].n_counts)
@@ -153,12 +169,15 @@ class Exposures:
     @property
     def user_ids(self) -> set[str]:
         """Users whose counts are not in the store yet."""
-        return {user_id for _, _, user_id in self._seen}
+        unwritten = {user_id for one in self._unwritten for _, user_id, _ in one.seen}
+        return unwritten | {user_id for _, _, user_id in self._seen}
 
     def drop(self, user_ids: Collection[str]) -> None:
         """Forget what users were shown and clicked that is not in the store yet."""
         for key in [key for key in self._seen if key[2] in user_ids]:
             self._n_clicks -= len(self._seen.pop(key).clicks)
+        for one in self._unwritten:
+            one.seen[:] = [user for user in one.seen if user[1] not in user_ids]
 
     def _seen_by(self, scope: Scope, arm: str, user_id: str) -> Seen | None:
         """Where to count for a user; None, and it is lost, where there is no more space."""
@@ -171,17 +190,16 @@ class Exposures:
             seen = self._seen[key] = Seen()
         return seen
 
-    def _encode_some(self) -> None:
-        """Turn some of the counts into commands, one for each shard."""
+    def _take_some(self) -> None:
+        """Take some of the counts into batches, one for each shard."""
         some = list(islice(self._seen, AT_ONCE))
-        by_shard: dict[tuple[Scope, int], list[tuple[str, bytes, Seen]]] = {}
+        by_shard: dict[tuple[Scope, int], list[tuple[str, str, Seen]]] = {}
         for scope, arm, user_id in some:
-            seen, user = self._seen.pop((scope, arm, user_id)), user_key(user_id)
+            seen, shard = self._seen.pop((scope, arm, user_id)), shard_of(user_key(user_id))
             self._n_clicks -= len(seen.clicks)
-            by_shard.setdefault((scope, shard_of(user)), []).append((arm, user, seen))
+            by_shard.setdefault((scope, shard), []).append((arm, user_id, seen))
         for (scope, shard), users in by_shard.items():
             # Each has a number of its own: two periods of a name are counted in the same place.
             self._batch += 1
-            command = count_command(scope, shard, (self._worker_id, self._batch), users)
-            n_counts = sum(seen.exposures + len(seen.clicks) for _, _, seen in users)
-            self._unwritten.append(_Unwritten(command, n_counts))
+            source = (self._worker_id, self._batch)
+            self._unwritten.append(_Unwritten(scope, shard, source, users))

@@ -36,6 +36,7 @@ class Forgetting:
         self._journal = journal
         self._memories = memories
         self._read_up_to: int | None = None
+        self._looking = asyncio.Lock()  # of two looks at once, the slower one would go back in time
 
     async def look(self) -> None:
         """Forget those who were forgotten since the last look; the first one remembers nobody.
@@ -43,13 +44,14 @@ class Forgetting:
         Raises:
             StoreError: the store can't be read.
         """
-        if self._read_up_to is None:
-            self._read_up_to = await self._people.newest()
-            return
-        found = await self._people.forgotten_after(self._read_up_to)
-        if found:
-            await self._drop({digest for digest, _ in found})
-            self._read_up_to = found[-1][1]
+        async with self._looking:
+            if self._read_up_to is None:
+                self._read_up_to = await self._people.newest()
+                return
+            found = await self._people.forgotten_after(self._read_up_to)
+            if found:
+                await self._drop({digest for digest, _ in found})
+                self._read_up_to = found[-1][1]
 
     async def _drop(self, digests: Collection[bytes]) -> None:
         known = set(self._journal.user_ids).union(*(one.user_ids for one in self._memories))

@@ -163,6 +163,21 @@ def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.Mo
     assert log.user_ids == set()
 
 
+def test_a_user_is_dropped_also_from_what_is_being_sent() -> None:
+    class Away:
+        async def write(self, _commands: list[Command]) -> None:
+            assert log.user_ids == {"u1", "u2"}
+            log.drop(["u1"])
+            raise StoreAway("the store is away")
+
+    log = ExposureLog(Away(), 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    for user_id in ("u1", "u2"):
+        log.note(answer_to(user_id, "r"), DEFAULT)
+    with pytest.raises(StoreAway):
+        asyncio.run(log.write())
+    assert log.user_ids == {"u2"}
+
+
 @pytest.mark.parametrize("model", [DEFAULT, "films"])
 @pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
 @pytest.mark.parametrize("user_id", [None, "", "ü{1}"])

@@ -25,6 +25,7 @@ from model_store.experiment_counts import (
     Scope,
     Seen,
     count_command,
+    fields_of,
     shard_of,
     user_key,
 )
@@ -91,6 +92,31 @@ def test_what_is_sent_twice_is_counted_once(client: redis.Redis) -> None:
         for moment, value in (("users", 1), ("exposures", 4), ("exposures_squared", 16))
     }
     assert lost == []
+
+
+@pytest.mark.parametrize("mode", ["late", "away"])
+def test_a_user_is_dropped_also_from_what_is_sent_again(client: redis.Redis, mode: str) -> None:
+    store = Unreliable(client)
+    exposures = Exposures(store, "worker", [].append)  # type: ignore[arg-type]
+    for user in USERS:
+        exposures.note_shown(Scope("x"), "a", answer_to(user))
+    store.mode = mode
+    with pytest.raises(StoreError):
+        asyncio.run(exposures.write())
+    assert exposures.user_ids == set(USERS)
+    digest = user_key(USERS[0])
+    key = keys.experiment_key("x", shard_of(digest))
+    client.hdel(key, *fields_of(digest))
+    exposures.drop({USERS[0]})
+    assert exposures.user_ids == set(USERS[1:])
+    store.mode = "works"
+    asyncio.run(exposures.write())
+    assert exposures.user_ids == set()
+    shards = [client.hgetall(keys.experiment_key("x", shard)) for shard in range(N_SHARDS)]
+    users = {field[1:] for shard in shards for field in shard if field[:1] == b"u"}
+    assert users == {user_key(user) for user in USERS[1:]}
+    shown = sum(int(shard.get(b"ma:exposures", 0)) for shard in shards)
+    assert shown == (len(USERS) if mode == "late" else len(USERS) - 1)
 
 
 def test_what_waits_for_the_store_is_bounded(
