@@ -73,6 +73,9 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     generation: int = Field(0, ge=0, description="changes so far")
+    answering_since: int = Field(
+        0, ge=0, description="generation in which who answers whom changed last; 0: not known"
+    )
     active: str | None = Field(None, description="the active version")
     previous: tuple[str, ...] = Field((), description="versions active before, newest first")
     canary: Canary | None = None
@@ -101,6 +104,12 @@ class Deployment(BaseModel):
         canary = self.canary.version if self.canary else None
         arms = self.experiment.versions if self.experiment else ()
         return frozenset((self.active, canary, *arms))
+
+    @property
+    def split(self) -> tuple[str | None, str, str]:
+        """What tells who answers whom: active version, epoch of the canary, running experiment."""
+        epoch = self.canary.epoch if self.canary else ""
+        return self.active, epoch, self.experiment.name if self.experiment else ""
 
     @property
     def experiment(self) -> Experiment | None:
@@ -232,7 +241,9 @@ class Deployment(BaseModel):
             what += f", before {before.active}" if before.active else ""
         entry = AuditEntry(generation=generation, at=now(), who=by, what=what, why=why)
         audit = (entry, *before.audit)[:MAX_AUDIT]
-        return self.model_copy(update={"generation": generation, "audit": audit})
+        since = before.answering_since if self.split == before.split else generation
+        changes = {"generation": generation, "answering_since": since, "audit": audit}
+        return self.model_copy(update=changes)
 
 
 class DeploymentReader:

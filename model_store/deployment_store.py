@@ -10,6 +10,7 @@ import redis
 from model_store import keys
 from model_store.deployment import Deployment, who
 from model_store.deployments import DEFAULT, MAX_DEACTIVATED, Deployments, DeploymentsReader
+from model_store.experiment_counts import removal_commands
 from model_store.store import store_errors
 
 T = TypeVar("T")
@@ -88,3 +89,6 @@ def _forget_oldest(pipe: Any, found: Deployments) -> None:
     gone.sort(key=lambda model: found.of(model).audit[0].at, reverse=True)
     if excess := gone[MAX_DEACTIVATED - 1 :]:
         pipe.hdel(keys.DEPLOYMENTS, *excess)
+    # A worker that was behind may have counted after the deactivation.
+    for command in (one for model in excess for one in removal_commands(model)):
+        pipe.execute_command(*command)

@@ -11,7 +11,7 @@ a few hashes (shards). Each holds
                        uint32 digest of the request_id | number of the version; then the digests
                        of clicks whose answers weren't counted yet
     v                  versions, separated by spaces; a version's number is its position, from 1 on
-    since              unix seconds of the first count
+    since              unix seconds of the first exposure
     period, generation the period that all of this is of, and when it began; none of an experiment
     m<arm>:<moment>    sum over the users of the shard, as a decimal number
     m<arm>@<version>:<moment>  the same of what this version answered
@@ -78,18 +78,19 @@ class Scope(NamedTuple):
 
     @classmethod
     def of_name(
-        cls, model: str, generation: int, active: str, epoch: str = "", experiment: str = ""
+        cls, model: str, generation: int, since: int, split: tuple[str | None, str, str]
     ) -> Scope:
-        """The period in which a version is active under a name.
+        """The period in which the same versions answer the same users under a name.
 
         Args:
             model: the name.
             generation: of the deployment record.
-            active: the active version.
-            epoch: of the canary; empty: there is none.
-            experiment: that runs; empty: none does.
+            since: generation in which the period began; without it, versions that answer again
+                would go on with their earlier counts.
+            split: of the deployment record.
         """
-        return cls(f"@{model}", f"{active} {epoch} {experiment}", generation)
+        active, epoch, experiment = split
+        return cls(f"@{model}", f"{since} {active} {epoch} {experiment}", generation)
 
 
 @dataclass(slots=True)
@@ -265,7 +266,7 @@ for group, sums in pairs(changes) do
 end
 local all_names = table.concat(names, ' ')
 if all_names ~= known_names then redis.call('HSET', key, 'v', all_names) end
-redis.call('HSETNX', key, 'since', redis.call('TIME')[1])
+if all_names ~= '' then redis.call('HSETNX', key, 'since', redis.call('TIME')[1]) end
 redis.call('HSET', key, worker, batch)
 redis.call('EXPIRE', key, expiry)
 return 1
@@ -318,7 +319,7 @@ class Shards(NamedTuple):
     Attributes:
         numbers: of the shards that hold something of the period.
         versions: that were counted in them.
-        since_s: unix seconds of the first count; None: nothing was counted.
+        since_s: unix seconds of the first exposure; None: nothing was shown.
     """
 
     numbers: tuple[int, ...]
@@ -370,6 +371,11 @@ def sums_of(groups: Sequence[str], reply: Sequence[bytes | None]) -> dict[str, d
         named = zip(MOMENTS, values, strict=True)
         found[group] = {moment: value for moment, value in named if value is not None}
     return found
+
+
+def removal_commands(model: str) -> list[Command]:
+    """Remove what was counted under the name of a model, which nobody can read any more."""
+    return [("UNLINK", keys.experiment_key(f"@{model}", shard)) for shard in range(N_SHARDS)]
 
 
 def expiry_commands(name: str) -> list[Command]:

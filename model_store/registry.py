@@ -28,7 +28,7 @@ from model_store.deployment_store import DeploymentStore
 from model_store.deployments import DEFAULT, Deployments, check_name
 from model_store.errors import RegistryError
 from model_store.experiment import Experiment
-from model_store.experiment_counts import expiry_commands
+from model_store.experiment_counts import expiry_commands, removal_commands
 from model_store.manifest import check_version
 from model_store.model_record import ModelRecord
 from model_store.remote_bundles import Bundles
@@ -172,12 +172,14 @@ class Registry:
             running[:] = [before.experiment.name] if before.experiment else []
             return deactivating(self._model, found)
 
-        def expire(pipe: Any) -> None:
+        def clean(pipe: Any) -> None:
+            commands = removal_commands(self._model)
             for name in running:
-                for command in expiry_commands(name):
-                    pipe.execute_command(*command)
+                commands += expiry_commands(name)
+            for command in commands:
+                pipe.execute_command(*command)
 
-        left = self._change(decide, "deactivate", expire)[0].active
+        left = self._change(decide, "deactivate", clean)[0].active
         assert left is not None  # noqa: S101 - `decide` has seen to it
         return left
 

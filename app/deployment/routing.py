@@ -122,7 +122,9 @@ class Routing:
         shares = () if trial is None else (trial.percent, trial.salt, trial.epoch)
         unseen = () if shadow is None else (id(shadow.model), shadow.share)
         arms = self.experiment.parts if self.experiment else ()
-        return (*map(id, self.models), *shares, *unseen, *arms, self.period is None)
+        # A version that answers again, after another, does so in a period of its own.
+        period = self.period.period if self.period else None
+        return (*map(id, self.models), *shares, *unseen, *arms, period)
 
     def role_of(self, version: str) -> str | None:
         """What a version is here, for operators; None: nothing."""
@@ -192,6 +194,5 @@ def period_of(name: str, deployment: Deployment) -> Scope | None:
     """
     if deployment.active is None:
         return None
-    epoch = deployment.canary.epoch if deployment.canary else ""
-    experiment = deployment.experiment.name if deployment.experiment else ""
-    return Scope.of_name(name, deployment.generation, deployment.active, epoch, experiment)
+    generation, since = deployment.generation, deployment.answering_since
+    return Scope.of_name(name, generation, since, deployment.split)

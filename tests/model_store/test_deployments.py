@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import redis
 
@@ -9,6 +11,7 @@ from model_store import keys
 from model_store.deployments import DEFAULT, MAX_DEACTIVATED, MAX_NAMES
 from model_store.errors import RegistryError
 from model_store.experiment import Arm, Experiment
+from model_store.experiment_counts import N_SHARDS
 from model_store.registry import Registry
 from tests.model_store.test_registry import make_record
 
@@ -32,6 +35,46 @@ def test_there_is_a_limit_of_names_and_of_those_remembered(client: redis.Redis) 
     with pytest.raises(RegistryError, match=f"{MAX_NAMES} names besides 'default' have an active"):
         Registry(client, model="one-too-many").activate("made-1")
     Registry(client, model="new").activate("made-2")
+
+
+def test_counts_under_a_name_go_with_it(client: redis.Redis) -> None:
+    """Nobody can read them then, and who forgets a person doesn't find them."""
+    ended = Registry(client, model="z-ended")
+    ended.activate("made-1")
+    key = keys.experiment_key("@z-ended", N_SHARDS - 1)
+    client.hset(key, "u", "of somebody")
+    ended.deactivate()
+    assert not client.exists(key)
+    client.hset(key, "u", "of a worker that was behind")
+    for n in range(MAX_DEACTIVATED):
+        Registry(client, model=f"later-{n:02}").activate("made-1")
+        Registry(client, model=f"later-{n:02}").deactivate()
+    assert "z-ended" not in Registry(client).deployments().named
+    assert not client.exists(key)
+
+
+def test_it_is_known_since_when_the_same_versions_answer_the_same_users(
+    client: redis.Redis,
+) -> None:
+    arms = (Arm(name="a", share=50), Arm(name="b", share=50))
+    one = Experiment(name="one", salt="s", since="2026-01-01T00:00:00+00:00", arms=arms)
+    named = Registry(client, model="m")
+    changes: list[tuple[Callable[[], object], int]] = [
+        (lambda: named.activate("made-1"), 1),
+        (lambda: named.shadow("made-2", 5), 1),
+        (lambda: named.canary("made-2", 5), 3),
+        (lambda: named.canary("made-2", 10), 4),
+        (lambda: named.promote("made-2"), 5),
+        (lambda: named.activate("made-1"), 6),
+        (lambda: named.start_experiment(one), 7),
+        (lambda: named.shadow("made-2", 5), 7),
+        (lambda: named.stop_experiment("one"), 9),
+        (named.deactivate, 10),
+    ]
+    for generation, (change, since) in enumerate(changes, start=1):
+        change()
+        found = named.deployment()
+        assert (found.generation, found.answering_since) == (generation, since)
 
 
 def test_the_record_of_a_name_leaves_all_others_alone(client: redis.Redis) -> None:

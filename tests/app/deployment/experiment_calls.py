@@ -49,6 +49,31 @@ def report(http: TestClient, name: str, *services: TestClient) -> dict[str, Any]
     return found
 
 
+def click(http: TestClient, answer: dict[str, Any], *ranks: int) -> None:
+    events = [
+        {
+            "user_id": answer["user_id"],
+            "item_id": answer["items"][rank - 1]["item_id"],
+            "request_id": answer["request_id"],
+            "rank": rank,
+        }
+        for rank in ranks
+    ]
+    if events:
+        assert http.post("/events", json={"events": events}).status_code == 200
+
+
+def clicks_by_version(services: Sequence[TestClient]) -> dict[str, Any]:
+    """The figures, when all services have written theirs."""
+    for service in services:
+        assert service.portal is not None
+        service.portal.call(service_of(service).write_counts)
+    answer = services[-1].get("/admin/clicks", headers=AS_ADMIN)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def experiment(name: str = "x") -> Experiment:
     return Experiment.model_validate(
         {"name": name, "salt": name, "since": "2026-01-01T00:00:00+00:00", "arms": HALVES}

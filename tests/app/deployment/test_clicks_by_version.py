@@ -12,9 +12,11 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.deployment.routing import SAMPLED, is_sampled, period_of
+from app.deployment.routing import SAMPLED, is_sampled, period_of, route
 from app.experiments.moments import Moments, UserSums
+from model_store import keys
 from model_store.bundle import Bundle
+from model_store.deployment import Deployment
 from model_store.embedded import EmbeddedStore
 from model_store.experiment_counts import (
     LOAD,
@@ -22,8 +24,13 @@ from model_store.experiment_counts import (
     Scope,
     Seen,
     count_command,
+    fields_of,
+    shard_of,
+    shards_commands,
+    shards_of,
     user_key,
 )
+from model_store.exposure_log import exposures_of
 from model_store.people import export, forget
 from model_store.publication import publish
 from model_store.store import connect
@@ -35,7 +42,15 @@ from tests.app.conftest import (
     settings_for,
     wait_for,
 )
-from tests.app.deployment.experiment_calls import HALVES, USERS, admin, ask, report
+from tests.app.deployment.experiment_calls import (
+    HALVES,
+    USERS,
+    admin,
+    ask,
+    click,
+    clicks_by_version,
+    report,
+)
 from tests.synthetic_bundle import make_bundle, make_catalogue
 
 SOME = USERS[:60]
@@ -84,29 +99,6 @@ def follows(http: TestClient) -> bool:
     assert routing is not None
     assert wanted is not None
     return routing.period is not None and routing.period.period == wanted.period
-
-
-def clicks_by_version(services: Sequence[TestClient]) -> dict[str, Any]:
-    for service in services:
-        service.portal.call(service_of(service).exposures.write)  # type: ignore[union-attr]
-    answer = services[-1].get("/admin/clicks", headers=AS_ADMIN)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def click(http: TestClient, answer: dict[str, Any], *ranks: int) -> None:
-    events = [
-        {
-            "user_id": answer["user_id"],
-            "item_id": answer["items"][rank - 1]["item_id"],
-            "request_id": answer["request_id"],
-            "rank": rank,
-        }
-        for rank in ranks
-    ]
-    if events:
-        assert http.post("/events", json={"events": events}).status_code == 200
 
 
 def test_a_version_alone(both: list[TestClient]) -> None:
@@ -230,17 +222,44 @@ def test_a_forgotten_person_is_counted_by_no_version(
         assert export(anna, client, tmp_path)["clicks_by_version"] == []
 
 
-def test_nothing_is_counted_where_exposures_are_not_kept(pair: list[TestClient]) -> None:
-    answer = ask(pair[0], "anna").json()
-    click(pair[0], answer, 1)
-    found = clicks_by_version(pair)
-    assert (found["share"], found["since"], found["versions"]) == (0.0, None, [])
+def test_who_is_forgotten_before_a_write_is_in_none(
+    both: list[TestClient], store: EmbeddedStore
+) -> None:
+    anna = OF_SAMPLE[0]
+    user, service = user_key(anna), service_of(both[0])
+    ask(both[0], anna)
+    with connect(store.url) as client:
+        forget(anna, client)
+        for write in (service.write_counts, service.write_exposure_log):
+            both[0].portal.call(write)  # type: ignore[union-attr]
+        key = keys.experiment_key("@default", shard_of(user))
+        assert not any(client.hexists(key, field) for field in fields_of(user))
+        assert not list(exposures_of(anna, client))
 
 
-def test_a_name_without_a_version_is_named(both: list[TestClient]) -> None:
-    answer = both[0].get("/admin/clicks?model=other", headers=AS_ADMIN)
-    assert answer.status_code == 404
-    assert "'other'" in answer.json()["detail"]
+def test_a_version_that_answers_again_begins_anew(both: list[TestClient]) -> None:
+    ask(both[0], OF_SAMPLE[0])
+    assert clicks_by_version(both)["versions"]
+    change(both, "made-2", "activate")
+    change(both, "made-1", "activate")
+    found = clicks_by_version(both)
+    assert (found["since"], found["versions"]) == (None, [])
+
+
+def test_a_worker_that_missed_a_version_between_is_in_the_new_period(
+    both: list[TestClient],
+) -> None:
+    routing = service_of(both[0]).models.routing
+    assert routing is not None
+    model, record = routing.active, Deployment()
+    routings = []
+    for version in (model.version, "made-2", model.version):
+        record = record.activating(version).changed_from(record, "activate", "anna", "a test")
+        routings.append(route("m", record, model, {}))
+    first, _, last = routings
+    assert not last.is_as(first)
+    ruled = record.ruled([], "anna").changed_from(record, "rule", "anna", "a test")
+    assert route("m", ruled, model, {}).is_as(last)
 
 
 # --- the script ---------------------------------------------------------------------------------
@@ -299,3 +318,15 @@ def test_a_later_period_replaces_an_earlier_one_whose_counts_end(client: redis.R
     assert count(client, before, "w1", 2, shown(("v1", "r3"))) == 0  # a worker that is behind
     assert count(client, after._replace(generation=6), "w3", 1, shown(("v2", "r4"))) == 1
     assert sums(client, "@m") == {"a:exposures": 2, "a@v2:exposures": 2}
+
+
+def test_a_period_has_no_beginning_before_something_was_shown(client: redis.Redis) -> None:
+    def since_s() -> int | None:
+        replies = [client.execute_command(*command) for command in shards_commands(scope.name)]
+        return shards_of(scope, replies).since_s
+
+    scope = Scope("@m", "3 v1  ", 3)
+    count(client, scope, "w", 1, Seen(clicks=[("r1", "i1")]))
+    assert since_s() is None
+    count(client, scope, "w", 2, shown(("v1", "r2")))
+    assert since_s() is not None
