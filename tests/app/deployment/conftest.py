@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,36 @@ def two(
         yield [one, other]
 
 
+@contextmanager
+def serving_two_versions(
+    store: EmbeddedStore, bundle: Bundle, folder: Path, **changes: Any
+) -> Iterator[list[TestClient]]:
+    """Two services on one emptied store, whose second version is not active.
+
+    Args:
+        bundle: the active version's.
+        folder: for what they write.
+        changes: of their settings.
+    """
+    with connect(store.url) as client:
+        client.flushall()
+        publish_and_activate(bundle, folder, store.url)
+        other = make_bundle(folder / "2", version="made-2", catalogue=make_catalogue(seed=8))
+        publish(other, folder / "bundles", client)
+    settings = settings_for(store.url, folder, watch_interval_ms=200)
+    settings = settings.model_copy(update=changes)
+    with serving(settings) as one, serving(settings) as another:
+        yield [one, another]
+
+
 @pytest.fixture(scope="module")
 def pair(
     store: EmbeddedStore, synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[TestClient]]:
     """Two services on one store, with a second version; each test's experiment has its own name."""
     folder = tmp_path_factory.mktemp("experiments")
-    with connect(store.url) as client:
-        client.flushall()
-        publish_and_activate(synthetic_bundle, folder, store.url)
-        other = make_bundle(folder / "2", version="made-2", catalogue=make_catalogue(seed=8))
-        publish(other, folder / "bundles", client)
-    settings = settings_for(store.url, folder, watch_interval_ms=200)
-    with serving(settings) as one, serving(settings) as another:
-        yield [one, another]
+    with serving_two_versions(store, synthetic_bundle, folder) as services:
+        yield services
 
 
 @pytest.fixture

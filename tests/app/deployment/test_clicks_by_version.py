@@ -32,16 +32,13 @@ from model_store.experiment_counts import (
 )
 from model_store.exposure_log import exposures_of
 from model_store.people import export, forget
-from model_store.publication import publish
 from model_store.store import connect
 from tests.app.conftest import (
     AS_ADMIN,
-    publish_and_activate,
     service_of,
-    serving,
-    settings_for,
     wait_for,
 )
+from tests.app.deployment.conftest import serving_two_versions
 from tests.app.deployment.experiment_calls import (
     HALVES,
     USERS,
@@ -51,7 +48,6 @@ from tests.app.deployment.experiment_calls import (
     clicks_by_version,
     report,
 )
-from tests.synthetic_bundle import make_bundle, make_catalogue
 
 SOME = USERS[:60]
 MANY = [f"person {number}" for number in range(2_000)]
@@ -64,15 +60,8 @@ def logging_pair(
 ) -> Iterator[list[TestClient]]:
     """Two services that keep exposures, on one store with a second version."""
     folder = tmp_path_factory.mktemp("clicks")
-    with connect(store.url) as client:
-        client.flushall()
-        publish_and_activate(synthetic_bundle, folder, store.url)
-        other = make_bundle(folder / "2", version="made-2", catalogue=make_catalogue(seed=8))
-        publish(other, folder / "bundles", client)
-    settings = settings_for(store.url, folder, watch_interval_ms=200)
-    settings = settings.model_copy(update={"exposure_share": 1.0})
-    with serving(settings) as one, serving(settings) as another:
-        yield [one, another]
+    with serving_two_versions(store, synthetic_bundle, folder, exposure_share=1.0) as services:
+        yield services
 
 
 @pytest.fixture
