@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from app.deployment.forgetting import Forgetting
 from app.deployment.fresh_items import with_stored_items
 from app.deployment.loading import load_version
+from app.deployment.repeating import Repeating
 from app.folders import check_writable
 from app.http.requests import RecommendRequest
 from app.model.background import BackgroundThread
@@ -73,6 +75,8 @@ EVERYBODY = Share(1, 1)
 MAX_LOAD_S = 600.0
 # No request waits here, and this process is one of the last to get a core.
 STORE_TIMEOUT_S = 30.0
+LOOK_S = 1.0
+"""Between two looks at who is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,15 @@ def _open_bundle(folder: Path | None, settings: Settings, url: StoreUrl) -> Bund
 
 async def _fill(task: _Task) -> Tally:
     settings, version = task.settings, task.bundle.version
-    store = Store(
-        task.url, Journal(settings.store_dir), timeout_s=STORE_TIMEOUT_S, remembered_users=0
-    )
+    journal = Journal(settings.store_dir)
+    store = Store(task.url, journal, timeout_s=STORE_TIMEOUT_S, remembered_users=0)
     assert settings.rerank_socket is not None  # noqa: S101 - `run` has checked that it is on
     client = RerankClient(settings.rerank_socket)
+    forgetting = Forgetting(store.people, journal, (), client.forget)
+    following = Repeating("reading who is forgotten", forgetting.look, LOOK_S, store.is_known)
     try:
+        await forgetting.look()
+        following.start()
         print(f"loading version {version}", file=sys.stderr)
         model = await _load_model(task, store)
         await _load_reranker(client, model)
@@ -191,6 +198,7 @@ async def _fill(task: _Task) -> Tally:
                 lambda tally: progress.show(tally.asked + tally.failed, tally.skipped),
             )
     finally:
+        await following.stop()
         await client.close()
         store.close()
 

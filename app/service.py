@@ -149,10 +149,6 @@ class Service:
             max_entries=settings.rerank_cache_entries,
             max_age_s=settings.rerank_cache_s,
         )
-        memories: list[Memory] = [self.store.features.remembered, self.exposures, answers]
-        where_used = (self.exposure_log, self.store.recent_events)
-        memories += [memory for memory in where_used if memory is not None]
-        self.forgetting = Forgetting(self.store.people, self.journal, memories)
         self.reranker = CachedReranker(
             reranker,
             answers,
@@ -183,6 +179,11 @@ class Service:
             self._is_shadow,
             self.metrics.shadow_asked,
         )
+        memories: list[Memory] = [self.store.features.remembered, self.exposures, answers]
+        where_used = (self.exposure_log, self.store.recent_events)
+        memories += [memory for memory in where_used if memory is not None]
+        tell = None if reranker is None else reranker.forget
+        self.forgetting = Forgetting(self.store.people, self.journal, memories, tell)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -265,6 +266,12 @@ class Service:
         return self.reranker_loading.reason or self.reranker.paused_reason
 
     async def _load_rerankers(self) -> None:
+        if self._reranker is not None and self.forgetting.read_up_to is None:
+            # It has to know whom it may not put into prompts before it makes any.
+            try:
+                await self.forgetting.look()
+            except StoreError:
+                return
         await self.reranker_loading.look()
         await self._second_reranker_loading.look()
 

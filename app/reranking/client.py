@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from app.reranking.job import Answer, Job, RerankError
 from app.reranking.messages import (
     MAX_LINE_BYTES,
     Document,
+    Forgotten,
     LoadRequest,
     MalformedMessage,
     RankRequest,
@@ -20,6 +22,7 @@ from app.reranking.messages import (
     read_reply,
     request_line,
 )
+from model_store.forgotten import digest_of_user
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ RELOAD_PAUSE_S = 10.0
 MAX_VERSIONS = 2
 # A process that is stopped reads nothing, and what is sent to it piles up here.
 MAX_UNREAD_BYTES = 1024 * 1024
+# Forgotten users whom one line names; it has half of `MAX_LINE_BYTES` then.
+_FORGOTTEN_AT_ONCE = 4_000
 
 
 class RerankClient:
@@ -48,13 +53,14 @@ class RerankClient:
         self._connecting: asyncio.Task[None] | None = None
         self._loading: set[asyncio.Task[None]] = set()
         self._connection: _Connection | None = None
+        self._forgotten: set[bytes] = set()
 
     async def load(self, version: str, folder: Path) -> None:
         """See `Reranker`."""
         if self._folders.get(version) != folder or not self._is_expected(version):
-            self._forget(version, "it was replaced")
+            self._drop(version, "it was replaced")
             while len(self._folders) >= MAX_VERSIONS:
-                self._forget(next(iter(self._folders)), "others were loaded since")
+                self._drop(next(iter(self._folders)), "others were loaded since")
             self._folders[version] = folder
             loaded = self._loaded[version] = asyncio.get_running_loop().create_future()
             loaded.add_done_callback(_retrieve)
@@ -92,7 +98,17 @@ class RerankClient:
             self._start_loading(job.version)
         with connection.closed_when_malformed():
             _raise_error(reply)
-            return read_answer(reply, len(job.candidates))
+            answer = read_answer(reply, len(job.candidates))
+        # Whose prompt was made before it was known.
+        cited = answer.similar_user
+        is_gone = cited is not None and digest_of_user(cited) in self._forgotten
+        return replace(answer, similar_user=None) if is_gone else answer
+
+    def forget(self, digests: Collection[bytes]) -> None:
+        """See `Reranker`."""
+        self._forgotten.update(digests)
+        if self._connection is not None:
+            self._connection.forget(digests)
 
     async def close(self) -> None:
         """See `Reranker`."""
@@ -101,13 +117,13 @@ class RerankClient:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for version in list(self._folders):
-            self._forget(version, "the service is ending")
+            self._drop(version, "the service is ending")
 
     def _is_expected(self, version: str) -> bool:
         """Whether a known version is ready, or is going to be."""
         return version in self._ready or self.is_loading(version)
 
-    def _forget(self, version: str, reason: str) -> None:
+    def _drop(self, version: str, reason: str) -> None:
         self._folders.pop(version, None)
         self._ready.discard(version)
         loaded = self._loaded.pop(version, None)
@@ -119,10 +135,25 @@ class RerankClient:
         while True:
             with contextlib.suppress(OSError):
                 streams = await asyncio.open_unix_connection(str(self._path), limit=MAX_LINE_BYTES)
-                if await self._use(_Connection(*streams)):
+                connection = _Connection(*streams)
+                await self._tell_of_forgotten(connection)
+                if await self._use(connection):
                     pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _tell_of_forgotten(self, connection: _Connection) -> None:
+        """Tell a process of all of them, before it is asked anything.
+
+        Raises:
+            OSError: the connection was lost.
+        """
+        told: set[bytes] = set()
+        while left := [*(self._forgotten - told)]:  # others may be forgotten meanwhile
+            for start in range(0, len(left), _FORGOTTEN_AT_ONCE):
+                connection.forget(left[start : start + _FORGOTTEN_AT_ONCE])
+                await connection.written()
+            told.update(left)
 
     async def _use(self, connection: _Connection) -> bool:
         """Load the versions and read until the connection is lost; whether it was of any use."""
@@ -193,6 +224,30 @@ class _Connection:
         Raises:
             RerankError: the connection was lost, or nothing reads at its other end.
         """
+        self._send(request)
+        reply: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
+        self._waiting[request.number] = reply
+        return await reply
+
+    def forget(self, digests: Collection[bytes]) -> None:
+        """Tell the process of forgotten users; one that can't be told is left."""
+        every = tuple(digests)
+        try:
+            for start in range(0, len(every), _FORGOTTEN_AT_ONCE):
+                some = every[start : start + _FORGOTTEN_AT_ONCE]
+                self._send(Forgotten(self.next_number(), some))
+        except RerankError as error:
+            self._close(error)
+
+    async def written(self) -> None:
+        """Wait until the process has read most of what was sent.
+
+        Raises:
+            OSError: the connection was lost.
+        """
+        await self._writer.drain()
+
+    def _send(self, request: Request) -> None:
         if self._fault is not None:
             raise RerankError(str(self._fault))
         if self._writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
@@ -200,10 +255,7 @@ class _Connection:
         line = request_line(request)
         if len(line) > MAX_LINE_BYTES:
             raise RerankError(f"a request of {len(line):,} bytes is too long for the reranker")
-        reply: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
-        self._waiting[request.number] = reply
         self._writer.write(line)
-        return await reply
 
     async def read(self) -> None:
         """Hand replies to those who wait for them, until the connection is lost.

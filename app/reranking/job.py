@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeGuard
@@ -86,6 +87,13 @@ class Reranker(Protocol):
 
         Raises:
             RerankError: there is none, for any reason.
+        """
+
+    def forget(self, digests: Collection[bytes]) -> None:
+        """Never again put users into a prompt, nor name them in an answer.
+
+        Args:
+            digests: of the users, `forgotten.digest_of_user`.
         """
 
     async def close(self) -> None:

@@ -6,8 +6,10 @@
         → {"id": 2, "scores": [0.5, 1.5], "similar_user": "w" | null, "ms": 90.1}
     {"id": 3, "ping": true}
         → {"id": 3, "alive": true}
+    {"id": 4, "forgotten": ["8f14e45fceea167a5a36dedd4bea2543"]}
+        → nothing
 
-Any of them may be answered `{"id": 2, "error": "one line"}`, with `"not_loaded": true` where the
+All others may be answered `{"id": 2, "error": "one line"}`, with `"not_loaded": true` where the
 version has to be loaded (again) first. Answers come in any order.
 """
 
@@ -55,7 +57,15 @@ class Ping:
     number: int
 
 
-Request: TypeAlias = RankRequest | LoadRequest | Ping
+@dataclass(frozen=True)
+class Forgotten:
+    """Users who may stand in no prompt any more, by `forgotten.digest_of_user`; not answered."""
+
+    number: int
+    digests: tuple[bytes, ...]
+
+
+Request: TypeAlias = RankRequest | LoadRequest | Ping | Forgotten
 Document: TypeAlias = dict[str, Any]
 
 
@@ -74,6 +84,8 @@ def request_line(request: Request) -> bytes:
             document["load"] = {"version": request.version, "bundle": str(request.folder)}
         case Ping():
             document["ping"] = True
+        case Forgotten():
+            document["forgotten"] = [digest.hex() for digest in request.digests]
     return _line(document)
 
 
@@ -88,6 +100,11 @@ def read_request(line: bytes) -> Request:
     match document:
         case {"ping": True}:
             return Ping(number)
+        case {"forgotten": list(digests)}:
+            try:
+                return Forgotten(number, tuple(map(bytes.fromhex, digests)))
+            except (TypeError, ValueError):
+                pass
         case {"load": {"version": str(version), "bundle": str(folder)}}:
             return LoadRequest(number, version, Path(folder))
         case {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from app.model.inference import SequenceModel, check_tensors, open_session
 from app.reranking.job import Job, RerankError, Scores
 from model_store import bundle as files
 from model_store.bundle import Bundle
+from model_store.forgotten import digest_of_user
 from model_store.histories import Histories
 from model_store.rerank_prompt import PromptLayout, item_titles, presentation_order
 
@@ -51,12 +52,16 @@ class PromptMaker:
     Args:
         bundle: with a reranker.
         layout: of the prompts.
+        forgotten: digests (`forgotten.digest_of_user`) of users who may be nobody's similar user;
+            may grow.
     """
 
-    def __init__(self, bundle: Bundle, layout: PromptLayout) -> None:
+    def __init__(
+        self, bundle: Bundle, layout: PromptLayout, forgotten: Set[bytes] = frozenset()
+    ) -> None:
         self._layout = layout
         self._titles = item_titles(bundle.attributes, bundle.item_ids.ids)
-        self._similar = SimilarUsers.open(bundle) if layout.n_similar else None
+        self._similar = SimilarUsers.open(bundle, forgotten) if layout.n_similar else None
 
     def make(self, job: Job) -> Prompt:
         """The prompt of a job.
@@ -99,13 +104,21 @@ class SimilarUsers:
         sequence: makes the vector of a history.
         histories: of the stored users.
         vectors: float32 [U, D], of the stored users; unit rows, or zeros.
+        forgotten: digests of users who are never found.
     """
 
-    def __init__(self, sequence: SequenceModel, histories: Histories, vectors: FloatArray) -> None:
+    def __init__(
+        self,
+        sequence: SequenceModel,
+        histories: Histories,
+        vectors: FloatArray,
+        forgotten: Set[bytes],
+    ) -> None:
         self._sequence, self._histories, self._vectors = sequence, histories, vectors
+        self._forgotten = forgotten
 
     @classmethod
-    def open(cls, bundle: Bundle) -> SimilarUsers | None:
+    def open(cls, bundle: Bundle, forgotten: Set[bytes]) -> SimilarUsers | None:
         """Of a bundle; None where it holds no users."""
         vectors, histories = bundle.user_vectors, bundle.histories()
         if vectors is None or not len(vectors):
@@ -114,22 +127,19 @@ class SimilarUsers:
         session = open_session(graph)
         check_tensors(graph, session, info.inputs, info.outputs)
         sequence = SequenceModel(session, bundle.item_table, info.max_length)
-        return cls(sequence, histories, vectors)
+        return cls(sequence, histories, vectors, forgotten)
 
     def find(self, history: IndexArray, user_id: str | None) -> tuple[str | None, IndexArray]:
-        """External id and history of the most similar user other than `user_id`.
+        """External id and history of the most similar user but `user_id` and forgotten ones.
 
         Returns:
             None and no items where nobody's cosine is above zero.
         """
         [vector] = self._sequence.user_vectors([history])
         similarities = self._vectors @ vector
-        for _ in range(2):
-            row = int(np.argmax(similarities))
+        while similarities[row := int(np.argmax(similarities))] > 0:
             found = self._histories.user_ids[row]
-            if not similarities[row] > 0:
-                break
-            if found != user_id:
+            if found != user_id and digest_of_user(found) not in self._forgotten:
                 span = slice(*(int(end) for end in self._histories.offsets[row : row + 2]))
                 return found, self._histories.items[span]
             similarities[row] = -np.inf

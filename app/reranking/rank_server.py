@@ -16,10 +16,12 @@ from app.reranking.backend import BackendConfig
 from app.reranking.job import Answer, RerankError
 from app.reranking.messages import (
     MAX_LINE_BYTES,
+    Forgotten,
     LoadRequest,
     MalformedMessage,
     Ping,
     RankRequest,
+    Request,
     alive_line,
     answer_line,
     error_line,
@@ -59,7 +61,8 @@ class RankServer:
     """Serves the protocol of `app.reranking.messages` on a Unix socket."""
 
     def __init__(self, config: BackendConfig) -> None:
-        self._versions = Versions(config)
+        self._forgotten: set[bytes] = set()
+        self._versions = Versions(config, self._forgotten)
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Condition()
         # A graph has all threads of the budget; an endpoint is waited for, not computed.
@@ -91,12 +94,12 @@ class RankServer:
         finally:
             worker.transport.abort()
 
-    async def _receive(
-        self, request: RankRequest | LoadRequest | Ping, worker: asyncio.StreamWriter
-    ) -> None:
+    async def _receive(self, request: Request, worker: asyncio.StreamWriter) -> None:
         match request:
             case Ping(number):
                 _send(worker, alive_line(number))
+            case Forgotten():
+                self._forgotten.update(request.digests)
             case LoadRequest():
                 task = asyncio.create_task(self._load(request, worker))
                 self._loads.add(task)

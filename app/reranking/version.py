@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,16 @@ class Version:
     backend: Backend
 
     @classmethod
-    async def open(cls, version: str, folder: Path, config: BackendConfig) -> Version:
+    async def open(
+        cls, version: str, folder: Path, config: BackendConfig, forgotten: Set[bytes]
+    ) -> Version:
         """Open the bundle in a folder, without checking sums: the service has checked them.
+
+        Args:
+            version: that it has to hold.
+            folder: of the bundle.
+            config: of the back end.
+            forgotten: see `PromptMaker`.
 
         Raises:
             LongtailError: it has no reranker, or one that can't be used.
@@ -37,7 +45,7 @@ class Version:
         info = bundle.manifest.reranker
         if info is None:
             raise RerankError(f"version {version} has no reranker")
-        prompts = await asyncio.to_thread(PromptMaker, bundle, info.layout)
+        prompts = await asyncio.to_thread(PromptMaker, bundle, info.layout, forgotten)
         return cls(folder, prompts, await _open_backend(bundle, info, config))
 
     async def rank(self, jobs: Sequence[Job]) -> list[Answer | RerankError]:

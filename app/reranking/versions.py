@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,16 @@ MAX_VERSIONS = 2
 
 
 class Versions:
-    """At most `MAX_VERSIONS` of them; the one that was not used for longest makes space."""
+    """At most `MAX_VERSIONS` of them; the one that was not used for longest makes space.
 
-    def __init__(self, config: BackendConfig) -> None:
+    Args:
+        config: of their back ends.
+        forgotten: digests of users who may stand in no prompt; may grow.
+    """
+
+    def __init__(self, config: BackendConfig, forgotten: Set[bytes]) -> None:
         self._config = config
+        self._forgotten = forgotten
         self._held: dict[str, Version] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -49,7 +56,7 @@ class Versions:
             # Before another is opened, so that memory never holds a third one.
             while len(self._held) >= MAX_VERSIONS:
                 await self._drop(next(iter(self._held)))
-            self._held[version] = await Version.open(version, folder, self._config)
+            self._held[version] = await Version.open(version, folder, self._config, self._forgotten)
             log.info("the reranker has loaded version %s", version)
 
     async def _drop(self, version: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,7 @@ class FakeReranker:
         self.load_error: str | None = None
         self.folders: dict[str, Path] = {}
         self.jobs: list[Job] = []
+        self.forgotten: set[bytes] = set()
 
     async def load(self, version: str, folder: Path) -> None:
         self.folders[version] = folder
@@ -85,6 +87,9 @@ class FakeReranker:
                 return Answer(["high"] * n, None)  # type: ignore[arg-type]
             case "no user id":
                 return Answer(scores, "\ud800")
+
+    def forget(self, digests: Collection[bytes]) -> None:
+        self.forgotten.update(digests)
 
     async def close(self) -> None:
         self.folders.clear()

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.reranking import client as client_module
-from app.reranking.client import RerankClient
+from app.reranking.client import MAX_UNREAD_BYTES, RerankClient
 from app.reranking.job import Answer, Job, RerankError
 from app.reranking.messages import MAX_LINE_BYTES
+from model_store.forgotten import digest_of_user
 from tests.app.loop_watch import MAX_HELD_S, shortest_held, watched_loops
 
 JOB = Job("v", None, (1,), (4, 5))
@@ -30,11 +31,17 @@ class FakeProcess:
         self.replies, self.loads = replies, loads or []
         self.n_connections = 0
         self.ids: list[int] = []
+        self.lines: list[str] = []
+        self.forgotten: set[str] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_connections += 1
         while line := await reader.readline():
             request = json.loads(line)
+            self.lines.append(next(name for name in request if name != "id"))
+            if "forgotten" in request:
+                self.forgotten.update(request["forgotten"])
+                continue
             if "load" in request:
                 reply = self.loads.pop(0) if self.loads else {"ready": True}
             else:
@@ -58,7 +65,9 @@ def with_fake(
 ) -> None:
     async def run() -> None:
         async with asyncio.timeout(20):
-            server = await asyncio.start_unix_server(fake.serve, folder / "socket")
+            server = await asyncio.start_unix_server(
+                fake.serve, folder / "socket", limit=MAX_LINE_BYTES
+            )
             client = RerankClient(folder / "socket")
             if loads:
                 await client.load("v", folder)
@@ -132,6 +141,33 @@ def test_an_error_of_one_job_is_no_reason_to_connect_again(tmp_path: Path) -> No
 
     with_fake(fake, tmp_path, use)
     assert fake.n_connections == 1
+
+
+def test_a_process_learns_of_forgotten_users_before_it_is_asked_anything(tmp_path: Path) -> None:
+    fake = FakeProcess([GOOD, b"garbage\n"])
+    # More than the process may leave unread of what it is told at once.
+    many = {number.to_bytes(16) for number in range(MAX_UNREAD_BYTES // 30)}
+    every = {digest.hex() for digest in (*many, digest_of_user("u"))}
+
+    async def use(client: RerankClient) -> None:
+        client.forget(many)
+        await client.load("v", tmp_path)
+        assert fake.lines[-2:] == ["forgotten", "load"]
+        assert (await client.ask(JOB)).similar_user == "u"
+        client.forget({digest_of_user("u")})
+        with pytest.raises(RerankError):
+            await client.ask(JOB)
+        assert fake.forgotten == every
+        fake.forgotten.clear()
+        fake.lines.clear()
+        await until_ready(client)
+        assert fake.lines[-2:] == ["forgotten", "load"]
+        assert fake.forgotten == every
+        # Of a prompt that was made before.
+        answer = await client.ask(JOB)
+        assert (answer.scores.tolist(), answer.similar_user) == ([0.5, 1], None)
+
+    with_fake(fake, tmp_path, use, loads=False)
 
 
 def test_jobs_that_wait_end_with_the_connection(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
+from model_store.forgotten import digest_of_user
 from model_store.fresh_items import FreshItem, publish_fresh
+from model_store.people import forget
 from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import (
@@ -337,6 +339,16 @@ def test_another_worker_finds_the_answer(url: str, folder: Path) -> None:
         assert ids_of(answer) == ids_of(expected)
         assert answer["items"][0]["explanation"]["rerank"]["similar_user"] == "u3"
         assert second.jobs == []
+
+
+def test_the_reranker_is_told_who_is_forgotten_of_all_times(url: str, folder: Path) -> None:
+    reranker = FakeReranker()
+    with connect(url) as client:
+        forget("u1", client)
+    with serving(reranker, url, folder) as http:
+        assert reranker.forgotten == {digest_of_user("u1")}
+        assert http.delete("/users/u2", headers=AS_ADMIN).status_code == 200
+        assert reranker.forgotten == {digest_of_user("u1"), digest_of_user("u2")}
 
 
 def test_without_a_reranker_the_cache_is_not_read(url: str, folder: Path) -> None:

@@ -26,6 +26,7 @@ from app.reranking.job import Answer, Job, RerankError
 from app.reranking.messages import MAX_LINE_BYTES
 from app.reranking.rank_server import MAX_WAITING
 from model_store.bundle import Bundle
+from model_store.forgotten import digest_of_user
 from tests.app.conftest import PATIENCE_S, wait_for
 from tests.app.reranking.processes import ROOT, rerank_process, with_client
 from tests.synthetic_reranker import expected_label_scores
@@ -54,6 +55,27 @@ def test_it_scores_candidates_in_the_recommenders_order(
         assert answer.scores.tolist() == expected(rerank_bundle, job)
         assert answer.scores.dtype == np.float32
         assert answer.similar_user in rerank_bundle.histories().user_ids
+
+
+def test_a_forgotten_user_stands_in_no_prompt_whoever_asks(
+    socket: Path, rerank_bundle: Bundle
+) -> None:
+    job = job_of(rerank_bundle, 5, 6, 7)
+
+    async def ask(first: RerankClient) -> list[str | None]:
+        other = RerankClient(socket)
+        for client in (first, other):
+            await client.load(rerank_bundle.version, rerank_bundle.folder)
+        found = [(await first.ask(job)).similar_user]
+        assert found[0] is not None
+        first.forget({digest_of_user(found[0])})
+        found += [(await client.ask(job)).similar_user for client in (first, other)]
+        await other.close()
+        return found
+
+    before, *after = with_client(socket, ask)
+    assert after[0] == after[1]
+    assert after[0] not in (before, None)
 
 
 def test_workers_that_ask_at_once_get_their_own_answers(

@@ -8,6 +8,7 @@ import pytest
 from app.reranking.job import Job, RerankError
 from app.reranking.prompts import Prompt, PromptMaker
 from model_store.bundle import Bundle
+from model_store.forgotten import digest_of_user
 from model_store.rerank_prompt import PromptLayout, presentation_order
 from tests.synthetic_bundle import Catalogue, user_vector
 
@@ -59,6 +60,21 @@ def test_the_similar_user_is_never_the_user(maker: PromptMaker, catalogue: Catal
         found = maker.make(Job("v", user_id, history, (1, 2))).similar_user
         assert found == most_similar(catalogue, list(history), but=user_id)
         assert found != user_id
+
+
+def test_a_forgotten_user_is_never_the_similar_one(
+    rerank_bundle: Bundle, catalogue: Catalogue
+) -> None:
+    forgotten: set[bytes] = set()
+    maker = PromptMaker(rerank_bundle, LAYOUT, forgotten)
+    job = Job("v", None, (9, 8, 7, 6, 5, 4), (1, 2))
+    found = []
+    while (similar := maker.make(job).similar_user) is not None:
+        found.append(similar)
+        forgotten.add(digest_of_user(similar))
+    assert found[0] == most_similar(catalogue, [9, 8, 7, 6, 5, 4])
+    assert len(set(found)) == len(found) > 3
+    assert maker.make(job).similar == ()
 
 
 def test_fresh_items_and_padding_in_the_history_are_left_out(

@@ -59,7 +59,7 @@ def with_server(
     use: Callable[[RerankClient], Awaitable[None]],
     config: BackendConfig | None = None,
 ) -> None:
-    async def open_version(_version: str, path: Path, _config: BackendConfig) -> Version:
+    async def open_version(_version: str, path: Path, *_: object) -> Version:
         return Version(path, TextPrompts(), backend)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Version, "open", open_version)

@@ -106,7 +106,7 @@ def test_another_worker_forgets_what_it_remembered(
     with serving(settings_for(own_store.url, tmp_path)) as http:
         assert [ask(http, user)["served_by"] for user in ("u1", "u2")] == ["model"] * 2
         service = service_of(http)
-        wait_for(lambda: service.forgetting._read_up_to is not None)
+        wait_for(lambda: service.forgetting.read_up_to is not None)
         client = connect(own_store.url)
         forget("u1", client)
         client.close()
