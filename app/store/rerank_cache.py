@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha1
 
 from app.store.client import StoreClient
@@ -15,6 +16,7 @@ from app.store.state import trouble_in
 from model_store import keys
 from model_store.error_replies import explain
 from model_store.errors import StoreError
+from model_store.forgotten import digest_of_user
 from model_store.rerank_codec import CachedAnswer, decode_answer, encode_answer
 
 log = logging.getLogger(__name__)
@@ -22,13 +24,17 @@ log = logging.getLogger(__name__)
 # Answers that one write removes at most, so that a lowered limit holds up no request.
 MAX_REMOVED = 100
 
-# An answer of a version that was retired meanwhile is not written: its keys are gone. Where the
-# store evicted only one of the two keys, both begin anew, as answers without a time would stay.
+_CITES_FORGOTTEN = 2
+# An answer of a version that was retired meanwhile is not written: its keys are gone. Neither is
+# one that cites a person who was forgotten while it was made; it may come again without that. Where
+# the store evicted only one of the two keys, both begin anew, as answers without a time would stay.
 WRITE = f"""
-local models, answers, times = KEYS[1], KEYS[2], KEYS[3]
+local models, answers, times, forgotten = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local version, digest, answer = ARGV[1], ARGV[2], ARGV[3]
 local now_s, max_age_s, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local cited = ARGV[7]
 if redis.call('HEXISTS', models, version) == 0 then return 0 end
+if cited ~= '' and redis.call('ZSCORE', forgotten, cited) then return {_CITES_FORGOTTEN} end
 if redis.call('HLEN', answers) ~= redis.call('ZCARD', times) then
   redis.call('UNLINK', answers, times)
 end
@@ -98,16 +104,12 @@ class RerankCache:
             answer: to be kept.
             max_age_s, max_entries: limits on the version's answers; the oldest go.
         """
-        command: Command = (
-            *("EVALSHA", _WRITE_SHA, 3, keys.MODELS),
-            *(keys.rerank_key(version), keys.rerank_times_key(version)),
-            *(version, digest, encode_answer(answer)),
-            *(answer.written_s, max_age_s, max_entries),
-        )
+        limits = (answer.written_s, max_age_s, max_entries)
         try:
-            [reply] = await self._background.call([command])
-            if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
-                _, reply = await self._background.call([_LOAD, command])
+            reply = await self._write(version, digest, answer, limits)
+            if reply == _CITES_FORGOTTEN:
+                unsigned = replace(answer, similar_user=None)
+                reply = await self._write(version, digest, unsigned, limits)
         except StoreError:
             return False
         if isinstance(reply, Exception):
@@ -116,6 +118,22 @@ class RerankCache:
                 log.warning("the reranker's answers can't be cached: %s", explain(str(reply)))
             return False
         return bool(reply)
+
+    async def _write(
+        self, version: str, digest: bytes, answer: CachedAnswer, limits: tuple[int, ...]
+    ) -> object:
+        cited = b"" if answer.similar_user is None else digest_of_user(answer.similar_user)
+        command: Command = (
+            *("EVALSHA", _WRITE_SHA, 4, keys.MODELS),
+            *(keys.rerank_key(version), keys.rerank_times_key(version), keys.FORGOTTEN),
+            *(version, digest, encode_answer(answer)),
+            *limits,
+            cited,
+        )
+        [reply] = await self._background.call([command])
+        if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
+            _, reply = await self._background.call([_LOAD, command])
+        return reply
 
 
 def _read(value: bytes | None) -> CachedAnswer | None:

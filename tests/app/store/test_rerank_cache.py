@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from app.store.rerank_cache import MAX_REMOVED, RerankCache
 from app.store.server_client import ServerClient
 from model_store import keys
 from model_store.embedded import EmbeddedStore
+from model_store.forgotten import note_forgotten
 from model_store.rerank_codec import CachedAnswer, digest_of, encode_answer
 from model_store.store_url import StoreUrl
 from tests.app.store.conftest import stopped
@@ -65,6 +67,17 @@ def url(store: EmbeddedStore, client: redis.Redis) -> str:
     """An emptied store in which the version is published."""
     client.hset(keys.MODELS, VERSION, "{}")
     return store.url
+
+
+def test_an_answer_is_kept_without_the_forgotten_person_whom_it_cites(
+    url: str, client: redis.Redis
+) -> None:
+    note_forgotten("u1", client)
+    nobody = replace(answer(3), similar_user=None)
+    assert write(url, (1, answer(1)), (2, answer(2)), (3, nobody)) == [True, True, True]
+    assert read(url, 1, 2, 3) == [None, "u2", None]
+    [found] = run(url, lambda cache: cache.read(VERSION, [digest(1)], 5.0))
+    assert found.scores.tolist() == [1, 1]
 
 
 def test_answers_come_back(url: str, client: redis.Redis) -> None:
