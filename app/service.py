@@ -178,8 +178,11 @@ class Service:
             self.admission.count,
             self._is_shadow,
             self.metrics.shadow_asked,
+            self._forget,
         )
-        memories: list[Memory] = [self.store.features.remembered, self.exposures, answers]
+        memories: list[Memory] = [
+            *(self.store.features.remembered, self.exposures, answers, self.shadow)
+        ]
         where_used = (self.exposure_log, self.store.recent_events)
         memories += [memory for memory in where_used if memory is not None]
         tell = None if reranker is None else reranker.forget
@@ -298,6 +301,9 @@ class Service:
 
     async def _measure_event_log(self) -> None:
         self.metrics.event_log_waits(*await self.store.event_log.look())
+
+    async def _forget(self) -> None:
+        await self.forgetting.look()
 
     def _is_shadow(self, version: str) -> bool:
         shadows = (routing.shadow for _, routing in self.models.routings)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ class ShadowQueue:
         is_shadow: returns whether a version is to answer unseen at present.
         count: called with what became of each request that the shadow's share holds: `answered`,
             `busy` (others are under way), `full` (too many wait) or `failed`.
+        look: has this queue drop who was forgotten; before pairs are kept.
     """
 
     def __init__(
@@ -66,13 +67,16 @@ class ShadowQueue:
         count_under_way: Callable[[], int],
         is_shadow: Callable[[str], bool],
         count: Callable[[str], None],
+        look: Callable[[], Awaitable[object]],
     ) -> None:
         self._answers = answers
         self._pairs = pairs
         self._count_under_way = count_under_way
         self._is_shadow = is_shadow
         self._count = count
+        self._look = look
         self._waiting: deque[_Answered] = deque()
+        self._under_way: list[_Answered] = []
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_logged = False
@@ -98,6 +102,17 @@ class ShadowQueue:
             self._waiting.append(_Answered(query, model, answer, shadow.model, at_s))
             self._arrived.set()
 
+    @property
+    def user_ids(self) -> set[str]:
+        """Users of the requests that wait or are being answered."""
+        held = (one.query.user_id for one in (*self._waiting, *self._under_way))
+        return {user_id for user_id in held if user_id is not None}
+
+    def drop(self, user_ids: Collection[str]) -> None:
+        """Forget the requests of users."""
+        self._waiting = deque(one for one in self._waiting if one.query.user_id not in user_ids)
+        self._under_way = [one for one in self._under_way if one.query.user_id not in user_ids]
+
     def start(self) -> None:
         """Begin to answer."""
         self._task = asyncio.get_running_loop().create_task(self._work())
@@ -119,14 +134,20 @@ class ShadowQueue:
                     await asyncio.sleep(GATHER_S)
                 while self._count_under_way() and self._is_fresh():
                     await asyncio.sleep(PAUSE_S)
-                # Held by no variable here: a model that was let go would live as long as this task.
-                await self._answer(self._take())
+                if self._waiting:
+                    self._under_way = self._take()
+                    try:
+                        await self._answer(self._under_way[0].shadow)
+                    finally:
+                        # A model that was let go would live as long as this queue.
+                        self._under_way = []
 
     def _is_fresh(self) -> bool:
-        return time.monotonic() < self._waiting[0].at_s + MAX_AGE_S
+        """Whether the first that waits is; not where none does, as its user was forgotten."""
+        return bool(self._waiting) and time.monotonic() < self._waiting[0].at_s + MAX_AGE_S
 
     def _take(self) -> list[_Answered]:
-        """The next ones of one shadow; each name of a model may have its own."""
+        """The next ones of one shadow, at least one; each name of a model may have its own."""
         taken = [self._waiting.popleft()]
         while self._waiting and len(taken) < AT_ONCE:
             if self._waiting[0].shadow is not taken[0].shadow:
@@ -134,12 +155,12 @@ class ShadowQueue:
             taken.append(self._waiting.popleft())
         return taken
 
-    async def _answer(self, due: Sequence[_Answered]) -> None:
-        shadow = due[0].shadow
+    async def _answer(self, shadow: Model) -> None:
+        """Answer what is under way, all of one shadow."""
         if not self._is_shadow(shadow.version):
             return  # it has ended meanwhile
-        since_s = time.monotonic() - MAX_AGE_S
-        fresh = [one for one in due if one.at_s > since_s]
+        due, since_s = self._under_way, time.monotonic() - MAX_AGE_S
+        self._under_way = fresh = [one for one in due if one.at_s > since_s]
         n_answered = 0
         try:
             n_answered = await self._compare(fresh, shadow)
@@ -164,15 +185,21 @@ class ShadowQueue:
         sound = [one for one in fresh if "features" not in one.answer["degraded"]]
         if not sound:
             return 0
-        pairs: dict[str, list[AnswerPair]] = {}
+        pairs: list[tuple[_Answered, AnswerPair]] = []
         answers = await self._answers.of_each([one.query for one in sound], shadow)
         for one, found in zip(sound, answers, strict=True):
             items = await self._base_items(one)
             if items is not None and isinstance(found, BackgroundAnswer):
-                pairs.setdefault(one.model.version, []).append(_pair(one, items, found))
-        for version, of_version in pairs.items():
+                pairs.append((one, _pair(one, items, found)))
+        await self._look()
+        left = set(map(id, self._under_way))
+        by_version: dict[str, list[AnswerPair]] = {}
+        for one, pair in pairs:
+            if id(one) in left:
+                by_version.setdefault(one.model.version, []).append(pair)
+        for version, of_version in by_version.items():
             await self._pairs.keep(version, shadow.version, of_version)
-        return sum(map(len, pairs.values()))
+        return sum(map(len, by_version.values()))
 
     async def _base_items(self, one: _Answered) -> tuple[str, ...] | None:
         """What the request was answered before any reranking; None where that can't be had."""

@@ -226,6 +226,7 @@ class Busy:
         self.under_way = 1
         self.kept = Kept()
         self.counted: list[str] = []
+        self.forgotten: set[str] = set()
         service = service_of(http)
         self.model = service.models.current
         self.shadow: ShadowModel | None = ShadowModel(replace(self.model, version="made-2"), 100)
@@ -235,7 +236,11 @@ class Busy:
             lambda: self.under_way,
             lambda version: self.shadow is not None and version == self.shadow.model.version,
             self.counted.append,
+            self.look,
         )
+
+    async def look(self) -> None:
+        self.queue.drop(self.forgotten)
 
     def offer(self, *degraded: str, **changes: object) -> None:
         from app.http.requests import RecommendRequest
@@ -335,6 +340,39 @@ def test_an_answer_without_the_history_is_not_compared(standing: TestClient) -> 
     busy.offer("features")
     assert busy.work(2) == ["answered", "failed"]
     assert len(busy.kept.pairs) == 1
+
+
+def test_nothing_is_kept_of_who_is_forgotten_meanwhile(standing: TestClient) -> None:
+    busy = Busy(standing)
+    for user in ("u1", "u2", "u3"):
+        busy.offer(user_id=user)
+    busy.queue.drop({"u1"})
+    assert busy.queue.user_ids == {"u2", "u3"}
+    busy.forgotten = {"u2"}  # while it is answered
+    assert sorted(busy.work(2)) == ["answered", "failed"]
+    assert [pair.user_id for pair in busy.kept.pairs] == ["u3"]
+    assert busy.queue.user_ids == set()
+
+
+def test_a_queue_of_forgotten_people_alone_goes_on(standing: TestClient) -> None:
+    busy = Busy(standing)
+    busy.offer(user_id="u1")
+
+    async def go() -> None:
+        busy.under_way = 1
+        busy.queue.start()
+        await asyncio.sleep(0.2)  # it waits for the request under way
+        busy.queue.drop({"u1"})
+        busy.under_way = 0
+        await asyncio.sleep(0.05)
+        busy.offer(user_id="u2")
+        async with asyncio.timeout(10):
+            while not busy.counted:
+                await asyncio.sleep(0.001)
+        await busy.queue.stop()
+
+    asyncio.run(go())
+    assert [pair.user_id for pair in busy.kept.pairs] == ["u2"]
 
 
 def test_requests_of_a_shadow_that_has_ended_are_left(standing: TestClient) -> None:
