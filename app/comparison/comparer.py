@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,10 @@ class Comparer:
                 for version in (wanted.a, wanted.b)
             ]
         )
-        users = await self._thread.run(lambda: _users_of(folder_a, folder_b, wanted.users))
+        forgotten = await self._store.people.everybody()
+        users = await self._thread.run(
+            lambda: _users_of(folder_a, folder_b, wanted.users, forgotten)
+        )
         a = await self._model(wanted.a, folder_a)
         b = await self._model(wanted.b, folder_b)
         if wanted.source == "shadowed":
@@ -173,13 +176,14 @@ class _Users:
     tail_interactions: int
 
 
-def _users_of(folder_a: Path, folder_b: Path, n: int) -> _Users:
+def _users_of(folder_a: Path, folder_b: Path, n: int, forgotten: Set[bytes]) -> _Users:
     with bundle_errors(folder_a, "can't be read"):
         bundle = Bundle.open(folder_a, verify=False, pause=yield_cpu)
         of_a = bundle.histories()
     with bundle_errors(folder_b, "can't be read"):
         of_b = Bundle.open(folder_b, verify=False, pause=yield_cpu).histories()
-    return _Users(sample_users(of_a.user_ids, of_b.user_ids, n), _tail_interactions(bundle, of_a))
+    sample = sample_users(of_a.user_ids, of_b.user_ids, n, forgotten)
+    return _Users(sample, _tail_interactions(bundle, of_a))
 
 
 def _tail_interactions(bundle: Bundle, histories: Histories) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -13,6 +13,7 @@ from app.model.filters import Rule
 from app.model.model import Model
 from app.reranking.outcome import Rerank
 from model_store.answer_pairs import AnswerPair
+from model_store.forgotten import digest_of_user
 from model_store.item_filter import FilterValue
 from model_store.rules import RequestBoost, RequestCap
 
@@ -44,10 +45,17 @@ class UserQuery:
     arm: str | None = None
 
 
-def sample_users(a: Sequence[str], b: Collection[str], n: int) -> list[str]:
+def sample_users(
+    a: Sequence[str], b: Collection[str], n: int, forgotten: Set[bytes] = frozenset()
+) -> list[str]:
     """The n users in both lists that come first by a hash of their ids; all, if there are fewer.
 
     Always the same for the same lists, and a larger sample holds every smaller one.
+
+    Args:
+        a, b: user ids.
+        n: limit.
+        forgotten: users who are left out, by `forgotten.digest_of_user`.
     """
     known = set(b)
     hashed = []
@@ -57,7 +65,10 @@ def sample_users(a: Sequence[str], b: Collection[str], n: int) -> list[str]:
             hashed.append((digest, user_id))
         if place % _PAUSE_AFTER == 0:
             yield_cpu()
-    return [user_id for _, user_id in heapq.nsmallest(n, hashed)]
+    first = [user_id for _, user_id in heapq.nsmallest(n + len(forgotten), hashed)]
+    if forgotten:
+        first = [user_id for user_id in first if digest_of_user(user_id) not in forgotten]
+    return first[:n]
 
 
 async def replay(

@@ -253,3 +253,12 @@ def test_a_store_that_is_away_ends_a_comparison(http: TestClient) -> None:
     assert answer.status_code == 503
     assert "can't be read in full" in answer.json()["detail"]
     assert compare(http, users=1).status_code == 200
+
+
+def test_nobody_asks_about_a_forgotten_person(http: TestClient) -> None:
+    before = compare(http, users=1_000).json()
+    gone = before["changed"][0]["user_id"]
+    assert http.delete(f"/users/{gone}", headers=AS_ADMIN).status_code == 200
+    after = compare(http, users=1_000).json()
+    assert after["answers"] == before["answers"] - 1
+    assert gone not in {one["user_id"] for one in after["changed"]}

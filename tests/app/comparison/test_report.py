@@ -11,6 +11,7 @@ from app.comparison.replay import sample_users
 from app.comparison.report import MAX_CHANGED, Both, Compared, Comparison, make_report
 from model_store.answer_pairs import AnswerPair
 from model_store.attributes import Attribute, ItemAttributes
+from model_store.forgotten import digest_of_user
 from model_store.id_map import IdMap
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -148,3 +149,6 @@ def test_a_sample_is_stable_and_holds_smaller_ones() -> None:
     assert few != sorted(few)
     assert len(sample_users(users, others, 1_000)) == 250
     assert sample_users(users, [], 5) == []
+    gone = {digest_of_user(user_id) for user_id in [few[3], users[0], "no user"]}
+    without = [user_id for user_id in sample_users(users, others, 21) if user_id != few[3]]
+    assert sample_users(users, others, 20, gone) == without
