@@ -22,13 +22,8 @@ from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
 from model_store.experiment import Arm, Experiment, RequestDefaults
-from model_store.experiment_counts import (
-    Command,
-    Scope,
-    read_commands,
-    shards_commands,
-    shards_of,
-)
+from model_store.experiment_counts import Command, Scope
+from model_store.experiment_sums import read_commands, shards_commands, shards_of
 from model_store.registry import Registry
 from model_store.rollout import Rollout
 from model_store.store import connect, store_errors

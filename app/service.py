@@ -291,7 +291,7 @@ class Service:
             StoreError: the store can't be read, or takes no writes.
         """
         await self.forgetting.look()
-        await self.exposures.write()
+        await self.exposures.write(self.forgetting.read_up_to or 0)
 
     async def write_exposure_log(self) -> None:
         """Write what users were answered, where it is kept; otherwise as `write_counts`."""

@@ -20,7 +20,8 @@ A user is an 8-byte digest of the user id: the sums are about nobody by name. Su
 be counted up by an event alone, so the script reads a user's sums, writes new ones, and adds the
 difference to the arm's, all at once. A batch that is sent again, as its answer didn't come, is
 written once. The first batch of a later period replaces what was counted of the one before it;
-those of an earlier one, as of a worker that is behind, count no more.
+those of an earlier one, as of a worker that is behind, count no more. Whoever was forgotten since
+the worker looked for that is left out.
 
 A click names the answer that it follows by its request_id. An arm's clicks are all of those of its
 users; a version's are those that follow one of the last answers that it gave the user. As another
@@ -30,13 +31,14 @@ worker may write a click before the answer is written, it waits for it in the us
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha1
 from typing import NamedTuple, TypeAlias
 
 from model_store import keys
 from model_store.experiment import KEPT_DAYS
+from model_store.forgotten import digest_of_user
 
 N_SHARDS = 16
 MOMENTS = (
@@ -143,6 +145,14 @@ if period ~= '' then
   end
 end
 
+local looked_at = tonumber(ARGV[5])
+local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+local somebody_is = newest and tonumber(newest) > looked_at
+local function is_forgotten(person)
+  local at = somebody_is and redis.call('ZSCORE', KEYS[2], person)
+  return at and tonumber(at) > looked_at
+end
+
 local changes = {{}}
 local function change(group, x, y, new_x, new_y)
   local sums = changes[group]
@@ -196,11 +206,9 @@ local function version_of(answers, request)
   end
 end
 
-local place = 5
-while place <= #ARGV do
-  local arm, user, digests = ARGV[place], ARGV[place + 1], ARGV[place + 2]
-  local n_versions = tonumber(ARGV[place + 3])
-  place = place + 4
+local function count_user(place, n_versions)
+  local arm, user, digests = ARGV[place], ARGV[place + 2], ARGV[place + 3]
+  place = place + 5
   local x, y, known = 0, 0, ''
   local before = redis.call('HMGET', key, 'u' .. user, 'p' .. user)
   if before[1] then
@@ -255,6 +263,12 @@ while place <= #ARGV do
     'p' .. user, string.char(n, #answers / answer_bytes) .. packed .. answers
       .. string.sub(left, -{WAITING_CLICKS * _REQUEST_BYTES}))
 end
+local place = 6
+while place <= #ARGV do
+  local n_versions = tonumber(ARGV[place + 4])
+  if not is_forgotten(ARGV[place + 1]) then count_user(place, n_versions) end
+  place = place + 5 + 3 * n_versions
+end
 
 local moments = {{'{"', '".join(MOMENTS)}'}}
 for group, sums in pairs(changes) do
@@ -290,7 +304,8 @@ def count_command(
     scope: Scope,
     shard: int,
     source: tuple[str, int],
-    seen: Sequence[tuple[str, bytes, Seen]],
+    seen: Sequence[tuple[str, str, Seen]],
+    looked_at_us: int,
 ) -> Command:
     """Count what users of one shard saw and clicked.
 
@@ -298,79 +313,26 @@ def count_command(
         scope: what they are counted in.
         shard: all of the users belong to it.
         source: id of the worker, and the number of its batch; numbers only grow, from 1 on.
-        seen: arm, user as of `user_key`, and what is to be counted.
+        seen: arm, user id, and what is to be counted.
+        looked_at_us: whoever was forgotten later, in unix microseconds, is not counted.
     """
     arguments: list[str | bytes | int] = []
-    for arm, user, one in seen:
+    for arm, user_id, one in seen:
         clicks = b"".join(
             _digest(f"{request} {item}") + _request_digest(request) for request, item in one.clicks
         )
-        arguments += (arm, user, clicks, len(one.shown))
+        arguments += (arm, digest_of_user(user_id), user_key(user_id), clicks, len(one.shown))
         for version, shown in one.shown.items():
             answers = b"".join(map(_request_digest, shown.request_ids))
             arguments += (version, shown.exposures, answers)
-    key = keys.experiment_key(scope.name, shard)
-    return ("EVALSHA", _COUNT_SHA, 1, key, *source, scope.period, scope.generation, *arguments)
-
-
-class Shards(NamedTuple):
-    """What was counted where.
-
-    Attributes:
-        numbers: of the shards that hold something of the period.
-        versions: that were counted in them.
-        since_s: unix seconds of the first exposure; None: nothing was shown.
-    """
-
-    numbers: tuple[int, ...]
-    versions: tuple[str, ...]
-    since_s: int | None
-
-
-def shards_commands(name: str) -> list[Command]:
-    """Read which versions were counted; the replies are for `shards_of`."""
-    asked = ("v", "since", "period")
-    return [("HMGET", keys.experiment_key(name, shard), *asked) for shard in range(N_SHARDS)]
-
-
-def shards_of(scope: Scope, replies: Sequence[Sequence[bytes | None]]) -> Shards:
-    """Read the replies to `shards_commands`; shards of another period don't count."""
-    numbers, versions, began = [], set[str](), []
-    for number, (names, since, period) in enumerate(replies):
-        if since is None or not since.isdigit() or (period or b"").decode() != scope.period:
-            continue
-        numbers.append(number)
-        versions.update((names or b"").decode().split())
-        began.append(int(since))
-    return Shards(tuple(numbers), tuple(sorted(versions)), min(began, default=None))
-
-
-def group_of(arm: str, version: str | None = None) -> str:
-    """What the sums of an arm are called, or those of what a version answered in it."""
-    return arm if version is None else f"{arm}@{version}"
-
-
-def read_commands(
-    name: str, groups: Sequence[str], shards: Iterable[int] = range(N_SHARDS)
-) -> list[Command]:
-    """Read the sums of groups; one reply for each shard, to be given to `sums_of`."""
-    fields = [f"m{group}:{moment}" for group in groups for moment in MOMENTS]
-    return [("HMGET", keys.experiment_key(name, shard), *fields) for shard in shards]
+    names = (keys.experiment_key(scope.name, shard), keys.FORGOTTEN)
+    period = (scope.period, scope.generation)
+    return ("EVALSHA", _COUNT_SHA, 2, *names, *source, *period, looked_at_us, *arguments)
 
 
 def fields_of(user: bytes) -> tuple[bytes, bytes]:
     """The fields with what was counted of a user, as of `user_key`."""
     return b"u" + user, b"p" + user
-
-
-def sums_of(groups: Sequence[str], reply: Sequence[bytes | None]) -> dict[str, dict[str, bytes]]:
-    """The sums of one shard by group and moment; those that were never counted are missing."""
-    found: dict[str, dict[str, bytes]] = {}
-    for place, group in enumerate(groups):
-        values = reply[place * len(MOMENTS) : (place + 1) * len(MOMENTS)]
-        named = zip(MOMENTS, values, strict=True)
-        found[group] = {moment: value for moment, value in named if value is not None}
-    return found
 
 
 def removal_commands(model: str) -> list[Command]:

@@ -51,7 +51,7 @@ class _Unwritten:
 
     Attributes:
         scope, shard, source: as for `count_command`.
-        seen: arm, user id, and what is to be counted.
+        seen: as for `count_command`.
     """
 
     scope: Scope
@@ -59,10 +59,8 @@ class _Unwritten:
     source: tuple[str, int]
     seen: list[tuple[str, str, Seen]]
 
-    @property
-    def command(self) -> Command:
-        users = [(arm, user_key(user_id), seen) for arm, user_id, seen in self.seen]
-        return count_command(self.scope, self.shard, self.source, users)
+    def command(self, looked_at_us: int) -> Command:
+        return count_command(self.scope, self.shard, self.source, self.seen, looked_at_us)
 
     @property
     def n_counts(self) -> int:
@@ -132,8 +130,12 @@ class Exposures:
                 seen.clicks.append((event.request_id, event.item_id))
                 self._n_clicks += 1
 
-    async def write(self) -> None:
+    async def write(self, looked_at_us: int) -> None:
         """Write what was counted; what the store doesn't take now is written the next time.
+
+        Args:
+            looked_at_us: whoever was forgotten until then, in unix microseconds, was dropped; the
+                store leaves out those who were forgotten since.
 
         Raises:
             StoreError: the store can't be reached, or takes no writes.
@@ -142,7 +144,8 @@ class Exposures:
             if not self._unwritten:
                 self._take_some()
             # Sent again under its number where the answer doesn't come: then it is counted once.
-            rejected = await self._store.write([one.command for one in self._unwritten])
+            commands = [one.command(looked_at_us) for one in self._unwritten]
+            rejected = await self._store.write(commands)
             for place, reason in rejected.items():
                 self._on_lost(self._unwritten[place].n_counts)
                 if reason != self._logged:

@@ -12,9 +12,8 @@ from app.store.client import StoreClient
 from app.store.connection import Command, WholeStoreError
 from app.store.state import trouble_in
 from model_store.error_replies import explain
-from model_store.experiment_counts import (
-    LOAD,
-    Scope,
+from model_store.experiment_counts import LOAD, Scope
+from model_store.experiment_sums import (
     Shards,
     group_of,
     read_commands,
@@ -94,7 +93,7 @@ class ExperimentStore:
 def moments_of(
     arms: Sequence[str], replies: Iterable[Sequence[bytes | None]]
 ) -> dict[str, Moments]:
-    """The sums of all users by arm, of the replies to `experiment_counts.read_commands`.
+    """The sums of all users by arm, of the replies to `experiment_sums.read_commands`.
 
     Raises:
         StoreError: they are damaged.

@@ -42,7 +42,7 @@ def report(http: TestClient, name: str, *services: TestClient) -> dict[str, Any]
     """The figures, when all services have written theirs."""
     for service in services or (http,):
         assert service.portal is not None
-        service.portal.call(service_of(service).exposures.write)
+        service.portal.call(service_of(service).write_counts)
     answer = admin(http, "GET", f"/{name}")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()

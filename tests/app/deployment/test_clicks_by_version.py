@@ -26,11 +26,11 @@ from model_store.experiment_counts import (
     count_command,
     fields_of,
     shard_of,
-    shards_commands,
-    shards_of,
     user_key,
 )
+from model_store.experiment_sums import shards_commands, shards_of
 from model_store.exposure_log import exposures_of
+from model_store.forgotten import note_forgotten
 from model_store.people import export, forget
 from model_store.store import connect
 from tests.app.conftest import (
@@ -226,6 +226,24 @@ def test_who_is_forgotten_before_a_write_is_in_none(
         assert not list(exposures_of(anna, client))
 
 
+def test_who_is_forgotten_between_the_look_and_the_write_is_in_none(
+    both: list[TestClient], store: EmbeddedStore
+) -> None:
+    anna = OF_SAMPLE[0]
+    user, service = user_key(anna), service_of(both[0])
+
+    async def forget_after_the_look(client: redis.Redis) -> None:
+        await service.forgetting.look()
+        forget(anna, client)
+        await service.exposures.write(service.forgetting.read_up_to or 0)
+
+    ask(both[0], anna)
+    with connect(store.url) as client:
+        both[0].portal.call(forget_after_the_look, client)  # type: ignore[union-attr]
+        key = keys.experiment_key("@default", shard_of(user))
+        assert not any(client.hexists(key, field) for field in fields_of(user))
+
+
 def test_a_version_that_answers_again_begins_anew(both: list[TestClient]) -> None:
     ask(both[0], OF_SAMPLE[0])
     assert clicks_by_version(both)["versions"]
@@ -253,7 +271,7 @@ def test_a_worker_that_missed_a_version_between_is_in_the_new_period(
 
 # --- the script ---------------------------------------------------------------------------------
 
-USER = user_key("somebody")
+USER = "somebody"
 
 
 def sums(client: redis.Redis, name: str) -> dict[str, int]:
@@ -268,8 +286,8 @@ def sums(client: redis.Redis, name: str) -> dict[str, int]:
 
 def count(client: redis.Redis, scope: Scope, worker: str, batch: int, seen: Seen) -> int:
     client.execute_command(*LOAD)
-    done = client.execute_command(*count_command(scope, 0, (worker, batch), [("a", USER, seen)]))
-    return int(done)
+    command = count_command(scope, 0, (worker, batch), [("a", USER, seen)], 0)
+    return int(client.execute_command(*command))
 
 
 def shown(*answers: tuple[str, str]) -> Seen:
@@ -289,6 +307,18 @@ def test_a_click_waits_for_its_answer(client: redis.Redis) -> None:
         "a:clicks": 2, "a:exposures": 3,
         "a@v1:clicks": 1, "a@v1:exposures": 1, "a@v2:clicks": 1, "a@v2:exposures": 2,
     }  # fmt: skip
+
+
+def test_who_was_forgotten_since_the_look_is_not_counted(client: redis.Redis) -> None:
+    client.execute_command(*LOAD)
+    note_forgotten("gone", client)
+    [(_, at)] = client.zrange(keys.FORGOTTEN, 0, -1, withscores=True)  # type: ignore[misc]
+    for batch, looked_at_us, n_counted in ((1, int(at) - 1, 2), (2, int(at), 6)):
+        seen = [("a", who, shown(("v1", "r1"), ("v2", f"r{batch}"))) for who in ("gone", USER)]
+        client.execute_command(*count_command(Scope("x"), 0, ("w", batch), seen, looked_at_us))
+        assert sums(client, "x")["a:exposures"] == n_counted
+        is_known = client.hexists("lt:experiment:x:0", fields_of(user_key("gone"))[0])
+        assert is_known == (batch == 2)  # what they did afterwards counts
 
 
 def test_a_click_on_an_answer_of_long_ago_is_no_versions(client: redis.Redis) -> None:

@@ -113,10 +113,10 @@ def test_a_split_that_is_off_is_noticed(
     name = start()
     assert report(pair[0], name)["sample_ratio"]["reason"].startswith("too few users to tell")
     server.execute_command(*LOAD)
-    shard_0 = [user for user in map(user_key, map(str, range(20_000))) if not shard_of(user)]
+    shard_0 = [user for user in map(str, range(20_000)) if not shard_of(user_key(user))]
     for arm, some in (("control", shard_0[:600]), ("varied", shard_0[600:1_000])):
         seen = [(arm, user, Seen({"made-1": ShownBy(1)})) for user in some]
-        command = count_command(Scope(name), 0, (f"worker of {arm}", 1), seen)
+        command = count_command(Scope(name), 0, (f"worker of {arm}", 1), seen, 0)
         assert server.execute_command(*command) == 1
     ratio = report(pair[0], name)["sample_ratio"]
     assert ratio["noticed"] is True
@@ -131,7 +131,7 @@ def test_a_foreign_value_loses_its_own_counts_only(
     name = start()
     server.set(keys.experiment_key(name, 0), "foreign")
     ask_all(pair[0], USERS)
-    pair[0].portal.call(service_of(pair[0]).exposures.write)  # type: ignore[union-attr]
+    pair[0].portal.call(service_of(pair[0]).write_counts)  # type: ignore[union-attr]
     assert any("counts of exposures or clicks are lost" in one.message for one in caplog.records)
     n_lost = sum(shard_of(user_key(user)) == 0 for user in USERS)
     assert f"longtail_experiment_lost_total {n_lost:.1f}" in pair[0].get("/metrics").text

@@ -80,10 +80,10 @@ def test_what_is_sent_twice_is_counted_once(client: redis.Redis) -> None:
         exposures.note_shown(routed.scope, arm.name, answer_to("somebody"))
         store.mode = mode
         if mode == "works":
-            asyncio.run(exposures.write())
+            asyncio.run(exposures.write(0))
         else:
             with pytest.raises(StoreError):
-                asyncio.run(exposures.write())
+                asyncio.run(exposures.write(0))
     key = keys.experiment_key("x", shard_of(user_key("somebody")))
     counted = {k[1:].decode(): int(v) for k, v in client.hgetall(key).items() if k[:1] == b"m"}
     assert counted == {
@@ -102,7 +102,7 @@ def test_a_user_is_dropped_also_from_what_is_sent_again(client: redis.Redis, mod
         exposures.note_shown(Scope("x"), "a", answer_to(user))
     store.mode = mode
     with pytest.raises(StoreError):
-        asyncio.run(exposures.write())
+        asyncio.run(exposures.write(0))
     assert exposures.user_ids == set(USERS)
     digest = user_key(USERS[0])
     key = keys.experiment_key("x", shard_of(digest))
@@ -110,7 +110,7 @@ def test_a_user_is_dropped_also_from_what_is_sent_again(client: redis.Redis, mod
     exposures.drop({USERS[0]})
     assert exposures.user_ids == set(USERS[1:])
     store.mode = "works"
-    asyncio.run(exposures.write())
+    asyncio.run(exposures.write(0))
     assert exposures.user_ids == set()
     shards = [client.hgetall(keys.experiment_key("x", shard)) for shard in range(N_SHARDS)]
     users = {field[1:] for shard in shards for field in shard if field[:1] == b"u"}
@@ -136,7 +136,7 @@ def test_what_waits_for_the_store_is_bounded(
     clicks = [RecordedClick(USERS[0], f"i{number}", "r") for number in range(8)]
     asyncio.run(exposures.note_clicks(routed.scope, routed.arm_name_of, clicks))
     assert sum(lost) == 23
-    asyncio.run(exposures.write())
+    asyncio.run(exposures.write(0))
     shards = [client.hgetall(keys.experiment_key("x", shard)) for shard in range(N_SHARDS)]
     counted = Counter[bytes]()
     for name, value in (entry for shard in shards for entry in shard.items()):
@@ -147,11 +147,10 @@ def test_what_waits_for_the_store_is_bounded(
 
 def test_clicks_are_remembered_up_to_a_bound(client: redis.Redis) -> None:
     client.execute_command(*LOAD)
-    user = user_key("somebody")
 
     def click(batch: int, *items: int) -> int:
-        seen = Seen(clicks=[("r", f"i{item}") for item in items])
-        client.execute_command(*count_command(Scope("x"), 0, ("w", batch), [("a", user, seen)]))
+        seen = [("a", "somebody", Seen(clicks=[("r", f"i{item}") for item in items]))]
+        client.execute_command(*count_command(Scope("x"), 0, ("w", batch), seen, 0))
         return int(client.hget(keys.experiment_key("x", 0), "ma:clicks") or 0)
 
     assert click(1, 1, 2, 1) == 2

@@ -101,7 +101,7 @@ def test_an_experiment_of_a_name_counts_its_own_answers_and_clicks(
     ]
     assert http.post("/events", json={"events": events}).status_code == 200
     assert http.portal is not None
-    http.portal.call(service_of(http).exposures.write)
+    http.portal.call(service_of(http).write_counts)
     found = http.get(f"/admin/experiments/{name}", headers=AS_ADMIN).json()["arms"]
     assert {arm["name"]: arm["exposures"] for arm in found} == {
         arm: sum(one["arm"] == arm for one in shown.values()) for arm in ("old", "new")
