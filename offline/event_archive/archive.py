@@ -42,11 +42,14 @@ class Logged:
 class EventArchive(DayFiles):
     """Events, each once: of repeats, as `codecs.first_reports` has them, the first stays."""
 
+    what = "events"
+
     def add(self, logged: Sequence[Logged]) -> int:
         """Write those that are not there yet; returns how many they were.
 
         Raises:
-            InputError: the folder can't be written; some days may have been.
+            InputError: a file there can't be read, or the folder can't be written; some days may
+                have been.
         """
         by_day: dict[date, list[Logged]] = defaultdict(list)
         for one in self._without_repeats(logged):
@@ -76,12 +79,11 @@ class EventArchive(DayFiles):
         if not paths:
             return found
         columns = ["user_id", "item_id", "timestamp", "event_type", "event_id", "arrived_us"]
-        rows = (
+        rows = self.read(
             pl.scan_parquet(paths)
             .select(columns)
             .filter(pl.col("user_id").is_in(list(user_ids)))
             .sort("arrived_us")
-            .collect()
         )
         for user_id, item_id, timestamp, kind, event_id, _ in rows.iter_rows():
             event = Event(item_id, timestamp, type=kind or INTERACTION, event_id=event_id)

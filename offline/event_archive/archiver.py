@@ -59,7 +59,7 @@ class Log(Generic[Kind]):
     Attributes:
         keys: the streams.
         decode: reads an entry; raises StoreError where it can't be read.
-        about: whom something is about, and when it was, in unix seconds.
+        about: whom something is about, and until when it was, in unix seconds, for `forgotten`.
         files: the archive, locked.
         add: writes what is not there yet; returns how much that is.
     """
@@ -79,7 +79,8 @@ def events_into(archive: EventArchive) -> Log[Logged]:
         return [Logged(user_id, event, arrived_us) for arrived_us, event in events]
 
     def about(one: Logged) -> tuple[str, float]:
-        return one.user_id, one.event.timestamp
+        # As in `day_files.are_left`.
+        return one.user_id, min(one.event.timestamp, one.arrived_us / 1e6)
 
     return Log(log_keys(), decode, about, archive, archive.add)
 

@@ -19,6 +19,7 @@ from model_store.files import write_atomically
 from model_store.forgotten import digest_of_user
 
 _LOCK, _FORGOTTEN = ".lock", "forgotten.json"
+_ARRIVED_US = "arrived_us"
 
 
 class DayFiles:
@@ -29,6 +30,9 @@ class DayFiles:
     Args:
         folder: of the files; made if it is not there.
     """
+
+    what = "days"
+    """What its rows are, for messages."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,6 +64,9 @@ class DayFiles:
         Args:
             forgotten: unix seconds by `forgotten.digest_of_user`, all there are. Those that were
                 applied before are not looked for again.
+
+        Raises:
+            InputError: a file can't be read, or the folder can't be written.
         """
         until_s = self._forgotten_until_s()
         new = {digest: at_s for digest, at_s in forgotten.items() if at_s > until_s}
@@ -69,6 +76,18 @@ class DayFiles:
         state = json.dumps({"until_s": max(new.values())})
         write_atomically(self.folder / _FORGOTTEN, state.encode())
         return removed
+
+    def read(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Rows of its files.
+
+        Raises:
+            InputError: a file can't be read, or is none of such an archive.
+        """
+        try:
+            return rows.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            [line, *_] = str(error).splitlines() or [type(error).__name__]
+            raise InputError(f"{self.folder}: not an archive of {self.what}: {line}") from error
 
     def files(self) -> list[Path]:
         """All files, by day."""
@@ -91,14 +110,13 @@ class DayFiles:
         return self.folder / f"day={day.isoformat()}"
 
     def _forget_in(self, path: Path, forgotten: Mapping[bytes, float]) -> int:
-        user_ids = pl.read_parquet(path, columns=["user_id"])["user_id"].unique().to_list()
-        named = (one for one in user_ids if one is not None)
+        user_ids = self.read(pl.scan_parquet(path).select(pl.col("user_id").unique()))["user_id"]
+        named = (one for one in user_ids.to_list() if one is not None)
         ends = {one: at_s for one in named if (at_s := forgotten.get(digest_of_user(one)))}
         if not ends:
             return 0
-        frame = pl.read_parquet(path)
-        end = pl.col("user_id").replace_strict(ends, default=None, return_dtype=pl.Float64)
-        left = frame.filter(end.is_null() | (pl.col("timestamp") > end))
+        frame = self.read(pl.scan_parquet(path))
+        left = frame.filter(are_left(frame, ends))
         if len(left):
             self._write(path.parent, left, path.name)
         else:
@@ -120,6 +138,23 @@ class DayFiles:
                 _flush(changed)
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}") from error
+
+
+def are_left(rows: pl.DataFrame, ends: Mapping[str, float]) -> pl.Expr:
+    """Whether rows are not of what people did before they were forgotten.
+
+    An event may say that it happened a little later than it arrived, as clients' clocks differ: one
+    that had arrived is of before, whatever it says.
+
+    Args:
+        rows: with `user_id` and `timestamp`, and perhaps `arrived_us`, of an archive.
+        ends: when some of them were forgotten, in unix seconds by user_id.
+    """
+    end = pl.col("user_id").replace_strict(dict(ends), default=None, return_dtype=pl.Float64)
+    at_s = pl.col("timestamp")
+    if _ARRIVED_US in rows.columns:
+        at_s = pl.min_horizontal(at_s, pl.col(_ARRIVED_US) / 1e6)
+    return end.is_null() | (at_s > end)
 
 
 def day_of(timestamp: float) -> date:

@@ -45,11 +45,14 @@ def scan_exposures(paths: list[Path]) -> pl.LazyFrame:
 class ExposureArchive(DayFiles):
     """Answers, each once: a repeat has the same request_id, user_id, time and items."""
 
+    what = "exposures"
+
     def add(self, exposures: Sequence[Exposure]) -> int:
         """Write those that are not there yet; returns how many they were.
 
         Raises:
-            InputError: the folder can't be written; some days may have been.
+            InputError: a file there can't be read, or the folder can't be written; some days may
+                have been.
         """
         by_day: dict[date, list[Exposure]] = defaultdict(list)
         for shown in dict.fromkeys(exposures):
@@ -68,7 +71,7 @@ class ExposureArchive(DayFiles):
         if not paths:
             return set()
         rows = scan_exposures(paths).filter(pl.col("request_id").is_in(list(request_ids)))
-        return set(map(_exposure, rows.select(list(SCHEMA)).collect().iter_rows()))
+        return set(map(_exposure, self.read(rows.select(list(SCHEMA))).iter_rows()))
 
 
 def _exposure(row: tuple[Any, ...]) -> Exposure:

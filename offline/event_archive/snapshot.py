@@ -10,10 +10,10 @@ import polars as pl
 from model_store.errors import InputError
 from model_store.files import write_atomically
 from model_store.forgotten import digest_of_user
-from offline.event_archive.archive import SCHEMA
-from offline.event_archive.day_files import DayFiles
+from offline.event_archive.archive import SCHEMA, EventArchive
+from offline.event_archive.day_files import DayFiles, are_left
 from offline.event_archive.exposure_archive import SCHEMA as EXPOSURE_SCHEMA
-from offline.event_archive.exposure_archive import scan_exposures
+from offline.event_archive.exposure_archive import ExposureArchive, scan_exposures
 
 
 def copy_archive(
@@ -31,17 +31,17 @@ def copy_archive(
         forgotten: unix seconds by `digest_of_user`.
 
     Raises:
-        InputError: there is no archive, or it holds no such event.
+        InputError: there is no archive, a file of it can't be read, or it holds no such event.
     """
-    files = DayFiles(archive).files()
+    archived = EventArchive(archive)
+    files = archived.files()
     if not files:
         raise InputError(f"{archive}: holds no archived events (`longtail events archive`)")
-    rows = (
+    rows = archived.read(
         pl.scan_parquet(files)
         .select(list(SCHEMA))
         .filter(pl.col("arrived_us") <= until_us)
         .sort("arrived_us", maintain_order=True)
-        .collect()
     )
     rows = rows_without_forgotten(rows, forgotten)
     if not len(rows):
@@ -64,14 +64,15 @@ def copy_drawn(
         forgotten: unix seconds by `digest_of_user`.
 
     Raises:
-        InputError: there is no archive.
+        InputError: there is no archive, or a file of it can't be read.
     """
-    files = DayFiles(archive).files()
+    archived = ExposureArchive(archive)
+    files = archived.files()
     if not files:
         raise InputError(
             f"{archive}: holds no archived exposures (`longtail events archive --exposures`)"
         )
-    rows = (
+    rows = archived.read(
         scan_exposures(files)
         .select(list(EXPOSURE_SCHEMA))
         .filter(
@@ -80,7 +81,6 @@ def copy_drawn(
             pl.col("log_propensities").list.len() > 0,
         )
         .sort("timestamp", maintain_order=True)
-        .collect()
     )
     rows = rows_without_forgotten(rows, forgotten)
     if len(rows):
@@ -88,11 +88,31 @@ def copy_drawn(
     return len(rows)
 
 
+def forget_in_copy(folder: Path, forgotten: Mapping[bytes, float]) -> None:
+    """Remove from a copy who was forgotten since it was made; it stays as it is without them.
+
+    Args:
+        folder: of `copy_archive` or `copy_drawn`; may be empty, or not there.
+        forgotten: unix seconds by `digest_of_user`.
+
+    Raises:
+        InputError: a file can't be read.
+    """
+    copy = DayFiles(folder)
+    for path in copy.files():
+        rows = copy.read(pl.scan_parquet(path))
+        left = rows_without_forgotten(rows, forgotten)
+        if not len(left):
+            path.unlink()
+        elif len(left) < len(rows):
+            write_atomically(path, left.write_parquet)
+
+
 def rows_without_forgotten(rows: pl.DataFrame, forgotten: Mapping[bytes, float]) -> pl.DataFrame:
     """Rows without those of people before they were forgotten.
 
     Args:
-        rows: with a `user_id` and a `timestamp` in unix seconds.
+        rows: of an archive, with a `user_id` and a `timestamp` in unix seconds.
         forgotten: unix seconds by `digest_of_user`.
     """
     ends = {
@@ -102,5 +122,4 @@ def rows_without_forgotten(rows: pl.DataFrame, forgotten: Mapping[bytes, float])
     }
     if not ends:
         return rows
-    end = pl.col("user_id").replace_strict(ends, default=None, return_dtype=pl.Float64)
-    return rows.filter(end.is_null() | (pl.col("timestamp") > end))
+    return rows.filter(are_left(rows, ends))

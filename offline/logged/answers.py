@@ -9,8 +9,9 @@ import polars as pl
 from model_store.errors import InputError
 from model_store.event_rules import INTERACTION, EventRules
 from offline.event_archive.archive import SCHEMA as EVENT_SCHEMA
+from offline.event_archive.archive import EventArchive
 from offline.event_archive.day_files import DayFiles
-from offline.event_archive.exposure_archive import SCHEMA, scan_exposures
+from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive, scan_exposures
 
 CLICKED = "clicked"
 
@@ -21,11 +22,9 @@ def read_events(folder: Path) -> pl.DataFrame:
     Raises:
         InputError: there are none, or a file is none of an archive.
     """
-    files = _files(folder, "events", "longtail events archive --out")
-    try:
-        rows = pl.scan_parquet(files).select(list(EVENT_SCHEMA)).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{folder}: not an archive of events: {_first_line(error)}") from error
+    archive = EventArchive(folder)
+    files = _files(archive, "longtail events archive --out")
+    rows = archive.read(pl.scan_parquet(files).select(list(EVENT_SCHEMA)))
     return rows.sort("arrived_us", maintain_order=True)
 
 
@@ -47,11 +46,9 @@ def read_answers(folder: Path, events: pl.DataFrame, rules: EventRules) -> pl.Da
     Raises:
         InputError: there are no such answers, or a file is none of an archive.
     """
-    files = _files(folder, "exposures", "longtail events archive --exposures")
-    try:
-        found = scan_exposures(files).select(list(SCHEMA)).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{folder}: not an archive of exposures: {_first_line(error)}") from error
+    archive = ExposureArchive(folder)
+    files = _files(archive, "longtail events archive --exposures")
+    found = archive.read(scan_exposures(files).select(list(SCHEMA)))
     found = found.filter(pl.col("user_id").is_not_null() & (pl.col("item_ids").list.len() > 0))
     if not len(found):
         raise InputError(f"{folder}: holds no answers to users")
@@ -88,12 +85,8 @@ def positive(events: pl.DataFrame, rules: EventRules) -> pl.DataFrame:
     return joined.filter(pl.col("weight") > 0).drop("weight")
 
 
-def _files(folder: Path, what: str, command: str) -> list[Path]:
-    files = DayFiles(folder).files()
+def _files(archive: DayFiles, command: str) -> list[Path]:
+    folder, files = archive.folder, archive.files()
     if not files:
-        raise InputError(f"{folder}: holds no archived {what} (`{command} {folder}`)")
+        raise InputError(f"{folder}: holds no archived {archive.what} (`{command} {folder}`)")
     return files
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

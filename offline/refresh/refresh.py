@@ -29,7 +29,7 @@ from model_store.store_url import store_url_from
 from offline.artifact import MANIFEST as STAGE_MANIFEST
 from offline.artifact import locked
 from offline.build import Build
-from offline.event_archive.snapshot import copy_archive, copy_drawn
+from offline.event_archive.snapshot import copy_archive, copy_drawn, forget_in_copy
 from offline.recipe import Recipe, change_recipe
 from offline.refresh.choices import Choices
 from offline.refresh.drawn_answers import DrawnAnswers, judge_drawn
@@ -159,6 +159,8 @@ class Refresh:
         self, build: Build, running: Running, journal: Journal, forgotten: Mapping[bytes, float]
     ) -> RefreshedDataArtifact:
         """The files and the archive as it was when the refresh began, without forgotten people."""
+        for copy in (_events(journal), _drawn(journal)):
+            forget_in_copy(copy, forgotten)
         archive, events = self.choices.source.events, _events(journal)
         if archive is not None and not any(events.glob("day=*/*.parquet")):
             until_us = journal.plan["until_us"]

@@ -83,6 +83,16 @@ def test_a_forgotten_person_is_removed_once(archive: EventArchive) -> None:
     assert len(archive.files()) == 2  # none is left empty
 
 
+def test_an_event_whose_clock_was_ahead_is_removed_with_those_before(
+    archive: EventArchive,
+) -> None:
+    with archive.locked():
+        archive.add([Logged("u1", Event("i1", 40.0), 29_000_000)])
+        archive.add([Logged("u1", Event("i2", 40.0), 31_000_000)])
+        assert archive.forget({digest_of_user("u1"): 30.0}) == 1
+    assert rows(archive)["item_id"].to_list() == ["i2"]
+
+
 def test_two_archivers_do_not_write_into_one_folder(archive: EventArchive) -> None:
     with archive.locked(), pytest.raises(InputError, match="another archiver is at work"):
         EventArchive(archive.folder).locked().__enter__()

@@ -39,8 +39,14 @@ def archive(tmp_path: Path) -> Iterator[EventArchive]:
         yield archive
 
 
-def send(client: redis.Redis, user_id: str, *events: Event, limit: int = 1_000_000) -> None:
-    run(client, log_command(user_id, events, 1_000_000, limit))
+def send(
+    client: redis.Redis,
+    user_id: str,
+    *events: Event,
+    limit: int = 1_000_000,
+    arrived_us: int = 1_000_000,
+) -> None:
+    run(client, log_command(user_id, events, arrived_us, limit))
 
 
 def run(client: redis.Redis, command: Command) -> object:
@@ -133,8 +139,9 @@ def test_a_forgotten_person_is_out_of_the_log_and_the_archive(
     assert forget("u1", client).events_to_archive == 1
     assert list(logged_of("u1", client)) == []
     send(client, "u1", Event("i4", 12.0))  # such as of a journal: from before that
-    send(client, "u1", Event("i5", 5e9))
-    assert move(client, events_into(archive)) == Moved(n_new=1, n_forgotten=2)
+    send(client, "u1", Event("i6", 5e9))  # by a clock that was ahead
+    send(client, "u1", Event("i5", 5e9), arrived_us=5_000_000_000_000_000)
+    assert move(client, events_into(archive)) == Moved(n_new=1, n_forgotten=3)
     assert items_of(archive) == ["i2", "i5"]
 
 
