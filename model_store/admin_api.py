@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from model_store.errors import ConfigError, RegistryError
+from model_store.errors import ConfigError, RegistryError, ServiceAway
 
 # Loading and checking a large bundle next to the running one takes a while.
 ACTIVATION_TIMEOUT_S = 600
+_AWAY = frozenset((429, 502, 503, 504))
 
 
 def clean_token(text: str) -> SecretStr | None:
@@ -67,7 +68,8 @@ def ask(
     """The answer to one request.
 
     Raises:
-        RegistryError: the service rejected it, with its reason, or can't be asked.
+        ServiceAway: the service, or its store, can't be asked just now.
+        RegistryError: it rejected the request, with its reason.
     """
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
     if body is not None:
@@ -80,10 +82,11 @@ def ask(
             document: dict[str, Any] = json.load(response)
             return document
     except urllib.error.HTTPError as error:
-        raise RegistryError(_detail(error)) from error
+        kind = ServiceAway if error.code in _AWAY else RegistryError
+        raise kind(_detail(error)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
-        raise RegistryError(f"{url}: {reason}") from error
+        raise ServiceAway(f"{url}: {reason}") from error
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -60,6 +60,10 @@ class RegistryError(LongtailError):
     """A version is unknown, or in the wrong state for the command."""
 
 
+class ServiceAway(RegistryError):  # noqa: N818 - reads as a state, as StoreAway does
+    """A running service can't be asked, or says that it can't answer just now."""
+
+
 class UnknownVersion(RegistryError):  # noqa: N818 - reads as a state, as NotReady does
     """A version isn't published."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from model_store.bundle import ITEM_IDS, MANIFEST, Bundle
 from model_store.deployments import DEFAULT
 from model_store.embedded import running_store
-from model_store.errors import BundleError, LongtailError, RegistryError, StoreAway
+from model_store.errors import BundleError, LongtailError, RegistryError, ServiceAway, StoreAway
 from model_store.files import write_atomically
 from model_store.forgotten import read_forgotten
 from model_store.private_key import PrivateKey
@@ -233,6 +233,10 @@ class Refresh:
                 return self._promote_on_store(journal, version)
             trial = Trial(choices.service, journal.plan["running"], version, self.log)
             return self._try_at_service(journal, trial)
+        except ServiceAway as error:
+            # The next run goes on: nobody else would end its canary.
+            begun = "published, and its trial goes on with the next `longtail refresh`"
+            raise ServiceAway(f"{error}; version {version} is {begun}") from error
         except (RegistryError, BundleError) as error:
             return "published", f"{_passed(journal)}; published, and no more: {error}"
 

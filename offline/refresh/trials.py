@@ -7,19 +7,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
 from model_store.admin_api import ask
 from model_store.deployments import DEFAULT
-from model_store.errors import RegistryError
+from model_store.errors import RegistryError, ServiceAway
 from offline.stages.stage import Log
 
 LOOK_S = 1.0
 TOLD_EVERY_S = 30.0
+PATIENCE_S = 120.0
+"""A service that is restarted, or whose store is, can be asked again by then."""
 Document = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Trial:
     """A new version at a service.
 
     Every method can be called again after a kill, and goes on where it was. All raise RegistryError
-    where the service rejects something or can't be asked.
+    where the service rejects something, and ServiceAway where it can't be asked for `PATIENCE_S`.
 
     Attributes:
         service: where it is tried.
@@ -100,7 +103,10 @@ class Trial:
             found = self._deployment()
         if _version_in(found["shadow"]) != self.version:
             return {"word": "ended", "reason": "somebody ended the shadow"}
-        figures = _shadow_figures(self.service.compare_shadowed(self.running, self.version))
+        compared = self._patiently(
+            lambda: self.service.compare_shadowed(self.running, self.version)
+        )
+        figures = _shadow_figures(compared)
         self.service.change(self.version, "shadow", {"share": 0})
         return {"word": "done", "reason": _describe_shadow(figures), **figures}
 
@@ -151,8 +157,22 @@ class Trial:
         done = self.service.change(self.version, "promote" if is_canary else "activate")
         return {"active": done["active"], "workers": done["workers"]}
 
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """The answer to a question, asked again where the service is away for a moment."""
+        waited_s = 0.0
+        while True:
+            try:
+                return ask()
+            except ServiceAway as error:
+                if waited_s >= PATIENCE_S:
+                    raise
+                if not waited_s:
+                    self.log(f"{error}; trying again for {PATIENCE_S:g} s")
+            self.sleep(LOOK_S)
+            waited_s += LOOK_S
+
     def _deployment(self) -> Document:
-        found = self.service.deployment()
+        found = self._patiently(self.service.deployment)
         if found["active"] not in {self.running, self.version}:
             raise ChangedMeanwhileError(
                 f"version {found['active']!r} became active meanwhile, and {self.version!r} was "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
-from model_store.errors import RegistryError
-from offline.refresh.trials import ChangedMeanwhileError, Service, Trial
+from model_store.errors import RegistryError, ServiceAway
+from offline.refresh.trials import PATIENCE_S, ChangedMeanwhileError, Service, Trial
 
 NEW, OLD = "v2", "v1"
 
@@ -27,20 +27,26 @@ def state(**changes: Any) -> dict[str, Any]:
 
 @dataclass
 class Scripted:
-    """A service whose deployments follow each other, the last one again and again."""
+    """A service whose deployments follow each other, the last one again and again.
 
-    states: list[dict[str, Any]]
+    None: it can't be asked.
+    """
+
+    states: list[dict[str, Any] | None]
     changes: list[tuple[Any, ...]] = field(default_factory=list)
 
     def deployment(self) -> dict[str, Any]:
-        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if found is None:
+            raise ServiceAway("http://shop: Connection refused")
+        return found
 
     def change(self, *given: Any) -> dict[str, Any]:
         self.changes.append(given)
         return {"active": given[0], "workers": 2}
 
 
-def trial(*states: dict[str, Any]) -> tuple[Trial, Scripted]:
+def trial(*states: dict[str, Any] | None) -> tuple[Trial, Scripted]:
     service = Scripted([*states])
     made = Trial(cast(Service, service), OLD, NEW, lambda _: None, sleep=lambda _: None)
     return made, service
@@ -50,6 +56,22 @@ def test_it_waits_for_a_verdict() -> None:
     made, service = trial(*(state(canary=canary(word)) for word in ("waiting", "waiting", "fine")))
     assert made.await_verdict(60) == {"word": "fine", "reason": "fine!"}
     assert service.changes == []
+
+
+def test_a_service_that_is_restarted_meanwhile_is_asked_again() -> None:
+    waiting, fine = state(canary=canary("waiting")), state(canary=canary("fine"))
+    made, service = trial(waiting, *[None] * 100, waiting, *[None] * 100, fine)
+    assert made.await_verdict(60) == {"word": "fine", "reason": "fine!"}
+    assert service.changes == []
+
+
+def test_one_that_stays_away_is_an_error_of_its_own() -> None:
+    waited: list[float] = []
+    made, _ = trial(state(canary=canary("waiting")), None)
+    made = replace(made, sleep=waited.append)
+    with pytest.raises(ServiceAway, match="Connection refused"):
+        made.await_verdict(60)
+    assert PATIENCE_S <= sum(waited) <= PATIENCE_S + 2
 
 
 def test_one_that_the_service_took_back_is_told_with_the_reason() -> None:
