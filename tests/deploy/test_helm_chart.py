@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,9 +34,10 @@ EVERYTHING: dict[str, Any] = {
     "podSecurityContext": {"fsGroup": 0},
     "networkPolicy": {"callers": [{"podSelector": {"matchLabels": {"app": "shop"}}}]},
     "publish": {"enabled": True},
-    "archive": {"enabled": True},
+    "archive": {"enabled": True, "exposures": "shown"},
     "refresh": {
         "enabled": True,
+        "exposures": "shown",
         "shadow": "10m",
         "canary": 5,
         "promote": True,
@@ -215,7 +217,7 @@ def test_commands_are_those_of_longtail(values: dict[str, Any]) -> None:
         [container] = pod["spec"]["containers"]
         assert container["command"] == ["longtail"]
         arguments = parser.parse_args(container["args"])
-        for name in ("bundle", "out", "interactions", "items", "events"):
+        for name in ("bundle", "out", "interactions", "items", "events", "exposures"):
             if path := getattr(arguments, name, None):
                 assert str(path).startswith("/builds/")
 
@@ -230,7 +232,19 @@ def test_a_refresh_asks_the_releases_service() -> None:
     assert (arguments.canary, arguments.promote, arguments.margin) == (5.0, True, 0.02)
     alone = pod_of(of_kind("CronJob", render({"refresh": {"enabled": True}})))
     assert alone is not None
-    assert build_parser().parse_args(alone["spec"]["containers"][0]["args"]).url is None
+    arguments = build_parser().parse_args(alone["spec"]["containers"][0]["args"])
+    assert (arguments.url, arguments.exposures) == (None, None)
+
+
+def test_answers_are_archived_where_a_refresh_reads_them() -> None:
+    archive = of_kind("Deployment", everything(), "-archive")
+    for workload in (archive, of_kind("CronJob", everything())):
+        pod = pod_of(workload)
+        assert pod is not None
+        arguments = build_parser().parse_args(pod["spec"]["containers"][0]["args"])
+        assert arguments.exposures == Path("/builds/shown")
+    without = of_kind("Deployment", render({"archive": {"enabled": True}}), "-archive")
+    assert "--exposures" not in str(without)
 
 
 def test_selectors_ports_and_targets_meet() -> None:
