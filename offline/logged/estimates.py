@@ -9,11 +9,16 @@ and c_r = 1 for a click at rank r, the value of π_e on the first R ranks is V =
 click at a rank depends on the items there and above, and not on those below (the cascade assumption
 of RIPS: McInerney et al., "Counterfactual Evaluation of Slate Recommendations with Sequential
 Reward Interactions", KDD 2020, section 4). At R = 1 nothing is assumed.
+
+A ranking of π_e that π_b can't draw has no weight anywhere, so the share μ of such rankings lowers
+the mean of w_R to 1 - μ. Their clicks are unknown. Where μ is shown to be above 0 the intervals are
+those of V for all clicks that these rankings may get, from none to `MAX_LIKED` times as many as the
+others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +30,10 @@ from offline.logged.target import Behaviour
 MIN_EFFECTIVE = 300.0
 """Exposures; from fewer, an interval by the normal approximation can't be trusted."""
 MIN_USERS = 30
+MIN_CLICKED = 20.0
+"""Users with clicks, by Kish's formula for their weighted clicks. Of fewer a normal approximation
+is off: with none the interval would be a point."""
+MAX_LIKED = 2.0
 MAX_MISSING = 0.05
 """By how much the mean weight may be off 1, where it is shown to be off it."""
 
@@ -57,6 +66,9 @@ class Estimate:
         logged: their clicks per exposure on these ranks.
         mean_weight: of w_R: 1 where the policy shows nothing that is never drawn.
         n_effective: (Σ w_R)² / Σ w_R², Kish's effective sample size.
+        n_clicked: the same of the users' sums of w_r c_r.
+        missing: share of the policy's rankings that were never drawn, as far as that is shown; the
+            intervals of `values` include what they may get.
         values: None where they can't be told.
         why_not: the reason then; else None.
     """
@@ -67,6 +79,8 @@ class Estimate:
     logged: Ratio
     mean_weight: Ratio
     n_effective: float
+    n_clicked: float
+    missing: float
     values: Values | None
     why_not: str | None
 
@@ -107,23 +121,55 @@ def _estimate(
     ones = np.ones(len(users))
     total = clicks.sum(axis=1)
     last = w[:, -1]
-    squares = float((last**2).sum())
-    n_effective = float(last.sum()) ** 2 / squares if squares else 0.0
+    weighted = (w * clicks).sum(axis=1)
+    n_effective = _effective(last)
+    clicked: Float64 = np.bincount(users, weights=weighted).astype(np.float64)
+    n_clicked = _effective(clicked)
     mean_weight = ratio_of(last, ones, users)
+    missing = _missing(mean_weight)
     n_users = len(np.unique(users))
-    why_not = _why_not(len(users), n_users, n_effective, mean_weight)
+    why_not = _why_not(len(users), n_users, n_effective, n_clicked, mean_weight)
     values = None
     if why_not is None:
         doubly = _doubly_robust(clicks, w, *expected)
+        snips = ratio_of(_self_normalised(clicks, w), ones, users)
+        unknown = missing * snips.value
         values = Values(
-            ips=ratio_of((w * clicks).sum(axis=1), ones, users),
-            snips=ratio_of(_self_normalised(clicks, w), ones, users),
-            dr=ratio_of(doubly, ones, users),
-            gain=ratio_of(doubly - total, ones, users),
+            # In which missing rankings get nothing, and as much as the others.
+            ips=_widened(ratio_of(weighted, ones, users), 0.0, MAX_LIKED * unknown),
+            snips=_widened(snips, unknown, (MAX_LIKED - 1) * unknown),
+            # In which they get what the model of clicks says, which is not known to be right.
+            dr=_widened(ratio_of(doubly, ones, users), unknown, unknown),
+            gain=_widened(ratio_of(doubly - total, ones, users), unknown, unknown),
         )
-    logged = ratio_of(total, ones, users)
-    n_ranks = clicks.shape[1]
-    return Estimate(n_ranks, len(users), n_users, logged, mean_weight, n_effective, values, why_not)
+    return Estimate(
+        n_ranks=clicks.shape[1],
+        n_exposures=len(users),
+        n_users=n_users,
+        logged=ratio_of(total, ones, users),
+        mean_weight=mean_weight,
+        n_effective=n_effective,
+        n_clicked=n_clicked,
+        missing=missing,
+        values=values,
+        why_not=why_not,
+    )
+
+
+def _effective(weights: Float64) -> float:
+    """Kish's effective sample size."""
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares else 0.0
+
+
+def _missing(mean_weight: Ratio) -> float:
+    """The share of rankings without support, where it is shown that there are some."""
+    high = mean_weight.high if mean_weight.has_interval else mean_weight.value
+    return 1 - mean_weight.value if high < 1 else 0.0
+
+
+def _widened(ratio: Ratio, below: float, above: float) -> Ratio:
+    return replace(ratio, low=ratio.low - below, high=ratio.high + above)
 
 
 def _self_normalised(clicks: Float64, w: Float64) -> Float64:
@@ -152,13 +198,19 @@ def _doubly_robust(
     return sums
 
 
-def _why_not(n: int, n_users: int, n_effective: float, mean_weight: Ratio) -> str | None:
+def _why_not(
+    n: int, n_users: int, n_effective: float, n_clicked: float, mean_weight: Ratio
+) -> str | None:
     if n_users < MIN_USERS:
         return f"{n_users} users with such answers, and {MIN_USERS} are needed"
     if n_effective < MIN_EFFECTIVE:
         return (
             f"effective sample size {n_effective:.1f} of {n:,} exposures, "
             f"and {MIN_EFFECTIVE:g} are needed"
+        )
+    if n_clicked < MIN_CLICKED:
+        return (
+            f"effective number of users with clicks {n_clicked:.1f}, and {MIN_CLICKED:g} are needed"
         )
     low, high = mean_weight.low, mean_weight.high
     if not mean_weight.has_interval:

@@ -43,8 +43,12 @@ def show_estimates(version: str, temperature: float, estimates: Sequence[Estimat
             f"  {'doubly robust':24}{_interval(one.values.dr)}",
             f"  {'  less as shown':24}{_interval(one.values.gain, signed=True)}",
             f"  {'effective sample size':24}{one.n_effective:,.0f}",
+            f"  {'effective clickers':24}{one.n_clicked:,.0f}",
             f"  {'mean weight':24}{_interval(one.mean_weight)}",
         ]
+        if one.missing:
+            never = f"{100 * one.missing:.1f} % of the rankings"
+            lines.append(f"  {'never drawn':24}{never}; the intervals include what they may get")
     return "\n".join(lines)
 
 

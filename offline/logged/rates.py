@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ class Rate:
         name: of the group.
         n_exposures: answers; of a rank, answers that have it.
         n_clicks: clicked items in these; of a rank, those that stood there.
-        ratio: clicks per exposure, between users.
+        ratio: clicks per exposure, between users; the lower end is at least 0, as in the console.
     """
 
     kind: str
@@ -91,4 +91,5 @@ def segments_of(answers: pl.DataFrame, n_known: pl.DataFrame) -> pl.Series:
 def _rate(kind: str, name: str, rows: pl.DataFrame) -> Rate:
     clicks = rows["clicks"].to_numpy().astype(np.float64)
     ratio = ratio_of(clicks, np.ones(len(clicks)), rows["user"].to_numpy())
+    ratio = replace(ratio, low=max(ratio.low, 0.0))
     return Rate(kind, name, len(rows), int(clicks.sum()), ratio)

@@ -79,6 +79,35 @@ def test_items_that_were_never_drawn_are_noticed() -> None:
     assert "the logged propensities are not those of the answers" in first.why_not
 
 
+def test_intervals_include_what_is_never_drawn() -> None:
+    # What one kind of people would mostly be shown: 4 % of all that the other policy shows.
+    logged = WORLD.logged.copy()
+    logged[0, np.argsort(-WORLD.target[0])[:3]] = -np.inf
+    world = replace(WORLD, logged=logged)
+    shares = held(world, n_runs=20, n_users=6_000)
+    assert shares["told 1"] == 1.0
+    # Without it they hold the truth in few of the runs.
+    for name in ("ips 1", "snips 1", "dr 1"):
+        assert shares[name] >= 18 / 20, (name, shares)
+    first, *_ = world.estimate(6_000, seed=1)
+    assert first.missing == pytest.approx(1 - first.mean_weight.value)
+    assert 0.02 < first.missing < 0.06
+
+
+def test_few_clicks_are_not_enough() -> None:
+    explored, kinds = WORLD.log(2_000, seed=7)
+    ones = np.ones((len(explored), N_ITEMS + 1))
+    behaviour = follow(WORLD.logged[kinds], explored.items, ones, greedy=False)
+    for n_clicks in (0, 5, 200):
+        clicks = np.zeros_like(explored.clicks)
+        clicks[:: len(clicks) // max(1, n_clicks), 0] = n_clicks > 0
+        first, *_ = judged(WORLD, replace(explored, clicks=clicks), behaviour)
+        assert (first.values is None) == (first.n_clicked < 20) == (n_clicks < 20)
+        if first.why_not is not None:
+            users = f"effective number of users with clicks {first.n_clicked:.1f}"
+            assert first.why_not == f"{users}, and 20 are needed"
+
+
 def test_few_users_are_not_enough() -> None:
     first, *_ = WORLD.estimate(25, seed=4)
     assert first.values is None

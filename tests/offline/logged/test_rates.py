@@ -29,6 +29,18 @@ def test_of_new_users_alone_nobody_is_of_the_tail() -> None:
     assert segments_of(answers, nothing).to_list() == ["new", "new"]
 
 
+def test_there_are_no_fewer_clicks_than_none() -> None:
+    n = 50
+    answers = pl.DataFrame({
+        "model": ["m"] * n, "version": ["v"] * n, "arm": [""] * n,
+        "user_id": [f"u{number}" for number in range(n)],
+        "clicked": [[number == 0] for number in range(n)],
+    })  # fmt: skip
+    everything, *_ = click_rates(answers, pl.Series(["head"] * n))
+    assert everything.ratio.low == 0
+    assert 0.02 < everything.ratio.high < 0.1
+
+
 def test_names_are_told_apart_where_there_are_several() -> None:
     answers = pl.DataFrame(
         {
