@@ -15,13 +15,14 @@ from model_store.rating_arrays import RATING_FILES
 from offline.learning import Make
 from offline.recipe import Recipe
 from offline.revision import code_revision
-from offline.stages.completion import CompletionStage
+from offline.stages.completion import CompletionArtifact, CompletionStage
 from offline.stages.data import DataArtifact
 from offline.stages.rating import RatingArtifact, RatingStage
 from offline.stages.rating_evaluation import RatingEvaluationArtifact, RatingEvaluationStage
 from offline.stages.rating_export import RatingExportArtifact, RatingExportStage
 from offline.stages.rating_refit import RatingRefitStage
 from offline.stages.ratings import RatingsArtifact, RatingSplitName, RatingsStage
+from offline.stages.start import StartArtifact
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,46 @@ def make_parts(
         InputError: there are no ratings to learn from, or the loss diverged.
         ParityError: the exported model answers differently.
     """
-    completed = make(CompletionStage(data, recipe.completion)) if recipe.completes else None
+    completed = complete(data, recipe, make)
     ratings = make(RatingsStage(data, split, recipe.rating.seed, completed))
     chosen = make(RatingStage(data, ratings, recipe.rating))
+    return parts_of(data, recipe, (completed, ratings, chosen), make, split=split, refit=refit)
+
+
+def complete(data: DataArtifact, recipe: Recipe, make: Make) -> CompletionArtifact | None:
+    """Attributes as a language model completed them; None where the recipe doesn't ask for that."""
+    return make(CompletionStage(data, recipe.completion)) if recipe.completes else None
+
+
+def parts_of(
+    data: DataArtifact,
+    recipe: Recipe,
+    fitted: tuple[CompletionArtifact | None, RatingsArtifact, RatingArtifact],
+    make: Make,
+    *,
+    split: str,
+    refit: bool,
+    start: StartArtifact | None = None,
+) -> RatingParts:
+    """Measure a fitted network, and export it or, with `refit`, what is trained on everything.
+
+    Args:
+        data: the data set.
+        recipe: of kind rating.
+        fitted: completed attributes if any, the ratings, and the network.
+        make: runs each stage.
+        split: name of the split, for the report.
+        refit: export the model that is trained on the held-out ratings too.
+        start: model that the trainings begin with; None: random weights.
+
+    Raises:
+        ParityError: the exported model answers differently.
+    """
+    completed, ratings, chosen = fitted
     notes = {"recipe": recipe.described(), "code_revision": code_revision()}
     if completed is not None:
         notes["completion"] = completed.report()
     evaluation = make(RatingEvaluationStage(data, ratings, chosen, split, notes))
-    served = make(RatingRefitStage(data, ratings, chosen)) if refit else chosen
+    served = make(RatingRefitStage(data, ratings, chosen, start)) if refit else chosen
     exported = make(RatingExportStage(data, served, recipe.rating.max_ranked))
     return RatingParts(data, ratings, served, evaluation, exported)

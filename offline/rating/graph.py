@@ -32,7 +32,11 @@ class ExportedRatings:
 
     def rate(self, user: int, items: npt.NDArray[np.integer]) -> Float32:
         """Ratings float32 [M] of item_indices [M] by a user_index, not clipped."""
-        feeds = {USER: self._user_rows[user : user + 1], ITEMS: self._item_rows[items]}
+        return self.rate_by_row(self._user_rows[user], items)
+
+    def rate_by_row(self, user_row: Float32, items: npt.NDArray[np.integer]) -> Float32:
+        """The same by what the graph reads of a user, float32 [user row]."""
+        feeds = {USER: user_row[None, :], ITEMS: self._item_rows[items]}
         ratings: Float32 = self._session.run([RATINGS], feeds)[0]
         return ratings
 

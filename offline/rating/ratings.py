@@ -42,6 +42,10 @@ class Ratings:
         """Some of the ratings, in their order; `mask` is bool [n]."""
         return Ratings(self.users[mask], self.items[mask], self.values[mask])
 
+    def split(self, parts: Int8) -> RatingSplit:
+        """By each rating's part, int8 [n]; a part may be empty."""
+        return RatingSplit(*(self.chosen(parts == part) for part in (TRAIN, VALIDATION, TEST)))
+
     def with_all(self, other: Ratings) -> Ratings:
         """These ratings, then others."""
         return Ratings(
@@ -104,6 +108,25 @@ def split_ratings(interactions: Interactions, split: str, seed: int) -> RatingSp
     Raises:
         InputError: there are no ratings, all are alike, or none can be held out.
     """
+    ratings, rated = ratings_of(interactions)
+    users = ratings.users.astype(np.int64) - 1
+    found = ratings.split(RATING_SPLITS[split](users, interactions.timestamps[rated], seed))
+    for name, part in (
+        ("training", found.train),
+        ("validation", found.validation),
+        ("test", found.test),
+    ):
+        if not len(part):
+            raise InputError(f"{len(ratings):,} ratings, split {split}: none is left for {name}")
+    return found
+
+
+def ratings_of(interactions: Interactions) -> tuple[Ratings, Bool]:
+    """The ratings of a data set, and which of its n interactions have one, bool [n].
+
+    Raises:
+        InputError: there are no ratings, or all are alike.
+    """
     if interactions.ratings is None or np.isnan(interactions.ratings).all():
         raise InputError(
             "the interactions have no ratings to predict "
@@ -116,12 +139,7 @@ def split_ratings(interactions: Interactions, split: str, seed: int) -> RatingSp
     )
     if ratings.values.min() == ratings.values.max():
         raise InputError(f"all {len(ratings):,} ratings are {ratings.values[0]:g}")
-    parts = RATING_SPLITS[split](users, interactions.timestamps[rated], seed)
-    train, validation, test = (ratings.chosen(parts == part) for part in (TRAIN, VALIDATION, TEST))
-    for name, part in (("training", train), ("validation", validation), ("test", test)):
-        if not len(part):
-            raise InputError(f"{len(ratings):,} ratings, split {split}: none is left for {name}")
-    return RatingSplit(train, validation, test)
+    return ratings, rated
 
 
 def random_parts(users: Int64, timestamps: npt.NDArray[np.float64], seed: int) -> Int8:  # noqa: ARG001

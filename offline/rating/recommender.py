@@ -20,6 +20,7 @@ from offline.rating.network import RatingNetwork, ServedNetwork, rated_means
 from offline.rating.networks import new_interaction
 from offline.rating.ratings import Ratings
 from offline.rating.training import RatingTraining, plan_training
+from offline.rating.warm_start import RatingStart
 from offline.training.record import TrainingRecord
 from offline.training.saved_model import load_model, save_model
 from offline.training.seeds import seeded
@@ -43,6 +44,7 @@ class RatingRecommender:
         served: the network over rows.
         means: of users and items, for pairs with an unknown one.
         scale: the lowest and the highest rating.
+        field_names: of the items' fields, in the order of their rows; None: of an earlier release.
         record: of the training.
     """
 
@@ -56,6 +58,7 @@ class RatingRecommender:
         self.served: ServedNetwork | None = None
         self.means = Means(np.zeros(1, np.float32), np.zeros(1, np.float32))
         self.scale = (0.0, 0.0)
+        self.field_names: tuple[str, ...] | None = None
         self.record = TrainingRecord()
 
     @property
@@ -70,6 +73,7 @@ class RatingRecommender:
         fields: ItemFields,
         n_users: int,
         folder: Path | None = None,
+        start: RatingStart | None = None,
     ) -> Self:
         """Train, and keep the epoch with the best validation RMSE.
 
@@ -79,45 +83,57 @@ class RatingRecommender:
             fields: of the N items.
             n_users: U.
             folder: for checkpoints, from which an interrupted training resumes.
+            start: the weights to begin with; None: random ones.
 
         Raises:
             InputError: the loss diverged.
         """
-        return self._train(train, validation, fields, n_users, folder, self.config.epochs)
+        epochs = self.config.epochs
+        return self._train((train, validation), fields, n_users, folder, epochs, start)
 
     def refit(
-        self, ratings: Ratings, fields: ItemFields, n_users: int, folder: Path | None = None
+        self,
+        ratings: Ratings,
+        fields: ItemFields,
+        n_users: int,
+        folder: Path | None = None,
+        start: RatingStart | None = None,
     ) -> Self:
         """A new model of all ratings, of as many epochs as proved best for this one."""
-        n_epochs = max(self.record.best_epoch, 1)
-        return type(self)(self.config)._train(ratings, None, fields, n_users, folder, n_epochs)
+        epochs, new = max(self.record.best_epoch, 1), type(self)(self.config)
+        return new._train((ratings, None), fields, n_users, folder, epochs, start)
 
     def _train(
         self,
-        train: Ratings,
-        validation: Ratings | None,
+        parts: tuple[Ratings, Ratings | None],
         fields: ItemFields,
         n_users: int,
         folder: Path | None,
         n_epochs: int,
+        start: RatingStart | None,
     ) -> Self:
+        train, validation = parts
         n_items = fields.values.shape[1] - 1
         rated = rated_means(train, n_users, n_items)
         self.means = Means.of(train, n_users, n_items)
         self.scale = float(train.values.min()), float(train.values.max())
+        self.field_names = fields.names
         with seeded(self.config.seed):
             network = RatingNetwork(self.config, rated, fields)
         with torch.no_grad():
             network.served.mean.fill_(float(self.means.items[0]))
-        parts = [train.users, train.items, train.values, fields.values]
+        known: list[object] = [train.users, train.items, train.values, fields.values]
         if validation is not None:
-            parts += [validation.users, validation.items, validation.values]
+            known += [validation.users, validation.items, validation.values]
+        if start is not None:
+            start.apply(network)
+            known += start.parts()
         self.record = Trainer(
             "training",
             RatingTraining(network, train, validation, self.config.batch_size),
             plan_training(self.config, n_epochs),
             None if folder is None else folder / _CHECKPOINT,
-            fingerprint_of(self.config, n_users, n_epochs, *parts),
+            fingerprint_of(self.config, n_users, n_epochs, *known),
         ).run()
         network.eval()
         with torch.inference_mode():
@@ -154,6 +170,7 @@ class RatingRecommender:
             "name": self.name,
             "config": self.config.model_dump(),
             "scale": self.scale,
+            "fields": self.field_names,
             "record": self.record.to_dict(),
         }
         save_model(folder, described, tensors)
@@ -194,5 +211,7 @@ class RatingRecommender:
         model = cls(_CONFIGS.validate_python(described["config"]))
         low, high = described["scale"]
         model.scale = float(low), float(high)
+        names = described.get("fields")
+        model.field_names = None if names is None else tuple(map(str, names))
         model.record = TrainingRecord.from_dict(described["record"])
         return model

@@ -10,6 +10,8 @@ from offline.refresh.evidence import NAMES
 
 Document = dict[str, Any]
 OUTCOMES = ("declined", "published", "promoted")
+RATINGS = "ratings"
+"""What decides about a version that predicts ratings."""
 
 
 def to_prometheus(report: Document) -> str:
@@ -36,9 +38,14 @@ def to_prometheus(report: Document) -> str:
             for name in ("candidate", "running")
             if everything[name] is not None
         }
-        about = "NDCG@10 on the newest events, which neither model saw; mean over users."
-        lines += _gauge("ndcg", about, models)
-        decided = {_label("by", name): float(comparison["evidence"] == name) for name in NAMES}
+        slice_ = "which neither model saw; mean over users."
+        if comparison["evidence"] == RATINGS:
+            about = f"Squared error on the newest ratings, {slice_}"
+            lines += _gauge("squared_error", about, models)
+        else:
+            lines += _gauge("ndcg", f"NDCG@10 on the newest events, {slice_}", models)
+        by = (*NAMES, RATINGS)
+        decided = {_label("by", name): float(comparison["evidence"] == name) for name in by}
         lines += _gauge("evidence", "1 for what decided the last comparison.", decided)
     if report["model"] != DEFAULT:
         lines = [_under(report["model"], line) for line in lines]

@@ -9,6 +9,8 @@ and r (the running one's) the claim is that the means keep
 and it is shown by a one-sided paired t test of the contrast c - (1 - margin) r against 0, which
 takes into account that the running model's own figure is uncertain (non-inferiority of a ratio of
 means as in Hauschke, Kieser and Hothorn, *Biometrical Journal* 41, 1999; here of paired figures).
+Of figures of which less is better, such as squared errors, the claim is E[c] < (1 + margin) E[r],
+and the contrast (1 + margin) r - c.
 """
 
 from __future__ import annotations
@@ -35,13 +37,16 @@ class Measure:
     Attributes:
         figure: of a case.
         cases: what they are called.
+        is_loss: whether less of it is better.
     """
 
     figure: str
     cases: str
+    is_loss: bool = False
 
 
 NDCG = Measure("NDCG@10", "events")
+SQUARED_ERROR = Measure("squared error", "ratings", is_loss=True)
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,13 @@ class Judgement:
     """What the test says.
 
     Attributes:
-        word: `better`: shown to be above the running model. `not worse`: shown to lose less than
-            the margin. `worse`: shown to lose more than it. `undecided`: none of these.
+        word: `better`: shown to be better than the running model. `not worse`: shown to lose less
+            than the margin. `worse`: shown to lose more than it. `undecided`: none of these.
         n_users, n_cases: compared.
         candidate, running: mean over users of the figure; NaN of no users.
         low, high: one-sided bounds, each at the confidence, of candidate - running.
-        contrast_low, contrast_high: the same of candidate - (1 - margin) running.
+        contrast_low, contrast_high: the same of the contrast, which is above 0 where the loss is
+            less than the margin.
         margin, confidence, measure: as for `judge`.
     """
 
@@ -126,10 +132,11 @@ def judge(
     """
     c, r = _means_by_user(users, candidate), _means_by_user(users, running)
     low, high = _bounds(c - r, confidence)
-    contrast_low, contrast_high = _bounds(c - (1 - margin) * r, confidence)
+    contrast = (1 + margin) * r - c if measure.is_loss else c - (1 - margin) * r
+    contrast_low, contrast_high = _bounds(contrast, confidence)
     word: Word = "undecided"
     if len(c) >= MIN_USERS:
-        if low > 0:
+        if (high < 0) if measure.is_loss else (low > 0):
             word = "better"
         elif contrast_low > 0:
             word = "not worse"

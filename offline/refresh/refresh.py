@@ -14,10 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_store.bundle import ITEM_IDS, MANIFEST, Bundle
+from model_store.bundle import ITEM_IDS, MANIFEST, USER_IDS, Bundle
 from model_store.deployments import DEFAULT
 from model_store.embedded import running_store
-from model_store.errors import BundleError, LongtailError, RegistryError, ServiceAway, StoreAway
+from model_store.errors import (
+    BundleError,
+    ConfigError,
+    LongtailError,
+    RegistryError,
+    ServiceAway,
+    StoreAway,
+)
 from model_store.files import write_atomically
 from model_store.forgotten import read_forgotten
 from model_store.private_key import PrivateKey
@@ -27,7 +34,7 @@ from model_store.signatures import trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.artifact import MANIFEST as STAGE_MANIFEST
-from offline.artifact import locked
+from offline.artifact import Artifact, locked
 from offline.build import Build
 from offline.event_archive.snapshot import copy_archive, copy_drawn, forget_in_copy
 from offline.recipe import Recipe, change_recipe
@@ -38,6 +45,7 @@ from offline.refresh.evidence import of_any_release, weigh
 from offline.refresh.findings import describe_data, reason_to_stop
 from offline.refresh.journal import Journal
 from offline.refresh.metrics import to_prometheus
+from offline.refresh.ratings import RefreshedRatings
 from offline.refresh.report import describe
 from offline.refresh.running import Running, active_version, keep_weights, open_running
 from offline.refresh.trials import Trial
@@ -128,12 +136,21 @@ class Refresh:
         with running_store(store_url_from()) as url:
             client = connect(url)
             running = open_running(journal.plan["running"], client)
+            if running.predicts_ratings and choices.exposures is not None:
+                raise ConfigError(
+                    f"--exposures: what people were shown tells nothing of ratings, and version "
+                    f"{running.version} predicts these; leave it out"
+                )
             forgotten = read_forgotten(client)
         _reuse(choices.built, choices.root)
         start = keep_weights(running, [choices.root, choices.built], choices.root / "models")
         build = self._build(running, journal, start)
         data = self._read(build, running, journal, forgotten)
         journal.done["data"] = describe_data(data, running.bundle.item_ids)
+        if running.predicts_ratings:
+            found = RefreshedRatings(data, running, build.recipe, start, choices, self.log)
+            self._train_ratings(journal, found)
+            return
         if reason := reason_to_stop(data):
             raise _Declined(reason)
         fitted = build.fit(data, SPLIT)
@@ -153,6 +170,18 @@ class Refresh:
             raise _Declined(evidence.reason)
         served = build.refitted(data, fitted)
         bundle = build.assemble(data, fitted, served, SPLIT, refit=True)
+        journal.step("publish", lambda: self._publish(bundle, served))
+
+    def _train_ratings(self, journal: Journal, ratings: RefreshedRatings) -> None:
+        """The same of a version that predicts ratings."""
+        if reason := ratings.reason_to_stop():
+            raise _Declined(reason)
+        journal.done["training"] = ratings.describe_training()
+        passes, reason, journal.done["comparison"] = ratings.compare()
+        self.log(f"comparison (ratings): {reason}")
+        if not passes:
+            raise _Declined(reason)
+        bundle, served = ratings.assemble(SPLIT)
         journal.step("publish", lambda: self._publish(bundle, served))
 
     def _read(
@@ -211,7 +240,7 @@ class Refresh:
             start=start,
         )
 
-    def _publish(self, folder: Path, served: RecommenderArtifact) -> Document:
+    def _publish(self, folder: Path, served: Artifact) -> Document:
         if self.choices.key is not None:
             PrivateKey.read(self.choices.key).sign(folder, MANIFEST)
         bundle = Bundle.open(folder)
@@ -219,7 +248,9 @@ class Refresh:
             bundles, client = bundles_folder(), connect(url)
             version = publish(bundle, bundles, client, trust=trust_from()).version
         # For the next refresh, whatever the stages hold by then.
-        StartArtifact.keep(served.folder, folder / ITEM_IDS, self.choices.root / "models" / version)
+        user_ids = folder / USER_IDS if bundle.manifest.kind == "rating" else None
+        kept = self.choices.root / "models" / version
+        StartArtifact.keep(served.folder, folder / ITEM_IDS, kept, user_ids)
         self.log(f"published {version}")
         return {"version": version}
 
@@ -340,7 +371,7 @@ def _reuse(built: Path, root: Path) -> None:
 def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     if epochs is None:
         return recipe
-    table = "direct" if recipe.kind == "direct" else "training"
+    table = "training" if recipe.kind == "sequential" else recipe.kind
     return change_recipe(recipe, f"--epochs {epochs}", **{table: {"epochs": epochs}})
 
 

@@ -14,6 +14,11 @@ _EVIDENCE = {
     "drawn": "answers drawn at random",
     "unprompted": "events that follow no answer, or all events",
     "all": "all events",
+    "ratings": "the newest ratings",
+}
+_OF_RATINGS = {
+    "all": "all ratings",
+    "known": "those of items that the running version knows",
 }
 _PARTS = {
     "unprompted": "events that follow no answer",
@@ -125,11 +130,15 @@ def _size_of(stability: Document) -> str:
 
 
 def _training(training: Document) -> list[str]:
+    if "r2" in training:
+        held_out, figure = "ratings", f"R² {training['r2']:.4f}"
+    else:
+        held_out, figure = "events", f"NDCG@10 {training['ndcg_at_10']:.4f}"
     return [
         f"- began with {training['start']}",
         (
-            f"- epoch {training['best_epoch']} was the best on the events before the newest slice "
-            f"(NDCG@10 {training['ndcg_at_10']:.4f})"
+            f"- epoch {training['best_epoch']} was the best on the {held_out} before the newest "
+            f"slice ({figure})"
         ),
     ]
 
@@ -143,11 +152,20 @@ def _comparison(comparison: Document) -> list[str]:
     ]
     if drawn := comparison.get("drawn"):
         lines.append(f"- answers drawn at random: {_drawn(drawn)}")
+    is_of_ratings = comparison["evidence"] == "ratings"
     lines += [
         f"- {about}: {_bold(found)}"
-        for name, about in _PARTS.items()
+        for name, about in (_OF_RATINGS if is_of_ratings else _PARTS).items()
         if (found := comparison.get(name))
     ]
+    if is_of_ratings:
+        return [
+            *lines,
+            (
+                f"- {comparison['unknown_targets']:,} are of items unknown to the running version, "
+                "which predicts the user's mean for them"
+            ),
+        ]
     prompted, unknown = comparison["prompted_targets"], comparison["unknown_targets"]
     return [
         *lines,

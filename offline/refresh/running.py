@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 from pydantic import ValidationError
 
-from model_store.bundle import ITEM_IDS, Bundle
+from model_store.bundle import ITEM_IDS, USER_IDS, Bundle
 from model_store.deployments import DEFAULT
 from model_store.errors import InputError
 from model_store.fresh_items import FreshItem, read_fresh
@@ -21,8 +21,9 @@ from offline.artifact import MANIFEST
 from offline.recipe import Recipe
 from offline.stages.start import StartArtifact
 
-_SERVED = ("refit", "recommender")
+_SERVED = ("refit", "recommender", "rating_refit", "rating")
 """Stages whose model a bundle may hold, the more likely one first."""
+_OF_RATINGS = ("rating_refit", "rating")
 KEPT_MODELS = 5
 
 
@@ -43,6 +44,11 @@ class Running:
     recipe: Recipe
     item_kind: str
     fresh: Sequence[FreshItem]
+
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether it is of kind rating."""
+        return self.bundle.manifest.kind == "rating"
 
     @property
     def has_reranker(self) -> bool:
@@ -80,8 +86,6 @@ def open_running(version: str, client: redis.Redis) -> Running:
     """
     bundle = Bundle.open(Registry(client).folder_of(version, bundles_folder()), verify=False)
     manifest = bundle.manifest
-    if manifest.kind == "rating":
-        raise InputError(f"version {version}: kind rating; a refresh is of models that recommend")
     try:
         recipe = Recipe.model_validate(manifest.configuration["recipe"])
     except (KeyError, ValidationError):
@@ -107,8 +111,11 @@ def keep_weights(running: Running, places: list[Path], models: Path) -> StartArt
         wanted = running.bundle.manifest.inputs.get(stage)
         for place in places:
             if wanted is not None and _fingerprint_in(place / stage) == wanted:
-                item_ids = running.bundle.folder / ITEM_IDS
-                StartArtifact.keep(place / stage, item_ids, models / running.version)
+                folder = running.bundle.folder
+                # Only a predictor of ratings has rows of users.
+                user_ids = folder / USER_IDS if stage in _OF_RATINGS else None
+                kept_in = models / running.version
+                StartArtifact.keep(place / stage, folder / ITEM_IDS, kept_in, user_ids)
                 _prune(models, running.version)
                 return StartArtifact.open(models / running.version)
     return None

@@ -15,10 +15,13 @@ from offline.rating.config import RatingConfig
 from offline.stages.data import DataArtifact
 from offline.stages.ratings import RatingsArtifact
 from offline.stages.stage import Stage
+from offline.stages.start import StartArtifact
 
 if TYPE_CHECKING:
+    from offline.rating.fields import ItemFields
     from offline.rating.ratings import Ratings
     from offline.rating.recommender import RatingRecommender
+    from offline.rating.warm_start import RatingStart
 
 CHECKPOINT = "checkpoint"
 
@@ -43,11 +46,13 @@ class RatingStage(Stage[RatingArtifact]):
         data: numbers of users and items.
         ratings: learnt from; the validation part chooses the epoch.
         rating: settings of the network and its training.
+        start: an earlier model to begin with; None: random weights.
     """
 
     data: DataArtifact
     ratings: RatingsArtifact
     rating: RatingConfig
+    start: StartArtifact | None = None
 
     name = "rating"
 
@@ -71,16 +76,27 @@ class RatingStage(Stage[RatingArtifact]):
 
         split, fields = self.ratings.split(), self.ratings.fields()
         model = RatingRecommender(self.rating)
-        n_users = int(self.data.facts["users"])
-        model.fit(split.train, split.validation, fields, n_users, folder / CHECKPOINT)
+        n_users, start = int(self.data.facts["users"]), begun(self.start, self.data, fields)
+        model.fit(split.train, split.validation, fields, n_users, folder / CHECKPOINT, start)
         model.save(folder)
         save_popularity(split.train, self.data.n_items, folder)
         shutil.rmtree(folder / CHECKPOINT)
         return {
+            "began_warm": start is not None,
             "best_epoch": model.record.best_epoch,
             "r2": round(model.record.best_figure or 0.0, 4),
             "epochs_s": round(model.record.seconds, 2),
         }
+
+
+def begun(
+    start: StartArtifact | None, data: DataArtifact, fields: ItemFields
+) -> RatingStart | None:
+    """The weights that a training on the data begins with; None: random ones."""
+    if start is None:
+        return None
+    interactions = data.interactions()
+    return start.begin_rating(interactions.user_ids, interactions.item_ids.ids, fields)
 
 
 def save_popularity(ratings: Ratings, n_items: int, folder: Path) -> None:
