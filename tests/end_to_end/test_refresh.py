@@ -14,7 +14,7 @@ import pytest
 import longtail
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.errors import InputError
+from model_store.errors import InputError, ServiceAway
 from model_store.exposure_log import exposure_keys
 from model_store.people import forget
 from model_store.private_key import PrivateKey
@@ -247,7 +247,7 @@ def test_a_worse_model_is_not_published(shop: Shop, store: EmbeddedStore) -> Non
     assert "publish" not in report["steps"]
 
 
-def test_one_that_was_killed_during_its_canary_goes_on_with_the_same(
+def test_one_that_was_stopped_during_its_canary_goes_on_with_the_same(
     shop: Shop, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {"service": service_of(shop.url, TOKEN), "canary_percent": 50, "canary_limit_s": 1}
@@ -255,10 +255,17 @@ def test_one_that_was_killed_during_its_canary_goes_on_with_the_same(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trial, "await_verdict", killed)
-        with pytest.raises(KeyboardInterrupt):
-            shop.refresh(**wanted)
+    def away(*_: object) -> None:
+        raise ServiceAway("http://shop: Connection refused")
+
+    for stop, error, said in (
+        (killed, KeyboardInterrupt, ""),
+        (away, ServiceAway, "its trial goes on with the next `longtail refresh`"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Trial, "await_verdict", stop)
+            with pytest.raises(error, match=said):
+                shop.refresh(**wanted)
     report = shop.refresh(**wanted)
     assert f"refresh {report['number']}: going on with it" in shop.said
     assert not any(line.startswith("recommender") for line in shop.said)
