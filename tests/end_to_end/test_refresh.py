@@ -256,7 +256,7 @@ def test_one_that_was_stopped_during_its_canary_goes_on_with_the_same(
         raise KeyboardInterrupt
 
     def away(*_: object) -> None:
-        raise ServiceAway("http://shop: Connection refused")
+        raise ServiceAway("http://shop: Connection reset by peer")
 
     for stop, error, said in (
         (killed, KeyboardInterrupt, ""),

@@ -38,7 +38,7 @@ class Scripted:
     def deployment(self) -> dict[str, Any]:
         found = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         if found is None:
-            raise ServiceAway("http://shop: Connection refused")
+            raise ServiceAway("http://shop: Connection reset by peer")
         return found
 
     def change(self, *given: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def test_one_that_stays_away_is_an_error_of_its_own() -> None:
     waited: list[float] = []
     made, _ = trial(state(canary=canary("waiting")), None)
     made = replace(made, sleep=waited.append)
-    with pytest.raises(ServiceAway, match="Connection refused"):
+    with pytest.raises(ServiceAway, match="Connection reset by peer"):
         made.await_verdict(60)
     assert PATIENCE_S <= sum(waited) <= PATIENCE_S + 2
 
