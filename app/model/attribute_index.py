@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain
 from threading import Lock
 
 import numpy as np
@@ -38,17 +39,12 @@ class TextPostings:
         """value → item_index → whether the item has it now; not yet in `_edited`."""
         self._edited: dict[str, IndexArray] = {}
         """value → sorted item_indices, where that differs from the CSR."""
-        slots: dict[str, int] = {}
-        slot_of: list[int] = []
-        items: list[int] = []
-        for item_index, value in enumerate(attribute.values, start=1):
-            for text in _texts_of(value):
-                slot_of.append(slots.setdefault(text, len(slots)))
-                items.append(item_index)
+        texts, items = _listed(attribute)
+        slots = {text: slot for slot, text in enumerate(dict.fromkeys(texts))}
+        slot_of = np.fromiter(map(slots.__getitem__, texts), np.int64, len(texts))
         # A stable sort by slot keeps the item_indices of each value ascending.
-        order = np.argsort(np.array(slot_of, dtype=np.int64), kind="stable")
-        self._items = np.array(items, dtype=np.int32)[order]
-        counts = np.bincount(np.array(slot_of, dtype=np.int64), minlength=len(slots))
+        self._items = items[np.argsort(slot_of, kind="stable")]
+        counts = np.bincount(slot_of, minlength=len(slots))
         self._offsets = np.concatenate(([0], np.cumsum(counts)))
         self._slots = slots
 
@@ -211,7 +207,20 @@ def _as_boolean(value: FilterValue) -> FilterValue:
     return value if truth is None else truth
 
 
-def _texts_of(value: AttributeValue) -> Iterable[str]:
+def _listed(attribute: Attribute) -> tuple[list[str], IndexArray]:
+    """The texts that items are found by, and the item_index of each, ascending."""
+    values = attribute.values
+    if attribute.kind == "text":  # as `_texts_of` has them, in a quarter of the time
+        texts = [value for value in values if value is not None]
+        has_one = (value is not None for value in values)
+        items = np.flatnonzero(np.fromiter(has_one, np.bool_, len(values))) + 1
+        return texts, items.astype(np.int32)
+    found = [_texts_of(value) for value in values]
+    numbers = np.arange(1, len(values) + 1, dtype=np.int32)
+    return [*chain.from_iterable(found)], np.repeat(numbers, [*map(len, found)])
+
+
+def _texts_of(value: AttributeValue) -> Collection[str]:
     """The texts that a value is found by, each once."""
     if value is None:
         return ()

@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_store.attributes import Attribute, ItemAttributes
+from model_store.attributes import Attribute, ItemAttributes, _fits, _surely_fit
 from model_store.errors import BundleError, InputError
 
 
@@ -61,6 +61,34 @@ def test_padding_and_out_of_range_indices_are_rejected(item_index):
 def test_a_value_of_another_kind_is_rejected(kind, value):
     with pytest.raises(ValueError, match="attribute 'x'"):
         Attribute("x", kind, [value])
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**54), 2**54),
+    st.floats(),
+    st.text(max_size=3) | st.sampled_from(["\ud83d", "\ude00", ""]),
+    st.lists(st.sampled_from(["a", "\ud83d", "é"]) | st.none() | st.integers(0, 2), max_size=2),
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(["text", "list", "number", "boolean"]),
+    st.lists(ODD, max_size=3) | st.lists(st.floats(), max_size=3) | st.lists(st.text(), max_size=3),
+)
+def test_values_looked_at_together_fit_as_they_do_one_by_one(kind, values):
+    assert _surely_fit(kind, values) == all(_fits(kind, value) for value in values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [("text", "a", "\ud83d"), ("list", ["a"], ["a", 1]), ("number", 1, 2**53 + 1)],
+)
+def test_the_first_value_that_does_not_fit_is_named_in_a_long_column(kind, good, bad):
+    with pytest.raises(ValueError, match="at item_index 5001 is no"):
+        Attribute("x", kind, [*[good] * 5_000, bad, good, bad])
 
 
 def test_columns_must_match_the_catalogue():
