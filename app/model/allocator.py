@@ -1,9 +1,8 @@
 """Configures the C library's allocator to return the memory of a replaced model to the system.
 
 glibc allocates large blocks as mappings, which go back to the system when they are freed. But each
-time
-one is freed it raises the size limit of mappings, up to 32 MiB: from the second model on, weights
-lie in the heap, between longer-lived objects, and a service grows for dozens of swaps.
+time one is freed it raises the size limit of mappings, up to 32 MiB: from the second model on,
+weights lie in the heap, between longer-lived objects, and a service grows for dozens of swaps.
 """
 
 from __future__ import annotations
