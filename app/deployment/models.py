@@ -34,6 +34,8 @@ from model_store.signatures import Trust
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 0.5
+LOADING_SHARE = 0.1
+"""Of its time that the loading of a version works: all workers of a machine load at once."""
 MAX_WARNINGS = 20
 OF_NO_RECORD = -1
 """Revision of rules before the record has been read."""
@@ -78,7 +80,7 @@ class Models:
         self._changing = asyncio.Lock()
         # Before the first model is loaded, no request needs the CPU.
         self._first_loads = BackgroundThread("first load", yields=False)
-        self._loads = BackgroundThread("load", yields=True)
+        self._loads = BackgroundThread("load", yields=True, share=LOADING_SHARE)
 
     def close(self) -> None:
         """Stop loading, and let go of all models and their files.

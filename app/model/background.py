@@ -22,9 +22,10 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-# The share of its time in which the work may hold the interpreter; and the longest pause.
 SHARE = 0.25
+"""Of its time, in which a thread that yields may work."""
 LONGEST_PAUSE_S = 0.05
+"""Between two of its steps, however long these are."""
 LOWEST_PRIORITY = 19
 GC_THRESHOLDS = (50_000, 20, 100)
 # Objects that are walked in two milliseconds. Beside a larger catalogue, what is left is nothing.
@@ -57,11 +58,13 @@ class BackgroundThread:
     Args:
         name: of the thread.
         yields: whether it has the lowest priority and pauses between its steps.
+        share: of its time in which it may work, if it yields; by default SHARE.
     """
 
-    def __init__(self, name: str, *, yields: bool) -> None:
+    def __init__(self, name: str, *, yields: bool, share: float | None = None) -> None:
         self._name = name
         self._yields = yields
+        self._share = SHARE if share is None else share
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -88,7 +91,7 @@ class BackgroundThread:
         if self._yields:
             _lower_priority()
         while (job := self._jobs.get()) is not None:
-            _thread.job, _thread.yields = job, self._yields
+            _thread.job, _thread.yields, _thread.share = job, self._yields, self._share
             _thread.cpu_since_s = time.thread_time()
             try:
                 result = None if job.is_stopped else job.work()
@@ -122,7 +125,7 @@ def yield_cpu() -> None:
         raise Stopped
     if _thread.yields:
         worked_s = time.thread_time() - _thread.cpu_since_s
-        time.sleep(min(LONGEST_PAUSE_S, worked_s * (1 / SHARE - 1)))
+        time.sleep(min(LONGEST_PAUSE_S, worked_s * (1 / _thread.share - 1)))
         _thread.cpu_since_s = time.thread_time()
 
 

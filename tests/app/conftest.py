@@ -13,6 +13,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.deployment import models
 from app.main import LongtailApp, create_app
 from app.model import background
 from app.settings import Settings
@@ -38,6 +39,7 @@ def loads_without_pauses() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(background, "SHARE", 1.0)
+        patch.setattr(models, "LOADING_SHARE", 1.0)
         patch.setattr(background, "_lower_priority", lambda: None)
         patch.setattr(preparation, "LOADING_PAUSE_S", 0.01)
         yield

@@ -56,6 +56,14 @@ def test_background_work_pauses_for_longer_than_it_takes(thread: BackgroundThrea
     assert 0.02 < asyncio.run(thread.run(timed_pause_s)) < 2 * LONGEST_PAUSE_S
 
 
+def test_a_smaller_share_of_its_time_means_longer_pauses() -> None:
+    thread = BackgroundThread("tested", yields=True, share=0.5)
+    try:
+        assert 0.009 < asyncio.run(thread.run(timed_pause_s)) < 0.02
+    finally:
+        thread.stop(5)
+
+
 def test_other_work_does_not_pause() -> None:
     assert timed_pause_s() < 0.005
 
