@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model_store.errors import ConfigError
-from model_store.files import probe_folder
+from model_store.files import make_folder, probe_folder
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def check_writable(folder: Path, variable: str) -> None:
         ConfigError: it can't be created or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         probe_folder(folder, MIN_FREE_BYTES)
     except OSError as error:
         reason = error.strerror or str(error)

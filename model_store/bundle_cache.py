@@ -18,6 +18,7 @@ from pathlib import Path
 
 from model_store.bundle import MANIFEST
 from model_store.errors import BundleUnavailable
+from model_store.files import make_folder
 
 SETTING = "LONGTAIL_BUNDLES_CACHE_BYTES"
 _LOCK = ".lock"
@@ -59,7 +60,7 @@ class BundleCache:
             BundleUnavailable: the folder can't be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             lock = (self.folder / _LOCK).open("ab")
         except OSError as error:
             raise BundleUnavailable(

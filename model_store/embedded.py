@@ -24,7 +24,7 @@ from urllib.parse import quote
 import redis
 
 from model_store.errors import ConfigError, StoreAway
-from model_store.files import probe_folder
+from model_store.files import make_folder, probe_folder
 from model_store.parent_death import die_with_parent
 from model_store.store_url import StoreUrl
 
@@ -81,7 +81,7 @@ class EmbeddedStore:
             StoreAway: the server doesn't come up; the message has the end of its log.
         """
         with self._named():
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.folder, mode=0o700)
             lock = (self.folder / "store.lock").open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from errno import ENOTDIR
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,19 @@ _COPIED_BYTES, _HASHED_BYTES = 4 << 20, 1 << 20
 _PARTS_AT_ONCE = 64
 
 
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those that it lies in, where they aren't there.
+
+    Raises:
+        NotADirectoryError: a file is in its place; `mkdir` would say "File exists".
+        OSError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except FileExistsError:
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(folder)) from None
+
+
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Write a temporary file, flush it to disk and rename it to `path`.
 
@@ -27,7 +41,7 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
 
     `content` is the bytes, or a function that writes them into the open file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Random as well: containers that share a folder have the same process ids.
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:

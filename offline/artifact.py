@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from model_store.errors import ConfigError
-from model_store.files import hash_file, write_atomically
+from model_store.files import hash_file, make_folder, write_atomically
 
 MANIFEST = "stage.json"
 BEGUN = "begun"
@@ -111,7 +111,7 @@ def locked(root: Path) -> Iterator[None]:
         ConfigError: another command is at work in it, or it can't be written.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         lock: IO[bytes] = (root / ".lock").open("ab")
     except OSError as error:
         raise ConfigError(f"--out {str(root)!r}: {error.strerror}") from error

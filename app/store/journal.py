@@ -22,7 +22,7 @@ from model_store import keys
 from model_store.codecs import MAX_RATING, Event, first_reports
 from model_store.errors import ConfigError
 from model_store.event_rules import INTERACTION
-from model_store.files import probe_folder
+from model_store.files import make_folder, probe_folder
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Journal:
         self._by_user: dict[str, list[Event]] = {}
         self._n_lines = self._n_waiting = 0
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             # Found out at start, and not in an outage.
             probe_folder(folder, MIN_FREE_BYTES)
         except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from model_store.bundle import MANIFEST, Bundle
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.exchange.place import CARD, Pushed, errors_of, files_of, is_same
-from model_store.files import write_atomically
+from model_store.files import make_folder, write_atomically
 from model_store.manifest import Manifest
 from model_store.signatures import SIGNATURE, read_signature
 
@@ -42,7 +42,7 @@ class FolderPlace:
         if was_there and not is_same(Manifest.read(manifest), bundle, str(self)):
             raise BundleError(f"{self}: holds another bundle; a folder holds one")
         with errors_of(self):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             if not was_there:
                 self._copy(bundle)
             elif (signature := read_signature(bundle.folder)) is not None:

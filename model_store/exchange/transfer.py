@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from model_store.bundle import MANIFEST, Bundle
-from model_store.errors import BundleError, BundleUnavailable
+from model_store.errors import BundleError, BundleUnavailable, ConfigError
 from model_store.exchange.card import model_card
 from model_store.exchange.folder import FolderPlace
 from model_store.exchange.hub import SCHEME as HUB
@@ -15,7 +15,7 @@ from model_store.exchange.hub import HubPlace
 from model_store.exchange.mlflow_registry import SCHEME as MLFLOW
 from model_store.exchange.mlflow_registry import MlflowPlace
 from model_store.exchange.place import Place, Pushed
-from model_store.files import write_atomically
+from model_store.files import make_folder, write_atomically
 from model_store.manifest import Manifest
 from model_store.signatures import SIGNATURE, Trust, read_signature
 
@@ -62,15 +62,17 @@ def pull(place: Place, out: Path, trust: Trust) -> Bundle:
         BundleError: what is there is damaged, or isn't signed as asked; or the folder of its
             version is another bundle's.
         BundleUnavailable: nothing is there, or the place can't be reached.
-        ConfigError: the place's client is not installed.
+        ConfigError: the place's client is not installed, or `out` can't be written.
     """
     snapshot = place.look()
     if MANIFEST not in snapshot.names:
         raise BundleUnavailable(f"{place}: there is no {MANIFEST}")
-    out.mkdir(parents=True, exist_ok=True)
     # Of the same name the next time: what is there already is not downloaded again.
     partial = out / f".pulling-{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
-    partial.mkdir(exist_ok=True)
+    try:
+        make_folder(partial)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}") from None
     try:
         (partial / SIGNATURE).unlink(missing_ok=True)  # it may be that of another manifest
         snapshot.fetch([name for name in (MANIFEST, SIGNATURE) if name in snapshot.names], partial)

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from model_store.errors import InputError
-from model_store.files import write_atomically
+from model_store.files import make_folder, write_atomically
 from model_store.forgotten import digest_of_user
 
 _LOCK, _FORGOTTEN = ".lock", "forgotten.json"
@@ -45,7 +45,7 @@ class DayFiles:
             InputError: another archiver does already, or the folder can't be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             lock = (self.folder / _LOCK).open("ab")
         except OSError as error:
             raise InputError(f"{self.folder}: {error.strerror}") from error

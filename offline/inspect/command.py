@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model_store.errors import ConfigError
 from model_store.event_rules import DEFAULT_RULES, EventRules
-from model_store.files import probe_folder, write_atomically
+from model_store.files import make_folder, probe_folder, write_atomically
 from offline.data.config import ALL_INTERACTIONS, DataConfig
 from offline.data.dataset import read_dataset
 from offline.data.namings import Naming
@@ -66,7 +66,7 @@ def inspect_source(
 def _check_writable(page: Path) -> None:
     """Find out whether the page can be written, before anything takes long."""
     try:
-        page.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(page.parent)
         probe_folder(page.parent, 1)
         if page.is_dir():
             raise IsADirectoryError(EISDIR, "is a folder")

@@ -110,5 +110,5 @@ def test_what_a_killed_archiver_left_goes(archive: EventArchive) -> None:
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "events").write_text("")
-    with pytest.raises(InputError, match="events: File exists"):
+    with pytest.raises(InputError, match="events: Not a directory"):
         EventArchive(tmp_path / "events").locked().__enter__()
