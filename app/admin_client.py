@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+import argparse
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from app.settings import Settings
-from model_store.admin_api import clean_token
+from model_store.admin_api import clean_token, foreign
 from model_store.errors import ConfigError
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def read_answer(shape: type[Shape], answer: Mapping[str, Any], url: str) -> Shape:
+    """The answer of a service as a model.
+
+    Raises:
+        RegistryError: it is none, as of another service.
+    """
+    try:
+        return shape.model_validate(answer)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        raise foreign(url, ".".join(map(str, fault["loc"]))) from None
+
+
+def asks_service(arguments: argparse.Namespace) -> bool:
+    """Whether a command asks a running service, in the place of the store.
+
+    Args:
+        arguments: with `url` and `token`; some commands have neither.
+
+    Raises:
+        ConfigError: a token is given, and no service that it is for.
+    """
+    url = getattr(arguments, "url", None)
+    if url is None and getattr(arguments, "token", None) is not None:
+        raise ConfigError("--token goes with --url: without a service, the store is asked")
+    return url is not None
 
 
 def admin_token(given: str | None, settings: Settings) -> SecretStr:

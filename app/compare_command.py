@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
-from app.admin_client import admin_token
+from app.admin_client import admin_token, asks_service, read_answer
 from app.comparison.comparer import Comparer, Wanted
 from app.comparison.page import render_page
 from app.comparison.report import SEGMENTS, Both, Comparison
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         users=arguments.users,
         k=arguments.k,
     )
-    if arguments.url:
+    if asks_service(arguments):
         comparison = _through_service(arguments, wanted, settings)
     elif settings.redis_url:
         comparison = asyncio.run(_on_store(wanted, settings.redis_url, settings))
@@ -72,7 +72,7 @@ def _through_service(
         }
     )
     url = f"{service_url(arguments.url)}/admin/compare?{parameters}"
-    return Comparison.model_validate(ask("GET", url, token))
+    return read_answer(Comparison, ask("GET", url, token), url)
 
 
 async def _on_store(wanted: Wanted, url: StoreUrl, settings: Settings) -> Comparison:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
-from app.admin_client import admin_token
+from app.admin_client import admin_token, asks_service, read_answer
 from app.experiments.report import ExperimentReport, Figures, report_on
 from app.settings import Settings, read_settings
 from app.store.experiment_store import moments_of, version_commands, version_counts_of
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = read_settings()
     experiment = _new(arguments) if arguments.action == "start" else None
-    if arguments.url:
+    if asks_service(arguments):
         outcome = _through_service(arguments, experiment, settings)
     elif settings.redis_url:
         outcome = _on_store(arguments, experiment, settings.redis_url, settings)
@@ -162,10 +162,18 @@ def _through_service(
         body = experiment.model_dump(include={"name", "salt", "arms"}, mode="json")
         query = {} if arguments.model == DEFAULT else {"model": arguments.model}
         query |= {"force": "true"} if arguments.force else {}
-        return ask("POST", f"{url}?{urlencode(query)}" if query else url, token, body)
+        answer = ask("POST", f"{url}?{urlencode(query)}" if query else url, token, body)
+        read_answer(Experiment, answer, url)
+        return answer
     if arguments.name is not None:
         url += f"/{quote(arguments.name, safe='')}"
-    return ask("DELETE" if arguments.action == "stop" else "GET", url, token)
+    answer = ask("DELETE" if arguments.action == "stop" else "GET", url, token)
+    if arguments.name is None:
+        for one in answer["experiments"]:
+            read_answer(Experiment, one, url)
+    else:
+        read_answer(ExperimentReport, answer, url)
+    return answer
 
 
 # --- what is shown --------------------------------------------------------------------------

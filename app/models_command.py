@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
-from app.admin_client import admin_token
+from app.admin_client import admin_token, asks_service
 from app.canary.bounds import Bounds
 from app.canary.verdict import judge_documents
 from app.settings import Settings, read_settings
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         LongtailError: it could not be done.
     """
     settings = read_settings()
-    if getattr(arguments, "url", None):
+    if asks_service(arguments):
         outcome = _through_service(arguments, settings)
     elif settings.redis_url:
         outcome = _on_store(arguments, settings.redis_url, settings)
@@ -156,10 +156,8 @@ def _through_service(arguments: argparse.Namespace, settings: Settings) -> dict[
     path = action if "version" not in arguments else f"{quote(arguments.version, safe='')}/{action}"
     force = {"force": "true"} if getattr(arguments, "force", False) else {}
     body = {_AMOUNTS[action]: getattr(arguments, _AMOUNTS[action])} if action in _AMOUNTS else None
-    outcome: dict[str, Any] = {
-        "model": arguments.model,
-        **ask("POST", f"{base}/models/{path}{_encoded(query | force)}", token, body),
-    }
+    outcome = ask("POST", f"{base}/models/{path}{_encoded(query | force)}", token, body)
+    outcome.setdefault("model", arguments.model)
     if action in {"activate", "rollback"}:
         canary = ask("GET", f"{base}/deployment{_encoded(query)}", token)["canary"]
         outcome["canary"] = canary["version"] if canary else None

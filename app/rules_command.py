@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.admin_client import admin_token
+from app.admin_client import admin_token, asks_service, read_answer
 from app.model.filters import FilterIndex
 from app.model.rule_book import Items, RuleBook
 from app.settings import Settings, read_settings
@@ -19,7 +19,7 @@ from model_store import keys
 from model_store.admin_api import ask, service_url
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.errors import ConfigError, InputError, RegistryError
+from model_store.errors import InputError, RegistryError
 from model_store.registry import Registry
 from model_store.rollout import Rollout, Ruled
 from model_store.rules import Boost, Bury, Cap, Hide, Pin, Rule, Rules
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = read_settings()
     rules = read_rules(arguments.file) if arguments.action == "apply" else None
-    if arguments.url:
+    if asks_service(arguments):
         ruled = _through_service(arguments, rules, settings)
     elif settings.redis_url:
         ruled = _on_store(arguments.action, rules, settings.redis_url, settings)
@@ -63,7 +63,9 @@ def read_rules(path: Path) -> Rules:
     """
     try:
         content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        document = json.loads(content[: MAX_FILE_BYTES + 1])
+        if len(content) > MAX_FILE_BYTES:
+            raise InputError(f"{path}: {len(content):,} bytes are more than {MAX_FILE_BYTES:,}")
+        document = json.loads(content)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -129,10 +131,7 @@ def _through_service(
         answer = ask("POST", f"{url}/rollback", token)
     else:
         answer = ask("GET", url, token)
-    try:
-        return Ruled.model_validate(answer)
-    except ValidationError:
-        raise ConfigError(f"{url}: the service answers no rules") from None
+    return read_answer(Ruled, answer, url)
 
 
 # --- what is shown --------------------------------------------------------------------------

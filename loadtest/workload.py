@@ -14,11 +14,11 @@ import json
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -133,7 +133,7 @@ def read_bundle_workload(folder: Path, *, seed: int = 0) -> Workload:
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ("popularity", "user_offsets", "user_items", "user_timestamps")
         )
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise WorkloadError(f"{folder}: no workload can be read from it ({error})") from error
     rng = random.Random(f"bundle:{seed}")
     with_history = np.flatnonzero(np.diff(offsets) > 0).tolist()
@@ -161,7 +161,7 @@ def find_users_by_length(folder: Path, length: int, n: int) -> tuple[list[str], 
     try:
         user_ids = _texts(json.loads((folder / "user_ids.json").read_bytes()))
         offsets = np.load(folder / "user_offsets.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise WorkloadError(f"{folder}: no users can be read from it ({error})") from error
     lengths = np.diff(offsets)
     nearest = np.argsort(np.abs(lengths - length), kind="stable")[:n]
@@ -239,7 +239,14 @@ def _recommended(address: Address, body: dict[str, object]) -> tuple[str, list[s
         raise TargetError(
             f"{address.url}: POST /recommend answers {status} to {body}{hint(status)}"
         )
-    return str(answer.get("served_by")), [item["item_id"] for item in answer["items"]]
+    return str(answer.get("served_by")), _items_of(answer, f"{address.url}: POST /recommend")
+
+
+def _items_of(answer: Mapping[str, Any], what: str) -> list[str]:
+    try:
+        return [item["item_id"] for item in answer["items"]]
+    except (KeyError, TypeError):
+        raise TargetError(f"{what} answers without items; is Longtail there?") from None
 
 
 def _similar(address: Address, item_id: str) -> list[str]:
@@ -247,7 +254,7 @@ def _similar(address: Address, item_id: str) -> list[str]:
     status, answer = ask(address, "GET", path, headers=caller_headers())
     if status != 200 or not isinstance(answer, dict):
         raise TargetError(f"{address.url}: GET /items/{item_id}/similar answers {status}")
-    return [item["item_id"] for item in answer["items"]]
+    return _items_of(answer, f"{address.url}: GET /items/{item_id}/similar")
 
 
 def _walk(similar: dict[str, list[str]], rng: random.Random) -> tuple[str, ...]:
@@ -306,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 address, [user.strip() for user in users if user.strip()], seed=options.seed
             )
         workload.save(options.out)
-    except (LoadTestError, OSError) as error:
+    except (LoadTestError, OSError, UnicodeDecodeError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
     print(

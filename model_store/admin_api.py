@@ -62,9 +62,23 @@ def service_url(given: str) -> str:
     return given.rstrip("/")
 
 
-def ask(
-    method: str, url: str, token: SecretStr, body: dict[str, Any] | None = None
-) -> dict[str, Any]:
+class Answer(dict[str, Any]):
+    """An answer; what it lacks is a RegistryError that names the address."""
+
+    def __init__(self, url: str, content: dict[str, Any]) -> None:
+        super().__init__(content)
+        self._url = url
+
+    def __missing__(self, key: str) -> Any:
+        raise foreign(self._url, key)
+
+
+def foreign(url: str, what: str) -> RegistryError:
+    """Another service, or one of another release, has answered."""
+    return RegistryError(f"{url}: the answer has no usable {what!r}; is Longtail there?")
+
+
+def ask(method: str, url: str, token: SecretStr, body: dict[str, Any] | None = None) -> Answer:
     """The answer to one request.
 
     Raises:
@@ -79,14 +93,16 @@ def ask(
     )
     try:
         with _OPENER.open(request, timeout=ACTIVATION_TIMEOUT_S) as response:
-            document: dict[str, Any] = json.load(response)
-            return document
+            document: Any = json.load(response)
     except urllib.error.HTTPError as error:
         kind = ServiceAway if error.code in _AWAY else RegistryError
         raise kind(_detail(error)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
         raise ServiceAway(f"{url}: {reason}") from error
+    if not isinstance(document, dict):
+        raise foreign(url, "document")
+    return Answer(url, document)
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

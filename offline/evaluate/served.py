@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -125,7 +126,14 @@ def served_version(url: str, model: str = DEFAULT) -> str:
         response.raise_for_status()
         ready = response.json()
         version = ready["version"] if model == DEFAULT else ready.get("names", {}).get(model)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise InputError(
             f"--url {redacted(url)!r}: no ready service there ({redact_urls(str(error))})"
         ) from error
@@ -201,10 +209,11 @@ def ask(client: httpx.Client, path: str, request: dict[str, Any]) -> dict[str, A
             f"{service}: user {request['user_id']!r} was answered "
             f"{response.status_code}: {response.text[:200]}{hint(response.status_code)}"
         )
-    try:
-        answer: dict[str, Any] = response.json()
-    except ValueError:
+    answer: Any = None
+    with contextlib.suppress(ValueError):
+        answer = response.json()
+    if not isinstance(answer, dict) or "model_version" not in answer:
         raise InputError(
             f"{service}: not a recommendation service; it answered {response.text[:60]!r}"
-        ) from None
+        )
     return answer

@@ -141,6 +141,7 @@ def test_what_the_catalogue_lacks_is_one_line(
         ('{"rules": {}}', "rules: Input should be a valid list"),
         ("[]", "the file: Input should be a valid dictionary"),
         ('{"rules": [], "rule": []}', "rule: Extra inputs are not permitted"),
+        pytest.param(" " * (1 << 21) + "{}", "2,097,154 bytes are more than 2,097,152", id="large"),
     ],
 )
 def test_a_file_that_holds_no_rules_is_one_line(

@@ -51,6 +51,14 @@ def test_users_are_found_by_the_length_of_their_history(bundle: Path) -> None:
     assert find_users_by_length(bundle, 1, 10) == (["u2", "u1", "u3"], [2, 3, 5])
 
 
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY"])
+def test_a_damaged_bundle_is_one_line(bundle: Path, content: bytes) -> None:
+    (bundle / "user_offsets.npy").write_bytes(content)
+    for read in (read_bundle_workload, lambda folder: find_users_by_length(folder, 3, 1)):
+        with pytest.raises(WorkloadError, match=f"^{bundle}: no (workload|users) can be read"):
+            read(bundle)
+
+
 def test_a_workload_is_read_as_it_was_written(bundle: Path, tmp_path: Path) -> None:
     workload = read_bundle_workload(bundle)
     workload.save(tmp_path / "w.json")
