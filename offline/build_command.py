@@ -40,7 +40,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="name of a recipe, or a .toml file (default, or sparse where items have few "
         "interactions)",
     )
-    build.add_argument("--seed", type=int, help="of training, instead of the recipe's")
+    build.add_argument("--seed", type=int, metavar="N", help="of training, instead of the recipe's")
     build.add_argument(
         "--split",
         choices=("leave_one_out", "global_time", "random"),
@@ -127,6 +127,10 @@ def _run(arguments: argparse.Namespace) -> int:
         _print_line(f"recipe: {name}, for {n_interactions / n_items:.0f} interactions an item")
         return read(name)
 
+    if arguments.activate:
+        from offline.publish import check_settings
+
+        check_settings(arguments.out / "bundle")
     processes = arguments.processes or (1 if arguments.engine == LOCAL else None)
     with launched_group() as group, _shown_by_the_first(group):
         build = Build(

@@ -10,11 +10,13 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from model_store.errors import ConfigError
 from model_store.parent_death import die_with_parent
 
 DATA_SET = "movielens-100k"
@@ -31,7 +33,11 @@ def demo(out: Path, *, port: int, reranker: bool, log: Callable[[str], None] = p
         port: to serve on.
         reranker: add it.
         log: called with lines for the person who waits.
+
+    Raises:
+        ConfigError: the port can't be listened on.
     """
+    _check_port(os.environ.get("LONGTAIL_HOST") or "127.0.0.1", port)
     if not os.environ.get(TOKEN_VARIABLE):
         os.environ[TOKEN_VARIABLE] = secrets.token_urlsafe(18)
     log(f"admin token: {os.environ[TOKEN_VARIABLE]}")
@@ -48,6 +54,21 @@ def demo(out: Path, *, port: int, reranker: bool, log: Callable[[str], None] = p
             log(f"the reranker is being made in the background: {out / 'reranker.log'}")
             stack.enter_context(_running([*build, "--activate"], output.fileno()))
         return _wait(service)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Find out now, and not after the build, that the service can't listen."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"can't listen on {host}:{port}: {error.strerror}; name another port: --port 8080, or "
+            "`make demo PORT=8080`"
+        ) from None
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from model_store.bundle import REPORT, Bundle
 from model_store.embedded import running_store
+from model_store.errors import ConfigError
 from model_store.publication import bundles_folder, publish
 from model_store.rollout import Rollout
-from model_store.signatures import trust_from
+from model_store.signatures import POLICY_SETTING, SIGNATURE, trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
 from offline.data.namings import FileNaming
@@ -48,6 +49,24 @@ class _ProgressLines:
             self._lines[what] = self._stack.enter_context(progress)
         self._lines[what].advance(done - self._done.get(what, 0))
         self._done[what] = done
+
+
+def check_settings(bundle: Path) -> None:
+    """Find out before a bundle is built that it could not be published.
+
+    Args:
+        bundle: where it will be; one that is there and signed stays as it is, if nothing changed.
+
+    Raises:
+        ConfigError: a setting can't be used, or bundles have to be signed.
+    """
+    store_url_from()
+    bundles_folder()
+    if trust_from().is_required and not (bundle / SIGNATURE).exists():
+        raise ConfigError(
+            f"--activate: {POLICY_SETTING}=required, and a build signs nothing; build without it, "
+            "then `longtail bundle sign` and `longtail publish --activate`"
+        )
 
 
 def publish_bundle(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
+
+from model_store.errors import ConfigError
+from offline.demo import demo
 
 COMMAND = "from pathlib import Path; from offline.demo import demo; demo(Path('out'), {})"
 WAITS = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
@@ -14,10 +19,21 @@ WAITS = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 def test_a_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:
     (tmp_path / "longtail.py").write_text(WAITS)
-    command = [sys.executable, "-c", COMMAND.format("port=1, reranker=False")]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        flags = f"port={free.getsockname()[1]}, reranker=False"
+    command = [sys.executable, "-c", COMMAND.format(flags)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith("admin token: ")
         building = psutil.Process(int(demo.stdout.readline()))
         demo.kill()
     building.wait(timeout=10)
+
+
+def test_an_occupied_port_costs_no_build(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError) as caught:
+            demo(tmp_path / "out", port=port, reranker=False)
+    assert f"can't listen on 127.0.0.1:{port}: Address already in use" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
