@@ -25,12 +25,13 @@ from offline.data.namings import FileNaming
 from offline.data.sources import open_items
 from offline.encoding.item_vectors import encode_items
 from offline.encoding.onnx_export import OnnxTextEncoder
+from offline.inputs import DEFAULT_ITEM_KIND
 from offline.item_text import item_texts
 from offline.knowledge.config import NO_MODEL, KnowledgeConfig
 from offline.knowledge.generation import generate_knowledge
 from offline.knowledge.provenance import texts_of
 from offline.knowledge.report import describe_counts
-from offline.recipe import Recipe
+from offline.recipe import Recipe, recipe_of
 
 Log = Callable[[str], None]
 
@@ -110,7 +111,7 @@ def add_new(
         path: of the file that they were read from, for messages.
         generate, log, report: as for `add_fresh_items`.
     """
-    recipe, config = _choices_of(bundle, generate=generate)
+    recipe, config = choices_of(bundle, generate=generate)
     assert bundle.manifest.encoder is not None  # noqa: S101 - it takes new items
     encoder_name = bundle.manifest.encoder.name
     new = find_new(ids.ids, client, encoder=encoder_name)
@@ -147,11 +148,16 @@ def why_none_are_taken(bundle: Bundle) -> str | None:
     return None
 
 
-def _choices_of(bundle: Bundle, *, generate: bool) -> tuple[Recipe, KnowledgeConfig]:
-    """The recipe that a version was built with, and how its items are described."""
-    configuration = bundle.manifest.configuration
-    recipe = Recipe.model_validate(configuration["recipe"])
-    config = recipe.knowledge.model_copy(update={"item_kind": configuration["item_kind"]})
+def choices_of(bundle: Bundle, *, generate: bool) -> tuple[Recipe, KnowledgeConfig]:
+    """The recipe that a version was built with, and how its items are described.
+
+    Raises:
+        InputError: it is a recipe of another release.
+        ConfigError: `generate` with a recipe that has no language model.
+    """
+    recipe = recipe_of(bundle.manifest)
+    item_kind = bundle.manifest.configuration.get("item_kind", DEFAULT_ITEM_KIND)
+    config = recipe.knowledge.model_copy(update={"item_kind": item_kind})
     if generate and config.model == NO_MODEL:
         raise ConfigError(
             f"the recipe of version {bundle.version!r} has no language model to describe items"

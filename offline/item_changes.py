@@ -16,7 +16,14 @@ from model_store.id_map import IdMap
 from model_store.item_changes import ItemChange, read_states, write_changes
 from model_store.placing import Report
 from offline.data.namings import FileNaming
-from offline.fresh_items import Log, active_bundle, add_new, read_items, why_none_are_taken
+from offline.fresh_items import (
+    Log,
+    active_bundle,
+    add_new,
+    choices_of,
+    read_items,
+    why_none_are_taken,
+)
 
 AVAILABLE = "available"
 """A column of this name withdraws items, and lets them come back."""
@@ -72,6 +79,8 @@ def publish_items(
             f"{fault}: {items} has {len(unknown):,} that it doesn't know, the first is "
             f"{unknown[0]!r}"
         )
+    if fault is None:
+        choices_of(bundle, generate=generate)  # before anything is written
     changes = _find_changes(ids, attributes, catalogue, client)
     n_known = len(ids) - len(unknown)
     n_changed = sum(change.item_id in catalogue.ids for change in changes)

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model_store.errors import ConfigError
+from model_store.errors import ConfigError, InputError
 from model_store.event_rules import EventRules
+from model_store.manifest import Manifest
 from offline.alignment.config import AlignmentConfig
 from offline.augmentation.completion_config import CompletionConfig
 from offline.augmentation.config import AugmentationConfig, PairsConfig
@@ -165,6 +166,20 @@ def read_recipe(name: str) -> Recipe:
         ConfigError: there is no such recipe, or a key or value in it is wrong.
     """
     return read_config_file("recipe", Recipe, name, RECIPES)
+
+
+def recipe_of(manifest: Manifest) -> Recipe:
+    """The recipe that a bundle was built by.
+
+    Raises:
+        InputError: it has none, or one of another release.
+    """
+    try:
+        return Recipe.model_validate(manifest.configuration["recipe"])
+    except (KeyError, ValidationError):
+        raise InputError(
+            f"version {manifest.version}: its recipe is none of this release"
+        ) from None
 
 
 def change_recipe(recipe: Recipe, flag: str, **tables: dict[str, Any]) -> Recipe:

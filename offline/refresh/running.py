@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from pydantic import ValidationError
 
 from model_store.bundle import ITEM_IDS, USER_IDS, Bundle
 from model_store.deployments import DEFAULT
@@ -18,7 +17,7 @@ from model_store.fresh_items import FreshItem, read_fresh
 from model_store.publication import bundles_folder
 from model_store.registry import Registry
 from offline.artifact import MANIFEST
-from offline.recipe import Recipe
+from offline.recipe import Recipe, recipe_of
 from offline.stages.start import StartArtifact
 
 _SERVED = ("refit", "recommender", "rating_refit", "rating")
@@ -86,10 +85,7 @@ def open_running(version: str, client: redis.Redis) -> Running:
     """
     bundle = Bundle.open(Registry(client).folder_of(version, bundles_folder()), verify=False)
     manifest = bundle.manifest
-    try:
-        recipe = Recipe.model_validate(manifest.configuration["recipe"])
-    except (KeyError, ValidationError):
-        raise InputError(f"version {version}: its recipe is none of this release") from None
+    recipe = recipe_of(manifest)
     size = manifest.encoder.vector_size if manifest.encoder else None
     fresh = [] if size is None else read_fresh(version, size, client)
     item_kind = str(manifest.configuration.get("item_kind", "item"))

@@ -88,3 +88,31 @@ def test_a_value_of_another_kind_is_named_and_nothing_changes(
     assert publish(workplace, "item_id,year\ni1,1607\ni2,soon\n") == 1
     assert "item 'i2': year 'soon' is no number" in capsys.readouterr().err
     assert read_states(["i1"], client) == {}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "reason"),
+    [
+        ({**RECIPE, "sasrec": {}}, [], "version made-1: its recipe is none of this release"),
+        (
+            RECIPE,
+            ["--generate"],
+            "the recipe of version 'made-1' has no language model to describe items",
+        ),
+    ],
+)
+def test_what_can_not_be_done_changes_nothing(
+    recipe: dict[str, object],
+    flags: list[str],
+    reason: str,
+    workplace: Path,
+    store: EmbeddedStore,
+    client: redis.Redis,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = make_bundle(workplace / "made", configuration={"recipe": recipe})
+    publish_and_activate(bundle, workplace, store.url)
+    (workplace / "items.csv").write_text("item_id,year\ni1,1607\nnew,1999\n")
+    assert longtail.main(["publish", "--items", str(workplace / "items.csv"), *flags]) == 1
+    assert capsys.readouterr().err == f"longtail publish: {reason}\n"
+    assert read_states(["i1"], client) == {}
