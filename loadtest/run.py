@@ -40,12 +40,13 @@ def run_load_test(options: argparse.Namespace) -> int:
     """Run locust as a child and show its results; 0 when all thresholds hold.
 
     Raises:
-        LoadTestError: the target must not get load or isn't ready, or there is no workload.
+        LoadTestError: the target must not get load or isn't ready, there is no workload, or the
+            results can't be written.
     """
     address = parse_target(options.url, owned=options.i_own_this_host)
-    ready = wait_until_ready(address)
     out = (options.out or name_results(options.workload)).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    _check_writable(out)
+    ready = wait_until_ready(address)
     out.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="longtail-loadtest-") as folder:
         workload_file = options.workload_file
@@ -65,6 +66,24 @@ def run_load_test(options: argparse.Namespace) -> int:
     write_results(out, {**results, "command": shlex.join(sys.orig_argv)})
     print(f"report: {os.path.relpath(out.with_suffix('.html'))}", file=sys.stderr)
     return exit_code
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before the load that the results can be written; earlier ones stay.
+
+    Raises:
+        LoadTestError: they can't.
+    """
+    is_new = not out.exists()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+        if is_new:
+            out.unlink()
+    except FileExistsError:
+        raise LoadTestError(f"--out {out}: {out.parent} is no folder") from None
+    except OSError as error:
+        raise LoadTestError(f"--out {out}: {error.strerror}") from error
 
 
 def find_workload(address: Address, version: str | None, bundle: Path | None) -> Workload:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from loadtest.options import add_load_options
 from loadtest.recorder import Recorder, summarise_ms
+from loadtest.run import main
 from loadtest.thresholds import Thresholds
 
 
@@ -75,3 +79,27 @@ def test_requests_that_were_never_sent_break_the_failure_threshold() -> None:
 
 def test_a_run_without_any_answer_is_broken_whatever_the_thresholds() -> None:
     assert Thresholds(max_failures=1.0).find_broken(figures_of([])) == ["no request was answered"]
+
+
+@pytest.mark.parametrize("limit", ["max-p50-ms", "max-p99-ms", "max-failures", "min-rps"])
+@pytest.mark.parametrize("given", ["nan", "-1", "inf"])
+def test_a_limit_that_nothing_can_break_is_no_limit(
+    limit: str, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_load_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--{limit}={given}"])
+    fault = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument --{limit}: '{given}' is no number 0 or more" in fault
+
+
+def test_results_that_cannot_be_written_cost_no_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    file = tmp_path / "file"
+    for out, reason in ((tmp_path, "Is a directory"), (file / "r", f"{file} is no folder")):
+        assert main(["--out", str(out)]) == 1
+        assert capsys.readouterr().err == f"loadtest: --out {out}: {reason}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
