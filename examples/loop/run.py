@@ -1,7 +1,7 @@
 """Drives a world through four policies, and prints the clicks per exposure of each.
 
-python -m examples.loop --out builds/loop
-python -m examples.loop --out builds/loop --users 500 --days 8 --seeds 0
+python -m examples.loop --out builds/loop-example
+python -m examples.loop --out builds/loop-example --users 500 --days 8 --seeds 0
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import polars as pl
 
 from examples.loop.figures import Counts, Floats, ratio
 from examples.loop.policies import Act, ByPopularity, ByService, ByTruth, Policy
-from examples.loop.shop import Shop
+from examples.loop.shop import Shop, ShopError
 from examples.loop.world import World
+from longtail_client import LongtailError
 
 LOOP, FROZEN, POPULARITY, TRUTH = "refreshed", "never refreshed", "popularity", "the truth"
 AT_ONCE = 50
@@ -261,6 +262,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out.exists():
         print(f"examples.loop: --out {arguments.out} exists; name a new folder", file=sys.stderr)
         return 1
+    try:
+        return run_seeds(arguments)
+    except (ShopError, LongtailError) as error:
+        print(f"examples.loop: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"examples.loop: {error.filename}: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+def run_seeds(arguments: argparse.Namespace) -> int:
+    """Run them one after another, and write the result.
+
+    Raises:
+        ShopError: a command of a shop's failed.
+        LongtailError: a service doesn't answer.
+    """
     runs, found = [], []
     for seed in arguments.seeds:
         _print(f"seed {seed}: {arguments.users:,} users, {arguments.days} days")
@@ -322,6 +339,25 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
+def _from(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return read
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return share
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m examples.loop",
@@ -329,15 +365,24 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
-    parser.add_argument("--users", type=int, default=2000, help="(%(default)s)")
-    parser.add_argument("--items", type=int, default=400, help="(%(default)s)")
-    parser.add_argument("--kinds", type=int, default=10, help="of items (%(default)s)")
-    parser.add_argument("--days", type=int, default=12, help="with recommendations (%(default)s)")
-    parser.add_argument("--earlier-days", type=int, default=5, help="without (%(default)s)")
-    parser.add_argument("--refresh-every", type=int, default=2, help="days (%(default)s)")
+    for name, least, default, about in (
+        ("users", 1, 2000, ""),
+        ("items", 10, 400, ""),
+        ("kinds", 3, 10, "of items "),
+        ("days", 1, 12, "with recommendations "),
+        ("earlier-days", 1, 5, "without "),
+        ("refresh-every", 1, 2, "days "),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=_from(least),
+            default=default,
+            metavar="N",
+            help=f"{about}(%(default)s)",
+        )
     parser.add_argument(
         "--explore",
-        type=float,
+        type=_share,
         default=1.0,
         metavar="SHARE",
         help="of the refreshed service's answers that are drawn at random (%(default)s)",

@@ -43,6 +43,10 @@ START_S = 60.0
 END_S = 30.0
 
 
+class ShopError(Exception):
+    """A command of the shop's failed; the message is one line that names its log."""
+
+
 @dataclass(frozen=True)
 class Shop:
     """A folder with a store, bundles, a build and archives of its own.
@@ -134,7 +138,7 @@ class Shop:
             self._start(*arguments, output=output) as process,
         ):
             if process.wait():
-                raise RuntimeError(f"longtail {arguments[0]} failed: see {output.name}")
+                raise ShopError(f"longtail {arguments[0]} failed: see {output.name}")
 
     def _start(self, *arguments: str, output: Any) -> subprocess.Popen[str]:
         others = {k: v for k, v in os.environ.items() if not k.startswith("LONGTAIL_")}
@@ -160,7 +164,7 @@ class Shop:
 def _await_ready_line(process: subprocess.Popen[str], log: Path) -> None:
     # The line is empty where the process has ended.
     if process.stdout is None or not process.stdout.readline():
-        raise RuntimeError(f"longtail serve failed: see {log}")
+        raise ShopError(f"longtail serve failed: see {log}")
 
 
 def _free_port() -> int:
