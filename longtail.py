@@ -25,6 +25,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, and exit with 2."""
+        # argparse would name the function that reads the value.
+        message = re.sub(r"invalid (\w+) value: (.*)", _wrong_value, message, flags=re.DOTALL)
         wrong_choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", message)
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
         hint = ""
@@ -34,6 +36,26 @@ class CommandParser(argparse.ArgumentParser):
             options = {option for action in _actions(self) for option in action.option_strings}
             hint = did_you_mean(unknown[1], options)
         super().error(message + hint)
+
+
+def _wrong_value(found: re.Match[str]) -> str:
+    wanted = {"int": "is no whole number", "float": "is no number"}
+    return f"{found[2]} {wanted.get(found[1], 'is no such value')}"
+
+
+def _some_path(text: str) -> Path:
+    return Path(_some_text(text))
+
+
+def _some_text(text: str) -> str:
+    """A path as it is given; that of an unset shell variable would be the current folder.
+
+    Raises:
+        ArgumentTypeError: it is blank.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty")
+    return text
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
@@ -66,15 +88,16 @@ def build_parser() -> argparse.ArgumentParser:
             continue
         module.register(subparsers)
     for action in _actions(parser):
-        if action.type is Path:
+        if action.type is Path or action.metavar in ("FILE", "FOLDER"):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.type = _some_path if action.type is Path else _some_text
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 on success, 1 on an error, 2 on wrong arguments."""
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments = _read(argv)
     except BrokenPipeError:
         return 1
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -92,9 +115,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except (OSError, MemoryError) as error:
+        print(f"longtail {arguments.command}: {_reason(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\nlongtail {arguments.command}: stopped", file=sys.stderr)
         return 130
+
+
+def _read(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    words = sys.argv[1:] if argv is None else argv
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:  # neither an id in the store nor a path in a manifest can be so
+            parser.error(f"the argument {word!a} is not UTF-8")
+    return parser.parse_args(words)
+
+
+def _reason(error: OSError | MemoryError) -> str:
+    """The fault of a file, a disk or the memory in one line."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}".removesuffix(": ")
+    if error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 if __name__ == "__main__":

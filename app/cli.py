@@ -9,8 +9,12 @@ from typing import NoReturn
 
 from app import bundle_command
 from app.live_commands import add_service_flags, register_experiments, register_rules
+from model_store.flag_values import percentage, up_to
 
 _RAW = argparse.RawDescriptionHelpFormatter
+MAX_K = 1_000
+"""As in a request."""
+MAX_DAYS = 36_500
 _EXAMPLES = {"canary": " --percent 5", "shadow": " --share 10", "deactivate": " --model ratings"}
 
 
@@ -95,14 +99,14 @@ def _register_models(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
             f"{_EXAMPLES.get(action, '')}",
         )
         if takes_version:
-            parser.add_argument("version", metavar="VERSION")
+            parser.add_argument("version", metavar="VERSION", help="of `longtail models list`")
         if action == "canary":
             parser.add_argument(
-                "--percent", type=_percentage, required=True, help="of the users, 0 to 100"
+                "--percent", type=percentage, required=True, help="of the users, 0 to 100"
             )
         if action == "shadow":
             parser.add_argument(
-                "--share", type=_percentage, required=True, help="of the requests, 0 to 100"
+                "--share", type=percentage, required=True, help="of the requests, 0 to 100"
             )
         if action in {"activate", "canary"}:
             parser.add_argument(
@@ -143,13 +147,13 @@ def _register_compare(actions: argparse._SubParsersAction[argparse.ArgumentParse
     compare.add_argument("b", metavar="B", help="the version that it is compared with")
     compare.add_argument(
         "--users",
-        type=_positive,
+        type=up_to(),
         default=200,
         metavar="N",
         help="ask about N users that both versions know (200); with --shadowed: the last N answers",
     )
     compare.add_argument(
-        "--k", type=_positive, default=10, metavar="K", help="items for each user (10)"
+        "--k", type=up_to(MAX_K), default=10, metavar="K", help="items for each user (10)"
     )
     compare.add_argument(
         "--shadowed",
@@ -189,18 +193,18 @@ def _register_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         "--users",
         choices=["tail", "all"],
         default="tail",
-        help="tail: those whose requests are reranked with `auto`, the default; all: also those "
-        "whose requests have to ask for it with `always`",
+        help="tail: those whose requests are reranked without asking for it; all: also those whose "
+        "requests have to say `always` (tail)",
     )
     rerank.add_argument(
         "--limit",
-        type=_positive,
+        type=up_to(),
         metavar="N",
         help="ask about N users at most; those whose answers are there don't count",
     )
     rerank.add_argument(
         "--in-flight",
-        type=_positive,
+        type=up_to(),
         default=32,
         metavar="N",
         help="jobs that the reranker has at a time, 64 at most (32); fewer where "
@@ -248,10 +252,10 @@ def _register_tokens(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     )
     create.add_argument("--note", default="", help="its user or purpose, for lists and logs")
     create.add_argument(
-        "--days", type=_positive, metavar="N", help="it expires after N days; unset, never"
+        "--days", type=up_to(MAX_DAYS), metavar="N", help="it expires after N days; unset, never"
     )
     create.add_argument(
-        "--per-minute", type=_positive, metavar="N", help="quota of a caller; unset, none"
+        "--per-minute", type=up_to(), metavar="N", help="quota of a caller; unset, none"
     )
     listing = actions.add_parser(
         "list",
@@ -292,15 +296,8 @@ def _register_users(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
             description=f"{about[0].upper()}{about[1:]}.",
             epilog=f"example: longtail users {action} 196",
         )
-        parser.add_argument("user_id", metavar="USER_ID")
+        parser.add_argument("user_id", metavar="USER_ID", help="as in requests and events")
         parser.set_defaults(run=_run_users)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return number
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -308,13 +305,6 @@ def _share(text: str) -> tuple[int, int]:
     if not slash or not number.isdecimal() or not of.isdecimal() or not 1 <= int(number) <= int(of):
         raise argparse.ArgumentTypeError(f"{text!r} is no share such as 1/8")
     return int(number), int(of)
-
-
-def _percentage(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 100")
-    return number
 
 
 def _run_serve(arguments: argparse.Namespace) -> NoReturn:

@@ -43,7 +43,12 @@ def register_experiments(subparsers: argparse._SubParsersAction[argparse.Argumen
             description=f"{about[0].upper()}{about[1:]}.",
             epilog=f"example: longtail experiments {action} {example}",
         )
-        parser.add_argument("name", metavar="NAME", nargs="?" if action == "show" else None)
+        parser.add_argument(
+            "name",
+            metavar="NAME",
+            nargs="?" if action == "show" else None,
+            help="of the experiment" + ("; without it, all are listed" if action == "show" else ""),
+        )
         if action == "start":
             parser.add_argument(
                 "--arm",

@@ -49,6 +49,9 @@ MIN_TOKEN_CHARACTERS = 8
 # Their values are secrets.
 HIDDEN = frozenset({"admin_token", "bundles_dir", "redis_password", "rerank_api_key", "rerank_url"})
 
+FLAGS = frozenset({"host", "port", "workers"})
+"""Settings that `longtail serve` takes as flags too."""
+
 # What Kubernetes sets in every pod for a Service whose name begins with "longtail".
 _SERVICE_VARIABLE = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
@@ -356,7 +359,7 @@ def read_settings(**overrides: object) -> Settings:
     """Settings from the environment; `overrides` (from flags) win, None means not given.
 
     Raises:
-        ConfigError: one line naming the variable and its value.
+        ConfigError: one line naming the variable, or the flag, and its value.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -366,7 +369,12 @@ def read_settings(**overrides: object) -> Settings:
         name = str(first["loc"][0])
         shown = "(hidden)" if name in HIDDEN else repr(first["input"])
         reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{PREFIX}{name.upper()}={shown}: {reason}") from None
+        where = (
+            f"--{name} {shown}"
+            if name in given and name in FLAGS
+            else f"{PREFIX}{name.upper()}={shown}"
+        )
+        raise ConfigError(f"{where}: {reason}") from None
 
 
 def describe_ignored_variables(environment: Mapping[str, str] | None = None) -> list[str]:

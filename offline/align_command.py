@@ -43,14 +43,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=DEFAULT_RECIPE,
         help=f"name of a recipe, or a .toml file, with a table [alignment] ({DEFAULT_RECIPE})",
     )
-    align.add_argument("--steps", type=int, help="number of updates, instead of the recipe's")
+    align.add_argument(
+        "--steps", type=int, metavar="N", help="number of updates, instead of the recipe's"
+    )
     align.add_argument(
         "--mode",
         choices=("pool", "synchronous", "asynchronous"),
         help="how texts are sampled, instead of the recipe's: once beforehand, at every step, or "
         "by a process of its own",
     )
-    align.add_argument("--seed", type=int, help="of the alignment, instead of the recipe's")
+    align.add_argument(
+        "--seed", type=int, metavar="N", help="of the alignment, instead of the recipe's"
+    )
     align.add_argument(
         "--split",
         choices=("leave_one_out", "global_time"),

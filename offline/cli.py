@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_store.flag_values import up_to
 from offline import (
     align_command,
     build_command,
@@ -22,7 +23,12 @@ from offline import (
 )
 from offline.engine.choice import LOCAL, add_engine_flags, open_engine
 from offline.logged_flags import add_logged_flags, asks_for_logged, run_logged
-from offline.source_flags import add_item_naming_flags, add_naming_flags, naming_of
+from offline.source_flags import (
+    ITEM_NAMING_FLAGS,
+    add_item_naming_flags,
+    add_naming_flags,
+    naming_of,
+)
 
 if TYPE_CHECKING:
     from offline.engine.work import Engine
@@ -57,7 +63,9 @@ def _register_demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         epilog="examples:\n  longtail demo\n  longtail demo --port 8080 --no-reranker",
         formatter_class=_RAW,
     )
-    demo.add_argument("--port", type=int, default=8000, help="to listen on (8000)")
+    demo.add_argument(
+        "--port", type=up_to(65_535), default=8000, metavar="N", help="to listen on (8000)"
+    )
     demo.add_argument(
         "--out",
         type=Path,
@@ -168,7 +176,7 @@ def _register_pretrain_encoder(
         help="tune a text encoder on the behaviour in other data sets",
         description="Tune a text encoder on the training parts of one data set or several: hidden\n"
         "words are predicted, and the next item among those of a batch. Name the\n"
-        "encoder's folder in a recipe, as start in [behaviour] or as encoder in [encoding]. A\n"
+        "encoder's folder in a recipe, as start in [behaviour] or as encoder in [encoding]. An\n"
         "interrupted run continues after its last complete epoch.",
         epilog="examples:\n"
         "  longtail pretrain-encoder --data data/ml-1m --out builds/pretrained\n"
@@ -201,8 +209,8 @@ def _register_pretrain_encoder(
         metavar="FILE",
         help="a .toml file with keys of PretrainingConfig in offline/behaviour/config.py",
     )
-    pretrain.add_argument("--epochs", type=int, help="instead of the settings'")
-    pretrain.add_argument("--seed", type=int, help="instead of the settings'")
+    pretrain.add_argument("--epochs", type=int, metavar="N", help="instead of the settings'")
+    pretrain.add_argument("--seed", type=int, metavar="N", help="instead of the settings'")
     pretrain.set_defaults(run=_run_pretrain_encoder)
 
 
@@ -305,8 +313,10 @@ def _run_publish(arguments: argparse.Namespace) -> int:
     from offline.publish import publish_bundle, publish_items
 
     if arguments.bundle:
-        if arguments.generate:
-            raise ConfigError("--generate goes with --items, not with --bundle")
+        for flag in ("generate", *ITEM_NAMING_FLAGS):
+            if getattr(arguments, flag):
+                name = flag.replace("_", "-")
+                raise ConfigError(f"--{name} goes with --items, not with --bundle")
         publish_bundle(
             arguments.bundle,
             activate=arguments.activate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,17 +29,29 @@ def read_config_file(kind: str, shape: type[Config], name: str, folder: Path) ->
     """
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     try:
-        return shape.model_validate(tomllib.loads(path.read_text()))
-    except OSError:
+        return shape.model_validate(read_toml(path))
+    except FileNotFoundError:
         names = config_names(folder)
         raise ConfigError(
             f"{kind} {name!r}: there is none of this name{did_you_mean(name, names)} (known: "
             f"{', '.join(names)}; or the path of a .toml file)"
         ) from None
+    except OSError as error:
+        raise ConfigError(f"{kind} {name!r}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{kind} {name!r}: not TOML: {error}") from None
     except ValidationError as error:
         raise ConfigError(f"{kind} {name!r}: {describe_first(error)}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file, also of one that begins with a byte order mark.
+
+    Raises:
+        OSError: it can't be read.
+        TOMLDecodeError, UnicodeDecodeError: it isn't TOML.
+    """
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def config_names(folder: Path) -> list[str]:
@@ -54,6 +66,8 @@ def describe_first(error: ValidationError) -> str:
     if first["type"] == "missing":  # its input is the whole table
         return f"{key} is missing"
     reason = first["msg"].removeprefix("Value error, ")
+    if isinstance(first["input"], dict):  # of a whole table, which the reason is about
+        return f"{key}: {reason}" if key else reason
     return f"{key} = {_shown(first['input'])}: {reason}" if key else reason
 
 

@@ -15,6 +15,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     events = subparsers.add_parser(
         "events",
         help="archive the events that services accepted",
+        description="Events of POST /events, and what people were answered, for the next training.",
         epilog="examples:\n  longtail events archive --out events",
         formatter_class=_RAW,
     )

@@ -24,6 +24,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     knowledge = subparsers.add_parser(
         "knowledge",
         help="show what a language model wrote about an item, or have it describe new ones",
+        description="What a language model wrote about items, which their knowledge vectors come\n"
+        "from.",
         epilog="examples:\n"
         "  longtail knowledge show 50\n"
         "  longtail knowledge refresh --items new.csv",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from model_store.deployments import DEFAULT
 from model_store.errors import ConfigError
 
 
@@ -59,8 +60,8 @@ def run_logged(arguments: argparse.Namespace) -> int:
     """
     from offline.logged.command import evaluate_logged
 
-    for name in ("url", "rerank", "rps"):
-        if getattr(arguments, name):
+    for name in ("url", "rerank", "rps", "model"):
+        if getattr(arguments, name) not in (None, False, DEFAULT):
             raise ConfigError(
                 f"--{name} asks a service, and --logged reads archives: leave one out"
             )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from model_store.errors import ConfigError
 from offline.artifact import locked
 from offline.behaviour.config import PretrainingConfig
-from offline.config_file import describe_first
+from offline.config_file import describe_first, read_toml
 from offline.inputs import Source
 from offline.stages.encoder_choice import EncoderChoice
 from offline.stages.pretraining import PretrainingStage
@@ -25,7 +25,7 @@ def read_settings(path: str | None, **changes: int | None) -> PretrainingConfig:
         ConfigError: the file can't be read, or a key or value is wrong.
     """
     try:
-        values = tomllib.loads(Path(path).read_text()) if path else {}
+        values = read_toml(Path(path)) if path else {}
         given = {key: value for key, value in changes.items() if value is not None}
         return PretrainingConfig.model_validate(values | given)
     except OSError as error:

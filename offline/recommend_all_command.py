@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offline.engine.choice import add_engine_flags, open_engine, up_to
-from offline.source_flags import add_data_flags, source_of
+from model_store.flag_values import up_to
+from offline.engine.choice import add_engine_flags, open_engine
+from offline.source_flags import NAMING_FLAGS, add_data_flags, source_of
 
 if TYPE_CHECKING:
     from offline.inputs import Source
@@ -77,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
             raise ConfigError("--live: histories come from the store, not from --interactions")
         source = source_of(arguments)
     else:
-        for flag in ("items", "events", "columns", "no_header", "kinds"):
+        for flag in ("items", "events", *NAMING_FLAGS):
             if getattr(arguments, flag):
                 raise ConfigError(f"--{flag.replace('_', '-')} goes with --interactions")
         source = LIVE if arguments.live else None

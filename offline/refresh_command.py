@@ -112,9 +112,8 @@ def _add_trials(refresh: argparse.ArgumentParser) -> None:
     trials.add_argument(
         "--shadow-share",
         type=float,
-        default=SHADOW_SHARE,
         metavar="PERCENT",
-        help="of the requests (%(default)s)",
+        help=f"with --shadow: of the requests ({SHADOW_SHARE:g})",
     )
     trials.add_argument(
         "--canary",
@@ -125,9 +124,8 @@ def _add_trials(refresh: argparse.ArgumentParser) -> None:
     trials.add_argument(
         "--canary-limit",
         type=seconds,
-        default=CANARY_LIMIT_S,
         metavar="TIME",
-        help="end a canary without a verdict after so long (1h)",
+        help="with --canary: end one without a verdict after so long (1h)",
     )
     trials.add_argument(
         "--promote", action="store_true", help="make it the active version in the end"
@@ -135,9 +133,13 @@ def _add_trials(refresh: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from model_store.errors import ConfigError
     from offline.refresh.choices import Choices, folder_of
     from offline.refresh.command import TOKEN, refresh, service_of
 
+    for flag, of in (("shadow_share", "shadow"), ("canary_limit", "canary"), ("token", "url")):
+        if getattr(arguments, flag) is not None and getattr(arguments, of) is None:
+            raise ConfigError(f"--{flag.replace('_', '-')} goes with --{of}")
     choices = Choices(
         source=source_of(arguments),
         root=folder_of(arguments.out, arguments.model),
@@ -149,9 +151,9 @@ def _run(arguments: argparse.Namespace) -> int:
         confidence=arguments.confidence,
         epochs=arguments.epochs,
         shadow_s=arguments.shadow,
-        shadow_share=arguments.shadow_share,
+        shadow_share=SHADOW_SHARE if arguments.shadow_share is None else arguments.shadow_share,
         canary_percent=arguments.canary,
-        canary_limit_s=arguments.canary_limit,
+        canary_limit_s=arguments.canary_limit or CANARY_LIMIT_S,
         promote=arguments.promote,
         service=service_of(
             arguments.url, arguments.token or os.environ.get(TOKEN), arguments.model

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from offline.engine.choice import add_engine_flags, open_engine, up_to
+from model_store.flag_values import up_to
+from offline.engine.choice import add_engine_flags, open_engine
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from offline.inputs import Source
 
 
+ITEM_NAMING_FLAGS = ("item_columns", "no_item_header", "kinds")
+NAMING_FLAGS = ("columns", "no_header", *ITEM_NAMING_FLAGS)
+"""What can be said about columns and headers, as attributes of parsed arguments."""
+
+
 def add_data_flags(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the data set's files, and what can be said about their columns.
 
@@ -108,11 +113,17 @@ def source_of(arguments: argparse.Namespace) -> Source:
     """The data set that the flags name.
 
     Raises:
-        ConfigError: a flag's value has another form.
+        ConfigError: a flag's value has another form, or is about a data set known by name.
         FetchError: a data set known by name can't be fetched.
     """
-    from offline.inputs import find_source
+    from model_store.errors import ConfigError
+    from offline.inputs import NAMED, find_source
 
+    name = arguments.interactions
+    for flag in ("items", *NAMING_FLAGS) if name in NAMED else ():
+        if getattr(arguments, flag):
+            given = flag.replace("_", "-")
+            raise ConfigError(f"--{given}: {name} has its own; a folder of yours is ./{name}")
     return find_source(
         arguments.interactions,
         arguments.items,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from offline.benchmark import alignment_grid, rating_grid, rerank_grid
@@ -10,7 +9,7 @@ from offline.benchmark.alignment_grid import AlignmentGrid
 from offline.benchmark.grid import GRIDS, Grid, grid_names, read_grid
 from offline.benchmark.rating_grid import RatingGrid
 from offline.benchmark.rerank_grid import RerankGrid
-from offline.config_file import read_config_file
+from offline.config_file import read_config_file, read_toml
 
 AnyGrid = Grid | RerankGrid | AlignmentGrid | RatingGrid
 
@@ -42,6 +41,6 @@ def _kind_of(name: str) -> object:
     """The kind that a file states; None where it states none or can't be read."""
     path = Path(name) if name.endswith(".toml") else GRIDS / f"{name}.toml"
     try:
-        return tomllib.loads(path.read_text()).get("kind")
+        return read_toml(path).get("kind")
     except (OSError, ValueError):
         return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from model_store.errors import ConfigError
+from model_store.flag_values import up_to
 from offline.engine.local import LocalEngine, count_cores
 
 if TYPE_CHECKING:
@@ -35,17 +35,6 @@ def add_engine_flags(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="N",
         help=f"that compute ({default}; of Ray one for each core of this machine)",
     )
-
-
-def up_to(largest: int) -> Callable[[str], int]:
-    """Reads a whole number from 1 to `largest`."""
-
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= largest:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {largest:,}")
-        return int(text)
-
-    return read
 
 
 def open_engine(name: str, processes: int | None) -> Engine:

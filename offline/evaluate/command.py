@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,16 @@ def evaluate(
 
     Raises:
         BundleError: there is no such bundle.
-        ConfigError: `rerank` or `rps` without a service, `rps` is not above 0, or `rerank` of a
-            bundle that predicts ratings, or of another name.
+        ConfigError: `rerank` or `rps` without a service, `rps` is not above 0, `rerank` of a bundle
+            that predicts ratings, or of another name, or a name for a bundle that is given.
         InputError: the bundle was refit on the held-out interactions, or the service doesn't
             answer, or no version is active.
     """
-    if rps is not None and (url is None or rps <= 0):
+    if rps is not None and (url is None or not 0 < rps < math.inf):
         wrong = "needs --url" if url is None else "expected a number above 0"
         raise ConfigError(f"--rps {rps:g}: {wrong}")
+    if model != DEFAULT and bundle_folder is not None and url is None:
+        raise ConfigError(f"--model {model}: goes with --url, or without --bundle")
     bundle = Bundle.open(bundle_folder or _served_bundle(url, model), verify=False)
     if rerank and (model != DEFAULT or bundle.manifest.kind == "rating"):
         raise ConfigError("--rerank measures the default's recommendations alone")

@@ -22,6 +22,7 @@ import polars as pl
 
 from model_store.admin_api import service_url
 from model_store.errors import LongtailError
+from model_store.flag_values import up_to
 from offline.data.dataset import Dataset, read_dataset
 from offline.evaluate.caller_key import caller_headers
 from offline.inputs import find_source
@@ -116,19 +117,33 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m offline.refresh.replay", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m offline.refresh.replay",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     splitting = actions.add_parser("split", help="write files to build on, and events")
     splitting.add_argument("data", help="interactions with times, or movielens-100k")
     sending = actions.add_parser("send", help="send the events to a service")
     asking = actions.add_parser("ask", help="ask a service for recommendations, for a while")
     for action in (splitting, sending, asking):
-        action.add_argument("folder", type=Path)
-    splitting.add_argument("--newest", type=float, default=0.2, help="share of events (0.2)")
+        action.add_argument("folder", type=Path, help="of the files")
+    splitting.add_argument("--newest", type=_share, default=0.2, help="share of events (0.2)")
     for action in (sending, asking):
-        action.add_argument("--url", required=True)
-    asking.add_argument("--seconds", type=float, default=60.0)
+        action.add_argument("--url", required=True, help="of the service")
+    asking.add_argument("--seconds", type=up_to(), default=60, help="how long (60)")
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+    return share
 
 
 def main(argv: Sequence[str] | None = None) -> int:

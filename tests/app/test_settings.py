@@ -92,6 +92,12 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_settings(port=8002).port == 8002
 
 
+def test_a_wrong_flag_is_named_as_it_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTAIL_PORT", "8001")
+    with pytest.raises(ConfigError, match=r"^--port 70000: "):
+        read_settings(port=70_000)
+
+
 def test_an_unknown_variable_is_named_with_the_nearest() -> None:
     lines = describe_ignored_variables({"LONGTAIL_WORKER": "1", "LONGTAIL_CACHE_DIR": "", "A": ""})
     assert lines == ["LONGTAIL_WORKER is not a setting; the nearest is LONGTAIL_WORKERS"]

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 URL = "LONGTAIL_URL"
 KEY = "LONGTAIL_CALLER_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8001
 
 _ABOUT = (
     "Offer a running service to a language model as tools of the Model Context Protocol:\n"
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the tools until the language model's program ends; returns 0, or 1 on an error."""
+    for flag in ("host", "port"):
+        if getattr(arguments, flag) is not None and not arguments.http:
+            return _fail(f"--{flag} goes with --http")
     if find_spec("mcp") is None:
         return _fail("the package 'mcp' is not installed: pip install 'longtail-client[mcp]'")
     from longtail_client.async_client import AsyncClient
@@ -60,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail(str(error).replace("api_key", KEY))
     server = make_server(client)
     if arguments.http:
-        server.run("streamable-http", host=arguments.host, port=arguments.port)
+        host, port = arguments.host or DEFAULT_HOST, arguments.port or DEFAULT_PORT
+        server.run("streamable-http", host=host, port=port)
     else:
         server.run("stdio")
     return 0
@@ -73,12 +78,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help=f"the service ({URL}, else {DEFAULT_URL})",
     )
     parser.add_argument("--http", action="store_true", help="serve at /mcp instead of over stdio")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on with --http (%(default)s)"
-    )
-    parser.add_argument(
-        "--port", type=int, default=8001, help="port to listen on with --http (%(default)s)"
-    )
+    parser.add_argument("--host", help=f"with --http: address to listen on ({DEFAULT_HOST})")
+    parser.add_argument("--port", type=int, help=f"with --http: port to listen on ({DEFAULT_PORT})")
 
 
 def _examples(command: str) -> str:
