@@ -13,6 +13,7 @@ from functools import cache
 
 import pytest
 
+from tests.contracts.command_reference import FILE, leaves, render_commands
 from tests.contracts.markdown import Command, commands, documents, named_paths
 from tests.contracts.tree import CLIENT, EXAMPLES, PACKAGES, ROOT, is_generated, python_files
 
@@ -132,8 +133,40 @@ def test_every_command_has_help_with_an_example(
 
 @pytest.mark.parametrize("name", all_command_names(command_parser()))
 def test_every_command_is_documented(name: str) -> None:
-    documented = {" ".join(c.words[1:]) for c in COMMANDS if c.words[0] == "longtail"}
+    """By a page that was written, not only in the reference."""
+    reference = str(FILE.relative_to(ROOT))
+    documented = {
+        " ".join(c.words[1:]) for c in COMMANDS if c.words[0] == "longtail" and c.where != reference
+    }
     assert any(words == name or words.startswith(f"{name} ") for words in documented)
+
+
+def test_the_command_reference_is_current() -> None:
+    written = "python -m tests.contracts.command_reference writes it"
+    assert FILE.read_text() == render_commands(), written
+
+
+def test_every_argument_has_help_that_states_its_default() -> None:
+    """A default of none, of no values, or of a switch that is off needs no word."""
+    missing = []
+    for name, parser in leaves(command_parser()):
+        for action in parser._actions:
+            text = parser._get_formatter()._expand_help(action) if action.help else ""
+            has_default = action.default not in (None, False, argparse.SUPPRESS, [], "")
+            words = {word.rstrip(".,:") for word in WORD.findall(text)}
+            if not text or (has_default and not stated(action.default) & words):
+                missing.append(f"{name} {action.dest}")
+    assert missing == []
+
+
+WORD = re.compile(r"[\w./:,-]+")
+
+
+def stated(default: object) -> set[str]:
+    """How a help text may state a default."""
+    if isinstance(default, float):
+        return {f"{default:g}", str(default), f"{default:g}s"}
+    return {"yes"} if default is True else {str(default)}
 
 
 @cache
