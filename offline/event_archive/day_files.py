@@ -20,12 +20,16 @@ from model_store.forgotten import digest_of_user
 
 _LOCK, _FORGOTTEN = ".lock", "forgotten.json"
 _ARRIVED_US = "arrived_us"
+MAX_ROWS = 100_000
+"""Of a file that further rows of its day are added to. With a file for each look, an archiver that
+looks every minute would leave half a million a year; to write so many rows again takes 60 ms."""
 
 
 class DayFiles:
     """Files `day=2026-11-30/….parquet`, by the UTC day of the column `timestamp`, unix seconds.
 
-    A file is complete and on the disk once it has its name. Rows have a column `user_id` as well.
+    A file is complete and on the disk once it has its name; a longer one may take its place. Rows
+    have a column `user_id` as well.
 
     Args:
         folder: of the files; made if it is not there.
@@ -99,12 +103,21 @@ class DayFiles:
         return [path for day in sorted(near) for path in self._of(day).glob("*.parquet")]
 
     def write(self, day: date, frame: pl.DataFrame) -> None:
-        """Write a day's rows into another file.
+        """Add a day's rows to its last file, or where that is full write another one.
 
         Raises:
-            InputError: the folder can't be written.
+            InputError: the last file can't be read, or the folder can't be written.
         """
-        self._write(self._of(day), frame, f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet")
+        folder = self._of(day)
+        name = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet"
+        last = max(folder.glob("*.parquet"), default=None)
+        if last is not None:
+            rows = pl.scan_parquet(last)
+            if self.read(rows.select(pl.len())).item() < MAX_ROWS:
+                # One of an earlier release may lack columns.
+                frame = pl.concat([self.read(rows), frame], how="diagonal_relaxed")
+                name = last.name
+        self._write(folder, frame, name)
 
     def _of(self, day: date) -> Path:
         return self.folder / f"day={day.isoformat()}"

@@ -11,6 +11,7 @@ import pytest
 from model_store.codecs import Event
 from model_store.errors import InputError
 from model_store.forgotten import digest_of_user
+from offline.event_archive import day_files
 from offline.event_archive.archive import SCHEMA, EventArchive, Logged
 
 DAY_S = 86_400.0
@@ -74,13 +75,28 @@ def test_what_only_repeats_a_repeat_stays(archive: EventArchive) -> None:
 def test_a_forgotten_person_is_removed_once(archive: EventArchive) -> None:
     with archive.locked():
         archive.add([logged("u1", "i1", 10.0), logged("u2", "i1", 0.0)])
-        archive.add([logged("u1", "i2", 20.0)])
-        archive.add([logged("u1", "i3", 40.0)])
-        forgotten = {digest_of_user("u1"): 30.0}
+        archive.add([logged("u1", "i2", 20.0 + DAY_S)])
+        archive.add([logged("u1", "i3", 40.0 + 2 * DAY_S)])
+        assert len(archive.files()) == 3
+        forgotten = {digest_of_user("u1"): 30.0 + DAY_S}
         assert archive.forget(forgotten) == 2
         assert archive.forget(forgotten) == 0
     assert sorted(rows(archive).select("user_id", "item_id").rows()) == [("u1", "i3"), ("u2", "i1")]
     assert len(archive.files()) == 2  # none is left empty
+
+
+def test_a_days_last_file_grows_until_it_is_full(
+    archive: EventArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day_files, "MAX_ROWS", 3)
+    with archive.locked():
+        for number in range(8):
+            archive.add([logged("u1", f"i{number}", 10.0 * number)])
+        archive.add([logged("u1", "i8", DAY_S)])
+    sizes = [len(pl.read_parquet(path)) for path in archive.files()]
+    assert sizes == [3, 3, 2, 1]
+    assert dict(rows(archive).schema) == SCHEMA
+    assert sorted(rows(archive)["item_id"]) == [f"i{number}" for number in range(9)]
 
 
 def test_an_event_whose_clock_was_ahead_is_removed_with_those_before(
