@@ -120,6 +120,7 @@ class Service:
             self.operations.take_back,
             self._report.worker_id,
             self.metrics.canaries_taken_back.inc,
+            self._is_reranker_loading,
         )
         self.exposures = Exposures(
             self.store.experiments, self._report.worker_id, self.metrics.experiment_lost.inc
@@ -304,6 +305,10 @@ class Service:
 
     async def _forget(self) -> None:
         await self.forgetting.look()
+
+    def _is_reranker_loading(self, model: Model) -> bool:
+        both = (self.reranker_loading, self._second_reranker_loading)
+        return all(loading.state_of(model) == "loading" for loading in both)
 
     def _is_shadow(self, version: str) -> bool:
         shadows = (routing.shadow for _, routing in self.models.routings)

@@ -51,6 +51,7 @@ class CanaryWatch:
         take_back: ends a canary by the name it is tried under and its epoch, with the reason.
         worker_id: of this worker.
         on_taken_back: called when this worker took a canary back.
+        is_reranker_loading: whether the reranker of a version isn't there yet, but will be.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class CanaryWatch:
         take_back: Callable[[str, str, str], Awaitable[object]],
         worker_id: str,
         on_taken_back: Callable[[], object],
+        is_reranker_loading: Callable[[Model], bool],
     ) -> None:
         self._models = models
         self._store = store
         self._take_back = take_back
         self._worker_id = worker_id
         self._on_taken_back = on_taken_back
+        self._is_reranker_loading = is_reranker_loading
         self._bounds = Bounds()
         self._counts: dict[str, Counts] = {}  # by epoch
         self._unreadable: set[bytes] = set()
@@ -92,9 +95,18 @@ class CanaryWatch:
             perf_counter() - started,
             empty=n_items == 0,
             short=0 < n_items < query.k and query.candidates is None and not query.filters,
-            degraded=bool(answer["degraded"]),
+            degraded=self._is_degraded(answer["degraded"], model),
         )
         return answers
+
+    def _is_degraded(self, missing: Sequence[str], model: Model) -> bool:
+        """Whether something is missing that the version is to be blamed for.
+
+        Its reranker begins to load when the canary begins, which may take a minute.
+        """
+        if list(missing) == ["rerank"]:
+            return not self._is_reranker_loading(model)
+        return bool(missing)
 
     async def observe_rating(
         self, routing: Routing, model: Model, answering: Awaitable[Answer]
@@ -113,7 +125,14 @@ class CanaryWatch:
         return answer
 
     def _outcomes_of(self, routing: Routing, model: Model) -> Outcomes:
-        counts = self._counts_of(routing.trial.epoch if routing.trial else "")
+        """Where to count an answer.
+
+        A worker that lacks the active version goes on with an earlier one: what that answers tells
+        nothing of the active one, and counts nowhere.
+        """
+        if routing.trial is None or routing.period is None:
+            return Outcomes()
+        counts = self._counts_of(routing.trial.epoch)
         return counts.active if model is routing.active else counts.canary
 
     async def look(self) -> None:

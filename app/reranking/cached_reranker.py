@@ -21,6 +21,7 @@ from app.reranking.pace import Pace
 from app.reranking.policy import Limits
 from app.store.deadline import Deadline
 from app.telemetry.rerank_metrics import RerankMetrics
+from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class _Flight:
     asked_at_s: float
     n_jobs: int
     expected_s: float | None
+    is_held: bool
+    """It waits for its version to be loaded, and is not asked before."""
 
     def ends_by(self, deadline: Deadline) -> bool:
         """Whether it is expected to; one that is late is expected to take as long again."""
@@ -157,8 +160,9 @@ class CachedReranker:
 
     def _ask(self, key: JobKey, job: Job) -> _Flight | None:
         """Begin a job, unless it can't be answered now."""
-        n_jobs = len(self._in_flight) + 1
         is_ready = self._reranker is not None and self._reranker.is_ready(job.version)
+        # Those that wait for the load of a canary take no place of the active version's.
+        n_jobs = 1 + sum(flight.is_held is not is_ready for flight in self._in_flight.values())
         expected_s = self._pace.expect(n_jobs) if is_ready else None
         if (
             self._reranker is None
@@ -169,17 +173,18 @@ class CachedReranker:
         ):
             return None
         loop = asyncio.get_running_loop()
-        flight = _Flight(loop.create_future(), monotonic(), n_jobs, self._expected(expected_s))
+        expected_s = self._expected(expected_s)
+        flight = _Flight(loop.create_future(), monotonic(), n_jobs, expected_s, not is_ready)
         self._in_flight[key] = flight
-        self._metrics.in_flight.set(n_jobs)
+        self._metrics.in_flight.set(len(self._in_flight))
         task = loop.create_task(self._run(self._reranker, key, job, flight))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
     def _expected(self, expected_s: float | None) -> float | None:
-        """The estimate, corrected by the oldest job in flight: the next one won't be faster."""
-        oldest = next(iter(self._in_flight.values()), None)
+        """The estimate, corrected by the oldest job asked: the next one won't be faster."""
+        oldest = next((one for one in self._in_flight.values() if not one.is_held), None)
         if oldest is None or expected_s is None:
             return expected_s
         return max(expected_s, monotonic() - oldest.asked_at_s)
@@ -189,10 +194,10 @@ class CachedReranker:
         answer: Answer | None = None
         try:
             if await _is_ready(reranker, job.version):
-                flight.asked_at_s = monotonic()
+                flight.asked_at_s, flight.is_held = monotonic(), False
                 answer = await self._answer(reranker, job, flight)
             else:
-                self._breaker.failed(f"version {job.version} is not ready")
+                self._breaker.not_asked()
         finally:
             del self._in_flight[key]
             self._metrics.in_flight.set(len(self._in_flight))
@@ -212,7 +217,7 @@ class CachedReranker:
         except Exception as error:
             # Whatever goes wrong there, requests are answered.
             log.exception("a job of the reranker failed")
-            self._breaker.failed(f"{type(error).__name__}: {error}")
+            self._breaker.failed(f"{type(error).__name__}: {first_line(error)}")
         else:
             seconds = monotonic() - flight.asked_at_s
             self._pace.measured(seconds, flight.n_jobs)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from app.model.model import Model
 from app.reranking.job import Reranker, RerankError
+from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class RerankerLoading:
             reason = str(error)
         except Exception as error:
             log.exception("the reranker of version %s could not be loaded", model.version)
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
         else:
             self.reason = None
             log.info("version %s is reranked from now on", model.version)

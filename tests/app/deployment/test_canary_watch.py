@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,24 @@ def test_counts_begin_anew_with_another_share(own_http: TestClient, try_one: Any
     ask(own_http, 10)
     counts = service_of(own_http).canary_watch._counts[now["epoch"]]
     assert counts.active.answers + counts.canary.answers == 10
+
+
+def test_a_worker_without_the_active_version_counts_nothing(
+    own_http: TestClient, try_one: Any, client: redis.Redis, folder: Path
+) -> None:
+    """It goes on with an earlier version, whose answers tell nothing of the active one."""
+    try_one()
+    third = make_bundle(folder / "3", version="made-3", catalogue=make_catalogue(seed=9))
+    publish(third, folder / "bundles", client)
+    shutil.rmtree(folder / "bundles" / "made-3")
+    shutil.rmtree(folder / "3")
+    Registry(client).activate("made-3")
+    wait_for(lambda: "made-3" in service_of(own_http).models.rejected)
+    epoch = canary(own_http)["epoch"]
+    wait_for(lambda: service_of(own_http).models.routing.trial.epoch == epoch)
+    assert set(ask(own_http, 20)) == {200}
+    counts = service_of(own_http).canary_watch._counts.get(epoch, Counts())
+    assert counts.active.answers == counts.canary.answers == 0
 
 
 def test_a_canary_that_an_operator_changed_meanwhile_stays(
