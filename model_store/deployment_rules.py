@@ -13,17 +13,23 @@ from model_store.errors import RegistryError, UnknownVersion
 from model_store.experiment import Experiment
 
 
+def check_seen(generation: int, record: Deployment) -> None:
+    """Raises RegistryError where a record has changed since somebody decided on a change of it."""
+    if record.generation != generation:
+        last = f"; the last change: {record.audit[0].what}" if record.audit else ""
+        raise RegistryError(
+            f"the deployment record was changed meanwhile (its generation is {record.generation}, "
+            f"not {generation}{last}); look before going on"
+        )
+
+
 def activating(
     version: str, model: str, before: Deployment, published: Collection[str], found: Deployments
 ) -> Deployment:
     """The record of a name with another version active."""
     if version not in published:
         raise not_published(version, sorted(published))
-    if model not in found.names and len(found.names) > MAX_NAMES:
-        raise RegistryError(
-            f"{MAX_NAMES} names besides {DEFAULT!r} have an active version, and as many there can "
-            "be; deactivate one of them first"
-        )
+    _check_names(model, found)
     return before.activating(version)
 
 
@@ -37,15 +43,27 @@ def deactivating(model: str, found: Deployments) -> Deployment:
     return found.find(model).deactivating()
 
 
-def rolling_back(before: Deployment, published: Collection[str]) -> Deployment:
-    """The record with the version that was active before."""
+def rolling_back(
+    model: str, before: Deployment, published: Collection[str], found: Deployments
+) -> Deployment:
+    """The record of a name with the version that was active before."""
     after = before.rolling_back(published)
     if after is None:
         canary = before.canary
         # Who wants to be without a canary may well ask for a rollback.
         hint = f"; the canary {canary.version!r} ends with `--percent 0`" if canary else ""
         raise RegistryError(f"there is no earlier version to roll back to{hint}")
+    _check_names(model, found)
     return after
+
+
+def _check_names(model: str, found: Deployments) -> None:
+    """Raises RegistryError where a version under this name would be one name too many."""
+    if model not in found.names and len(found.names) > MAX_NAMES:
+        raise RegistryError(
+            f"{MAX_NAMES} names besides {DEFAULT!r} have an active version, and as many there can "
+            "be; deactivate one of them first"
+        )
 
 
 def trying(

@@ -49,14 +49,16 @@ class DeploymentStore:
             named = client.hgetall(keys.DEPLOYMENTS)
         return self._reader.read(document, active, previous, named)
 
-    def transact(self, switch: Callable[[Any], T]) -> T:
+    def transact(self, switch: Callable[[Any], T], *others: str) -> T:
         """Run a change as one transaction; again, if another process changed a record meanwhile.
 
         Args:
             switch: reads by the pipe it is given, then calls its `multi()` and writes.
+            others: further keys that it reads.
         """
         with store_errors():
-            outcome: T = self._client.transaction(switch, *_WATCHED, value_from_callable=True)
+            watched = (*_WATCHED, *others)
+            outcome: T = self._client.transaction(switch, *watched, value_from_callable=True)
         return outcome
 
     def write(

@@ -6,6 +6,7 @@ workers load, so that a preparation whose process is killed ends by itself.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -16,7 +17,7 @@ import redis
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store import keys
-from model_store.errors import BundleError, RegistryError, RolloutInProgress
+from model_store.errors import BundleError, RegistryError, RolloutInProgress, StoreError
 from model_store.store import store_errors
 from model_store.workers import live_workers
 
@@ -25,6 +26,18 @@ LOADING_PAUSE_S = 0.1
 """A load takes seconds, and the service that asks may answer requests on the same core."""
 PREPARE_S = 600.0
 """A large version takes a while to be loaded and checked beside another."""
+
+# Both leave the lease of another rollout alone, as it may have begun when ours ended.
+_RENEW = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then return held end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return false
+"""
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
 
 Report = Callable[[str, int, int], None]
 """Called as (work, workers that are done, all workers) whenever that changes."""
@@ -57,8 +70,8 @@ class Preparation:
         self._report = report
 
     @contextmanager
-    def of(self, *versions: str) -> Iterator[None]:
-        """All live workers have the versions loaded within.
+    def of(self, *versions: str) -> Iterator[bytes]:
+        """All live workers have the versions loaded within; gives the lease, for `check_lease`.
 
         Raises:
             RegistryError: another rollout goes on, or a worker takes too long.
@@ -74,17 +87,19 @@ class Preparation:
                 raise RolloutInProgress(_in_progress(self._client.get(keys.PREPARING)))
         try:
             self._wait(versions, token, document)
-            yield
+            yield document.encode()
         finally:
-            with store_errors():
-                if self._client.get(keys.PREPARING) == document.encode():
-                    self._client.delete(keys.PREPARING)
+            # It expires by itself, and what was done, or why it wasn't, must not be lost.
+            with contextlib.suppress(StoreError), store_errors():
+                self._client.register_script(_RELEASE)([keys.PREPARING], [document])
 
     def _wait(self, versions: Collection[str], token: str, document: str) -> None:
         """Wait until all workers have loaded them."""
         deadline_s = time.monotonic() + PREPARE_S
         n_done = -1
         while True:
+            # Before the look at the workers: what it finds holds for as long as the lease does.
+            self._renew_lease(document)
             workers = [one for one in live_workers(self._client) if one.state != "starting"]
             for worker in workers:
                 if reason := worker.failures.get(token):
@@ -92,8 +107,6 @@ class Preparation:
             left = [one for one in workers if not set(versions) <= set(one.loaded)]
             if n_done != (n_done := len(workers) - len(left)):
                 self._report("loading", n_done, len(workers))
-            # Also when all have loaded: only who holds the lease may change the record.
-            self._renew_lease(document)
             if not left:
                 return
             if time.monotonic() > deadline_s:
@@ -111,10 +124,29 @@ class Preparation:
         """
         expiry_ms = round(LEASE_S * 1000)
         with store_errors():
-            held = self._client.get(keys.PREPARING)
-            if held is not None and held != document.encode():
-                raise RolloutInProgress(_in_progress(held))
-            self._client.set(keys.PREPARING, document, px=expiry_ms)
+            held = self._client.register_script(_RENEW)([keys.PREPARING], [document, expiry_ms])
+        if held is not None:
+            raise RolloutInProgress(_in_progress(held))
+
+
+def check_lease(held: bytes | None, lease: bytes) -> None:
+    """Check that a lease, as `Preparation.of` gave it, still holds.
+
+    Args:
+        held: value of keys.PREPARING.
+        lease: the one that was given.
+
+    Raises:
+        RolloutInProgress: another rollout has begun, or the workers were asked too long ago, and
+            let go of what they had loaded.
+    """
+    if held is None:
+        raise RolloutInProgress(
+            f"nothing is changed: it took more than {LEASE_S:.0f} s from the last look at the "
+            "workers, which may have let go of the version; try again"
+        )
+    if held != lease:
+        raise RolloutInProgress(_in_progress(held))
 
 
 def read_preparing(document: bytes | None) -> Preparing | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from model_store import keys
 from model_store.deployment import Deployment
 from model_store.deployment_rules import (
     activating,
+    check_seen,
     check_unused,
     deactivating,
     no_canary,
@@ -31,6 +33,7 @@ from model_store.experiment import Experiment
 from model_store.experiment_counts import expiry_commands, removal_commands
 from model_store.manifest import check_version
 from model_store.model_record import ModelRecord
+from model_store.preparation import check_lease
 from model_store.remote_bundles import Bundles
 from model_store.store import store_errors
 
@@ -54,6 +57,7 @@ class Registry:
         why: origin of changes for the audit: a command, the admin API.
         by: author of changes for the audit, where it isn't the user of this process.
         model: name of the deployment record that is read and changed.
+        seen: generation of the record that changes were decided on; another one stays as it is.
 
     Raises:
         RegistryError: there can't be such a name.
@@ -66,13 +70,29 @@ class Registry:
         *,
         by: str | None = None,
         model: str = DEFAULT,
+        seen: int | None = None,
     ) -> None:
         # redis-py's types leave open whether an answer is bytes, text or awaitable.
         self._client: Any = client
         self._store = DeploymentStore(client, why, by)
         self._by = self._store.by
         self._model = check_name(model)
+        self._seen = seen
+        self._lease: bytes | None = None
+        self._is_dry = False
         self._passed_over: dict[bytes, bytes] = {}
+
+    def dry(self) -> Self:
+        """The same registry, whose changes are checked and not made."""
+        other = copy.copy(self)
+        other._is_dry = True
+        return other
+
+    def holding(self, lease: bytes) -> Self:
+        """The same registry, which changes something only while a preparation's lease holds."""
+        other = copy.copy(self)
+        other._lease = lease
+        return other
 
     # --- versions ------------------------------------------------------------------------
 
@@ -233,10 +253,6 @@ class Registry:
         what = f"shadow {version} at {share:g} %" if share else f"end the shadow {version}"
         return self._change(lambda *given: shadowing(version, share, *given[:2]), what)[1]
 
-    def check_shadow(self, version: str) -> None:
-        """Raises RegistryError if a version can't be the shadow now."""
-        shadowing(version, 1.0, self.deployment(), {record.version for record in self.records()})
-
     def start_experiment(self, experiment: Experiment) -> Deployment:
         """Let the arms of an experiment answer their users; returns the new record.
 
@@ -251,12 +267,6 @@ class Registry:
             return starting(experiment, before, published)
 
         return self._change(decide, what)[1]
-
-    def check_experiment(self, experiment: Experiment) -> None:
-        """Raises RegistryError if an experiment can't be started now."""
-        found = self.deployments()
-        check_unused(experiment.name, self._model, found)
-        starting(experiment, found.of(self._model), {record.version for record in self.records()})
 
     def stop_experiment(self, name: str) -> Experiment:
         """End an experiment; its figures are kept for a while.
@@ -279,21 +289,6 @@ class Registry:
         after = self._change(decide, f"stop the experiment {name}", expire)[1]
         return after.find_experiment(name)
 
-    def check_canary(self, version: str) -> None:
-        """Raises RegistryError if a version can't be the canary now."""
-        trying(version, 1.0, self.deployment(), {record.version for record in self.records()})
-
-    def earlier(self) -> str:
-        """The version that a rollback would activate.
-
-        Raises:
-            RegistryError: nothing was active before, or all of it has been retired.
-        """
-        published = {record.version for record in self.records()}
-        active = rolling_back(self.deployment(), published).active
-        assert active is not None  # noqa: S101 - a rollback leads to a version
-        return active
-
     def rollback(self, expected: str | None = None) -> str:
         """Activate the version that was active before; returns it.
 
@@ -301,12 +296,12 @@ class Registry:
             expected: the version that it must be.
 
         Raises:
-            RegistryError: nothing was active before, all of it has been retired, or it is another
-                version than expected.
+            RegistryError: nothing was active before, all of it has been retired, it is another
+                version than expected, or there are too many names already.
         """
 
-        def decide(before: Deployment, published: set[str], _found: object) -> Deployment:
-            after = rolling_back(before, published)
+        def decide(before: Deployment, published: set[str], found: Deployments) -> Deployment:
+            after = rolling_back(self._model, before, published, found)
             if expected is not None and after.active != expected:
                 raise RegistryError(
                     f"{before.active} was activated meanwhile, before it was {after.active}; "
@@ -324,6 +319,9 @@ class Registry:
         Raises:
             RegistryError: it isn't published, or it answers.
         """
+        if self._is_dry:
+            retiring(version, self.deployments(), {record.version for record in self.records()})
+            return 0
 
         def switch(pipe: Any) -> None:
             found = self._store.read(pipe)
@@ -336,10 +334,6 @@ class Registry:
 
         self._store.transact(switch)
         return self.delete_features(version)
-
-    def check_retirable(self, version: str) -> None:
-        """Raises RegistryError if a version can't be retired now."""
-        retiring(version, self.deployments(), {record.version for record in self.records()})
 
     def _change(
         self,
@@ -355,10 +349,22 @@ class Registry:
             further: commands of the same transaction.
         """
 
-        def switch(pipe: Any) -> tuple[Deployment, Deployment]:
-            found = self._store.read(pipe)
+        def look(client: Any) -> tuple[Deployments, Deployment, Deployment]:
+            found = self._store.read(client)
             before = found.of(self._model)
-            after = decide(before, set(self._readable(pipe.hgetall(keys.MODELS))), found)
+            if self._seen is not None:
+                check_seen(self._seen, before)
+            after = decide(before, set(self._readable(client.hgetall(keys.MODELS))), found)
+            return found, before, after
+
+        if self._is_dry:
+            with store_errors():
+                return look(self._client)[1:]
+
+        def switch(pipe: Any) -> tuple[Deployment, Deployment]:
+            found, before, after = look(pipe)
+            if self._lease is not None:
+                check_lease(pipe.get(keys.PREPARING), self._lease)
             pipe.multi()
             if after != before or further:
                 after = self._store.write(pipe, self._model, found, after, what)
@@ -366,7 +372,7 @@ class Registry:
                     further(pipe)
             return before, after
 
-        return self._store.transact(switch)
+        return self._store.transact(switch, *([keys.PREPARING] if self._lease else ()))
 
     def delete_features(self, version: str) -> int:
         """Delete all keys of a version, in batches; returns their number."""

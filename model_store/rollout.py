@@ -9,7 +9,8 @@ or a service, runs this; it may be killed at any moment: what it has asked for e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from model_store.compatibility import check_attributes
 from model_store.deployment import who
 from model_store.deployments import DEFAULT
-from model_store.errors import RegistryError
+from model_store.errors import RegistryError, StoreAway
 from model_store.experiment import Experiment
 from model_store.fresh_items import Carried, carry_over
 from model_store.preparation import Preparation, Report
@@ -72,6 +73,8 @@ class Rollout:
         report: called during waits.
         by: author of changes, where it isn't the user of this process.
         model: the name under which versions are activated, tried and compared.
+        seen: generation of the name's record that the change was decided on; where it has changed
+            since, every method raises RegistryError and does nothing.
 
     Raises:
         RegistryError: there can't be such a name.
@@ -86,9 +89,10 @@ class Rollout:
         *,
         by: str | None = None,
         model: str = DEFAULT,
+        seen: int | None = None,
     ) -> None:
         self._client: Any = client
-        self._registry = Registry(client, why, by=by, model=model)
+        self._registry = Registry(client, why, by=by, model=model, seen=seen)
         self._model = model
         self._by = by or who()
         self._bundles_dir = bundles_dir
@@ -107,7 +111,7 @@ class Rollout:
             RegistryError: it isn't published, it lacks an attribute, or another rollout goes on.
             BundleError: a worker can't load it; the message has its reason.
         """
-        return self._activate(version, lambda: self._registry.activate(version), force)
+        return self._activate(version, lambda registry: registry.activate(version), force)
 
     def rollback(self) -> Rolled:
         """Activate the version that was active before.
@@ -116,11 +120,11 @@ class Rollout:
             RegistryError: there is none, or another rollout goes on.
             BundleError: a worker can't load it.
         """
-        version = self._registry.earlier()
+        version = self._registry.dry().rollback()
         left = self._registry.active()
 
-        def change() -> str | None:
-            self._registry.rollback(version)
+        def change(registry: Registry) -> str | None:
+            registry.rollback(version)
             return left
 
         return self._activate(version, change, force=True)
@@ -142,7 +146,7 @@ class Rollout:
             RegistryError: this version is not the canary, or another rollout goes on.
             BundleError: a worker can't load it.
         """
-        return self._activate(version, lambda: self._registry.promote(version), force=True)
+        return self._activate(version, lambda registry: registry.promote(version), force=True)
 
     def canary(self, version: str, percent: float, *, force: bool = False) -> float:
         """Let a version answer a share of the users, and wait until it does.
@@ -160,10 +164,10 @@ class Rollout:
             BundleError: a worker can't load it.
         """
         if percent > 0:
-            self._registry.check_canary(version)
+            self._registry.dry().canary(version, percent)
             self._check_attributes(version, force)
-            with self._preparation.of(version):
-                self._registry.canary(version, percent)
+            with self._preparation.of(version) as lease:
+                self._registry.holding(lease).canary(version, percent)
         else:
             self._registry.canary(version, 0)
         self._wait_until_followed()
@@ -184,9 +188,9 @@ class Rollout:
             BundleError: a worker can't load it.
         """
         if share > 0:
-            self._registry.check_shadow(version)
-            with self._preparation.of(version):
-                self._registry.shadow(version, share)
+            self._registry.dry().shadow(version, share)
+            with self._preparation.of(version) as lease:
+                self._registry.holding(lease).shadow(version, share)
         else:
             self._registry.shadow(version, 0)
         self._wait_until_followed()
@@ -203,15 +207,15 @@ class Rollout:
             RegistryError: it can't be started now, or another rollout goes on.
             BundleError: a worker can't load a version of an arm.
         """
-        self._registry.check_experiment(experiment)
+        self._registry.dry().start_experiment(experiment)
         active = self._registry.active()
         for version in experiment.versions:
             self._check_attributes(version, force)
             if active is not None:
                 # An arm that didn't know the fresh items would be compared unfairly.
                 carry_over(active, version, self._client)
-        with self._preparation.of(*experiment.versions):
-            self._registry.start_experiment(experiment)
+        with self._preparation.of(*experiment.versions) as lease:
+            self._registry.holding(lease).start_experiment(experiment)
         self._wait_until_followed()
         return experiment
 
@@ -230,7 +234,8 @@ class Rollout:
         """Replace the rules, and wait until all workers follow them."""
         self._rules().set_rules(rules)
         self._wait_until_followed()
-        return self.rules()
+        with _after_the_change():
+            return self.rules()
 
     def roll_back_rules(self) -> Ruled:
         """Apply the rules that were in force before, and wait until all workers follow them.
@@ -240,7 +245,8 @@ class Rollout:
         """
         self._rules().roll_back_rules()
         self._wait_until_followed()
-        return self.rules()
+        with _after_the_change():
+            return self.rules()
 
     def rules(self) -> Ruled:
         """The rules in force."""
@@ -273,7 +279,7 @@ class Rollout:
         Raises:
             RegistryError: it isn't published, it answers, or workers don't leave it in time.
         """
-        self._registry.check_retirable(version)
+        self._registry.dry().retire(version)
         deadline_s = time.monotonic() + wait_s
         while users := [one for one in live_workers(self._client) if version in one.loaded]:
             if time.monotonic() > deadline_s:
@@ -287,22 +293,27 @@ class Rollout:
 
     # --- implementation --------------------------------------------------------------
 
-    def _activate(self, version: str, change: Callable[[], str | None], force: bool) -> Rolled:
+    def _activate(
+        self, version: str, change: Callable[[Registry], str | None], force: bool
+    ) -> Rolled:
         self._registry.get(version)
+        change(self._registry.dry())
         self._check_attributes(version, force)
         before = self._registry.active()
         # Before the workers load the version, so that they load these too.
         carried = carry_over(before, version, self._client) if before else Carried()
-        with self._preparation.of(version):
-            previous = change()
+        with self._preparation.of(version) as lease:
+            previous = change(self._registry.holding(lease))
         n_workers = self._wait_until_followed()
+        with _after_the_change():
+            warnings = _rule_warnings(version, live_workers(self._client))
         return Rolled(
             active=version,
             model=self._model,
             previous=previous,
             workers=n_workers,
             fresh_items=carried,
-            rule_warnings=_rule_warnings(version, live_workers(self._client)),
+            rule_warnings=warnings,
         )
 
     def _check_attributes(self, version: str, force: bool) -> None:
@@ -316,6 +327,10 @@ class Rollout:
 
         A worker that doesn't in time is left behind: it says so in its state, and follows later.
         """
+        with _after_the_change():
+            return self._wait_for_workers()
+
+    def _wait_for_workers(self) -> int:
         deployment = self._registry.deployment()
         deadline_s = time.monotonic() + FOLLOW_S
         n_done = -1
@@ -329,6 +344,17 @@ class Rollout:
             if n_done == len(states) or time.monotonic() > deadline_s:
                 return n_done
             time.sleep(PAUSE_S)
+
+
+@contextmanager
+def _after_the_change() -> Iterator[None]:
+    """Say of a store that goes away now that the change is made: nobody must think it is not."""
+    try:
+        yield
+    except StoreAway as error:
+        raise StoreAway(
+            f"the change is made, but whether all workers follow it can't be seen: {error}"
+        ) from error
 
 
 def _rule_warnings(version: str, workers: Sequence[WorkerState]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from model_store.registry import Registry
 from model_store.remote_bundles import Bundles, local_folder
 from model_store.rules import RuleSet
 from model_store.signatures import Trust
+from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ class Models:
         deployments = followed.deployments
         self.deployments = deployments
         await self._follow_rules(deployments.default.rules)
+        self.routings.keep_generations([model for model, _ in deployments])
         changed = [await self._route(model, deployment) for model, deployment in deployments]
         if not self.is_lacking(deployments):
             async with self._changing:
@@ -339,9 +341,12 @@ class Models:
     async def _prepare(self, version: str, wanted: Preparing) -> bool:
         try:
             await self._load(version)
-        except LongtailError as error:
-            log.error("version %s can't be loaded: %s", version, error)
-            self._failures = {wanted.token: str(error)}
+        except Exception as error:
+            # Whoever waits for this worker is told why it can't, whatever the reason is.
+            is_known = isinstance(error, LongtailError)
+            log.error("version %s can't be loaded: %s", version, error, exc_info=not is_known)
+            reason = str(error) if is_known else f"{type(error).__name__}: {first_line(error)}"
+            self._failures = {wanted.token: reason}
             return False
         return True
 

@@ -46,7 +46,14 @@ class Operations:
         """Close all connections but that of a rollout at work; the next question opens another."""
         disconnect(self._client)
 
-    async def change(self, work: Callable[[Rollout], T], *, by: str, model: str = DEFAULT) -> T:
+    async def change(
+        self,
+        work: Callable[[Rollout], T],
+        *,
+        by: str,
+        model: str = DEFAULT,
+        seen: int | None = None,
+    ) -> T:
         """Have a rollout change who answers the requests of a name.
 
         It is done in a thread that the end of the process doesn't wait for, as it may take minutes.
@@ -55,9 +62,10 @@ class Operations:
             work: calls one of the rollout's methods.
             by: the operator.
             model: the name.
+            seen: generation of its record that the operator decided on; None: any.
         """
         assert self.watcher is not None  # noqa: S101 - there from the first request on
-        rollout = Rollout(self._client, self._bundles_dir, WHY, by=by, model=model)
+        rollout = Rollout(self._client, self._bundles_dir, WHY, by=by, model=model, seen=seen)
         thread = BackgroundThread("rollout", yields=False)
         try:
             with self.watcher.hurrying():

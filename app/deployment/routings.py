@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from app.deployment.routing import Routing
 from app.model.model import Model
@@ -34,6 +34,11 @@ class Routings:
         self._by_name[routing.name] = routing
         if routing.name == DEFAULT:
             self._by_name[None] = routing
+
+    def keep_generations(self, models: Collection[str]) -> None:
+        """Follow no record of other names any more: one that is made anew begins at 1 again."""
+        for model in self.generations.keys() - set(models):
+            del self.generations[model]
 
     def remove(self, model: str) -> None:
         """Answer requests of a name no more."""

@@ -53,18 +53,29 @@ def test_an_activation_is_over_when_every_worker_answers_with_the_version(
     assert [version_of(http) for http in two] == ["made-1", "made-1"]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BundleError("too little memory here"), ": too little memory here; the running"),
+        (KeyError("nobody thought of this"), ": KeyError: 'nobody thought of this'; the running"),
+    ],
+)
 def test_a_version_that_one_worker_cannot_load_reaches_none(
-    two: list[TestClient], second: str, folder: Path, client: redis.Redis
+    two: list[TestClient],
+    second: str,
+    client: redis.Redis,
+    error: Exception,
+    reason: str,
 ) -> None:
     models = service_of(two[1]).models
 
     async def fail(_version: str) -> None:
-        raise BundleError("too little memory here")
+        raise error
 
     models._open = fail
     answer = post(two[0], f"{second}/activate")
     assert answer.status_code == 424
-    assert "too little memory here" in answer.json()["detail"]
+    assert reason in answer.json()["detail"]
     assert "worker " in answer.json()["detail"]
     assert [version_of(http) for http in two] == ["made-1", "made-1"]
     assert deployment(two[0])["active"] == "made-1"
