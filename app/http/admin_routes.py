@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Security
-from fastapi import Body as FromBody
 from starlette.requests import Request
 
 from app.http.admin_access import ADMIN_SCHEME, AdminAccess, By, Operator
@@ -13,9 +12,10 @@ from app.http.comparison_routes import add_comparison_routes
 from app.http.console_routes import add_console_routes
 from app.http.experiment_routes import add_experiment_routes
 from app.http.item_routes import add_item_routes
-from app.http.openapi import problems_of
+from app.http.openapi import problems_of, request_body
 from app.http.operator_errors import asked
-from app.http.parameters import UnderName, reject_unknown_parameters
+from app.http.parameters import Seen, UnderName, reject_unknown_parameters
+from app.http.parsing import parse_body
 from app.http.requests import CanaryRequest
 from app.http.responses import (
     ActiveUnderName,
@@ -33,10 +33,6 @@ from model_store.rollout import Rolled
 
 _FORCE = Annotated[
     bool, Query(description="Also a version whose items lack attributes of the active one's.")
-]
-_CANARY = Annotated[
-    CanaryRequest,
-    FromBody(openapi_examples={"five": {"summary": "5 % of the users", "value": {"percent": 5}}}),
 ]
 
 
@@ -124,27 +120,42 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         responses=problems_of(404, 409, 424),
     )
     async def activate_model(
-        version: str, by: By, force: _FORCE = False, model: UnderName = DEFAULT
+        version: str,
+        by: By,
+        force: _FORCE = False,
+        model: UnderName = DEFAULT,
+        seen: Seen = None,
     ) -> Rolled:
         return await asked(
             operations.change(
-                lambda rollout: rollout.activate(version, force=force), by=by, model=model
+                lambda rollout: rollout.activate(version, force=force),
+                by=by,
+                model=model,
+                seen=seen,
             )
         )
 
     @router.post(
         "/models/{version}/canary",
         summary="Let a version answer a share of the users",
-        responses=problems_of(404, 409, 424),
+        responses=problems_of(404, 409, 413, 415, 424),
+        openapi_extra=request_body(CanaryRequest),
     )
     async def set_canary(
-        version: str, body: _CANARY, by: By, force: _FORCE = False, model: UnderName = DEFAULT
+        request: Request,
+        version: str,
+        by: By,
+        force: _FORCE = False,
+        model: UnderName = DEFAULT,
+        seen: Seen = None,
     ) -> CanarySet:
+        body = await parse_body(request, CanaryRequest.model_validate_json)
         percent = await asked(
             operations.change(
                 lambda rollout: rollout.canary(version, body.percent, force=force),
                 by=by,
                 model=model,
+                seen=seen,
             )
         )
         return CanarySet(version=version, percent=percent)
@@ -154,9 +165,13 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Make the canary the active version",
         responses=problems_of(404, 409, 424),
     )
-    async def promote_model(version: str, by: By, model: UnderName = DEFAULT) -> Rolled:
+    async def promote_model(
+        version: str, by: By, model: UnderName = DEFAULT, seen: Seen = None
+    ) -> Rolled:
         return await asked(
-            operations.change(lambda rollout: rollout.promote(version), by=by, model=model)
+            operations.change(
+                lambda rollout: rollout.promote(version), by=by, model=model, seen=seen
+            )
         )
 
     @router.post(
@@ -164,9 +179,9 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Go back to the version that was active before",
         responses=problems_of(409, 424),
     )
-    async def roll_back_models(by: By, model: UnderName = DEFAULT) -> Rolled:
+    async def roll_back_models(by: By, model: UnderName = DEFAULT, seen: Seen = None) -> Rolled:
         return await asked(
-            operations.change(lambda rollout: rollout.rollback(), by=by, model=model)
+            operations.change(lambda rollout: rollout.rollback(), by=by, model=model, seen=seen)
         )
 
     @router.post(
@@ -174,9 +189,9 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Answer requests of a name no more; a rollback brings it back",
         responses=problems_of(404, 409),
     )
-    async def deactivate_name(by: By, model: UnderName) -> Deactivated:
+    async def deactivate_name(by: By, model: UnderName, seen: Seen = None) -> Deactivated:
         left = await asked(
-            operations.change(lambda rollout: rollout.deactivate(), by=by, model=model)
+            operations.change(lambda rollout: rollout.deactivate(), by=by, model=model, seen=seen)
         )
         return Deactivated(model=model, previous=left)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from fastapi import Body as FromBody
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from app.comparison.comparer import DEFAULT_K, DEFAULT_USERS, MAX_USERS, Wanted
 from app.comparison.page import render_page
 from app.comparison.report import Comparison, Source
 from app.http.admin_access import By
-from app.http.openapi import problems_of
+from app.http.openapi import problems_of, request_body
 from app.http.operator_errors import asked
-from app.http.parameters import UnderName
+from app.http.parameters import Seen, UnderName
+from app.http.parsing import parse_body
 from app.http.requests import ShadowRequest
 from app.http.responses import ShadowSet
 from app.http.security_headers import page_headers
@@ -22,10 +23,6 @@ from app.service import Service
 from model_store.answer_pairs import MAX_ITEMS
 from model_store.deployments import DEFAULT
 
-_Shadow = Annotated[
-    ShadowRequest,
-    FromBody(openapi_examples={"tenth": {"summary": "A tenth", "value": {"share": 10}}}),
-]
 _Version = Annotated[str, Query(min_length=1, max_length=64)]
 
 
@@ -35,14 +32,23 @@ def add_comparison_routes(router: APIRouter, service: Service) -> None:
     @router.post(
         "/models/{version}/shadow",
         summary="Let a version answer a share of the requests unseen, for comparison",
-        responses=problems_of(404, 409, 424),
+        responses=problems_of(404, 409, 413, 415, 424),
+        openapi_extra=request_body(ShadowRequest),
     )
     async def set_shadow(
-        version: str, body: _Shadow, by: By, model: UnderName = DEFAULT
+        request: Request,
+        version: str,
+        by: By,
+        model: UnderName = DEFAULT,
+        seen: Seen = None,
     ) -> ShadowSet:
+        body = await parse_body(request, ShadowRequest.model_validate_json)
         share = await asked(
             service.operations.change(
-                lambda rollout: rollout.shadow(version, body.share), by=by, model=model
+                lambda rollout: rollout.shadow(version, body.share),
+                by=by,
+                model=model,
+                seen=seen,
             )
         )
         return ShadowSet(version=version, share=share)

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi import Body as FromBody
+from starlette.requests import Request
 
 from app.deployment.routing import SAMPLED, period_of
 from app.experiments.effect import CONFIDENCE
 from app.experiments.report import ClicksByVersion, ExperimentReport, clicks_of, report_on
 from app.http.admin_access import By
-from app.http.openapi import problems_of
+from app.http.openapi import problems_of, request_body
 from app.http.operator_errors import asked
-from app.http.parameters import UnderName
+from app.http.parameters import Seen, UnderName
+from app.http.parsing import parse_body
 from app.http.problems import Problem
 from app.http.requests import ExperimentRequest
 from app.http.responses import Experiments
@@ -25,21 +26,6 @@ from model_store.deployments import DEFAULT
 from model_store.experiment import Experiment
 from model_store.experiment_counts import Scope
 
-_ARMS = [
-    {"name": "control", "share": 50},
-    {"name": "varied", "share": 50, "defaults": {"diversity": 0.3}},
-]
-_Body = Annotated[
-    ExperimentRequest,
-    FromBody(
-        openapi_examples={
-            "defaults": {
-                "summary": "More diverse answers for half of the users",
-                "value": {"name": "diverse", "arms": _ARMS},
-            }
-        }
-    ),
-]
 _Force = Annotated[
     bool, Query(description="Also versions whose items lack attributes of the active one's.")
 ]
@@ -50,7 +36,7 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
     operations = service.operations
 
     async def start(
-        name: str, body: ExperimentRequest, by: str, force: bool, model: str
+        name: str, body: ExperimentRequest, by: str, force: bool, model: str, seen: int | None
     ) -> Experiment:
         experiment = Experiment(name=name, salt=body.salt or name, since=now(), arms=body.arms)
         return await asked(
@@ -58,6 +44,7 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
                 lambda rollout: rollout.start_experiment(experiment, force=force),
                 by=by,
                 model=model,
+                seen=seen,
             )
         )
 
@@ -69,26 +56,39 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
     @router.post(
         "/experiments",
         summary="Let arms of users be answered differently",
-        responses=problems_of(404, 409, 424),
+        responses=problems_of(404, 409, 413, 415, 424),
+        openapi_extra=request_body(ExperimentRequest),
     )
     async def start_experiment(
-        body: _Body, by: By, force: _Force = False, model: UnderName = DEFAULT
+        request: Request,
+        by: By,
+        force: _Force = False,
+        model: UnderName = DEFAULT,
+        seen: Seen = None,
     ) -> Experiment:
+        body = await parse_body(request, ExperimentRequest.model_validate_json)
         if body.name is None:
             raise Problem(422, "name: Field required")
-        return await start(body.name, body, by, force, model)
+        return await start(body.name, body, by, force, model, seen)
 
     @router.post(
         "/experiments/{name}",
         summary="The same, with the name in the path",
-        responses=problems_of(404, 409, 424),
+        responses=problems_of(404, 409, 413, 415, 424),
+        openapi_extra=request_body(ExperimentRequest),
     )
     async def start_named_experiment(
-        name: str, body: _Body, by: By, force: _Force = False, model: UnderName = DEFAULT
+        request: Request,
+        name: str,
+        by: By,
+        force: _Force = False,
+        model: UnderName = DEFAULT,
+        seen: Seen = None,
     ) -> Experiment:
+        body = await parse_body(request, ExperimentRequest.model_validate_json)
         if body.name not in (None, name):
             raise Problem(422, f"name: it is {name!r} in the path (got {body.name!r})")
-        return await start(name, body, by, force, model)
+        return await start(name, body, by, force, model, seen)
 
     @router.get(
         "/experiments/{name}",

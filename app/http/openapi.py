@@ -13,13 +13,17 @@ from pydantic.json_schema import models_json_schema
 from app.http.problems import MEDIA_TYPE
 from app.http.requests import (
     BatchRequest,
+    CanaryRequest,
     Event,
     EventsRequest,
+    ExperimentRequest,
     ItemsRequest,
     RatingsRequest,
     RecommendRequest,
+    ShadowRequest,
 )
 from app.http.responses import ProblemDocument
+from model_store.rules import Rules
 
 _REFERENCE = "#/components/schemas/{model}"
 _DOCUMENTED: tuple[type[BaseModel], ...] = (
@@ -29,6 +33,10 @@ _DOCUMENTED: tuple[type[BaseModel], ...] = (
     EventsRequest,
     Event,
     ItemsRequest,
+    Rules,
+    CanaryRequest,
+    ShadowRequest,
+    ExperimentRequest,
     ProblemDocument,
 )
 _MEANINGS = {
@@ -100,6 +108,52 @@ EXAMPLES: dict[type[BaseModel], dict[str, dict[str, Any]]] = {
             "summary": "Another attribute",
             "value": {"items": [{"item_id": "242", "attributes": {"year": 1997}}]},
         },
+    },
+    Rules: {
+        "several": {
+            "summary": "One of each kind",
+            "value": {
+                "rules": [
+                    {"name": "sold out", "action": "hide", "item_ids": ["50", "181"]},
+                    {
+                        "name": "winter",
+                        "action": "boost",
+                        "filters": {"genres": {"any": ["Drama"]}},
+                        "factor": 2,
+                        "from": "2026-12-01T00:00:00Z",
+                        "until": "2027-03-01T00:00:00Z",
+                    },
+                    {
+                        "name": "horror",
+                        "action": "bury",
+                        "factor": 10,
+                        "filters": {"genres": {"any": ["Horror"]}},
+                        "context": {"page": "kids"},
+                    },
+                    {"name": "premiere", "action": "pin", "item_id": "302", "rank": 1},
+                    {
+                        "name": "two of a genre",
+                        "action": "cap",
+                        "attribute": "genres",
+                        "at_most": 2,
+                    },
+                ]
+            },
+        }
+    },
+    CanaryRequest: {"five": {"summary": "5 % of the users", "value": {"percent": 5}}},
+    ShadowRequest: {"tenth": {"summary": "A tenth", "value": {"share": 10}}},
+    ExperimentRequest: {
+        "defaults": {
+            "summary": "More diverse answers for half of the users",
+            "value": {
+                "name": "diverse",
+                "arms": [
+                    {"name": "control", "share": 50},
+                    {"name": "varied", "share": 50, "defaults": {"diversity": 0.3}},
+                ],
+            },
+        }
     },
 }
 

@@ -19,6 +19,17 @@ UnderName = Annotated[
 ]
 """Of a route under /admin: the name whose deployment record it reads or changes."""
 
+Seen = Annotated[
+    int | None,
+    Query(
+        alias="generation",
+        ge=0,
+        description="Of the deployment record that the change was decided on; 409 where it has "
+        "changed since.",
+    ),
+]
+"""Of a route under /admin that changes a deployment record."""
+
 
 async def reject_unknown_parameters(request: Request) -> None:
     """A dependency of routes.

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
 from fastapi import APIRouter
-from fastapi import Body as FromBody
+from starlette.requests import Request
 
 from app.http.admin_access import By
-from app.http.openapi import problems_of
+from app.http.openapi import problems_of, request_body
 from app.http.operator_errors import asked
+from app.http.parsing import parse_body
 from app.model.rule_book import RuleBook
 from app.service import Service
 from model_store.rollout import Ruled
 from model_store.rules import Rules
-
-_EXAMPLES = {
-    "several": {
-        "summary": "One of each kind",
-        "value": {
-            "rules": [
-                {"name": "sold out", "action": "hide", "item_ids": ["50", "181"]},
-                {
-                    "name": "winter",
-                    "action": "boost",
-                    "filters": {"genres": {"any": ["Drama"]}},
-                    "factor": 2,
-                    "from": "2026-12-01T00:00:00Z",
-                    "until": "2027-03-01T00:00:00Z",
-                },
-                {"name": "horror", "action": "bury", "factor": 10,
-                 "filters": {"genres": {"any": ["Horror"]}}, "context": {"page": "kids"}},
-                {"name": "premiere", "action": "pin", "item_id": "302", "rank": 1},
-                {"name": "two of a genre", "action": "cap", "attribute": "genres", "at_most": 2},
-            ]
-        },
-    }
-}  # fmt: skip
-_Body = Annotated[Rules, FromBody(openapi_examples=_EXAMPLES)]
 
 
 def add_rule_routes(router: APIRouter, service: Service) -> None:
@@ -57,8 +33,11 @@ def add_rule_routes(router: APIRouter, service: Service) -> None:
         "/rules",
         summary="Replace all rules, at all workers",
         response_model_exclude_none=True,
+        responses=problems_of(413, 415),
+        openapi_extra=request_body(Rules),
     )
-    async def put_rules(body: _Body, by: By) -> Ruled:
+    async def put_rules(request: Request, by: By) -> Ruled:
+        body = await parse_body(request, Rules.model_validate_json)
         model = service.model()
         book = await asyncio.to_thread(RuleBook, 0, body.rules, model)
         if book.faults:
