@@ -272,6 +272,50 @@ def test_a_change_that_is_cancelled_changes_nothing(running: Running, page: Page
     assert running.ask("GET", "/admin/deployment")[1]["generation"] == before
 
 
+def test_what_somebody_else_changed_is_not_overwritten(running: Running, page: Page) -> None:
+    page.click("[aria-label='Activate made-2 …']")
+    page.wait_for_text("Activate made-2?")
+    running.ask("POST", "/admin/models/made-2/canary", {"percent": 1})
+    page.click_button("Activate")
+    page.wait_for_text("It did not happen: the deployment record was changed meanwhile")
+    page.wait_for_text("the last change: canary made-2 at 1 %")
+    page.press("Escape", ESCAPE)
+    wait_for_no_dialog(page)
+    assert running.ask("GET", "/admin/deployment")[1]["active"] == "made-1"
+    running.ask("POST", "/admin/models/made-2/canary", {"percent": 0})
+
+
+def test_of_an_answer_that_is_lost_nothing_is_promised(running: Running, page: Page) -> None:
+    page.evaluate("(window.reallyFetch = fetch, window.fetch = async () => { throw new Error(); })")
+    page.click("[aria-label='Activate made-2 …']")
+    page.click_button("Activate")
+    page.wait_for_text("It may not have happened; look before you try again:")
+    page.evaluate("window.fetch = window.reallyFetch")
+    page.press("Escape", ESCAPE)
+    wait_for_no_dialog(page)
+
+
+def test_titles_and_users_are_text_whatever_they_hold(running: Running, page: Page) -> None:
+    markup = "<img src=x onerror='window.hacked = 1'>"
+    before = running.ask("GET", "/admin/items?q=i3")[1]["items"][0]["title"]
+    new = {"items": [{"item_id": "i3", "attributes": {"title": markup}}]}
+    assert running.ask("PUT", "/admin/items", new)[0] == 200
+    running.ask("POST", "/events", {"user_id": markup, "item_id": "i3"})
+    wait_for(lambda: running.ask("GET", "/admin/items?q=onerror")[1]["n_matches"] == 1)
+    page.click_button("Catalogue")
+    fill(page, "#search", "onerror")
+    page.press("Enter", ENTER)
+    page.wait_for_text(markup)
+    page.click_button("Person")
+    fill(page, "#user-id", markup)
+    page.press("Enter", ENTER)
+    page.wait_for_text(f"{markup} i3")
+    assert page.evaluate("document.querySelector('main img, main script')") is None
+    assert page.evaluate("window.hacked") is None
+    new["items"][0]["attributes"] = {"title": before}
+    assert running.ask("PUT", "/admin/items", new)[0] == 200
+
+
 def test_a_version_that_lacks_attributes_is_forced_only_after_the_reason_is_shown(
     running: Running, page: Page
 ) -> None:
@@ -490,6 +534,7 @@ longtail_requests_total{route="/recommend",served_by="model",status="200",versio
 longtail_requests_total{route="/recommend",served_by="",status="500",version="a"} 10.0
 longtail_requests_total{route="/events",served_by="",status="200",version=""} 7.0
 longtail_batch_entries_total{status="200",served_by="model",version="b"} 20.0
+longtail_batch_entries_total{status="200",served_by="model",version="constructor"} 30.0
 longtail_request_seconds_bucket{le="0.001",route="/recommend",version="a"} 60.0
 longtail_request_seconds_bucket{le="0.002",route="/recommend",version="a"} 100.0
 longtail_request_seconds_bucket{le="+Inf",route="/recommend",version="a"} 112.0
@@ -498,8 +543,8 @@ longtail_degraded_total{what="features"} 4.0"""
         "import(new URL('console/metrics.js', location.href)).then(({ between, readCounters }) =>"
         f"between(readCounters({json.dumps(before)}, 10), readCounters({json.dumps(after)}, 20)))"
     )
-    assert found["answers"] == {"a": 5, "b": 2}
-    assert found["errorShare"] == {"a": 20, "b": 0}
+    assert found["answers"] == {"a": 5, "b": 2, "constructor": 3}
+    assert found["errorShare"] == {"a": 20, "b": 0, "constructor": 0}
     assert found["degraded"] == {"features": 0.4}
     assert found["p50"]["a"] == pytest.approx(1 + 1 / 50)
     assert found["p95"]["a"] == pytest.approx(1 + (0.95 * 102 - 50) / 50)

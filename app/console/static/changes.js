@@ -8,8 +8,9 @@ const LOADED_FIRST =
 
 export const DEFAULT = "default";
 
-/** The name of a deployment record, as a path ends with it. */
-const under = ({ model = DEFAULT }) => (model === DEFAULT ? "" : `?model=${inPath(model)}`);
+/** Which deployment record a path changes, and that it is to be as it was seen: nobody undoes what they don't know. */
+const under = ({ model = DEFAULT, generation }) =>
+  `?generation=${generation}${model === DEFAULT ? "" : `&model=${inPath(model)}`}`;
 
 /** Whom a change concerns, unless it is those who name no model. */
 const whom = ({ model = DEFAULT }) =>
@@ -39,7 +40,7 @@ export const activate = (version, deployment) => ({
   done: rolled,
 });
 
-export const promote = ({ active, canary, model }) => ({
+export const promote = ({ active, canary, model, generation }) => ({
   title: `Promote ${canary.version}?`,
   consequences: [
     ...whom({ model }),
@@ -48,11 +49,11 @@ export const promote = ({ active, canary, model }) => ({
     `“Roll back” returns to ${active}.`,
   ],
   button: "Promote",
-  path: `/admin/models/${inPath(canary.version)}/promote${under({ model })}`,
+  path: `/admin/models/${inPath(canary.version)}/promote${under({ model, generation })}`,
   done: rolled,
 });
 
-export const rollBack = (version, { active, canary, model }) => ({
+export const rollBack = (version, { active, canary, model, generation }) => ({
   title: `Roll back to ${version}?`,
   consequences: [
     ...whom({ model }),
@@ -61,11 +62,11 @@ export const rollBack = (version, { active, canary, model }) => ({
     ...endsOf(canary, version),
   ],
   button: "Roll back",
-  path: `/admin/models/rollback${under({ model })}`,
+  path: `/admin/models/rollback${under({ model, generation })}`,
   done: rolled,
 });
 
-export const deactivate = ({ active, canary, shadow, model }) => ({
+export const deactivate = ({ active, canary, shadow, model, generation }) => ({
   title: `End the name ${model}?`,
   consequences: [
     `Requests with the model ${model} get an error; other requests are answered as before.`,
@@ -74,12 +75,12 @@ export const deactivate = ({ active, canary, shadow, model }) => ({
     `“Roll back” returns to ${active}.`,
   ],
   button: "End it",
-  path: `/admin/models/deactivate?model=${inPath(model)}`,
+  path: `/admin/models/deactivate${under({ model, generation })}`,
   done: ({ previous }) => `${model} answers no more; it was ${previous}.`,
 });
 
-export const setCanary = (version, percent, { active, canary, model }) => {
-  const path = `/admin/models/${inPath(version)}/canary${under({ model })}`;
+export const setCanary = (version, percent, { active, canary, model, generation }) => {
+  const path = `/admin/models/${inPath(version)}/canary${under({ model, generation })}`;
   const body = { percent };
   if (percent === 0) {
     return {
@@ -110,7 +111,7 @@ export const setCanary = (version, percent, { active, canary, model }) => {
   };
 };
 
-export const setShadow = (version, share, { shadow, model }) => {
+export const setShadow = (version, share, { shadow, model, generation }) => {
   const isEnd = share === 0;
   const replaced = shadow && shadow.version !== version ? [`The shadow ${shadow.version} ends.`] : [];
   return {
@@ -120,7 +121,7 @@ export const setShadow = (version, share, { shadow, model }) => {
       : [...whom({ model }), `After its own answer, ${share} % of the requests are answered by ${version} too; users don't see it.`,
         LOADED_FIRST, ...replaced],
     button: isEnd ? "End the shadow" : `Shadow ${share} %`,
-    path: `/admin/models/${inPath(version)}/shadow${under({ model })}`,
+    path: `/admin/models/${inPath(version)}/shadow${under({ model, generation })}`,
     body: { share },
     done: () => (isEnd ? "The shadow has ended." : `${version} shadows ${share} % of the requests.`),
   };
@@ -133,7 +134,7 @@ export function describeArm({ name, share, version, defaults }) {
   return `${name} ${share} %${parts.length ? ` (${parts.join(", ")})` : ""}`;
 }
 
-export const startExperiment = (experiment, { active, model }) => {
+export const startExperiment = (experiment, { active, model, generation }) => {
   const { name, arms } = experiment;
   const left = 100 - arms.reduce((sum, { share }) => sum + share, 0);
   return {
@@ -146,7 +147,7 @@ export const startExperiment = (experiment, { active, model }) => {
       "Answers and the clicks that follow them are counted by arm.",
     ],
     button: "Start",
-    path: `/admin/experiments${under({ model })}`,
+    path: `/admin/experiments${under({ model, generation })}`,
     body: experiment,
     done: () => `The experiment ${name} runs.`,
   };

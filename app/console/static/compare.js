@@ -125,10 +125,11 @@ function Shifts({ report }) {
 const shown = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits).replace("-", "−"));
 
 function Changed({ user, report }) {
+  const titles = new Map(Object.entries(report.titles));
   const list = (version, items, others) => html`<section class="card" aria-label=${`${user.user_id} under ${version}`}>
     <h5>${version}</h5>
-    <ol class="items">${items.map((item) => html`<li><span class="title">${report.titles[item] ?? item}</span>
-      ${report.titles[item] && html` <small class="quiet">${item}</small>`}
+    <ol class="items">${items.map((item) => html`<li><span class="title">${titles.get(item) ?? item}</span>
+      ${titles.has(item) && html` <small class="quiet">${item}</small>`}
       ${!others.includes(item) && html` <${Badge} kind="open">only here<//>`}</li>`)}</ol>
   </section>`;
   return html`<h4>${user.user_id} <small class="quiet">${plural(user.n_interactions, "interaction")}, rank-biased overlap

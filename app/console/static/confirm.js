@@ -25,13 +25,16 @@ export function ConfirmDialog({ change, onDone, onClose }) {
       setBusy(false);
     }
   };
+  // Without an answer, or with one of a store that went away, the record may have been changed all the same.
+  const isKnown = error && error.status >= 400 && error.status < 500;
   // The service says of a version that lacks attributes that it can be forced, and of nothing else.
   const canForce = error?.status === 409 && error.message.includes("`force`");
   return html`<dialog ref=${dialog} aria-labelledby="confirm-heading" onClose=${onClose}
       onCancel=${(event) => isBusy && event.preventDefault()}>
     <h2 id="confirm-heading">${change.title}</h2>
     <ul>${change.consequences.map((one) => html`<li>${one}</li>`)}</ul>
-    ${error && html`<p class="failure" role="alert"><strong>It did not happen:</strong> ${error.message}</p>`}
+    ${error && html`<p class="failure" role="alert"><strong>${
+      isKnown ? "It did not happen:" : "It may not have happened; look before you try again:"}</strong> ${error.message}</p>`}
     <p role="status">${isBusy ? "Working: every worker loads and checks the version first …" : ""}</p>
     <div class="actions">
       <button type="button" class="plain" disabled=${isBusy} onClick=${() => dialog.current.close()}>Cancel</button>

@@ -94,7 +94,7 @@ async function loadDeployment(model) {
 /** Panels about the deployment of one name. */
 const OF_A_NAME = new Set(["deployment", "experiments", "health"]);
 
-const panelOf = () => (location.hash.slice(1) in PANELS ? location.hash.slice(1) : "deployment");
+const panelOf = () => (Object.hasOwn(PANELS, location.hash.slice(1)) ? location.hash.slice(1) : "deployment");
 
 function Console({ operator, onSignOut }) {
   const [panel, setPanel] = useState(panelOf());

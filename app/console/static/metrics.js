@@ -24,7 +24,8 @@ export function parse(text) {
 /** The counters that the charts need, at `atS` seconds. */
 export function readCounters(text, atS) {
   const metrics = parse(text);
-  const counters = { atS, answers: {}, errors: {}, buckets: {}, degraded: {}, rerank: {} };
+  const counters = { atS };
+  for (const group of ["answers", "errors", "buckets", "degraded", "rerank"]) counters[group] = byName();
   const add = (group, key, value) => {
     counters[group][key] = (counters[group][key] ?? 0) + value;
   };
@@ -38,7 +39,7 @@ export function readCounters(text, atS) {
   }
   for (const { labels, value } of metrics.get("longtail_request_seconds_bucket") ?? []) {
     if (labels.route !== "/recommend" || !labels.version) continue;
-    const of = (counters.buckets[labels.version] ??= {});
+    const of = (counters.buckets[labels.version] ??= byName());
     of[labels.le] = (of[labels.le] ?? 0) + value;
   }
   for (const { labels, value } of metrics.get("longtail_degraded_total") ?? []) {
@@ -78,8 +79,11 @@ export function between(before, after) {
 
 const increase = (before = 0, after) => (after >= before ? after - before : after);
 
+/** An object whose keys are its own alone: a version may be called "constructor". */
+const byName = (entries = []) => Object.assign(Object.create(null), Object.fromEntries(entries));
+
 const mapValues = (object, change) =>
-  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]));
+  byName(Object.entries(object).map(([key, value]) => [key, change(value, key)]));
 
 /** A quantile in milliseconds from counts by upper bound in seconds; null without any. */
 export function quantile(buckets, share) {
