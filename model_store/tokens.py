@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import redis
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from model_store import keys
 from model_store.errors import InputError
@@ -31,6 +31,7 @@ Role = Literal["read", "operate", "call"]
 _TOKEN = re.compile(r"lt_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _ID_BYTES, _SECRET_BYTES = 4, 32
 MAX_NOTE_CHARACTERS = 100
+MAX_PASSED_OVER = 100
 
 
 class TokenRecord(BaseModel):
@@ -43,7 +44,7 @@ class TokenRecord(BaseModel):
     role: Role
     note: str = Field("", description="its user or purpose, for people")
     created: str = Field(description="ISO time, UTC")
-    expires: datetime | None = None
+    expires: AwareDatetime | None = None
     per_minute: int | None = Field(None, ge=1, description="quota of a caller; null: none")
 
     def matches(self, token: str) -> bool:
@@ -103,7 +104,7 @@ class Tokens:
         """All tokens that are not revoked, oldest first; those that have expired too."""
         with store_errors():
             entries = self._client.hgetall(keys.TOKENS)
-        found = [read_token(entry) for entry in entries.values()]
+        found = map(TokenReader().read, entries.values())
         return sorted((one for one in found if one), key=lambda one: (one.created, one.id))
 
     def revoke(self, number: str) -> None:
@@ -133,13 +134,27 @@ def id_of(token: str) -> str | None:
     return found[1] if found else None
 
 
-def read_token(entry: bytes | None) -> TokenRecord | None:
-    """The record in the store; None, with a warning, where it can't be read."""
-    if entry is None:
-        return None
-    try:
-        return TokenRecord.model_validate_json(entry)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]["msg"]
-        log.warning("%s: ignoring an entry that is no token's record (%s)", keys.TOKENS, problem)
-        return None
+class TokenReader:
+    """Reads records; what is none is ignored, with one warning for each.
+
+    Services read all of them every second.
+    """
+
+    def __init__(self) -> None:
+        self._passed_over: set[bytes] = set()
+
+    def read(self, entry: bytes | None) -> TokenRecord | None:
+        """The record in the store; None where there is none, or it can't be read."""
+        if entry is None:
+            return None
+        try:
+            return TokenRecord.model_validate_json(entry)
+        except ValidationError as error:
+            if entry not in self._passed_over:
+                if len(self._passed_over) >= MAX_PASSED_OVER:
+                    self._passed_over.clear()
+                self._passed_over.add(entry)
+                problem = error.errors(include_url=False, include_input=False)[0]["msg"]
+                line = "%s: ignoring an entry that is no token's record (%s)"
+                log.warning(line, keys.TOKENS, problem)
+            return None

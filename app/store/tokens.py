@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from app.store.client import StoreClient
 from app.store.connection import Command
 from model_store import keys
-from model_store.tokens import TokenRecord, read_token
+from model_store.tokens import TokenReader, TokenRecord
 
 USES_EXPIRY_S = 120
 
@@ -20,6 +20,7 @@ class TokenStore:
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
+        self._reader = TokenReader()
 
     async def find(self, number: str) -> TokenRecord | None:
         """The record of the token with this id.
@@ -28,7 +29,7 @@ class TokenStore:
             StoreError: the store can't be read.
         """
         [entry] = await self._client.ask(("HGET", keys.TOKENS, number))
-        return read_token(entry)
+        return self._reader.read(entry)
 
     async def settle(
         self, uses: Mapping[int, Mapping[str, int]], window: int
@@ -50,7 +51,7 @@ class TokenStore:
         *_, entries, sums = await self._client.ask(
             *commands, ("HGETALL", keys.TOKENS), ("HGETALL", keys.uses_key(window))
         )
-        records = [read_token(entry) for entry in entries[1::2]]
+        records = [self._reader.read(entry) for entry in entries[1::2]]
         callers = {one.id: one for one in records if one is not None and one.role == "call"}
         found = zip(sums[::2], sums[1::2], strict=True)
         return callers, {number.decode(): int(n) for number, n in found}

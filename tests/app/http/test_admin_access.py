@@ -241,6 +241,22 @@ def test_without_a_token_in_the_environment(
         assert tokens.records() == []
 
 
+def test_an_entry_that_is_no_record_is_told_of_once(
+    http: TestClient, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where callers need keys, all entries are read every second."""
+    client.hset(keys.TOKENS, "01234567", b'{"id": "no record"}')
+    with from_address(http, "198.51.100.9"):
+        for _ in range(3):
+            assert status(http, "lt_01234567_" + "x" * 43) == 401
+    client.hset(keys.TOKENS, "01234567", b'{"id": "nor is this"}')
+    with from_address(http, "198.51.100.9"):
+        assert status(http, "lt_01234567_" + "x" * 43) == 401
+    lines = [one for one in caplog.records if one.name == "model_store.tokens"]
+    assert len(lines) == 2
+    client.hdel(keys.TOKENS, "01234567")
+
+
 def test_while_the_store_is_away_the_environments_token_is_right(folder: Path) -> None:
     with serving(settings_for("redis://127.0.0.1:1/0", folder)) as http:
         answer = http.get("/admin/whoami", headers=bearer("lt_01234567_" + "x" * 43))
