@@ -65,17 +65,33 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
         user_id: _UserId,
         version: Annotated[
             str | None,
-            Query(max_length=64, description="Unless given, the one that answers this user."),
+            Query(
+                max_length=64,
+                description="Unless given, the one that answers this user, as in the user's arm.",
+            ),
         ] = None,
-        k: Annotated[int, Query(ge=1, le=100)] = 10,
+        k: Annotated[
+            int | None, Query(ge=1, le=100, description="Unless given, that of the arm, or 10.")
+        ] = None,
     ) -> Response:
         request_id = request.scope[REQUEST_ID]
-        model = _choose_model(service, version, user_id, request_id)
+        arm = None
+        if version is None:
+            routing = service.routing()
+            arm = routing.arm_for(user_id, request_id)
+            model = routing.model_for(user_id, request_id, arm)
+        else:
+            model = _find_model(service, version)
         fields = [name for name in ("title", FIELD) if name in model.field_kinds]
-        asked = RecommendRequest(user_id=user_id, k=k, explain=True, fields=fields)
+        given = {"user_id": user_id, "explain": True, "fields": fields}
+        asked = RecommendRequest.model_validate(given if k is None else {**given, "k": k})
+        if arm is not None:
+            asked = asked.in_arm(arm.name, arm.defaults)
         [answer] = await recommend(
             [asked], model, service.store.features, service.runner, service.reranker
         )
+        if arm is not None:
+            answer["arm"] = arm.name
         return JsonResponse({**answer, "request_id": request_id})
 
     @router.get(
@@ -110,9 +126,7 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
         )
 
 
-def _choose_model(service: Service, version: str | None, user_id: str, request_id: str) -> Model:
-    if version is None:
-        return service.routing().model_for(user_id, request_id)
+def _find_model(service: Service, version: str) -> Model:
     model = service.models.find(version)
     if model is None:
         loaded = ", ".join(service.models.loaded) or "none"

@@ -74,6 +74,10 @@ def test_defaults_hold_only_where_the_request_leaves_them_open(
     body = {"requests": [{"user_id": by_arm["varied"]}, {"user_id": by_arm["varied"], "k": 5}]}
     answers = pair[0].post("/recommend/batch", json=body).json()["responses"]
     assert [len(answer["items"]) for answer in answers] == [3, 5]
+    shown = f"/admin/users/{by_arm['varied']}/recommendations"
+    for query, n_items in (("", 3), ("?k=5", 5), ("?version=made-1", 10)):
+        found = pair[0].get(shown + query, headers=AS_ADMIN).json()
+        assert len(found["items"]) == n_items
 
 
 def test_limits_of_defaults_are_those_of_requests() -> None:
@@ -100,6 +104,12 @@ def test_an_arm_with_a_version_is_answered_by_it(
     for user in USERS[:10]:
         answer = ask(pair[0], user)
         assert answer.headers["X-Model-Version"] == expected[answer.headers["X-Arm"]]
+    for user in USERS[:10]:
+        shown = pair[0].get(f"/admin/users/{user}/recommendations", headers=AS_ADMIN).json()
+        assert (shown["arm"], shown["model_version"]) == (
+            answers[user]["arm"],
+            answers[user]["model_version"],
+        )
     workers = pair[0].get("/admin/deployment", headers=AS_ADMIN).json()["workers"]
     assert [set(worker["loaded"]) for worker in workers] == [{"made-1", "made-2"}] * 2
     models = pair[0].get("/admin/models", headers=AS_ADMIN).json()["models"]
