@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -21,7 +23,7 @@ from app.store.store import Store
 from model_store.admin_api import ask, service_url
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
-from model_store.files import write_atomically
+from model_store.files import probe_folder, write_atomically
 from model_store.registry import Registry
 from model_store.store import connect
 from model_store.store_url import StoreUrl
@@ -37,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         LongtailError: it could not be done.
     """
     settings = read_settings()
+    if arguments.html is not None:
+        with _naming(arguments.html):
+            probe_folder(arguments.html.absolute().parent, 1)
     wanted = Wanted(
         a=arguments.a,
         b=arguments.b,
@@ -52,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         with EmbeddedStore(settings.store_dir) as store:
             comparison = asyncio.run(_on_store(wanted, StoreUrl.parse(store.url), settings))
     if arguments.html is not None:
-        _write(arguments.html, render_page(comparison))
+        with _naming(arguments.html):
+            write_atomically(arguments.html, render_page(comparison).encode())
         print(f"the page is {arguments.html}", file=sys.stderr)
     print(comparison.model_dump_json(indent=2) if arguments.json else _readable(comparison))
     return 0
@@ -97,9 +103,11 @@ async def _on_store(wanted: Wanted, url: StoreUrl, settings: Settings) -> Compar
         store.close()
 
 
-def _write(path: Path, page: str) -> None:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the page where it can't be written."""
     try:
-        write_atomically(path, page.encode())
+        yield
     except OSError as error:
         raise ConfigError(f"--html {path}: {error.strerror}") from error
 

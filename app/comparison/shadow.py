@@ -79,7 +79,7 @@ class ShadowQueue:
         self._under_way: list[_Answered] = []
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._is_logged = False
+        self._logged: str | None = None
 
     def offer(
         self, shadow: ShadowModel, query: Query, model: Model, answer: dict[str, Any]
@@ -167,8 +167,8 @@ class ShadowQueue:
         except StoreError:
             pass
         except Exception:
-            if not self._is_logged:
-                self._is_logged = True
+            if self._logged != shadow.version:
+                self._logged = shadow.version
                 log.exception("the shadow %s failed", shadow.version)
         outcomes = {
             "busy": len(due) - len(fresh),

@@ -329,9 +329,14 @@ def test_a_shadow_that_fails_is_counted_and_goes_on(
     busy.offer()
     assert busy.work(4) == ["failed"] * 4
     assert logged() == ["the shadow made-2 failed"]
-    busy.kept.error = None
+    of_made_2 = busy.shadow
+    busy.shadow = replace(of_made_2, model=replace(busy.model, version="made-3"))  # type: ignore[type-var]
     busy.offer()
-    assert busy.work(5)[-1] == "answered"
+    assert busy.work(5)[-1] == "failed"
+    assert logged()[1:] == ["the shadow made-3 failed"]
+    busy.kept.error, busy.shadow = None, of_made_2
+    busy.offer()
+    assert busy.work(6)[-1] == "answered"
 
 
 def test_an_answer_without_the_history_is_not_compared(standing: TestClient) -> None:
