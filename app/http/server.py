@@ -36,7 +36,8 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        # Nothing here uses the caller's address, and reading it costs every request.
+        # To read them costs every request. Only wrong admin tokens are counted by address, and a
+        # caller could write any into such a header.
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.shutdown_timeout_ms / 1e3,  # type: ignore[arg-type]
