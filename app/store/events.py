@@ -74,6 +74,8 @@ class EventStore:
         self._state = state
         self._journal = journal
         self._pauses: dict[str, _Pause] = {}
+        # Beginnings and ends of takeovers, and those that are under way.
+        self._n_changes = self._n_takeovers = 0
 
     async def append(self, events: Sequence[tuple[str, Event]]) -> int:
         """Make events durable and visible; how many of them went to the journal.
@@ -84,6 +86,7 @@ class EventStore:
         by_user: dict[str, list[Event]] = {}
         for user_id, event in events:
             by_user.setdefault(user_id, []).append(event)
+        n_changes = self._n_changes
         try:
             failed = await self._push(by_user, self._requests)
         except StoreError:
@@ -91,6 +94,8 @@ class EventStore:
         else:
             left = {user_id: by_user[user_id] for user_id in failed}
             self._note(by_user, failed)
+            if self._is_another_since(n_changes):
+                left = by_user
         if left:
             await self._journal.append(left)
         return sum(map(len, left.values()))
@@ -103,16 +108,31 @@ class EventStore:
         Args:
             slots: those of the new primary, of a cluster; None: all users are its.
         """
-        recent = self._recent.take(slots) if self._recent is not None else {}
-        if not recent:
-            return
+        self._n_changes += 1
+        self._n_takeovers += 1
         try:
-            await self._journal.append(recent)
+            recent = self._recent.take(slots) if self._recent is not None else {}
+            if recent:
+                await self._journal.append(recent)
+                n_events = sum(map(len, recent.values()))
+                log.info(
+                    "another server is the primary now: it is sent the last %d events", n_events
+                )
         except OSError as error:
             log.error("the newest events can't be kept for the new primary: %s", error.strerror)
-            return
-        n_events = sum(map(len, recent.values()))
-        log.info("another server is the primary now: it is sent the last %d events", n_events)
+        finally:
+            self._n_changes += 1
+            self._n_takeovers -= 1
+
+    def _is_another_since(self, n_changes: int) -> bool:
+        """Whether the server that acknowledged a call may not have been the primary any more.
+
+        The new one is sent what was kept before; what comes in this moment is not among it.
+
+        Args:
+            n_changes: of takeovers, when the call began.
+        """
+        return self._n_takeovers > 0 or self._n_changes != n_changes
 
     async def replay(self) -> None:
         """Write journaled events to the store, but for users whose pause isn't over.
@@ -132,7 +152,10 @@ class EventStore:
         due = await self._without_forgotten(due) if due else due
         if not due:
             return waiting
+        n_changes = self._n_changes
         failed = await self._push(due, self._background)
+        if self._is_another_since(n_changes):
+            return {*by_user}
         for trouble in map(trouble_in, failed.values()):
             if trouble is not None:
                 raise WholeStoreError(trouble.line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
 from app.store.connection import StoreConnection, open_connection
@@ -25,6 +26,7 @@ class Primary:
         self._hosts = list(url.hosts)
         self._on_takeover = on_takeover
         self._sentinel: StoreConnection | None = None
+        self._asking = asyncio.Lock()  # two who ask at once would each open a connection
         self._connected_to: Host | None = None
 
     async def open(self, limit_s: float, *, answer_within_s: float) -> StoreConnection:
@@ -73,17 +75,16 @@ class Primary:
         One that answered is asked first the next time.
         """
         problems = []
-        for host in list(self._hosts):
-            try:
-                found = await self._ask(host, limit_s)
-            except StoreError as error:
-                problems.append(f"Sentinel {shown_host(*host)}: {error}")
-                self._hosts.remove(host)
-                self._hosts.append(host)
-                self.close()
-                self._sentinel = None
-            else:
-                return found
+        async with self._asking:
+            for host in list(self._hosts):
+                try:
+                    return await self._ask(host, limit_s)
+                except StoreError as error:
+                    problems.append(f"Sentinel {shown_host(*host)}: {error}")
+                    self._hosts.remove(host)
+                    self._hosts.append(host)
+                    self.close()
+                    self._sentinel = None
         raise StoreAway("; ".join(problems))
 
     async def _ask(self, host: Host, limit_s: float) -> Host:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from app.store.state import StoreState
 from model_store import keys
 from model_store.codecs import Event
+from model_store.event_log import log_key_of
 
 KEPT_S = 60.0
 MAX_KEPT = 20_000
@@ -57,10 +58,13 @@ class RecentEvents:
             self._n_events -= len(self._kept.popleft().events)
 
     def take(self, slots: Collection[int] | None) -> dict[str, list[Event]]:
-        """Remove the events of users in these slots (None: all) and return them, oldest first."""
+        """Remove the events that lie in these slots (None: all) and return them, oldest first.
+
+        An event lies in two: its user's, and that of the stream of the event log.
+        """
 
         def is_taken(user_id: str) -> bool:
-            return slots is None or keys.in_cluster(keys.events_key(user_id))[1] in slots
+            return slots is None or not slots_of(user_id).isdisjoint(slots)
 
         found: dict[str, list[Event]] = {}
         for one in self._keep_unless(is_taken):
@@ -84,3 +88,8 @@ class RecentEvents:
             self._kept = deque(one for one in self._kept if id(one) not in gone)
             self._n_events = sum(len(one.events) for one in self._kept)
         return taken
+
+
+def slots_of(user_id: str) -> set[int]:
+    """The slots of a cluster that a user's events are written to."""
+    return {keys.slot_of_user(user_id), keys.in_cluster(log_key_of(user_id))[1]}

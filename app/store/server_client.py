@@ -72,6 +72,7 @@ class ServerClient(StoreClient):
         self._retry_at = 0.0
         self._renewal_pause_s = 0.0
         self._renew_at_s = 0.0
+        self._is_retired = False
 
     async def call(self, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
         """See `StoreClient`."""
@@ -140,7 +141,11 @@ class ServerClient(StoreClient):
             self._on_renewal()
 
     def retire(self) -> None:
-        """End the connection as soon as no call is in flight."""
+        """End the connection as soon as no call is in flight, and one that is opened later, too.
+
+        Who has this client still may call it once more.
+        """
+        self._is_retired = True
         if self._connection is not None:
             self._connection.retire()
 
@@ -212,5 +217,7 @@ class ServerClient(StoreClient):
 
     def _adopt(self, connection: StoreConnection) -> None:
         self._connection = connection
+        if self._is_retired:  # after the call that it was opened for
+            asyncio.get_running_loop().call_later(self.timeout_s, connection.retire)
         if self._state is not None:
             self._state.probed(connection.probed)

@@ -18,6 +18,7 @@ import longtail
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.codecs import decode_arrived
+from model_store.event_log import log_key_of, logged_of
 from model_store.people import export, forget
 from model_store.registry import Registry
 from model_store.store import connect
@@ -67,6 +68,12 @@ def items_in(url: str, user_id: str) -> set[str]:
     with connect(url) as client:
         found: Any = client.zrange(keys.events_key(user_id), 0, -1)
     return {decode_arrived(member).item_id for member in found}
+
+
+def items_logged(url: str, user_id: str) -> set[str]:
+    """The items of a user's events that wait to be archived."""
+    with connect(url) as client:
+        return {event.item_id for _, events in logged_of(user_id, client) for event in events}
 
 
 def test_published_read_and_forgotten_whatever_the_ids(
@@ -201,7 +208,13 @@ def test_a_primary_dies_under_load(
     )
     with service(synthetic_bundle, tmp_path, redis_cluster.url) as http:
         own = users_of(redis_cluster, victim, 3)
-        others = users_of(redis_cluster, redis_cluster.primary_of(0), 3)
+        # Of another node, but that their events are logged by this one.
+        others = [
+            user_id
+            for user_id in users_of(redis_cluster, redis_cluster.primary_of(0), 20)
+            if redis_cluster.primary_of(keys.in_cluster(log_key_of(user_id))[1]) is victim
+        ][:3]
+        assert len(others) == 3
         users: dict[str, list[str]] = {user_id: [] for user_id in (*own, *others)}
         for user_id, items in users.items():
             assert send(http, user_id, "i1") == []
@@ -218,6 +231,7 @@ def test_a_primary_dies_under_load(
         for user_id, items in users.items():
             assert ask(http, user_id=user_id)["degraded"] == []
             assert items_in(redis_cluster.url, user_id) == set(items)
+            assert items_logged(redis_cluster.url, user_id) == set(items)
             assert not set(items) & set(ids_for(http, user_id=user_id))
 
 
@@ -253,6 +267,7 @@ def test_the_server_that_sentinels_name_dies_under_load(
         for user_id, items in users.items():
             assert ask(http, user_id=user_id)["degraded"] == []
             assert items_in(sentinels.url, user_id) == set(items)
+            assert items_logged(sentinels.url, user_id) == set(items)
         http.put("/admin/rules", json={"rules": []}, headers=AS_ADMIN).raise_for_status()
 
 
