@@ -74,11 +74,21 @@ class ObjectStore:
         with self._errors(""):
             system, root = self._files
             paths = {f"{root}/{name}": name for name in names}
-            found = system.cat(list(paths), on_error="omit") if paths else {}
+            # "omit" would leave out what can't be read as well.
+            found = system.cat(list(paths), on_error="return") if paths else {}
             found = found if isinstance(found, dict) else {next(iter(paths)): found}
             # Some file systems answer with paths of another form.
             ends = {path.lstrip("/"): name for path, name in paths.items()}
-            return {ends[path.lstrip("/")]: bytes(content) for path, content in found.items()}
+        contents: dict[str, bytes] = {}
+        for path, content in found.items():
+            name = ends[path.lstrip("/")]
+            with self._errors(name):
+                if isinstance(content, FileNotFoundError):
+                    continue
+                if isinstance(content, BaseException):
+                    raise content
+                contents[name] = bytes(content)
+        return contents
 
     def list(self, folder: str = "") -> dict[str, int | None]:
         """The names in a folder with their sizes in bytes, None of folders; {} without a folder."""
@@ -134,6 +144,7 @@ class ObjectStore:
         with self._errors(name):
             system, root = self._files
             path = f"{root}/{name}"
+            self._make_folder(path.rpartition("/")[0])
             try:
                 if system.exists(path):
                     raise FileExistsError

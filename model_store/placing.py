@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
@@ -13,10 +14,14 @@ from model_store.bundle_writer import copy_bundle
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import write_atomically
 from model_store.manifest import Manifest
+from model_store.object_store import ObjectStore
 from model_store.remote_bundles import Bundles, RemoteBundles, check_sizes
 from model_store.signatures import SIGNATURE, read_signature
 
 log = logging.getLogger(__name__)
+
+CLAIM = "manifest.sha256"
+"""At a URL, of the manifest whose files are in its folder; there before them."""
 
 Report = Callable[[str, int, int], None]
 """Called as (name of the work, done, total) during long work."""
@@ -99,46 +104,89 @@ def _upload(source: Bundle, bundles: RemoteBundles, report: Report) -> str:
     store, signature = bundles.store, read_signature(source.folder)
     folders = [name for name, size_bytes in store.list().items() if size_bytes is None]
     manifests = store.read_all([f"{name}/{MANIFEST}" for name in folders])
-    for name, found in sorted(manifests.items()):
-        version = name.removesuffix(f"/{MANIFEST}")
-        try:
-            if can_stand_for(found, store.place(name), source):
-                if signature is not None:
-                    store.write(f"{version}/{SIGNATURE}", signature)
-                return version
-        except BundleError as error:
-            log.warning("ignoring a broken bundle: %s", error)
+    there = _find_alike(source, manifests, store)
+    if there is not None:
+        _write(source, bundles, there, _missing(source, store.list(there)), report)
+        if signature is not None:
+            store.write(f"{there}/{SIGNATURE}", signature)
+        return there
     version, content = source.version, Manifest.read(source.folder / MANIFEST)
-    if f"{version}/{MANIFEST}" in manifests:
+    while f"{version}/{MANIFEST}" in manifests or not _claim(version, content, store):
         if signature is not None:
             raise _taken(version, bundles.url)
         version = bundles.next_version(_today())
         content = source.manifest.model_copy(update={"version": version}).to_json()
-    _write(source, bundles, version, report)
+    # All of them: what another upload left there may be of other bundles.
+    _write(source, bundles, version, [*source.manifest.files], report)
     if signature is not None:
         store.write(f"{version}/{SIGNATURE}", signature)
     # Last: without a manifest, what is there is no version.
-    store.create(f"{version}/{MANIFEST}", content)
+    if not _put_once(f"{version}/{MANIFEST}", content, store):
+        raise _taken(version, bundles.url)
     return version
 
 
-def _write(source: Bundle, bundles: RemoteBundles, version: str, report: Report) -> None:
-    """Upload all files but the manifest; what an upload left that was broken off is replaced."""
+def _find_alike(source: Bundle, manifests: Mapping[str, bytes], store: ObjectStore) -> str | None:
+    """The version at a URL that can answer in the place of a bundle, if there is one."""
+    for name, found in sorted(manifests.items()):
+        try:
+            if can_stand_for(found, store.place(name), source):
+                return name.removesuffix(f"/{MANIFEST}")
+        except BundleError as error:
+            log.warning("ignoring a broken bundle: %s", error)
+    return None
+
+
+def _claim(version: str, content: bytes, store: ObjectStore) -> bool:
+    """Have a version's folder at a URL take the files of this manifest, and of no other.
+
+    Returns:
+        False where those of another one may be there.
+    """
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return _put_once(f"{version}/{CLAIM}", digest, store)
+
+
+def _put_once(name: str, content: bytes, store: ObjectStore) -> bool:
+    """Write a file where there is none; whether it has this content then."""
+    found = store.read_optional(name)
+    if found is None:
+        try:
+            store.create(name, content)
+        except BundleUnavailable:
+            raise
+        except BundleError:  # another upload was there first
+            found = store.read(name)
+    return found in (None, content)
+
+
+def _missing(source: Bundle, sizes: Mapping[str, int | None]) -> list[str]:
+    """The files of a bundle that are not there, or of another size."""
+    return [
+        name for name, entry in source.manifest.files.items() if sizes.get(name) != entry.size_bytes
+    ]
+
+
+def _write(
+    source: Bundle, bundles: RemoteBundles, version: str, names: Sequence[str], report: Report
+) -> None:
+    """Upload some files, over what is there, and see that all have their sizes then."""
     store, done = bundles.store, 0
-    total = sum(entry.size_bytes for entry in source.manifest.files.values())
-    for name, entry in source.manifest.files.items():
+    total = sum(source.manifest.files[name].size_bytes for name in names)
+    for name in names:
         began = done
         store.put(
             source.folder / name,
             f"{version}/{name}",
             lambda n_bytes, began=began: report("bytes", began + n_bytes, total),  # type: ignore[misc]
         )
-        done = began + entry.size_bytes
+        done = began + source.manifest.files[name].size_bytes
         report("bytes", done, total)
-    try:
-        check_sizes(source.manifest, store.list(version), bundles.url_of(version))
-    except BundleError as error:
-        raise BundleUnavailable(f"not all of it was uploaded: {error}") from None
+    if names:
+        try:
+            check_sizes(source.manifest, store.list(version), bundles.url_of(version))
+        except BundleError as error:
+            raise BundleUnavailable(f"not all of it was uploaded: {error}") from None
 
 
 def _today() -> date:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model_store import download, object_store, placing, remote_bundles
-from model_store.bundle import ITEM_TABLE, MANIFEST, Bundle
+from model_store.bundle import ITEM_IDS, ITEM_TABLE, MANIFEST, Bundle
 from model_store.download_process import run_download
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.object_store import ObjectStore
@@ -111,6 +112,80 @@ def test_a_file_that_was_not_uploaded_whole_keeps_the_manifest_away(
     with pytest.raises(BundleUnavailable, match=f"not all of it was uploaded: .*{ITEM_TABLE}"):
         upload(source, remote)
     assert MANIFEST not in remote.store.list("made-1")
+
+
+def test_what_is_lacking_of_a_published_bundle_is_uploaded_again(
+    source: Bundle, remote: RemoteBundles, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(source, remote)
+    remove(f"{at}/made-1/{ITEM_TABLE}")
+    overwrite(f"{at}/made-1/{ITEM_IDS}", b"[]")
+    sent: list[str] = []
+    put = ObjectStore.put
+
+    def spied(self: ObjectStore, path: Path, name: str, *others: Any) -> None:
+        sent.append(path.name)
+        put(self, path, name, *others)
+
+    monkeypatch.setattr(ObjectStore, "put", spied)
+    assert upload(source, remote) == "made-1"
+    assert sorted(sent) == sorted((ITEM_TABLE, ITEM_IDS))
+    assert Bundle.open(download.download(order_of(remote))).version == "made-1"
+    assert upload(source, remote) == "made-1"
+    assert len(sent) == 2
+
+
+def test_a_manifest_that_can_not_be_read_is_not_taken_for_none(
+    source: Bundle, remote: RemoteBundles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another bundle of that version would be written over the files of the published one."""
+    upload(source, remote)
+    other = make(tmp_path / "other", version="made-1", catalogue=make_catalogue(seed=2))
+    system, _ = remote.store._files
+    read = system._cat_file
+
+    async def denied(path: str, *given: Any, **named: Any) -> bytes:
+        if path.endswith(MANIFEST):
+            raise PermissionError("Forbidden")
+        return bytes(await read(path, *given, **named))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "_cat_file", denied)
+        with pytest.raises(BundleUnavailable, match=rf"made-1/{MANIFEST}: access is denied"):
+            upload(other, remote)
+    assert Bundle.open(download.download(order_of(remote))).manifest == source.manifest
+
+
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_two_bundles_of_one_version_are_kept_apart(
+    source: Bundle,
+    near: RemoteBundles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_at_once: bool,
+) -> None:
+    """One is uploaded while the other is, from another machine; or after that was broken off."""
+    other = make(tmp_path / "other", version="made-1", catalogue=make_catalogue(seed=2))
+    put, versions = ObjectStore.put, []
+
+    def interrupted(self: ObjectStore, *given: Any) -> None:
+        put(self, *given)
+        monkeypatch.setattr(ObjectStore, "put", put)
+        versions.append(upload(other, near))
+        if not is_at_once:
+            raise BundleUnavailable("the network went away")
+
+    monkeypatch.setattr(ObjectStore, "put", interrupted)
+    if is_at_once:
+        assert upload(source, near) == "made-1"
+    else:
+        with pytest.raises(BundleUnavailable, match="the network went away"):
+            upload(source, near)
+        assert upload(source, near) == "made-1"
+    for version, made in (("made-1", source), (versions[0], other)):
+        opened = Bundle.open(download.download(order_of(near, version)))
+        assert opened.manifest.files == made.manifest.files
+    assert versions[0] != "made-1"
 
 
 class Killed(BaseException):
