@@ -72,10 +72,12 @@ def _run_push(arguments: argparse.Namespace) -> int:
     print(f"pushing version {bundle.version} to {place}", file=sys.stderr, flush=True)
     pushed = push(bundle, place, trust_from())
     if arguments.json:
-        document = {"version": bundle.version, "place": pushed.where, "new": not pushed.was_there}
-        print(json.dumps(document))
+        changed = {"new": not pushed.was_there, "got_signature": pushed.got_signature}
+        print(json.dumps({"version": bundle.version, "place": pushed.where, **changed}))
     else:
         what = "is there already" if pushed.was_there else "is there now"
+        if pushed.got_signature:
+            what = "was there already, and has this signature now"
         print(f"version {bundle.version} {what}: {pushed.where}")
     return 0
 

@@ -38,25 +38,32 @@ class FolderPlace:
         manifest = self._folder / MANIFEST
         if self._folder.resolve() == bundle.folder.resolve():
             raise BundleError(f"{self}: is the bundle's own folder")
-        was_there = manifest.exists()
-        if was_there and not is_same(Manifest.read(manifest), bundle, str(self)):
+        if not manifest.exists():
+            with errors_of(self):
+                self._copy(bundle, card)
+            return Pushed(str(self))
+        if not is_same(Manifest.read(manifest), bundle, str(self)):
             raise BundleError(f"{self}: holds another bundle; a folder holds one")
+        signature = read_signature(bundle.folder)
+        if signature in {None, read_signature(self._folder)}:
+            return Pushed(str(self), was_there=True)
         with errors_of(self):
-            make_folder(self._folder)
-            if not was_there:
-                self._copy(bundle)
-            elif (signature := read_signature(bundle.folder)) is not None:
-                write_atomically(self._folder / SIGNATURE, signature)
-            write_atomically(self._folder / CARD, card.encode())
-        return Pushed(str(self), was_there)
+            self._write_card(card)
+            write_atomically(self._folder / SIGNATURE, signature)
+        return Pushed(str(self), was_there=True, got_signature=True)
 
-    def _copy(self, bundle: Bundle) -> None:
+    def _copy(self, bundle: Bundle, card: str) -> None:
         """Write all files, the manifest last and whole: without it, half a copy is no bundle."""
         files = files_of(bundle)
+        make_folder(self._folder)
         (self._folder / SIGNATURE).unlink(missing_ok=True)  # of half a copy
         for name in files.keys() - {MANIFEST}:
             shutil.copyfile(files[name], self._folder / name)
+        self._write_card(card)
         write_atomically(self._folder / MANIFEST, Manifest.read(files[MANIFEST]))
+
+    def _write_card(self, card: str) -> None:
+        write_atomically(self._folder / CARD, card.encode())
 
     def look(self) -> FolderPlace:
         """The folder itself."""

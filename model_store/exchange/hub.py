@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,27 +72,48 @@ class HubPlace:
                     f"{self}: everybody can read this repository, and a bundle may hold the "
                     "histories of users; --public pushes it anyway"
                 )
+            # Before anything else is read: what is decided by it holds of this commit alone.
+            head = api.model_info(self.repository, revision=self._branch).sha
             if self._tagged(api, bundle, where):
-                self._add_signature(api, bundle, card, where)
-                return Pushed(where, was_there=True)
+                got_signature = self._add_signature(api, bundle, card, where, head)
+                return Pushed(where, was_there=True, got_signature=got_signature)
             files = files_of(bundle)
-            operations: list[Any] = [
-                CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
-                for name, path in files.items()
-            ]
-            operations.append(CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card.encode()))
-            operations += [
-                CommitOperationDelete(path_in_repo=name)
-                for name in sorted(self._left_of_the_last(api) - files.keys())
-            ]
-            commit = api.create_commit(
+            left = self._left_of_the_last(api, bundle, head) - files.keys()
+            operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
+            operations.append(CommitOperationAdd(CARD, card.encode()))
+            operations += [CommitOperationDelete(name) for name in sorted(left)]
+            made = self._commit(api, operations, f"Bundle {bundle.version}", head)
+            api.create_tag(self.repository, tag=bundle.version, revision=made)
+        return Pushed(where)
+
+    @property
+    def _branch(self) -> str:
+        """That is pushed to."""
+        return self.revision or "main"
+
+    def _commit(self, api: Any, operations: list[Any], message: str, head: str) -> str:
+        """Make a commit on top of another, and on nothing that came since; its id.
+
+        Raises:
+            BundleUnavailable: the branch is at another commit by now.
+        """
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            made = api.create_commit(
                 self.repository,
                 operations,
-                commit_message=f"Bundle {bundle.version}",
-                revision=self.revision or "main",
+                commit_message=message,
+                revision=self._branch,
+                parent_commit=head,
             )
-            api.create_tag(self.repository, tag=bundle.version, revision=commit.oid)
-        return Pushed(where)
+        except HfHubHTTPError as error:
+            if error.response.status_code != HTTPStatus.PRECONDITION_FAILED:
+                raise
+            raise BundleUnavailable(
+                f"{self}: somebody else pushed to {self._branch} meanwhile; push again"
+            ) from None
+        return str(made.oid)
 
     def look(self) -> HubSnapshot:
         """The commit that the revision is now."""
@@ -112,17 +134,21 @@ class HubPlace:
             return True
         raise BundleError(f"{where}: the tag is another bundle's")
 
-    def _left_of_the_last(self, api: Any) -> set[str]:
-        """Files of the bundle that the branch holds; others, as a licence, are nobody's."""
-        branch = self.revision or "main"
-        names = set(api.list_repo_files(self.repository, revision=branch))
+    def _left_of_the_last(self, api: Any, bundle: Bundle, head: str) -> set[str]:
+        """Files of the bundle that a commit holds; others, as a licence, are nobody's.
+
+        Raises:
+            BundleError: it is another one of the same version.
+        """
+        names = set(api.list_repo_files(self.repository, revision=head))
         if MANIFEST not in names:
             return set()
-        manifest = Manifest.parse(self._manifest(api, branch), f"{self}: {MANIFEST}")
-        return names & {*manifest.files, SIGNATURE}
+        content = self._manifest(api, head)
+        is_same(content, bundle, str(self))
+        return names & {*Manifest.parse(content, f"{self}: {MANIFEST}").files, SIGNATURE}
 
-    def _add_signature(self, api: Any, bundle: Bundle, card: str, where: str) -> None:
-        """Have the tag mean a commit with the bundle's signature, if it has one.
+    def _add_signature(self, api: Any, bundle: Bundle, card: str, where: str, head: str) -> bool:
+        """Have the tag mean a commit with the bundle's signature, if it has one; whether it is new.
 
         A kill between the steps leaves what the next push goes on with.
 
@@ -133,22 +159,18 @@ class HubPlace:
 
         signature = read_signature(bundle.folder)
         if signature in {None, self._signature(api, bundle.version)}:
-            return
-        branch, own = self.revision or "main", Manifest.read(bundle.folder / MANIFEST)
-        if self._manifest(api, branch) != own:
+            return False
+        if self._manifest(api, head) != Manifest.read(bundle.folder / MANIFEST):
             raise BundleError(
-                f"{where}: is there without this signature, and {branch} holds another bundle now; "
-                "`longtail bundle sign … --version` gives this one another version"
+                f"{where}: is there without this signature, and {self._branch} holds another "
+                "bundle now; `longtail bundle sign … --version` gives this one another version"
             )
         files = {SIGNATURE: signature, CARD: card.encode()}
-        commit = api.create_commit(
-            self.repository,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=f"Signature of bundle {bundle.version}",
-            revision=branch,
-        )
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        made = self._commit(api, operations, f"Signature of bundle {bundle.version}", head)
         api.delete_tag(self.repository, tag=bundle.version)
-        api.create_tag(self.repository, tag=bundle.version, revision=commit.oid)
+        api.create_tag(self.repository, tag=bundle.version, revision=made)
+        return True
 
     def _signature(self, api: Any, revision: str) -> bytes | None:
         if SIGNATURE not in api.list_repo_files(self.repository, revision=revision):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from model_store.bundle import MANIFEST, Bundle
@@ -72,9 +73,10 @@ class MlflowPlace:
             digest = hashlib.sha256(Manifest.read(bundle.folder / MANIFEST)).hexdigest()
             there = self._find(client, bundle.version, digest)
             if there is not None:
-                self._add_signature(client, there, bundle, card)
+                got_signature = self._add_signature(client, there, bundle, card)
                 self._point(client, there)
-                return Pushed(f"{SCHEME}{self.name}/{there}", was_there=True)
+                where = f"{SCHEME}{self.name}/{there}"
+                return Pushed(where, was_there=True, got_signature=got_signature)
             tags = {VERSION_TAG: bundle.version, DIGEST_TAG: digest}
             experiment = client.get_experiment_by_name(EXPERIMENT)
             experiment_id = (
@@ -114,8 +116,11 @@ class MlflowPlace:
                 number = max((int(one.version) for one in self._versions(client)), default=None)
             if number is None:
                 raise BundleUnavailable(f"{self}: no model version is registered")
-            uri = client.get_model_version_download_uri(self.name, str(number))
-            return MlflowSnapshot(f"{SCHEME}{self.name}/{number}", uri)
+            return self._snapshot(client, number)
+
+    def _snapshot(self, client: Any, number: int) -> MlflowSnapshot:
+        uri = client.get_model_version_download_uri(self.name, str(number))
+        return MlflowSnapshot(f"{SCHEME}{self.name}/{number}", uri)
 
     def _versions(self, client: Any) -> list[Any]:
         found, token = [], None
@@ -143,14 +148,24 @@ class MlflowPlace:
             )
         return None
 
-    def _add_signature(self, client: Any, number: int, bundle: Bundle, card: str) -> None:
-        """Log a bundle's signature, if it has one: it may have been made after the first push."""
-        if read_signature(bundle.folder) is None:
-            return
+    def _add_signature(self, client: Any, number: int, bundle: Bundle, card: str) -> bool:
+        """Log a bundle's signature, if it has one that isn't there; whether it was logged."""
+        signature = read_signature(bundle.folder)
+        if signature in {None, self._signature(client, number)}:
+            return False
         run_id = client.get_model_version(self.name, str(number)).run_id
-        client.log_artifact(run_id, str(bundle.folder / SIGNATURE), _FOLDER)
-        client.log_text(run_id, card, f"{_FOLDER}/{CARD}")
         client.update_model_version(self.name, str(number), card)
+        client.log_text(run_id, card, f"{_FOLDER}/{CARD}")
+        client.log_artifact(run_id, str(bundle.folder / SIGNATURE), _FOLDER)
+        return True
+
+    def _signature(self, client: Any, number: int) -> bytes | None:
+        snapshot = self._snapshot(client, number)
+        if SIGNATURE not in snapshot.names:
+            return None
+        with TemporaryDirectory() as folder:
+            snapshot.fetch([SIGNATURE], Path(folder))
+            return read_signature(Path(folder))
 
     def _register(self, client: Any) -> None:
         from mlflow.exceptions import MlflowException

@@ -20,10 +20,17 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a bundle is, for people, and whether it was there already."""
+    """What a push came to.
+
+    Attributes:
+        where: the bundle is, for people.
+        was_there: already; nothing was changed then, but for its signature.
+        got_signature: it was there without this one.
+    """
 
     where: str
     was_there: bool = False
+    got_signature: bool = False
 
 
 class Snapshot(Protocol):
@@ -47,7 +54,7 @@ class Place(Protocol):
     def push(self, bundle: Bundle, card: str) -> Pushed:
         """Write the files of a bundle, and a card that describes it.
 
-        Where the bundle is already, its signature is written if it has one.
+        Where the bundle is already, its signature is written if it has one, and it isn't there.
 
         Args:
             bundle: whose files were checked.

@@ -188,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
         files = dict(repository.commits[oid])
         for line in map(json.loads, body.splitlines()):
             value = line["value"]
+            if line["key"] == "header" and value.get("parentCommit", oid) != oid:
+                self._answer({"error": "A commit has happened since."}, 412)
+                return
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -139,12 +140,72 @@ def test_a_signature_made_after_the_push_arrives_with_the_next_one(
     key = PrivateKey.make(tmp_path / "release")
     key.sign(bundle.folder, MANIFEST)
     trust = Trust((key.public,), is_required=True)
-    for _ in range(2):
-        assert push(bundle, read_place(place), trust).was_there
+    pushed = [push(bundle, read_place(place), trust) for _ in range(2)]
+    assert [(one.was_there, one.got_signature) for one in pushed] == [(True, True), (True, False)]
     for out in ("out", "new"):
         pulled = pull(read_place(place), tmp_path / out, trust)
         assert contents(pulled.folder) == contents(bundle.folder)
         assert [*(tmp_path / out).iterdir()] == [pulled.folder]
+
+
+def test_two_pushes_at_once_do_not_mix(
+    hub: Hub, bundle: Bundle, other: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is made while the first one has looked at the branch, and not written yet."""
+    import huggingface_hub
+
+    create_commit = huggingface_hub.HfApi.create_commit
+    place = read_place(HUB)
+
+    def second(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", create_commit)
+        push(other, place, ANY_SIGNER)
+        return create_commit(*given, **named)
+
+    def pushed_meanwhile() -> str:
+        with pytest.raises(BundleUnavailable) as caught:
+            push(bundle, place, ANY_SIGNER)
+        return str(caught.value)
+
+    said = f"{HUB}: somebody else pushed to main meanwhile; push again"
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", second)
+    assert pushed_meanwhile() == said
+    assert [*hub.repositories[REPOSITORY].tags] == [other.version]
+    assert hub.files(REPOSITORY)[MANIFEST] == (other.folder / MANIFEST).read_bytes()
+    push(bundle, place, ANY_SIGNER)
+    # A signature, too.
+    PrivateKey.make(tmp_path / "release").sign(bundle.folder, MANIFEST)
+    hub.repositories[REPOSITORY].tags.pop(other.version)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", second)
+    assert pushed_meanwhile() == said
+    assert SIGNATURE not in hub.files(REPOSITORY, bundle.version)
+
+
+def test_a_bundle_that_was_committed_and_not_tagged_is_not_replaced_by_one_of_its_version(
+    hub: Hub, bundle: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    push(bundle, read_place(HUB), ANY_SIGNER)
+    hub.repositories[REPOSITORY].tags.clear()
+    renamed = Path(shutil.copytree(other.folder, tmp_path / "renamed"))
+    other.manifest.model_copy(update={"version": bundle.version}).save(renamed / MANIFEST)
+    with pytest.raises(BundleError, match="another bundle has the version"):
+        push(Bundle.open(renamed), read_place(HUB), ANY_SIGNER)
+    push(bundle, read_place(HUB), ANY_SIGNER)
+    assert [*hub.repositories[REPOSITORY].tags] == [bundle.version]
+
+
+def test_the_same_bundle_again_changes_nothing_in_a_folder(bundle: Bundle, tmp_path: Path) -> None:
+    place, folder = read_place(str(tmp_path / "exported")), tmp_path / "exported"
+    unsigned = Bundle.open(Path(shutil.copytree(bundle.folder, tmp_path / "unsigned")))
+    PrivateKey.make(tmp_path / "release").sign(bundle.folder, MANIFEST)
+    push(bundle, place, ANY_SIGNER)
+    assert SIGNATURE in (folder / CARD).read_text()
+    (folder / CARD).write_text("of our own")
+    before = contents(folder)
+    for one in (bundle, unsigned):
+        pushed = push(one, place, ANY_SIGNER)
+        assert (pushed.was_there, pushed.got_signature) == (True, False)
+    assert contents(folder) == before
 
 
 def test_an_unsigned_pull_keeps_the_signature_of_a_copy(bundle: Bundle, tmp_path: Path) -> None:
@@ -349,6 +410,18 @@ def test_the_command_pushes_and_pulls(
     assert longtail.main(["bundle", "push", str(bundle.folder), HUB]) == 0
     where = f"{HUB}@{bundle.version}"
     assert capsys.readouterr().out == f"version {bundle.version} is there now: {where}\n"
+    push_it = ["bundle", "push", str(bundle.folder), HUB]
+    assert longtail.main([*push_it, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    expected = {"version": bundle.version, "place": where, "new": False, "got_signature": False}
+    assert document == expected
+    signer = PrivateKey.make(tmp_path / "signer")
+    signer.sign(bundle.folder, MANIFEST)
+    said = "was there already, and has this signature now"
+    for what in (said, "is there already"):
+        assert longtail.main(push_it) == 0
+        assert capsys.readouterr().out == f"version {bundle.version} {what}: {where}\n"
+    (bundle.folder / SIGNATURE).unlink()
     out = tmp_path / "out"
     assert longtail.main(["bundle", "pull", where, "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -359,5 +432,5 @@ def test_the_command_pushes_and_pulls(
     key = PrivateKey.make(tmp_path / "key")
     words = ["bundle", "pull", where, "--out", str(out), "--trust", str(key.public)]
     assert longtail.main(words) == 1
-    [_, line] = capsys.readouterr().err.splitlines()
-    assert "there is no manifest.sig" in line
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"the key {signer.public.id} is not trusted" in line
