@@ -29,7 +29,8 @@ class PrivateKey:
         """Write a new key with mode 0600, and its public key beside it, in `<path>.pub`.
 
         Raises:
-            ConfigError: there is such a file already, or it can't be written.
+            ConfigError: there is one of these files already, or it can't be written; none is made
+                then.
         """
         try:
             from cryptography.hazmat.primitives import serialization
@@ -43,14 +44,20 @@ class PrivateKey:
             serialization.NoEncryption(),
         )
         made = cls(key)
+        # Never over another key: it could sign nothing any more, or be found by nobody.
+        files = {path.with_name(f"{path.name}.pub"): f"{made.public}\n".encode(), path: content}
+        written: list[Path] = []
         try:
-            # Never over another key: it could sign nothing any more.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            path.with_name(f"{path.name}.pub").write_text(f"{made.public}\n")
+            for one, text in files.items():
+                mode = 0o600 if one == path else 0o644
+                descriptor = os.open(one, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+                written.append(one)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(text)
         except OSError as error:
-            raise ConfigError(f"{path}: the key can't be written ({error.strerror})") from None
+            for made_before in written:
+                made_before.unlink(missing_ok=True)
+            raise ConfigError(f"{one}: the key can't be written ({error.strerror})") from None
         return made
 
     @classmethod

@@ -195,6 +195,17 @@ def test_a_private_key_is_for_its_owner_alone(tmp_path: Path, signed: Path) -> N
     with pytest.raises(ConfigError, match="can't be written"):
         PrivateKey.make(path)
     assert PrivateKey.read(path).public == public
+    # The private key may be kept elsewhere.
+    kept = path.rename(tmp_path / "kept.key")
+    with pytest.raises(ConfigError, match=r"own\.key\.pub: the key can't be written"):
+        PrivateKey.make(path)
+    assert not path.exists()
+    assert PublicKey.parse(path.with_name("own.key.pub").read_text()) == public
+    kept.rename(path)
+    path.with_name("own.key.pub").unlink()
+    with pytest.raises(ConfigError, match="can't be written"):
+        PrivateKey.make(path)
+    assert not path.with_name("own.key.pub").exists()
     path.chmod(0o640)
     with pytest.raises(ConfigError, match=r"others may read this key \(mode 640\)"):
         PrivateKey.read(path)
