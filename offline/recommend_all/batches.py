@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from offline.fingerprint import fingerprint_of, hash_code
 from offline.recommend_all.ranker import DISLIKED, HISTORY, USER_ID, RankUsers
 
 _FINGERPRINT = 16
+_NAME = re.compile(rf"users-(slots-)?[0-9-]+\.[0-9a-f]{{{_FINGERPRINT}}}\.parquet")
 # Files of a bundle that decide what is recommended for a history.
 _DECIDING = (files.MODEL, files.ITEM_TABLE, files.ITEM_IDS, files.POPULARITY)
 
@@ -62,3 +64,8 @@ def make_batches(
         rows = (part for name in (HISTORY, DISLIKED) for part in rows_of(frame[name]))
         fingerprint = fingerprint_of(common, frame[USER_ID].to_list(), *rows)
         yield UserBatch(folder / f"users-{place}.{fingerprint[:_FINGERPRINT]}.parquet", frame)
+
+
+def results_in(folder: Path) -> Iterator[Path]:
+    """The results in a folder, by their names: nobody else's files, whatever these begin with."""
+    return (path for path in folder.glob("users-*.parquet") if _NAME.fullmatch(path.name))

@@ -23,7 +23,7 @@ from offline.artifact import locked, write_json
 from offline.engine.parts import Tally, run_missing
 from offline.engine.work import Engine
 from offline.inputs import Source
-from offline.recommend_all.batches import Users, make_batches
+from offline.recommend_all.batches import Users, make_batches, results_in
 from offline.recommend_all.histories import UserHistories
 from offline.recommend_all.live import LiveHistories
 from offline.recommend_all.ranker import RankUsers, check_kind
@@ -95,8 +95,7 @@ def recommend_all(
         check_kind(bundle)
         stack.enter_context(locked(out))
         log(f"version {bundle.version}: {bundle.manifest.n_items:,} items")
-        for left_over in (_SOURCES, _USER_IDS):  # of a run that was killed
-            shutil.rmtree(out / left_over, ignore_errors=True)
+        _remove_left_over(out)
         (out / COMPLETE).unlink(missing_ok=True)
         users: Users
         if source is LIVE:
@@ -113,6 +112,14 @@ def recommend_all(
         _finish(out, tally, tally.n_computed + tally.n_known - n_removed, bundle, options)
         log(_describe(tally, options, time.perf_counter() - started_s))
     return tally
+
+
+def _remove_left_over(out: Path) -> None:
+    """Remove what a run that was killed was writing."""
+    for folder in (_SOURCES, _USER_IDS):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for partial in out.glob(".users-*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def _open(folder: Path | None) -> Bundle:
@@ -168,7 +175,7 @@ def _run(bundle: Bundle, users: Users, out: Path, options: Options) -> Tally:
 
 def _finish(out: Path, tally: Tally, n_users: int, bundle: Bundle, options: Options) -> None:
     """Remove files of other inputs, and say that the others are complete."""
-    for other in set(out.glob("users-*.parquet")) - set(tally.targets):
+    for other in {*results_in(out)} - {*tally.targets}:
         other.unlink()
     document = {
         "version": bundle.version,

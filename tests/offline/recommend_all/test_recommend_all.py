@@ -186,6 +186,21 @@ def test_only_what_is_missing_or_has_changed_is_computed(
     assert not first.exists()
 
 
+def test_only_its_own_files_are_removed_from_the_folder(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recommend(bundle, out)
+    [before] = out.glob("*.parquet")
+    ours = [f"users-{7:09}-{9:09}.{before.stem[-16:]}.parquet", f".{before.name}.1-2f.partial"]
+    others = ["users-2025.parquet", "users-backup.parquet.bak", "notes.partial"]
+    for name in (*ours, *others):
+        (out / name).write_bytes(b"")
+    command = ["recommend-all", "--bundle", str(bundle.folder), "--processes", "1", "--k", "4"]
+    assert longtail.main([*command, "--out", str(out)]) == 0
+    assert not before.exists()
+    assert not any((out / name).exists() for name in ours)
+    assert all((out / name).exists() for name in others)
+
+
 def test_two_processes_answer_as_one(bundle: Bundle, tmp_path: Path) -> None:
     one = recommend(bundle, tmp_path / "one", "--batch-size", "5")
     two = recommend(bundle, tmp_path / "two", "--batch-size", "5", "--processes", "2")
