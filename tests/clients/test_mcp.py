@@ -195,6 +195,10 @@ def test_what_keeps_it_from_starting_is_one_line(
     assert capsys.readouterr().err == (
         "longtail mcp: the service's URL '127.0.0.1:8000' is not one like http://127.0.0.1:8000\n"
     )
+    for port in ("0", "65536", "http"):
+        with pytest.raises(SystemExit):
+            cli.main(["--http", "--port", port])
+        assert f"{port!r} is no port from 1 to 65535" in capsys.readouterr().err
     monkeypatch.setenv("LONGTAIL_CALLER_KEY", "sécret")
     assert cli.main([]) == 1
     error = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -210,6 +211,7 @@ def test_secrets_go_where_they_belong_and_are_not_shown() -> None:
         ("http://anna:secret@127.0.0.1", {}, "more than scheme, host"),
         ("http://127.0.0.1/?k=1", {}, "more than scheme, host"),
         ("http://127.0.0.1", {"timeout_s": 0}, "timeout_s=0 is not above 0"),
+        ("http://127.0.0.1", {"timeout_s": math.nan}, "timeout_s=nan is not above 0"),
     ],
 )
 def test_arguments_that_can_not_be_used(url: str, options: Any, message: str) -> None:
@@ -218,7 +220,10 @@ def test_arguments_that_can_not_be_used(url: str, options: Any, message: str) ->
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"backoff_s": -1}, {"max_wait_s": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"attempts": 0}, {"attempts": math.nan}, {"backoff_s": -1}, {"max_wait_s": -0.1}],
+)
 def test_retries_that_can_not_be_used(wrong: Any) -> None:
     with pytest.raises(ValueError, match="is below"):
         Retries(**wrong)

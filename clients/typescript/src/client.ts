@@ -2,7 +2,7 @@
 
 import { LongtailError } from "./errors.js";
 import { type Attempt, exchange } from "./exchange.js";
-import { RETRIES, type Repetition, type Retries, waitMs } from "./retries.js";
+import { atLeast, type Repetition, type Retries, retriesOf, waitMs } from "./retries.js";
 import type {
   BatchResponse,
   Event,
@@ -60,8 +60,8 @@ export class Client {
       caller: clean("apiKey", options.apiKey),
       operator: clean("adminToken", options.adminToken),
     };
-    this.#timeoutMs = options.timeoutMs ?? 5_000;
-    this.#retries = { ...RETRIES, ...options.retries };
+    this.#timeoutMs = atLeast("timeoutMs", 1, options.timeoutMs ?? 5_000);
+    this.#retries = retriesOf(options.retries);
     this.#fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
   }
 

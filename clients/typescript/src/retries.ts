@@ -13,6 +13,25 @@ export interface Retries {
 
 export const RETRIES: Retries = { attempts: 3, backoffMs: 100, maxWaitMs: 5_000 };
 
+/**
+ * The numbers that are given, and the usual ones in place of those that are not, or are undefined.
+ *
+ * @throws TypeError where one can't be used.
+ */
+export function retriesOf(given: Partial<Retries> = {}): Retries {
+  return {
+    attempts: atLeast("attempts", 1, given.attempts ?? RETRIES.attempts),
+    backoffMs: atLeast("backoffMs", 0, given.backoffMs ?? RETRIES.backoffMs),
+    maxWaitMs: atLeast("maxWaitMs", 0, given.maxWaitMs ?? RETRIES.maxWaitMs),
+  };
+}
+
+/** A number that is not below a limit, nor NaN, with which no comparison would end a loop. */
+export function atLeast(name: string, limit: number, value: number): number {
+  if (!(value >= limit)) throw new TypeError(`${name}=${value} is below ${limit}`);
+  return value;
+}
+
 /** Of a call: whether to act twice is the same as once, or whether a failure is its answer. */
 export type Repetition = "harmless" | "harmful" | "pointless";
 

@@ -152,6 +152,24 @@ test("a call that its caller ends", async () => {
   });
 });
 
+test("numbers that are undefined are the usual ones, and wrong ones are named", async () => {
+  const unset = { retries: { attempts: undefined, backoffMs: 1 }, timeoutMs: undefined };
+  const requests = await scripted(
+    [NOT_READY],
+    (client) => assert.rejects(client.similarItems("1"), ApiError),
+    unset as unknown as ClientOptions,
+  );
+  assert.equal(requests.length, RETRIES.attempts);
+  const wrong: [ClientOptions, RegExp][] = [
+    [{ retries: { attempts: NaN } }, /attempts=NaN is below 1/],
+    [{ retries: { backoffMs: -1 } }, /backoffMs=-1 is below 0/],
+    [{ timeoutMs: 0 }, /timeoutMs=0 is below 1/],
+  ];
+  for (const [options, message] of wrong) {
+    assert.throws(() => new Client("http://127.0.0.1:8000", options), message);
+  }
+});
+
 test("a service that is not there", async () => {
   let url = "";
   await scripted(["break"], async (client) => {

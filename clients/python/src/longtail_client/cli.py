@@ -79,7 +79,15 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--http", action="store_true", help="serve at /mcp instead of over stdio")
     parser.add_argument("--host", help=f"with --http: address to listen on ({DEFAULT_HOST})")
-    parser.add_argument("--port", type=int, help=f"with --http: port to listen on ({DEFAULT_PORT})")
+    parser.add_argument(
+        "--port", type=_port, help=f"with --http: port to listen on ({DEFAULT_PORT})"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
+    return int(text)
 
 
 def _examples(command: str) -> str:

@@ -84,7 +84,7 @@ def http_options(url: str, timeout_s: float) -> dict[str, Any]:
     Raises:
         ValueError: one of them can't be used.
     """
-    if timeout_s <= 0:
+    if not timeout_s > 0:
         raise ValueError(f"timeout_s={timeout_s} is not above 0")
     return {
         "base_url": check_url(url),

@@ -92,9 +92,7 @@ class Tools:
         ] = None,
         k: Count = 10,
         filters: Filters = None,
-        exclude: Annotated[
-            list[str] | None, Field(description="Ids of items to leave out.")
-        ] = None,
+        exclude: Excluded = None,
         fields: Fields = ["title"],  # noqa: B006 - it is never changed
     ) -> RecommendResponse:
         """Recommend items to a person: to a known user, by items they chose, or by interests."""

@@ -39,11 +39,10 @@ class Retries:
     max_wait_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts={self.attempts} is below 1")
-        for name in ("backoff_s", "max_wait_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} is below 0")
+        # NaN, with which no comparison would end the attempts, is not at least anything.
+        for name, least in (("attempts", 1), ("backoff_s", 0), ("max_wait_s", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name}={getattr(self, name)} is below {least}")
 
     def wait_s(self, call: Call[Any], n_failed: int, error: LongtailError) -> float | None:
         """Seconds to wait before the next attempt; None: the error is final.
