@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -325,6 +328,67 @@ def test_another_bundle_is_another_job() -> None:
         return str(of_kind("Job", objects)["metadata"]["name"])
 
     assert name() == name(bundle="mine/bundle") != name(bundle="newer/bundle")
+
+
+class ApiServer(BaseHTTPRequestHandler):
+    """As much of Kubernetes' API as it takes to look up a Job."""
+
+    jobs: ClassVar[set[str]] = set()
+    resource: ClassVar[dict[str, Any]] = {
+        "name": "jobs", "singularName": "job", "namespaced": True, "kind": "Job", "verbs": ["get"],
+    }  # fmt: skip
+    version: ClassVar[dict[str, Any]] = {"groupVersion": "batch/v1", "version": "v1"}
+
+    def do_GET(self) -> None:
+        group = {"name": "batch", "versions": [self.version], "preferredVersion": self.version}
+        name = self.path.rpartition("/")[2]
+        answers: dict[str, dict[str, Any]] = {
+            "/api": {"kind": "APIVersions", "versions": []},
+            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]},
+            "/apis/batch/v1": {
+                "kind": "APIResourceList", "groupVersion": "batch/v1", "resources": [self.resource],
+            },
+        }  # fmt: skip
+        if name in self.jobs:
+            answers[f"/apis/batch/v1/namespaces/prod/jobs/{name}"] = {
+                "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+            }  # fmt: skip
+        missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound"}
+        found = answers.get(self.path.partition("?")[0])
+        content = json.dumps(found or {**missing, "code": 404}).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_job_that_is_there_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes rejects a change of a Job, such as another setting, and with it the upgrade."""
+    values = {"publish": {"enabled": True}, "settings": {"max_wait_ms": 5}}
+    job = of_kind("Job", render(values))
+    assert job["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ApiServer)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("KUBECONFIG", os.devnull)
+
+    def jobs() -> list[str]:
+        url = f"http://127.0.0.1:{server.server_port}"
+        with helm.Chart.load(CHART) as chart, helm.Config(kube_apiserver=url) as cluster:
+            found = cluster.render(chart, values, name="shop", namespace="prod")
+        text = found["longtail/templates/publish-job.yaml"]
+        return [one["metadata"]["name"] for one in yaml.safe_load_all(text) if one]
+
+    try:
+        assert jobs() == [job["metadata"]["name"]]
+        monkeypatch.setattr(ApiServer, "jobs", {job["metadata"]["name"]})
+        assert jobs() == []
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
