@@ -11,17 +11,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import redis
 
 import longtail
+from model_store import keys
+from model_store.bundle import Bundle
+from model_store.embedded import EmbeddedStore
 from model_store.errors import LongtailError
+from model_store.publication import publish
+from model_store.registry import Registry
 from model_store.rerank_prompt import PromptLayout
+from offline import publish_users
 from offline.encoding import on_engine
 from offline.encoding.on_engine import EncoderOnEngine, EncodeTexts
 from offline.engine.local import EngineError, LocalEngine
@@ -49,6 +56,26 @@ def cluster() -> Iterator[None]:
     with connected(2):
         yield
     assert not ray.is_initialized()
+
+
+def started(address: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A driver of its own on the cluster of these tests."""
+    return subprocess.Popen(
+        [sys.executable, str(LONGTAIL), *command],
+        env={**os.environ, "RAY_ADDRESS": address},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(driver: subprocess.Popen[bytes], is_time: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_time():
+        assert driver.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
 
 
 def test_parts_come_back_in_order_and_errors_as_their_line(tmp_path: Path) -> None:
@@ -139,20 +166,8 @@ def test_a_killed_driver_leaves_what_the_next_one_needs_not_compute(
     bundle = make_bundle(tmp_path / "made-1", catalogue=make_catalogue(n_users=N_USERS))
     command = ["recommend-all", "--bundle", str(bundle.folder), "--batch-size", "1"]
     on_ray = ["--engine", "ray", "--processes", "2", "--out", str(tmp_path / "ray")]
-    address = ray.get_runtime_context().gcs_address
-    driver = subprocess.Popen(
-        [sys.executable, str(LONGTAIL), *command, *on_ray],
-        env={**os.environ, "RAY_ADDRESS": address},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while len([*(tmp_path / "ray").glob("*.parquet")]) < 5:
-        assert driver.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    driver.kill()
-    assert driver.wait() == -signal.SIGKILL
+    driver = started(ray.get_runtime_context().gcs_address, [*command, *on_ray])
+    kill_when(driver, lambda: len([*(tmp_path / "ray").glob("*.parquet")]) >= 5)
     assert longtail.main([*command, *on_ray]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     found = re.search(r"to ([\d,]+) users \(([\d,]+) more were there\)", line)
@@ -168,3 +183,70 @@ def test_a_killed_driver_leaves_what_the_next_one_needs_not_compute(
         for place in ("local", "ray")
     ]
     assert frames[0].equals(frames[1])
+
+
+@pytest.fixture
+def published(
+    store: EmbeddedStore, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Bundle:
+    """A bundle with a reranker, active in an emptied store, which commands use."""
+    bundle = make_bundle(tmp_path / "rerank-1", version="rerank-1", with_reranker=True)
+    for name, value in {
+        "REDIS_URL": store.url,
+        "BUNDLES_DIR": str(tmp_path / "bundles"),
+        "STORE_DIR": str(tmp_path / "store"),
+        "CACHE_DIR": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(f"LONGTAIL_{name}", value)
+    publish(bundle, tmp_path / "bundles", client)
+    Registry(client).activate(bundle.version)
+    return bundle
+
+
+def test_reranked_answers_are_equal_and_a_killed_driver_is_gone_on_with(
+    published: Bundle, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers_key = keys.rerank_key(published.version)
+    command = ["rerank-all", "--users", "all", "--shares", "12"]
+
+    def answers() -> dict[bytes, bytes]:
+        """Without the second of each."""
+        found = client.hgetall(answers_key)
+        return {digest: blob[:4] + blob[8:] for digest, blob in found.items()}
+
+    assert longtail.main([*command, "--processes", "1"]) == 0
+    alone = answers()
+    client.delete(answers_key, keys.rerank_times_key(published.version))
+    assert len(alone) == published.manifest.n_users
+    on_ray = [*command, "--engine", "ray", "--processes", "2"]
+    driver = started(ray.get_runtime_context().gcs_address, on_ray)
+    kill_when(driver, lambda: client.hlen(answers_key) >= 2)
+    n_kept = client.hlen(answers_key)
+    assert 2 <= n_kept < len(alone)
+    capsys.readouterr()
+    assert longtail.main(on_ray) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    found = re.match(
+        r"asked (\d+), skipped (\d+), failed 0; 12 shares in .*, workers of Ray: 2", line
+    )
+    assert found, line
+    n_asked, n_skipped = map(int, found.groups())
+    assert n_asked + n_skipped == len(alone)
+    assert n_kept <= n_skipped < len(alone)
+    assert answers() == alone
+
+
+def test_published_histories_are_equal(
+    published: Bundle, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def histories() -> dict[bytes, bytes]:
+        names = client.keys(keys.user_key(published.version, "*"))
+        return {name: client.get(name) for name in names}
+
+    alone = histories()
+    client.delete(*alone)
+    monkeypatch.setattr(publish_users, "_MIN_USERS", 5)
+    command = ["publish", "--bundle", str(published.folder), "--engine", "ray", "--processes", "2"]
+    assert longtail.main(command) == 0
+    assert histories() == alone
+    assert len(alone) == published.n_event_users
