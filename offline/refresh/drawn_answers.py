@@ -37,6 +37,9 @@ MIN_EFFECTIVE = 100.0
 """Places. In simulations a model that loses the margin passed no more often than 5 % down to 30 of
 them, as the heavy weights are those of the new model: a sample without their clicks speaks against
 it. Below 100 such a model was called worse too often, in a tenth of them."""
+MIN_CLICKED = 20
+"""People who clicked at a drawn place. With fewer clicks nothing is ever shown of either model, and
+events could tell."""
 CLICKS = Measure("clicks per drawn place", "places")
 
 
@@ -90,7 +93,9 @@ def judge_drawn(places: Places, *, margin: float, confidence: float) -> DrawnAns
     n_effective = min(map(_effective, weights))
     least = min((float(one.mean()) for one in support), default=0.0) if n_places else 0.0
     counts = (int(drawn.any(axis=1).sum()), n_places, n_users, n_effective, least)
-    why_not = _why_not(*counts[1:]) or _mismatch(weights, support, users)
+    clicked = (places.clicks * drawn).any(axis=1)
+    n_clicked = len(np.unique(places.users[clicked]))
+    why_not = _why_not(*counts[1:], n_clicked) or _mismatch(weights, support, users)
     if why_not is not None:
         return DrawnAnswers(*counts, None, why_not)
     candidate, running = (_figures(places, one) for one in models)
@@ -112,7 +117,9 @@ def _effective(weights: Float64) -> float:
     return float(weights.sum()) ** 2 / squares if squares else 0.0
 
 
-def _why_not(n_places: int, n_users: int, n_effective: float, support: float) -> str | None:
+def _why_not(
+    n_places: int, n_users: int, n_effective: float, support: float, n_clicked: int
+) -> str | None:
     if n_users < MIN_USERS:
         return f"{n_users} users with such answers, and {MIN_USERS} are needed"
     if n_effective < MIN_EFFECTIVE:
@@ -120,6 +127,8 @@ def _why_not(n_places: int, n_users: int, n_effective: float, support: float) ->
             f"effective sample size {n_effective:.1f} of {n_places:,} places, and "
             f"{MIN_EFFECTIVE:g} are needed"
         )
+    if n_clicked < MIN_CLICKED:
+        return f"{n_clicked} users clicked at a drawn place, and {MIN_CLICKED} are needed"
     if support < 1 - MAX_MISSING:
         return (
             f"{100 * (1 - support):.1f} % of what a model would show could not have been drawn, "

@@ -82,6 +82,17 @@ def test_few_users_or_a_small_effective_sample_tell_nothing() -> None:
     assert (nothing.judgement, nothing.n_places) == (None, 0)
 
 
+@pytest.mark.parametrize("n_clicked", [0, 19, 20])
+def test_few_clicks_leave_it_to_events(n_clicked: int) -> None:
+    places = BETTER.places(2_000, 0)
+    clicks = np.zeros_like(places.clicks)
+    clicks[:n_clicked] = places.is_drawn[:n_clicked]
+    found = judge_drawn(replace(places, clicks=clicks), margin=0.05, confidence=0.95)
+    assert (found.judgement is None) == (n_clicked < 20)
+    if n_clicked < 20:
+        assert found.why_not == f"{n_clicked} users clicked at a drawn place, and 20 are needed"
+
+
 def test_a_model_that_would_show_what_was_never_drawn_is_not_judged() -> None:
     """Its best items are the running one's last ones: nothing is known of them."""
     strange = replace(BETTER, candidate=-BETTER.running)
