@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import redis
@@ -19,13 +20,16 @@ from model_store import keys
 from model_store.bundle import Bundle
 from model_store.codecs import decode_arrived
 from model_store.event_log import log_key_of, logged_of
+from model_store.experiment_counts import Scope
 from model_store.people import export, forget
 from model_store.registry import Registry
+from model_store.rerank_codec import CachedAnswer
 from model_store.store import connect
 from tests.app.conftest import (
     AS_ADMIN,
     PATIENCE_S,
     publish_and_activate,
+    service_of,
     serving,
     settings_for,
     wait_for,
@@ -76,6 +80,28 @@ def items_logged(url: str, user_id: str) -> set[str]:
         return {event.item_id for _, events in logged_of(user_id, client) for event in events}
 
 
+async def check_who_is_left_out(service: Any, url: str) -> None:
+    """Who was forgotten since the last look is in no counts, and in no answer that is cached."""
+    await service.forgetting.look()
+    scope = Scope("x")
+    for user_id in ("u5", "{"):
+        answer = {"user_id": user_id, "model_version": "made-1", "request_id": "r1"}
+        service.exposures.note_shown(scope, "a", answer)
+    with connect(url) as client:
+        forget("u5", client)
+    await service.exposures.write(service.forgetting.read_up_to)
+    counted = (await service.exposures.read_versions(scope, ["a"])).moments
+    assert counted["a", "made-1"].users == 1
+    for cited, left in (("u5", None), ("{", "{")):
+        cached = CachedAnswer(np.zeros(2, np.float32), cited, int(time.time()))
+        limits = {"max_age_s": 60, "max_entries": 9}
+        assert await service.store.reranks.write("made-1", cited.encode(), cached, **limits)
+        [found] = await service.store.reranks.read("made-1", [cited.encode()], 5.0)
+        assert found.similar_user == left
+    with connect(url) as client:
+        client.unlink(keys.rerank_key("made-1"), keys.rerank_times_key("made-1"))
+
+
 def test_published_read_and_forgotten_whatever_the_ids(
     redis_cluster: Cluster,
     synthetic_bundle: Bundle,
@@ -101,6 +127,7 @@ def test_published_read_and_forgotten_whatever_the_ids(
         wait_for(lambda: "i7" not in ids_for(http, history=["i1"]))
         deployment = http.get("/admin/deployment", headers=AS_ADMIN).json()
         assert [one["state"] for one in deployment["workers"]] == ["ready"]
+        http.portal.call(check_who_is_left_out, service_of(http), redis_cluster.url)  # type: ignore[union-attr]
     with connect(redis_cluster.url) as client:
         monkeypatch.setenv("LONGTAIL_REDIS_URL", redis_cluster.url)
         archive = ["events", "archive", "--once", "--out", str(tmp_path / "archive")]
@@ -114,7 +141,8 @@ def test_published_read_and_forgotten_whatever_the_ids(
             assert export(user_id, client, tmp_path / "bundles")["events"] == []
         assert export("u1", client, tmp_path / "bundles")["histories"]["made-1"]
         registry = Registry(client)
-        assert registry.delete_features("made-1") == synthetic_bundle.n_event_users
+        # All but the one who was forgotten.
+        assert registry.delete_features("made-1") == synthetic_bundle.n_event_users - 1
         assert registry.delete_features("made-1") == 0
 
 
