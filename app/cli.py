@@ -15,6 +15,7 @@ _RAW = argparse.RawDescriptionHelpFormatter
 MAX_K = 1_000
 """As in a request."""
 MAX_DAYS = 36_500
+MAX_ID_CHARACTERS = 512
 _EXAMPLES = {"canary": " --percent 5", "shadow": " --share 10", "deactivate": " --model ratings"}
 
 
@@ -296,8 +297,17 @@ def _register_users(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
             description=f"{about[0].upper()}{about[1:]}.",
             epilog=f"example: longtail users {action} 196",
         )
-        parser.add_argument("user_id", metavar="USER_ID", help="as in requests and events")
+        parser.add_argument(
+            "user_id", type=_user_id, metavar="USER_ID", help="as in requests and events"
+        )
         parser.set_defaults(run=_run_users)
+
+
+def _user_id(text: str) -> str:
+    """An id as requests and events have it; that of an unset shell variable is nobody's."""
+    if not 1 <= len(text) <= MAX_ID_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"an id has 1 to {MAX_ID_CHARACTERS} characters")
+    return text
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SERVED_BY = frozenset({"model", "cold_start", "popular"})
+SERVED_BY = frozenset({"model", "direct", "rating", "cold_start", "popular"})
 RERANK = frozenset({"skipped", "fresh", "cached", "pending", "timed_out"})
 TIMINGS_MS = ("features", "inference", "rerank", "total")
 

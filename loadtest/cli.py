@@ -24,4 +24,4 @@ def register(subparsers: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from loadtest.run import run_command
 
-    return run_command(options)
+    return run_command(options, "longtail loadtest")

@@ -46,18 +46,22 @@ def run_load_test(options: argparse.Namespace) -> int:
     address = parse_target(options.url, owned=options.i_own_this_host)
     out = (options.out or name_results(options.workload)).absolute()
     _check_writable(out)
+    # What is a file of the person's is read before anything is waited for.
+    workload = None
+    if options.workload_file is not None:
+        workload = Workload.load(options.workload_file)
+    elif options.bundle is not None:
+        workload = read_bundle_workload(options.bundle)
     ready = wait_until_ready(address)
+    workload = workload or find_workload(address, version_of(ready))
+    check_workload(options.workload, workload)
     out.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="longtail-loadtest-") as folder:
         workload_file = options.workload_file
         if workload_file is None:
-            workload = find_workload(address, version_of(ready), options.bundle)
             workload_file = Path(folder) / "workload.json"
             workload.save(workload_file)
             print(f"workload: {workload.source}", file=sys.stderr)
-        else:
-            workload = Workload.load(workload_file)
-        check_workload(options.workload, workload)
         exit_code = _run_locust(options, workload_file.absolute(), out)
     if not out.exists():
         raise LoadTestError(f"locust ended with exit code {exit_code} and left no results")
@@ -86,9 +90,10 @@ def _check_writable(out: Path) -> None:
         raise LoadTestError(f"--out {out}: {error.strerror}") from error
 
 
-def find_workload(address: Address, version: str | None, bundle: Path | None) -> Workload:
-    """The workload of a bundle folder (given, or the served version's), else of answers."""
-    if bundle is None and version is not None:
+def find_workload(address: Address, version: str | None) -> Workload:
+    """The workload of the served version's bundle, if its folder is here, else of answers."""
+    bundle = None
+    if version is not None:
         folder = Path(os.environ.get("LONGTAIL_BUNDLES_DIR") or "model_store/bundles") / version
         bundle = folder if (folder / "user_ids.json").exists() else None
     if bundle is not None:
@@ -148,15 +153,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-def run_command(options: argparse.Namespace) -> int:
-    """Run with parsed options; an error of the person's is one line on stderr."""
+def run_command(options: argparse.Namespace, name: str = "loadtest") -> int:
+    """Run with parsed options; an error of the person's is one line on stderr, after a name."""
     try:
         return run_load_test(options)
     except LoadTestError as error:
-        print(f"loadtest: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("loadtest: stopped", file=sys.stderr)
+        print(f"{name}: stopped", file=sys.stderr)
         return 130
 
 

@@ -217,7 +217,7 @@ def gather_service_workload(
     found, known = dict.fromkeys(item_ids), []
     for user_id in list(dict.fromkeys(user_ids))[:MAX_USERS]:
         served_by, recommended = _recommended(address, {"user_id": user_id, "k": 10})
-        if served_by in ("model", "direct"):
+        if served_by in ("model", "direct", "rating"):
             known.append(user_id)
             found.update(dict.fromkeys(recommended))
     similar = {}

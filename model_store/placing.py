@@ -15,7 +15,7 @@ from model_store.errors import BundleError, BundleUnavailable
 from model_store.files import write_atomically
 from model_store.manifest import Manifest
 from model_store.object_store import ObjectStore
-from model_store.remote_bundles import Bundles, RemoteBundles, check_sizes
+from model_store.remote_bundles import SETTING, Bundles, RemoteBundles, check_sizes
 from model_store.signatures import SIGNATURE, read_signature
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,11 @@ def _copy(source: Bundle, folder: Path) -> Bundle:
         if signature is not None:
             raise _taken(version, folder)
         version = next_version(folder, _today())
-    return copy_bundle(source, folder / version, version=version)
+    try:
+        return copy_bundle(source, folder / version, version=version)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BundleUnavailable(f"{SETTING} {str(folder)!r}: {reason}") from error
 
 
 def _upload(source: Bundle, bundles: RemoteBundles, report: Report) -> str:

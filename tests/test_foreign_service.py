@@ -80,6 +80,6 @@ def test_no_load_goes_to_another_service(
     monkeypatch.chdir(tmp_path)
     with answering(b"{}") as url:
         assert longtail.main(["loadtest", "--url", url, "--out", "r.json"]) == 1
-    line = f"loadtest: {url}: POST /recommend answers without items; is Longtail there?\n"
+    line = f"longtail loadtest: {url}: POST /recommend answers without items; is Longtail there?\n"
     assert capsys.readouterr().err == line
     assert list(tmp_path.iterdir()) == []

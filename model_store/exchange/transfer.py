@@ -90,9 +90,10 @@ def pull(place: Place, out: Path, trust: Trust) -> Bundle:
         partial.rename(folder)
     except BundleUnavailable:
         raise  # the next attempt goes on with what is there
-    except BundleError:
+    except BundleError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+        # What is there is damaged; the copy of it has no name that anybody knows.
+        raise BundleError(str(error).replace(f"{partial}/", f"{place}: ")) from None
     except OSError as error:
         raise BundleUnavailable(f"{partial}: can't be written ({error.strerror})") from error
     return Bundle(folder, manifest)

@@ -208,3 +208,17 @@ def test_what_keeps_it_from_starting_is_one_line(
     monkeypatch.setattr(cli, "find_spec", lambda _: None)
     assert cli.main([]) == 1
     assert "pip install 'longtail-client[mcp]'" in capsys.readouterr().err
+
+
+def test_where_it_cannot_listen_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for flags, reason in (
+            (["--port", port], f"127.0.0.1:{port}: Address already in use"),
+            (["--port", "99999"], "127.0.0.1:99999: a port is a number from 1 to 65535"),
+            (["--host", "nowhere.invalid"], "nowhere.invalid:8001: "),
+        ):
+            assert cli.main(["--http", *flags]) == 1
+            error = capsys.readouterr().err
+            assert error.startswith(f"longtail mcp: can't listen on {reason}")
+            assert error.count("\n") == 1

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from app.recommend.query import ServedBy
+from app.reranking.outcome import RerankOutcome
 from loadtest.answers import (
+    RERANK,
+    SERVED_BY,
     describe_failure,
     find_event_fault,
     find_recommend_fault,
@@ -30,6 +34,12 @@ GOOD: dict[str, Any] = {
 def test_an_answer_as_in_the_contract_has_no_fault() -> None:
     assert find_recommend_fault(200, GOOD, k=2, user_id="196") is None
     assert find_recommend_fault(200, {**GOOD, "user_id": None}, k=2) is None
+
+
+def test_the_words_are_those_of_the_service() -> None:
+    """Versions of every kind can be load-tested."""
+    assert set(get_args(ServedBy)) == SERVED_BY
+    assert set(get_args(RerankOutcome)) == RERANK
 
 
 @pytest.mark.parametrize(

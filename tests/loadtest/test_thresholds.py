@@ -103,3 +103,13 @@ def test_results_that_cannot_be_written_cost_no_load(
         assert main(["--out", str(out)]) == 1
         assert capsys.readouterr().err == f"loadtest: --out {out}: {reason}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_is_wrong_is_named_before_a_service_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--url", "http://127.0.0.1:1", "--out", str(tmp_path / "r.json")]
+    assert main([*flags, "--bundle", str(tmp_path)]) == 1
+    assert f"{tmp_path}: no workload can be read from it" in capsys.readouterr().err
+    assert main([*flags, "--workload-file", str(tmp_path)]) == 1
+    assert f"{tmp_path}: not a readable workload" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from model_store.bundle import Bundle
 from model_store.bundle_writer import copy_bundle
 from model_store.codecs import decode_user, decode_vector
 from model_store.embedded import EmbeddedStore
-from model_store.errors import BundleError, StoreAway
+from model_store.errors import BundleError, BundleUnavailable, StoreAway
 from model_store.forgotten import note_forgotten
 from model_store.placing import Report, next_version
 from model_store.publication import publish
@@ -51,6 +51,17 @@ def test_publishing_fills_folder_store_and_registry(
     }  # fmt: skip
     assert Registry(client).active() is None
     assert told[-1] == ("users", 12, 12)
+
+
+def test_a_bundles_folder_that_is_none_is_named(
+    source: Bundle, tmp_path: Path, client: redis.Redis
+) -> None:
+    place = tmp_path / "file"
+    place.touch()
+    with pytest.raises(BundleUnavailable) as caught:
+        publish(source, place, client)
+    assert str(caught.value) == f"LONGTAIL_BUNDLES_DIR {str(place)!r}: Not a directory"
+    assert Registry(client).records() == []
 
 
 def test_several_processes_write_what_one_writes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -64,7 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail(str(error).replace("api_key", KEY))
     server = make_server(client)
     if arguments.http:
-        host, port = arguments.host or DEFAULT_HOST, arguments.port or DEFAULT_PORT
+        host = arguments.host or DEFAULT_HOST
+        port = DEFAULT_PORT if arguments.port is None else arguments.port
+        if reason := _why_not(host, port):
+            return _fail(f"can't listen on {host}:{port}: {reason}")
         server.run("streamable-http", host=host, port=port)
     else:
         server.run("stdio")
@@ -88,6 +92,21 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
     return int(text)
+
+
+def _why_not(host: str, port: int) -> str | None:
+    """Why nobody can listen there; None if one can. The server itself would end with its trace."""
+    if not 1 <= port <= 65_535:
+        return "a port is a number from 1 to 65535"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _examples(command: str) -> str:
