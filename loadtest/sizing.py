@@ -34,6 +34,7 @@ class Constant:
         what: it is of.
         command: measures it.
         measured: date and hardware.
+        figure: its name in the JSON that the command prints last.
     """
 
     value: float
@@ -41,6 +42,7 @@ class Constant:
     what: str
     command: str
     measured: str
+    figure: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,16 @@ def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def constants_table(constants: Mapping[str, Constant]) -> str:
     """The constants as a table."""
     return as_markdown(
-        ["constant", "value", "of", "command", "measured"],
+        ["constant", "value", "of", "command", "figure", "measured"],
         [
-            [f"`{name}`", f"{one.value:,g} {one.unit}", one.what, f"`{one.command}`", one.measured]
+            [
+                f"`{name}`",
+                f"{one.value:,g} {one.unit}",
+                one.what,
+                f"`{one.command}`",
+                f"`{one.figure}`",
+                one.measured,
+            ]
             for name, one in constants.items()
         ],
     )

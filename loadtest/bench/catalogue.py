@@ -44,6 +44,10 @@ def run(rig: Rig, n_items: int) -> dict[str, Any]:
         figures = {name: figures_of(server) | recalls[name] for name, server in servers.items()}
         found = figures.pop("plain") | figures | memory_of(child)
     found["table_bytes"] = files.table.nbytes
+    if "rss_bytes" in found:  # for `loadtest.sizing`
+        own_bytes = found["rss_bytes"] - files.table.nbytes
+        found["table_bytes_per_item"] = round(files.table.nbytes / n_items, 1)
+        found["worker_bytes_per_item"] = round(own_bytes / n_items, 1)
     failed = sum(server.n_failed for server in servers.values())
     return {"catalogue": {str(n_items): found}, "failed": failed}
 

@@ -97,6 +97,7 @@ def main() -> None:
         "steps": n_steps,
         "step_s": round(model.clock_s / n_timed, 4),
         "step_cpu_s": round(model.cpu_s / n_timed, 4),
+        "trained_interactions_s": round(chosen.batch_size * LENGTH * n_timed / model.cpu_s),
         "loss": round(model.record.epochs[-1].loss or 0.0, 4),
         "peak_gb": round(peak_gb(), 2),
         "before_gb": round(before_gb, 2),

@@ -147,6 +147,9 @@ def main() -> None:
         "product_s": [round(one.clock_s, 1) for one in products],
         "command_cpu_s": [round(one.cpu_s, 1) for one in commands],
         "product_cpu_s": [round(one.cpu_s, 1) for one in products],
+        "scored_pairs_s": round(
+            chosen.users * chosen.items / median(one.cpu_s for one in commands)
+        ),
         "users_per_s": round(chosen.users / median(one.clock_s for one in commands)),
         "ratio": round(median(a.clock_s / b.clock_s for a, b in pairs), 2),
         "cpu_ratio": round(median(a.cpu_s / b.cpu_s for a, b in pairs), 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -97,5 +98,15 @@ def test_every_constant_says_how_and_where_it_was_measured() -> None:
     assert set(constants) == set(VALUES)
     for name, constant in constants.items():
         assert constant.value > 0, name
-        assert all((constant.command, constant.measured, constant.unit)), name
+        assert all((constant.command, constant.measured, constant.unit, constant.figure)), name
         assert set(json.loads(CONSTANTS.read_bytes())[name]) == set(vars(constant))
+        # The command is there, and what it prints has the figure.
+        python, _, module, *_ = constant.command.split()
+        assert python == "python"
+        spec = find_spec(module)
+        assert spec is not None, constant.command
+        assert spec.origin is not None
+        place = Path(spec.origin)
+        sources = place.parent.glob("*.py") if spec.submodule_search_locations else [place]
+        printed = f'"{constant.figure.rpartition(".")[2]}"'
+        assert any(printed in source.read_text() for source in sources), name
