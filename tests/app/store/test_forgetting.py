@@ -16,11 +16,13 @@ from starlette.testclient import TestClient
 import longtail
 from app.reranking.cache import AnswerCache, JobKey
 from app.reranking.job import Answer
+from app.store import people
 from model_store import keys
 from model_store.answer_pairs import AnswerPair, keep_commands
 from model_store.bundle import Bundle
 from model_store.codecs import decode_user, encode_user
 from model_store.embedded import EmbeddedStore
+from model_store.forgotten import digest_of_user
 from model_store.people import export, forget
 from model_store.publication import publish
 from model_store.rerank_codec import CachedAnswer, encode_answer
@@ -206,6 +208,22 @@ def test_figures_of_the_person_in_experiments_go(
     wait_for(lambda: counted() == ["try"])
     assert delete(own_http, "u1")["counts"] == 1
     assert counted() == []
+
+
+def test_many_who_were_forgotten_are_read_in_parts(
+    own_http: TestClient, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "MAX_FOUND", 2)
+    service, call = service_of(own_http), own_http.portal.call  # type: ignore[union-attr]
+    call(service.forgetting.look)
+    users = [f"u{number}" for number in range(1, 6)]
+    for user_id in (*users, "u9"):
+        ask(own_http, user_id)
+    for user_id in users:
+        forget(user_id, client)
+    call(service.forgetting.look)
+    assert service.store.features.remembered.user_ids == ["u9"]
+    assert call(service.store.people.everybody) == {digest_of_user(one) for one in users}
 
 
 def test_memories_forget_the_given_users_alone() -> None:
