@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class ShadowQueue:
         is_shadow: returns whether a version is to answer unseen at present.
         count: called with what became of each request that the shadow's share holds: `answered`,
             `busy` (others are under way), `full` (too many wait) or `failed`.
-        look: has this queue drop who was forgotten; before pairs are kept.
+        look: has this queue drop who was forgotten; after pairs were kept.
     """
 
     def __init__(
@@ -191,15 +191,19 @@ class ShadowQueue:
             items = await self._base_items(one)
             if items is not None and isinstance(found, BackgroundAnswer):
                 pairs.append((one, _pair(one, items, found)))
-        await self._look()
-        left = set(map(id, self._under_way))
-        by_version: dict[str, list[AnswerPair]] = {}
-        for one, pair in pairs:
-            if id(one) in left:
-                by_version.setdefault(one.model.version, []).append(pair)
-        for version, of_version in by_version.items():
+        kept = [(one, pair) for one, pair in pairs if self._is_under_way(one)]
+        for version, of_version in _by_version(kept):
             await self._pairs.keep(version, shadow.version, of_version)
-        return sum(map(len, by_version.values()))
+        # Afterwards: who is forgotten from now on is taken out by whoever forgets.
+        await self._look()
+        gone = [(one, pair) for one, pair in kept if not self._is_under_way(one)]
+        for version, of_version in _by_version(gone):
+            await self._pairs.remove(version, shadow.version, of_version)
+        return len(kept) - len(gone)
+
+    def _is_under_way(self, one: _Answered) -> bool:
+        """Whether it still is; not where its user was forgotten."""
+        return any(other is one for other in self._under_way)
 
     async def _base_items(self, one: _Answered) -> tuple[str, ...] | None:
         """What the request was answered before any reranking; None where that can't be had."""
@@ -207,6 +211,16 @@ class ShadowQueue:
             return tuple(item["item_id"] for item in one.answer["items"][:MAX_ITEMS])
         [base] = await self._answers.of_each([one.query], one.model)
         return base.items[:MAX_ITEMS] if isinstance(base, BackgroundAnswer) else None
+
+
+def _by_version(
+    pairs: Sequence[tuple[_Answered, AnswerPair]],
+) -> Iterable[tuple[str, list[AnswerPair]]]:
+    """Pairs by the version that answered."""
+    found: dict[str, list[AnswerPair]] = {}
+    for one, pair in pairs:
+        found.setdefault(one.model.version, []).append(pair)
+    return found.items()
 
 
 def _pair(one: _Answered, items: tuple[str, ...], found: BackgroundAnswer) -> AnswerPair:

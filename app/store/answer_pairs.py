@@ -27,6 +27,15 @@ class AnswerPairStore:
         """
         await self._client.ask(*keep_commands(a, b, pairs))
 
+    async def remove(self, a: str, b: str, pairs: Sequence[AnswerPair]) -> None:
+        """Remove pairs that were kept.
+
+        Raises:
+            StoreError: the store can't be reached, or takes no writes.
+        """
+        key = keys.answer_pairs_key(a, b)
+        await self._client.ask(*(("LREM", key, 0, pair.model_dump_json()) for pair in pairs))
+
     async def read(self, a: str, b: str, n: int) -> list[bytes]:
         """The last n pairs of versions a and b, newest first, for `answer_pairs.read_pair`.
 

@@ -22,6 +22,7 @@ from model_store.bundle import Bundle
 from model_store.deployment import Deployment
 from model_store.embedded import EmbeddedStore
 from model_store.errors import RegistryError, StoreAway
+from model_store.forgotten import note_forgotten
 from model_store.registry import Registry
 from model_store.rollout import Rollout
 from tests.app.conftest import (
@@ -218,6 +219,10 @@ class Kept:
             raise self.error
         self.pairs += pairs
 
+    async def remove(self, _a: str, _b: str, pairs: Sequence[AnswerPair]) -> None:
+        for pair in pairs:
+            self.pairs.remove(pair)
+
 
 class Busy:
     """A queue whose service has so many requests under way, with what became of its requests."""
@@ -357,6 +362,23 @@ def test_nothing_is_kept_of_who_is_forgotten_meanwhile(standing: TestClient) -> 
     assert sorted(busy.work(2)) == ["answered", "failed"]
     assert [pair.user_id for pair in busy.kept.pairs] == ["u3"]
     assert busy.queue.user_ids == set()
+
+
+def test_a_pair_of_somebody_who_is_forgotten_meanwhile_is_removed_again(
+    own_http: TestClient, second: str, client: redis.Redis
+) -> None:
+    service = service_of(own_http)
+    keep = service.shadow._pairs.keep
+
+    async def keep_late(*given: Any) -> None:
+        await keep(*given)
+        note_forgotten("u1", client)
+
+    service.shadow._pairs.keep = keep_late
+    set_shadow(own_http, second, 100)
+    ask(own_http, {"user_id": "u1"})
+    wait_for(lambda: outcomes(own_http) == {"failed": 1})
+    assert pairs_of(client) == []
 
 
 def test_a_queue_of_forgotten_people_alone_goes_on(standing: TestClient) -> None:
