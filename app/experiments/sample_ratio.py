@@ -1,7 +1,9 @@
 """Whether users fell on an experiment's arms as was wanted.
 
 An experiment whose split is off is broken, whatever its effect: users of one arm were lost, or
-counted twice. The check is Pearson's χ² test, at a strict level as it is looked at often.
+counted twice. The check is Pearson's χ² test, at a strict level as it is looked at often: that many
+looks together err in a few per cent of the experiments (docs/log/serving.md), and a split that is
+off stays so.
 """
 
 from __future__ import annotations

@@ -72,16 +72,8 @@ class Problem(Exception):  # noqa: N818 - named after the document it becomes
         """The document as a response; a failure of the service is logged."""
         if self.status in LOGGED and not self.is_expected:
             _failures.note(self.status, self.detail, request_id)
-        content = _encode(self.document(request_id))
+        content = orjson.dumps(self.document(request_id))
         return Response(content, self.status, self.headers, MEDIA_TYPE)
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    """A document as JSON; lone surrogates, which it can't hold, are replaced."""
-    try:
-        return orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def from_error(error: LongtailError) -> Problem:

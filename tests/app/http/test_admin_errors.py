@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -27,6 +28,7 @@ BODIES = (
     ("PUT", "/admin/rules"),
     ("PUT", "/admin/items"),
 )
+IN_JSON = {"Content-Type": "application/json"}
 law = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -88,7 +90,7 @@ def put_back(http: TestClient) -> Iterator[None]:
 
 def ask(http: TestClient, method: str, path: str, body: object = None) -> None:
     content = None if body is None else json.dumps(body)
-    response = http.request(method, path, headers=AS_ADMIN, content=content)
+    response = http.request(method, path, headers={**AS_ADMIN, **IN_JSON}, content=content)
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
         document = check_problem(response, response.status_code)
@@ -142,10 +144,16 @@ def test_no_path_or_parameter_makes_a_5xx(http: TestClient, data: st.DataObject)
 def test_a_malformed_body_is_the_operators_fault(
     http: TestClient, method: str, path: str, body: bytes
 ) -> None:
-    response = http.request(method, path, headers=AS_ADMIN, content=body)
+    response = http.request(method, path, headers={**AS_ADMIN, **IN_JSON}, content=body)
     assert check_problem(response, 422)["errors"][0]["field"] == "body"
     # Nobody without a token has one read.
-    check_problem(http.request(method, path, content=body), 401)
+    check_problem(http.request(method, path, headers=IN_JSON, content=body), 401)
+
+
+def test_a_body_may_be_compressed(http: TestClient) -> None:
+    headers = {**AS_ADMIN, **IN_JSON, "Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"rules": []}')
+    assert http.put("/admin/rules", headers=headers, content=body).status_code == 200
 
 
 def test_of_very_many_errors_some_are_listed(http: TestClient) -> None:
