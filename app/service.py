@@ -48,6 +48,7 @@ from model_store.errors import (
     StoreError,
     WrongKind,
 )
+from model_store.texts import first_line
 
 if TYPE_CHECKING:
     from app.telemetry.traces import Traces
@@ -233,7 +234,7 @@ class Service:
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.close)
             self.models.close()
-            self.operations.disconnect()
+            self.operations.close()
             self.store.close()
             self.journal.close()
 
@@ -256,7 +257,8 @@ class Service:
             self.failure = error
         except Exception as error:
             log.exception("the service could not start")
-            self.failure = LongtailError(f"the service could not start: {error}")
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            self.failure = LongtailError(f"the service could not start: {reason}")
         finally:
             self.started.set()
 

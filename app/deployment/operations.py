@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.deployment.watcher import Watcher
@@ -22,6 +23,7 @@ from model_store.store_url import StoreUrl
 from model_store.workers import WorkerState, live_workers
 
 WHY = "admin API"
+MAX_THREADS = 4
 T = TypeVar("T")
 
 
@@ -41,6 +43,13 @@ class Operations:
         self._bundles_dir = bundles_dir
         self.registry = Registry(self._client)
         self.watcher: Watcher | None = None
+        # Not those of requests: a store that hangs holds each of them for a quarter of a minute.
+        self._threads = ThreadPoolExecutor(MAX_THREADS, "operations")
+
+    def close(self) -> None:
+        """Close all connections but that of a rollout at work, and wait for nothing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.disconnect()
 
     def disconnect(self) -> None:
         """Close all connections but that of a rollout at work; the next question opens another."""
@@ -76,13 +85,13 @@ class Operations:
     async def change_items(self, changes: Sequence[ItemChange]) -> int:
         """Keep changes of items; see `model_store.item_changes.write_changes`."""
         assert self.watcher is not None  # noqa: S101 - there from the first request on
-        n_changed = await asyncio.to_thread(write_changes, changes, self._client)
+        n_changed = await self._run(lambda: write_changes(changes, self._client))
         self.watcher.items_changed()
         return n_changed
 
     async def forget(self, user_id: str) -> Forgotten:
         """Remove a person from the store; see `model_store.people.forget`."""
-        return await asyncio.to_thread(forget, user_id, self._client)
+        return await self._run(lambda: forget(user_id, self._client))
 
     async def set_rules(self, rules: Sequence[Rule], *, by: str) -> Ruled:
         """Replace the rules."""
@@ -94,21 +103,20 @@ class Operations:
 
     async def rules(self) -> Ruled:
         """The rules in force, and what they can't do."""
-        return await asyncio.to_thread(Rollout(self._client, self._bundles_dir, WHY).rules)
+        return await self._run(Rollout(self._client, self._bundles_dir, WHY).rules)
 
     async def take_back(self, model: str, epoch: str, reason: str) -> Deployment:
         """End a name's canary that is worse, unless it was changed meanwhile (RegistryError)."""
         registry = Registry(self._client, "the canary's verdict", model=model)
-        return await asyncio.to_thread(registry.take_back, epoch, reason)
+        return await self._run(lambda: registry.take_back(epoch, reason))
 
     async def records(self) -> tuple[Deployments, list[ModelRecord]]:
         """The deployment records and all published versions."""
-        return await asyncio.to_thread(
-            lambda: (self.registry.deployments(), self.registry.records())
-        )
+        return await self._run(lambda: (self.registry.deployments(), self.registry.records()))
 
     async def deployments(self) -> tuple[Deployments, list[WorkerState]]:
         """The deployment records, and the live workers of all services on this store."""
-        return await asyncio.to_thread(
-            lambda: (self.registry.deployments(), live_workers(self._client))
-        )
+        return await self._run(lambda: (self.registry.deployments(), live_workers(self._client)))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -18,6 +18,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.main import create_app
 from app.model.model import load_model
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
@@ -34,6 +35,7 @@ from tests.app.conftest import (
     serving,
     settings_for,
     wait_for,
+    wait_until_started,
 )
 from tests.synthetic_bundle import Catalogue, make_bundle
 
@@ -360,3 +362,16 @@ def open_files(folder: Path) -> list[str]:
         with contextlib.suppress(OSError):
             links.append(str(descriptor.readlink()))
     return [link for link in links if link.startswith(str(folder))]
+
+
+def test_a_start_that_fails_in_a_way_that_nobody_thought_of_ends_with_one_line(
+    store: EmbeddedStore, folder: Path
+) -> None:
+    def fail() -> None:
+        raise ValueError("one line\nand another")
+
+    app = create_app(settings_for(store.url, folder), prepare=fail)
+    with TestClient(app):
+        wait_until_started(app)
+    failure = app.state.service.failure
+    assert str(failure) == "the service could not start: ValueError: one line"

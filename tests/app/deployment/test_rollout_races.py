@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,14 @@ from model_store.publication import publish
 from model_store.registry import Registry
 from model_store.rollout import Rollout
 from model_store.store import connect
-from tests.app.conftest import AS_ADMIN, publish_and_activate, service_of, wait_for
+from tests.app.conftest import (
+    AS_ADMIN,
+    publish_and_activate,
+    service_of,
+    serving,
+    settings_for,
+    wait_for,
+)
 from tests.app.deployment.named_models import deployment
 from tests.app.deployment.test_names import rated_by
 from tests.synthetic_bundle import make_bundle, make_catalogue
@@ -142,6 +153,30 @@ def test_a_store_that_goes_away_hides_neither_a_reason_nor_a_change(
         with pytest.raises(BundleError, match="too little memory"), preparation.of("made-1"):
             again.stop()
             raise BundleError("too little memory")
+
+
+def test_while_the_store_hangs_operators_hold_up_nobody_else(
+    own_store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path
+) -> None:
+    """The console asks again and again, and each question waits for a quarter of a minute."""
+    publish_and_activate(synthetic_bundle, folder, own_store.url)
+    assert own_store.pid is not None
+    settings = settings_for(own_store.url, folder, store_timeout_ms=50)
+    with serving(settings) as http, ThreadPoolExecutor(20) as threads:
+        os.kill(own_store.pid, signal.SIGSTOP)
+        try:
+            asked = [
+                threads.submit(http.get, "/admin/deployment", headers=AS_ADMIN) for _ in range(18)
+            ]
+            time.sleep(0.2)
+            # Both need a thread of the service: the second as its body is long.
+            scraped = threads.submit(http.get, "/metrics")
+            long = {"user_id": "u1", "exclude": ["x" * 500] * 200}
+            answered = threads.submit(http.post, "/recommend", json=long)
+            assert scraped.result(4).status_code == answered.result(4).status_code == 200
+        finally:
+            os.kill(own_store.pid, signal.SIGCONT)
+        assert {one.result().status_code for one in asked} == {200}
 
 
 def test_a_name_that_is_made_anew_is_followed_anew(
