@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from offline.refresh.non_inferiority import MIN_USERS, Judgement, judge
+from offline.refresh.non_inferiority import MIN_USERS, SQUARED_ERROR, Judgement, judge
 
 N_USERS = 400
 
@@ -91,4 +91,56 @@ def test_false_passes_are_as_rare_as_the_confidence_says() -> None:
         users = np.where(random.random(200) < 0.5, random.random(200), 0.0)
         noise = random.normal(0, 0.1, 200)
         passes += judged(0.9 * users + noise, users, margin=0.1).passes
+    assert 0.025 < passes / 400 < 0.08
+
+
+# --- figures of which less is better -----------------------------------------------------------
+
+
+def squared(candidate: np.ndarray, running: np.ndarray, margin: float = 0.05) -> Judgement:
+    """Of errors [users, ratings]."""
+    users = np.repeat(np.arange(len(running)), running.shape[1])
+    return judge(
+        *(users, candidate.ravel() ** 2, running.ravel() ** 2),
+        margin=margin,
+        confidence=0.95,
+        measure=SQUARED_ERROR,
+    )
+
+
+def errors(seed: int, n_users: int = N_USERS) -> np.ndarray:
+    """Of ten ratings of each user; some are harder to predict than others."""
+    random = np.random.default_rng(seed)
+    return random.normal(size=(n_users, 10)) * random.uniform(0.5, 1.5, (n_users, 1))
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"), [(0.9, "better"), (1.0, "not worse"), (1.01, "not worse"), (1.1, "worse")]
+)
+def test_smaller_errors_are_better(factor: float, word: str) -> None:
+    running = errors(0)
+    found = squared(factor * running, running)
+    assert found.word == word
+    assert found.reason.startswith(f"squared error {found.candidate:.4f}, the running model ")
+    assert (found.candidate < found.running) == (factor < 1)
+
+
+def test_the_bound_of_errors_is_that_of_a_one_sided_t_test_of_the_contrast() -> None:
+    candidate, running = errors(1), errors(2)
+    found = squared(candidate, running, margin=0.1)
+    c, r = ((one**2).mean(axis=1) for one in (candidate, running))
+    expected = stats.ttest_1samp(1.1 * r - c, 0.0, alternative="greater")
+    assert found.contrast_low == pytest.approx(expected.confidence_interval(0.95).low)
+    assert found.passes == (expected.pvalue < 0.05)
+
+
+def test_false_passes_by_errors_are_as_rare_as_the_confidence_says() -> None:
+    passes = 0
+    for seed in range(400):
+        running = errors(seed, 60)
+        own = np.random.default_rng(10_000 + seed).normal(size=running.shape)
+        scale = np.sqrt((running**2).mean(axis=1, keepdims=True))
+        # Half of the errors' variance is common; in all it is a tenth larger.
+        candidate = np.sqrt(1.1 / 2) * (running + own * scale)
+        passes += squared(candidate, running, margin=0.1).passes
     assert 0.025 < passes / 400 < 0.08
