@@ -47,7 +47,13 @@ from offline.refresh.journal import Journal
 from offline.refresh.metrics import to_prometheus
 from offline.refresh.ratings import RefreshedRatings
 from offline.refresh.report import describe
-from offline.refresh.running import Running, active_version, keep_weights, open_running
+from offline.refresh.running import (
+    Running,
+    active_version,
+    keep_weights,
+    open_running,
+    prune_weights,
+)
 from offline.refresh.trials import Trial
 from offline.stages.comparison import ComparisonStage
 from offline.stages.label_graph import LabelGraphStage
@@ -170,7 +176,7 @@ class Refresh:
             raise _Declined(evidence.reason)
         served = build.refitted(data, fitted)
         bundle = build.assemble(data, fitted, served, SPLIT, refit=True)
-        journal.step("publish", lambda: self._publish(bundle, served))
+        journal.step("publish", lambda: self._publish(journal, bundle, served))
 
     def _train_ratings(self, journal: Journal, ratings: RefreshedRatings) -> None:
         """The same of a version that predicts ratings."""
@@ -182,7 +188,7 @@ class Refresh:
         if not passes:
             raise _Declined(reason)
         bundle, served = ratings.assemble(SPLIT)
-        journal.step("publish", lambda: self._publish(bundle, served))
+        journal.step("publish", lambda: self._publish(journal, bundle, served))
 
     def _read(
         self, build: Build, running: Running, journal: Journal, forgotten: Mapping[bytes, float]
@@ -240,7 +246,7 @@ class Refresh:
             start=start,
         )
 
-    def _publish(self, folder: Path, served: Artifact) -> Document:
+    def _publish(self, journal: Journal, folder: Path, served: Artifact) -> Document:
         if self.choices.key is not None:
             PrivateKey.read(self.choices.key).sign(folder, MANIFEST)
         bundle = Bundle.open(folder)
@@ -249,8 +255,9 @@ class Refresh:
             version = publish(bundle, bundles, client, trust=trust_from()).version
         # For the next refresh, whatever the stages hold by then.
         user_ids = folder / USER_IDS if bundle.manifest.kind == "rating" else None
-        kept = self.choices.root / "models" / version
-        StartArtifact.keep(served.folder, folder / ITEM_IDS, kept, user_ids)
+        models = self.choices.root / "models"
+        StartArtifact.keep(served.folder, folder / ITEM_IDS, models / version, user_ids)
+        prune_weights(models, {journal.plan["running"], version})
         self.log(f"published {version}")
         return {"version": version}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def keep_weights(running: Running, places: list[Path], models: Path) -> StartArt
                 user_ids = folder / USER_IDS if stage in _OF_RATINGS else None
                 kept_in = models / running.version
                 StartArtifact.keep(place / stage, folder / ITEM_IDS, kept_in, user_ids)
-                _prune(models, running.version)
+                prune_weights(models, {running.version})
                 return StartArtifact.open(models / running.version)
     return None
 
@@ -125,8 +125,14 @@ def _fingerprint_in(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _prune(models: Path, version: str) -> None:
-    """Remove the oldest copies; that of the running version stays."""
-    others = [one for one in models.iterdir() if one.is_dir() and one.name != version]
-    for old in sorted(others, key=lambda one: one.stat().st_mtime)[: -(KEPT_MODELS - 1)]:
+def prune_weights(models: Path, needed: Collection[str]) -> None:
+    """Remove the oldest copies, of more than `KEPT_MODELS`.
+
+    Args:
+        models: folder of the copies.
+        needed: versions whose copies stay, whatever their age.
+    """
+    others = [one for one in models.iterdir() if one.is_dir() and one.name not in needed]
+    oldest_first = sorted(others, key=lambda one: one.stat().st_mtime)
+    for old in oldest_first[: max(0, len(others) + len(needed) - KEPT_MODELS)]:
         shutil.rmtree(old, ignore_errors=True)

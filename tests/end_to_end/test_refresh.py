@@ -259,7 +259,7 @@ def test_one_that_was_stopped_during_its_canary_goes_on_with_the_same(
         raise ServiceAway("http://shop: Connection reset by peer")
 
     for stop, error, said in (
-        (killed, KeyboardInterrupt, ""),
+        (killed, KeyboardInterrupt, None),
         (away, ServiceAway, "its trial goes on with the next `longtail refresh`"),
     ):
         with monkeypatch.context() as patch:

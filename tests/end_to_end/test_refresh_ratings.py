@@ -25,6 +25,7 @@ from offline.inputs import Source
 from offline.rating.ratings import Ratings
 from offline.refresh.choices import Choices
 from offline.refresh.refresh import Refresh
+from offline.refresh.running import KEPT_MODELS
 from tests.app.conftest import serving, settings_for
 
 pytestmark = pytest.mark.slow
@@ -156,7 +157,13 @@ def test_the_running_version_is_asked_as_its_service_would_be(
 
 def test_what_is_not_worse_is_published_and_promoted(shop: Shop, store: EmbeddedStore) -> None:
     before = active(store)
+    models = shop.folder / "build" / "refresh" / "models"
+    for number in range(KEPT_MODELS + 1):
+        (models / f"older-{number}").mkdir(parents=True)
     report = shop.refresh(promote=True)
+    kept = {one.name for one in models.iterdir()}
+    assert {before, report["version"]} < kept
+    assert len(kept) == KEPT_MODELS
     assert (report["outcome"], report["version"]) == ("promoted", active(store))
     comparison = report["comparison"]
     assert comparison["evidence"] == "ratings"

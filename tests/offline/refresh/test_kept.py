@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from offline.refresh.refresh import _reuse
-from offline.refresh.running import KEPT_MODELS, Running, keep_weights
+from offline.refresh.running import KEPT_MODELS, Running, keep_weights, prune_weights
 
 
 def write_stage(folder: Path, fingerprint: str, weights: str = "weights") -> Path:
@@ -66,6 +66,17 @@ def test_only_the_newest_weights_stay(tmp_path: Path) -> None:
         keep_weights(running(tmp_path, f"v{number}", refit="wanted"), [tmp_path], models)
         os.utime(models / f"v{number}", (number, number))
     assert {one.name for one in models.iterdir()} == {f"v{n}" for n in range(2, KEPT_MODELS + 2)}
+
+
+def test_weights_that_are_needed_stay_whatever_their_age(tmp_path: Path) -> None:
+    for number in range(KEPT_MODELS + 2):
+        (tmp_path / f"v{number}").mkdir()
+        os.utime(tmp_path / f"v{number}", (number, number))
+    prune_weights(tmp_path, {"v0", "v2"})
+    newest = {f"v{n}" for n in range(KEPT_MODELS + 2)} - {"v1", "v3"}
+    assert {one.name for one in tmp_path.iterdir()} == newest
+    prune_weights(tmp_path, {"v0"})
+    assert {one.name for one in tmp_path.iterdir()} == newest
 
 
 def test_an_exported_language_model_is_taken_once(tmp_path: Path) -> None:
