@@ -215,7 +215,6 @@ def test_where_it_cannot_listen_is_one_line(capsys: pytest.CaptureFixture[str]) 
         port = str(taken.getsockname()[1])
         for flags, reason in (
             (["--port", port], f"127.0.0.1:{port}: Address already in use"),
-            (["--port", "99999"], "127.0.0.1:99999: a port is a number from 1 to 65535"),
             (["--host", "nowhere.invalid"], "nowhere.invalid:8001: "),
         ):
             assert cli.main(["--http", *flags]) == 1

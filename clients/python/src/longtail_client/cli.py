@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     server = make_server(client)
     if arguments.http:
         host = arguments.host or DEFAULT_HOST
-        port = DEFAULT_PORT if arguments.port is None else arguments.port
+        port = arguments.port or DEFAULT_PORT
         if reason := _why_not(host, port):
             return _fail(f"can't listen on {host}:{port}: {reason}")
         server.run("streamable-http", host=host, port=port)
@@ -96,8 +96,6 @@ def _port(text: str) -> int:
 
 def _why_not(host: str, port: int) -> str | None:
     """Why nobody can listen there; None if one can. The server itself would end with its trace."""
-    if not 1 <= port <= 65_535:
-        return "a port is a number from 1 to 65535"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = found[0]
