@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -126,11 +127,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     words = sys.argv[1:] if argv is None else argv
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:  # neither an id in the store nor a path in a manifest can be so
-            parser.error(f"the argument {word!a} is not UTF-8")
+    # Neither an id in the store nor a path in a manifest can be anything else than text.
+    given = [(f"the argument {word!a}", word) for word in words]
+    given += [item for item in os.environ.items() if item[0].startswith("LONGTAIL_")]
+    for what, text in given:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            parser.error(f"{what} is no text in {sys.getfilesystemencoding()}")
     return parser.parse_args(words)
 
 

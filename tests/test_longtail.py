@@ -134,9 +134,14 @@ def test_nobody_is_forgotten_by_an_empty_id(capsys: pytest.CaptureFixture[str]) 
         assert fault.endswith("argument USER_ID: an id has 1 to 512 characters")
 
 
-def test_an_argument_that_is_not_utf_8_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_text_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault = fault_of(["users", "forget", "j\udcfcrgen"], capsys)
-    assert fault == r"longtail: error: the argument 'j\udcfcrgen' is not UTF-8"
+    assert fault == r"longtail: error: the argument 'j\udcfcrgen' is no text in utf-8"
+    monkeypatch.setenv("LONGTAIL_STORE_DIR", "j\udcfcrgen")
+    fault = fault_of(["models", "list"], capsys)
+    assert fault == "longtail: error: LONGTAIL_STORE_DIR is no text in utf-8"
 
 
 @pytest.mark.parametrize(
