@@ -142,7 +142,7 @@ def _reason(error: OSError | MemoryError) -> str:
         return f"not enough memory: {error}".removesuffix(": ")
     if error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return error.strerror or str(error)
 
 
 if __name__ == "__main__":

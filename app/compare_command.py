@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LongtailError: it could not be done.
     """
+    if arguments.a == arguments.b:
+        raise ConfigError(f"{arguments.a} is named twice: two versions are compared")
     settings = read_settings()
     if arguments.html is not None:
         with _naming(arguments.html):

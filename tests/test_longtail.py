@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,7 @@ def test_what_is_no_text_is_named(
             "models compare a b --token t",
             "--token goes with --url: without a service, the store is asked",
         ),
+        ("models compare a a", "a is named twice: two versions are compared"),
         ("rules show --token t", "--token goes with --url: without a service, the store is asked"),
         (
             "experiments show --token t",
@@ -185,6 +187,23 @@ def test_an_option_that_would_do_nothing_is_an_error(
     monkeypatch.setenv("LONGTAIL_ADMIN_TOKEN", "long-enough")
     assert longtail.main(words.split()) == 1
     assert capsys.readouterr().err == f"longtail {words.split()[0]}: {line}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk always full")
+def test_a_disk_that_is_full_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("user_id,item_id,timestamp\nu,i,1700000000\n")
+    command = [sys.executable, "-m", "longtail", "inspect", "--interactions"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, str(tmp_path / "clicks.csv")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "longtail inspect: No space left on device"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_mistyped_recipe_gets_a_suggestion() -> None:

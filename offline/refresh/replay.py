@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from model_store.admin_api import service_url
-from model_store.errors import LongtailError
+from model_store.errors import InputError, LongtailError
 from model_store.flag_values import up_to
 from offline.data.dataset import Dataset, read_dataset
 from offline.evaluate.caller_key import caller_headers
@@ -111,9 +111,12 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(  # noqa: S310 - `service_url` has checked the scheme
         url, json.dumps(body).encode(), headers
     )
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-        document: dict[str, Any] = json.load(response)
-        return document
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            document: dict[str, Any] = json.load(response)
+            return document
+    except (OSError, ValueError) as error:
+        raise InputError(f"{url}: {getattr(error, 'reason', error)}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
