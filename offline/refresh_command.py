@@ -70,6 +70,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help="private key that signs the bundle (`longtail bundle keygen`)",
     )
+    refresh.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="retire the versions that earlier refreshes published, but the newest so many and "
+        "those in use; the histories of their users go from the store (all stay)",
+    )
     refresh.set_defaults(run=_run)
 
 
@@ -159,6 +166,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.url, arguments.token or os.environ.get(TOKEN), arguments.model
         ),
         key=arguments.key,
+        keep=arguments.keep,
     )
     refresh(choices, every_s=arguments.every, log=_print_line)
     return 0

@@ -41,6 +41,7 @@ class Choices:
         promote: make it the active version.
         service: where it is tried and promoted; None: on the store, and without a trial.
         key: file of the private key that signs the bundle; None: it is not signed.
+        keep: how many of the versions that refreshes published stay, the newest ones; None: all.
     """
 
     source: Source
@@ -59,6 +60,7 @@ class Choices:
     promote: bool = False
     service: Service | None = None
     key: Path | None = None
+    keep: int | None = None
 
     def check(self) -> None:
         """Check what can be checked before anything is done.
@@ -77,6 +79,8 @@ class Choices:
             raise ConfigError(f"--confidence {self.confidence:g} is not between 0.5 and 1")
         if self.epochs is not None and self.epochs < 1:
             raise ConfigError(f"--epochs {self.epochs} is below 1")
+        if self.keep is not None and self.keep < 2:
+            raise ConfigError(f"--keep {self.keep}: below 2, there would be none to go back to")
         for flag, value in (("canary", self.canary_percent), ("shadow", self.shadow_s)):
             if value is not None and self.service is None:
                 raise ConfigError(f"--{flag} needs a running service: give its --url")

@@ -10,9 +10,14 @@ from pydantic import SecretStr
 
 from model_store.admin_api import clean_token, service_url
 from model_store.deployments import DEFAULT
+from model_store.embedded import running_store
 from model_store.errors import ConfigError, LongtailError
+from model_store.publication import bundles_folder
+from model_store.store import connect
+from model_store.store_url import store_url_from
 from offline.refresh.choices import Choices
 from offline.refresh.refresh import Refresh
+from offline.refresh.retirement import published_by, retire_older
 from offline.refresh.trials import Service
 from offline.stages.stage import Log
 
@@ -46,6 +51,13 @@ def _usable(token: str | None) -> SecretStr:
     return cleaned
 
 
+def _retire(choices: Choices, log: Log) -> None:
+    if choices.keep is not None:
+        with running_store(store_url_from()) as url:
+            versions = published_by(choices.root / "runs")
+            retire_older(versions, choices.keep, connect(url), bundles_folder(), log)
+
+
 def refresh(
     choices: Choices,
     *,
@@ -70,6 +82,7 @@ def refresh(
         started_s = time.monotonic()
         try:
             Refresh(choices, log).run()
+            _retire(choices, log)
         except ConfigError:
             raise
         except LongtailError as error:

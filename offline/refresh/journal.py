@@ -11,7 +11,7 @@ from typing import Any
 from model_store.errors import InputError
 from model_store.files import write_atomically
 
-_FILE, _REPORT = "run.json", "report.json"
+_FILE, REPORT = "run.json", "report.json"
 Result = dict[str, Any]
 
 
@@ -37,7 +37,7 @@ class Journal:
             InputError: its file can't be read.
         """
         folders = sorted(runs.glob("[0-9]*"))
-        if not folders or (folders[-1] / _REPORT).is_file():
+        if not folders or (folders[-1] / REPORT).is_file():
             return None
         path = folders[-1] / _FILE
         if not path.is_file():  # killed before anything was settled
@@ -72,7 +72,7 @@ class Journal:
         """Write the report, which ends the refresh."""
         write_atomically(self.folder / "report.md", text.encode())
         content = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
-        write_atomically(self.folder / _REPORT, content.encode())
+        write_atomically(self.folder / REPORT, content.encode())
 
     def _write(self) -> None:
         document = {"plan": self.plan, "done": self.done}

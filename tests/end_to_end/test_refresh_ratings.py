@@ -24,6 +24,7 @@ from offline.event_archive.archive import EventArchive, Logged
 from offline.inputs import Source
 from offline.rating.ratings import Ratings
 from offline.refresh.choices import Choices
+from offline.refresh.command import refresh
 from offline.refresh.refresh import Refresh
 from offline.refresh.running import KEPT_MODELS
 from tests.app.conftest import serving, settings_for
@@ -70,12 +71,14 @@ class Shop:
     folder: Path
     said: list[str] = field(default_factory=list)
 
-    def refresh(self, **changes: Any) -> dict[str, Any]:
-        self.said.clear()
+    def choices(self, **changes: Any) -> Choices:
         build, events = self.folder / "build", self.folder / "events"
         source = Source(self.folder / "old.csv", self.folder / "items.csv", "item", events=events)
-        choices = replace(Choices(source, build / "refresh", build), **changes)
-        return Refresh(choices, self.said.append).run()
+        return replace(Choices(source, build / "refresh", build), **changes)
+
+    def refresh(self, **changes: Any) -> dict[str, Any]:
+        self.said.clear()
+        return Refresh(self.choices(**changes), self.said.append).run()
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +190,11 @@ def test_what_is_not_worse_is_published_and_promoted(shop: Shop, store: Embedded
     again = shop.refresh()
     assert (again["outcome"], again["reason"]) == ("declined", "there are no new events")
     assert json.loads((folder / "runs" / f"{again['number']:04d}" / "report.json").read_text())
+    # As if two more had been published since.
+    for number in (90, 91):
+        run = folder / "runs" / f"{number:04d}"
+        run.mkdir()
+        (run / "report.json").write_text(json.dumps({"version": f"later-{number}"}))
+    shop.said.clear()
+    refresh(shop.choices(keep=2), every_s=None, log=shop.said.append)
+    assert shop.said[-1].startswith(f"not retired: version {report['version']!r} ")
