@@ -103,6 +103,8 @@ def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False)[0]
     field = ".".join(map(str, fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "string_pattern_mismatch":  # of a name; a pattern is for machines
+        message = f"{fault['input']!r} is not 1 to 64 of A-Z a-z 0-9 . _ -, or begins with . _ -"
     return f"{field}: {message}" if field else message
 
 

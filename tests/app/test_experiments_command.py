@@ -86,6 +86,7 @@ def test_an_experiment_from_start_to_stop(
         (("start", "x", "--arm", "a=50", "--arm", "b=50,diversity=2"), "diversity: Input should"),
         (("start", "x", "--arm", "a=50", "--arm", "b=60"), "add up to 110 %"),
         (("start", "x", "--arm", "a=50"), "at least 2 items"),
+        (("start", "x/y", *ARMS), "name: 'x/y' is not 1 to 64 of A-Z a-z 0-9 . _ -, or begins"),
         (("show", "nothing"), "there is no experiment 'nothing'"),
         (("stop", "nothing"), "there is no experiment 'nothing'"),
     ],
