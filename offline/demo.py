@@ -72,8 +72,10 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    """The exit status of a command; of one that a signal ended it isn't 0, as in a shell."""
     with _running(arguments) as command:
-        return _wait(command)
+        _wait(command)
+    return command.returncode if command.returncode >= 0 else 128 - command.returncode
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -14,20 +15,36 @@ from model_store.errors import ConfigError
 from offline.demo import demo
 
 COMMAND = "from pathlib import Path; from offline.demo import demo; demo(Path('out'), {})"
+COMMAND_ENDS = COMMAND.replace(" demo(", " sys.exit(demo(") + ")"
 WAITS = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+
+
+def free_flags() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"port={free.getsockname()[1]}, reranker=False"
 
 
 def test_a_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:
     (tmp_path / "longtail.py").write_text(WAITS)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        flags = f"port={free.getsockname()[1]}, reranker=False"
-    command = [sys.executable, "-c", COMMAND.format(flags)]
+    command = [sys.executable, "-c", COMMAND.format(free_flags())]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith("admin token: ")
         building = psutil.Process(int(demo.stdout.readline()))
         demo.kill()
     building.wait(timeout=10)
+
+
+def test_a_demo_that_is_ended_while_it_builds_serves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "longtail.py").write_text(WAITS)
+    command = [sys.executable, "-c", f"import sys; {COMMAND_ENDS.format(free_flags())}"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        demo.stdout.readline()
+        assert int(demo.stdout.readline()) > 0
+        demo.terminate()
+        assert demo.stdout.read() == ""
+        assert demo.wait(timeout=20) == 128 + signal.SIGTERM
 
 
 def test_an_occupied_port_costs_no_build(tmp_path: Path) -> None:
