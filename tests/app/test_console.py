@@ -295,26 +295,29 @@ def test_of_an_answer_that_is_lost_nothing_is_promised(running: Running, page: P
     wait_for_no_dialog(page)
 
 
+def ask_until_shown(page: Page, button: str, text: str) -> None:
+    """A worker may not know a change yet, and a busy store may leave a history out."""
+
+    def is_shown() -> bool:
+        page.click_button(button)
+        time.sleep(0.3)
+        return bool(page.evaluate(f"document.body.innerText.includes({json.dumps(text)})"))
+
+    wait_for(is_shown)
+
+
 def test_titles_and_users_are_text_whatever_they_hold(running: Running, page: Page) -> None:
     markup = "<img src=x onerror='window.hacked = 1'>"
     before = running.ask("GET", "/admin/items?q=i3")[1]["items"][0]["title"]
     new = {"items": [{"item_id": "i3", "attributes": {"title": markup}}]}
     assert running.ask("PUT", "/admin/items", new)[0] == 200
     running.ask("POST", "/events", {"user_id": markup, "item_id": "i3"})
-    # At both workers, whichever of them a connection comes to.
-    wait_for(
-        lambda: all(
-            running.ask("GET", "/admin/items?q=onerror")[1]["n_matches"] == 1 for _ in range(12)
-        )
-    )
     page.click_button("Catalogue")
     fill(page, "#search", "onerror")
-    page.press("Enter", ENTER)
-    page.wait_for_text(markup)
+    ask_until_shown(page, "Search", markup)
     page.click_button("Person")
     fill(page, "#user-id", markup)
-    page.press("Enter", ENTER)
-    page.wait_for_text(f"{markup} i3")
+    ask_until_shown(page, "Show", f"{markup} i3")
     assert page.evaluate("document.querySelector('main img, main script')") is None
     assert page.evaluate("window.hacked") is None
     new["items"][0]["attributes"] = {"title": before}
