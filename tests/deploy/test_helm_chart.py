@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -333,7 +334,7 @@ def test_another_bundle_is_another_job() -> None:
 class ApiServer(BaseHTTPRequestHandler):
     """As much of Kubernetes' API as it takes to look up a Job."""
 
-    jobs: ClassVar[set[str]] = set()
+    jobs: ClassVar[dict[str, dict[str, Any]]] = {}
     resource: ClassVar[dict[str, Any]] = {
         "name": "jobs", "singularName": "job", "namespaced": True, "kind": "Job", "verbs": ["get"],
     }  # fmt: skip
@@ -350,9 +351,7 @@ class ApiServer(BaseHTTPRequestHandler):
             },
         }  # fmt: skip
         if name in self.jobs:
-            answers[f"/apis/batch/v1/namespaces/prod/jobs/{name}"] = {
-                "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
-            }  # fmt: skip
+            answers[f"/apis/batch/v1/namespaces/prod/jobs/{name}"] = self.jobs[name]
         missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound"}
         found = answers.get(self.path.partition("?")[0])
         content = json.dumps(found or {**missing, "code": 404}).encode()
@@ -366,29 +365,52 @@ class ApiServer(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_job_that_is_there_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes rejects a change of a Job, such as another setting, and with it the upgrade."""
-    values = {"publish": {"enabled": True}, "settings": {"max_wait_ms": 5}}
-    job = of_kind("Job", render(values))
-    assert job["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+def admitted(job: dict[str, Any]) -> dict[str, Any]:
+    """A Job as the API server keeps it: with defaults, and what the controller adds."""
+    live = copy.deepcopy(job)
+    uid = {"batch.kubernetes.io/controller-uid": "7c", "controller-uid": "7c"}
+    named = {"batch.kubernetes.io/job-name": "x", "job-name": "x"}
+    live["metadata"] |= {"uid": "7c", "resourceVersion": "1"}
+    live["spec"] |= {"parallelism": 1, "suspend": False, "selector": {"matchLabels": uid}}
+    live["spec"]["template"]["metadata"]["creationTimestamp"] = None
+    live["spec"]["template"]["metadata"]["labels"] |= uid | named
+    live["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    return {**live, "status": {"succeeded": 1}}
+
+
+def test_a_job_that_is_there_is_in_the_manifest_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes rejects a change of a Job, and Helm deletes one that a manifest leaves out."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), ApiServer)
     Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("KUBECONFIG", os.devnull)
 
-    def jobs() -> list[str]:
+    def job(max_wait_ms: int) -> dict[str, Any]:
+        values = {"publish": {"enabled": True}, "settings": {"max_wait_ms": max_wait_ms}}
         url = f"http://127.0.0.1:{server.server_port}"
         with helm.Chart.load(CHART) as chart, helm.Config(kube_apiserver=url) as cluster:
             found = cluster.render(chart, values, name="shop", namespace="prod")
-        text = found["longtail/templates/publish-job.yaml"]
-        return [one["metadata"]["name"] for one in yaml.safe_load_all(text) if one]
+        [one] = yaml.safe_load_all(found["longtail/templates/publish-job.yaml"])
+        assert isinstance(one, dict)
+        return one
 
     try:
-        assert jobs() == [job["metadata"]["name"]]
-        monkeypatch.setattr(ApiServer, "jobs", {job["metadata"]["name"]})
-        assert jobs() == []
+        first, changed = job(5), job(6)
+        assert first["spec"] != changed["spec"]
+        live = admitted(first)
+        monkeypatch.setattr(ApiServer, "jobs", {first["metadata"]["name"]: live})
+        second = job(6)
     finally:
         server.shutdown()
         server.server_close()
+    # Without "keep": it goes with the release, and the next installation publishes again.
+    assert second["metadata"] == first["metadata"]
+    assert "annotations" not in second["metadata"]
+    kubernetes_validate.validate(second, OLDEST, strict=True)
+    # A rollback takes back what the second one says beyond the first: defaults, which return.
+    template = second["spec"].pop("template")
+    assert template["spec"].pop("dnsPolicy") == "ClusterFirst"
+    assert second["spec"] == {"backoffLimit": 3, "parallelism": 1, "suspend": False}
+    assert template == first["spec"]["template"]
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,12 @@ volumeMounts:
 - {{ include "longtail.bundlesVolume" . | nindent 2 | trim }}
 {{ include "longtail.spaceVolumes" . }}
 {{- end -}}
+
+{{/* The spec of a Job that is there, without what its controller adds, which no manifest may say. */}}
+{{- define "longtail.specOfJob" -}}
+{{- $pod := .spec.template -}}
+{{- $labels := omit $pod.metadata.labels "controller-uid" "job-name" "batch.kubernetes.io/controller-uid" "batch.kubernetes.io/job-name" -}}
+{{- $metadata := set (omit $pod.metadata "creationTimestamp") "labels" $labels -}}
+{{- $template := set (omit $pod "metadata") "metadata" $metadata -}}
+{{- toYaml (set (omit .spec "selector") "template" $template) -}}
+{{- end -}}
