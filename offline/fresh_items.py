@@ -66,8 +66,9 @@ def add_fresh_items(
 
     Raises:
         InputError: the file can't be used, an attribute doesn't fit the catalogue's, no version
-            is active, or the active one has no text encoder or no recipe.
-        ConfigError: `generate` with a recipe that has no language model.
+            is active, or the active one has no text encoder or no recipe; or items are new, and
+            its recipe is of another release.
+        ConfigError: items are new, and `generate` with a recipe that has no language model.
     """
     bundle = active_bundle(client)
     if fault := why_none_are_taken(bundle):
@@ -111,7 +112,6 @@ def add_new(
         path: of the file that they were read from, for messages.
         generate, log, report: as for `add_fresh_items`.
     """
-    recipe, config = choices_of(bundle, generate=generate)
     assert bundle.manifest.encoder is not None  # noqa: S101 - it takes new items
     encoder_name = bundle.manifest.encoder.name
     new = find_new(ids.ids, client, encoder=encoder_name)
@@ -119,6 +119,7 @@ def add_new(
     log(f"{path}: {len(ids):,} items, {len(unknown):,} of them new")
     if not unknown:
         return dict.fromkeys(new, 0)
+    recipe, config = choices_of(bundle, generate=generate)
     kept = [row for row, item_id in enumerate(ids.ids) if item_id in unknown]
     all_texts = item_texts(attributes, ids, config.text_columns)
     texts = [all_texts[row] for row in kept]

@@ -11,7 +11,7 @@ import redis
 from model_store.attributes import AttributeValue, ItemAttributes
 from model_store.bundle import Bundle
 from model_store.errors import InputError
-from model_store.fresh_items import read_fresh
+from model_store.fresh_items import find_new, read_fresh
 from model_store.id_map import IdMap
 from model_store.item_changes import ItemChange, read_states, write_changes
 from model_store.placing import Report
@@ -64,7 +64,7 @@ def publish_items(
     Raises:
         InputError: the file can't be used, a value is not of its attribute's kind, no version is
             active, or the active one can't take new items, of which there are some.
-        ConfigError: `generate` with a recipe that has no language model.
+        ConfigError: items are new, and `generate` with a recipe that has no language model.
         StoreAway: the store can't be reached.
     """
     bundle = active_bundle(client)
@@ -79,7 +79,7 @@ def publish_items(
             f"{fault}: {items} has {len(unknown):,} that it doesn't know, the first is "
             f"{unknown[0]!r}"
         )
-    if fault is None:
+    if fault is None and _are_some_new(ids, bundle, client):
         choices_of(bundle, generate=generate)  # before anything is written
     changes = _find_changes(ids, attributes, catalogue, client)
     n_known = len(ids) - len(unknown)
@@ -93,6 +93,12 @@ def publish_items(
             ids, of_items, bundle, client, path=items, generate=generate, log=log, report=report
         )
     return Published(new, n_changed, n_known - n_changed)
+
+
+def _are_some_new(ids: IdMap, bundle: Bundle, client: redis.Redis) -> bool:
+    """Whether a published version lacks an item, which alone needs the recipe."""
+    assert bundle.manifest.encoder is not None  # noqa: S101 - it takes new items
+    return any(find_new(ids.ids, client, encoder=bundle.manifest.encoder.name).values())
 
 
 @dataclass(frozen=True)

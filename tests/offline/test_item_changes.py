@@ -116,3 +116,19 @@ def test_what_can_not_be_done_changes_nothing(
     assert longtail.main(["publish", "--items", str(workplace / "items.csv"), *flags]) == 1
     assert capsys.readouterr().err == f"longtail publish: {reason}\n"
     assert read_states(["i1"], client) == {}
+
+
+@pytest.mark.parametrize("flag", ["--items", "--fresh-items"])
+def test_known_items_alone_are_changed_without_a_recipe_of_this_release(
+    flag: str,
+    workplace: Path,
+    store: EmbeddedStore,
+    client: redis.Redis,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = {**RECIPE, "sasrec": {}}
+    bundle = make_bundle(workplace / "made", configuration={"recipe": recipe})
+    publish_and_activate(bundle, workplace, store.url)
+    assert publish(workplace, "item_id,available\ni1,false\n", flag) == 0
+    assert "known items: 1 changed, 0 as they were" in capsys.readouterr().out
+    assert read_states(["i1"], client) == {"i1": ItemState(available=False)}
