@@ -173,26 +173,32 @@ def fingerprint_of(*parts: object) -> str:
 def hash_inputs(paths: Sequence[Path]) -> str:
     """sha256 over the bytes of input files, or of all files in an input folder.
 
-    Hidden folders don't count; folders of partitions, such as `day=1`, do.
+    Hidden files and folders in it don't count, such as the unfinished files of an archiver that
+    writes into it meanwhile; folders of partitions, such as `day=1`, do.
 
     Raises:
-        InputError: a path isn't there.
+        InputError: a path isn't there, or a file is removed while it is read.
     """
     digest = hashlib.sha256()
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: there is no such file or folder")
-        names = sorted(_names_in(path)) if path.is_dir() else [path.name]
-        for name in names:
-            file = path / name if path.is_dir() else path
-            digest.update(name.encode())
-            digest.update(hash_file(file).encode())
+        try:
+            names = sorted(_names_in(path)) if path.is_dir() else [path.name]
+            for name in names:
+                file = path / name if path.is_dir() else path
+                digest.update(name.encode())
+                digest.update(hash_file(file).encode())
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{error.filename}: it was removed while it was read; run this again"
+            ) from error
     return digest.hexdigest()
 
 
 def _names_in(folder: Path) -> Iterator[str]:
-    """Names of the files in a folder, with those of the folders between."""
+    """Names of the files in a folder that aren't hidden, with those of the folders between."""
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts[:-1]):
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
             yield name.as_posix()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import InputError
+from model_store.files import hash_file
 from offline.fingerprint import PASSIVE, ROOT, hash_code, hash_inputs, sources_of
 
 START = "offline.stages.start"
@@ -153,3 +154,29 @@ def test_inputs_are_hashed_by_content(tmp_path: Path) -> None:
     assert hash_inputs([tmp_path / "a.csv"]) != before
     with pytest.raises(InputError, match=r"b\.csv"):
         hash_inputs([tmp_path / "b.csv"])
+
+
+@pytest.mark.parametrize("name", ["day=1/.a.parquet.7-1f.partial", ".lock", ".cache/a.parquet"])
+def test_hidden_files_of_an_input_do_not_count(name: str, tmp_path: Path) -> None:
+    (tmp_path / "day=1").mkdir()
+    (tmp_path / "day=1" / "a.parquet").write_text("1")
+    before = hash_inputs([tmp_path])
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("unfinished")
+    assert hash_inputs([tmp_path]) == before
+    (tmp_path / "day=1" / "b.parquet").write_text("1")
+    assert hash_inputs([tmp_path]) != before
+
+
+def test_an_input_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("1")
+
+    def hash_and_remove(path: Path) -> str:
+        digest = hash_file(path)
+        (tmp_path / "b.csv").unlink()
+        return digest
+
+    monkeypatch.setattr("offline.fingerprint.hash_file", hash_and_remove)
+    with pytest.raises(InputError, match=r"/b\.csv: it was removed while it was read"):
+        hash_inputs([tmp_path])
