@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,12 +58,20 @@ def test_background_work_pauses_for_longer_than_it_takes(thread: BackgroundThrea
     assert 0.02 < asyncio.run(thread.run(timed_pause_s)) < 2 * LONGEST_PAUSE_S
 
 
-def test_a_smaller_share_of_its_time_means_longer_pauses() -> None:
-    thread = BackgroundThread("tested", yields=True, share=0.5)
+@pytest.mark.parametrize(("share", "pause_s"), [(0.5, 0.01), (SHARE, 0.03)])
+def test_a_smaller_share_of_its_time_means_longer_pauses(
+    share: float, pause_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each pause, by a clock by which it has worked for 10 ms whenever it looks."""
+    pauses: list[float] = []
+    clock = SimpleNamespace(thread_time=count(step=0.01).__next__, sleep=pauses.append)
+    monkeypatch.setattr(background, "time", clock)
+    thread = BackgroundThread("tested", yields=True, share=share)
     try:
-        assert 0.009 < asyncio.run(thread.run(timed_pause_s)) < 0.02
+        asyncio.run(thread.run(yield_cpu))
     finally:
         thread.stop(5)
+    assert pauses == [pytest.approx(pause_s)]
 
 
 def test_other_work_does_not_pause() -> None:
