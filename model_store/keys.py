@@ -30,8 +30,8 @@ lt:active, lt:previous     string, list   the same in earlier releases; removed 
 lt:probe                   none     never set: writes are tried on it without effect
 lt:events:<user_id>        sorted set  events by time, version-independent (codecs.encode_arrived);
                                     a list in stores of version 0.1, converted when it is touched
-lt:log:<shard>             stream   events of a shard of the users until they are archived
-                                    (event_log.log_command)
+lt:log:<shard>             stream   events of a shard of the users until all groups of readers, as
+                                    the archive, have them (event_log.log_command, log_groups)
 lt:shown:<shard>           stream   what a shard of the users was answered, until it is archived
                                     (exposure_log.exposure_command)
 lt:served:<user_id>        list     answers to requests with `exclude_served`, newest first

@@ -1,4 +1,4 @@
-"""Moves events and exposures from the store's logs into archives."""
+"""Moves events and exposures from the store's logs into archives, or to wherever they are to go."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import redis
 
 from model_store.errors import StoreError
-from model_store.event_log import GROUP, decode_entry, log_keys, remove_entries
+from model_store.event_log import GROUP, decode_entry, log_keys
 from model_store.exposure_log import Exposure, decode_exposure, exposure_keys
 from model_store.forgotten import digest_of_user, read_forgotten
-from model_store.store import store_errors
+from model_store.log_groups import NEW, PENDING, Entries, acknowledge, make_group, read_group
 from offline.event_archive.archive import EventArchive, Logged
-from offline.event_archive.day_files import DayFiles
 from offline.event_archive.exposure_archive import ExposureArchive
 
 logger = logging.getLogger(__name__)
@@ -27,11 +26,8 @@ logger = logging.getLogger(__name__)
 ENTRIES_AT_ONCE = 5_000
 """Of each stream: what is in memory at a time, and in a file."""
 UNREADABLE = "unreadable.jsonl"
-_CONSUMER = "archive"
-_PENDING, _NEW = "0", ">"
 
 Fields = Mapping[bytes, bytes]
-Entries = Sequence[tuple[bytes, Fields | None]]
 Kind = TypeVar("Kind")
 
 
@@ -54,25 +50,46 @@ class Moved:
 
 @dataclass(frozen=True)
 class Log(Generic[Kind]):
-    """A log and its archive.
+    """A log, and where it goes.
 
     Attributes:
         keys: the streams.
+        group: of readers, whose entries these are.
         decode: reads an entry; raises StoreError where it can't be read.
         about: whom something is about, and until when it was, in unix seconds, for `forgotten`.
-        files: the archive, locked.
-        add: writes what is not there yet; returns how much that is.
+        add: keeps it for good, but for what is there; returns how much is new.
+        forget: removes what people did before they were forgotten; returns how much it was.
+        unreadable: file for entries that can't be read.
     """
 
     keys: Sequence[str]
+    group: str
     decode: Callable[[Fields], Sequence[Kind]]
     about: Callable[[Kind], tuple[str | None, float]]
-    files: DayFiles
     add: Callable[[Sequence[Kind]], int]
+    forget: Callable[[Mapping[bytes, float]], int]
+    unreadable: Path
 
 
 def events_into(archive: EventArchive) -> Log[Logged]:
-    """The log of events."""
+    """The log of events, on its way into a locked archive."""
+    unreadable = archive.folder / UNREADABLE
+    return events_to(GROUP, archive.add, archive.forget, unreadable)
+
+
+def exposures_into(archive: ExposureArchive) -> Log[Exposure]:
+    """The log of exposures, on its way into a locked archive."""
+    unreadable = archive.folder / UNREADABLE
+    return exposures_to(GROUP, archive.add, archive.forget, unreadable)
+
+
+def events_to(
+    group: str,
+    add: Callable[[Sequence[Logged]], int],
+    forget: Callable[[Mapping[bytes, float]], int],
+    unreadable: Path,
+) -> Log[Logged]:
+    """The log of events; arguments as of `Log`."""
 
     def decode(fields: Fields) -> list[Logged]:
         user_id, events = decode_entry(fields)
@@ -82,18 +99,24 @@ def events_into(archive: EventArchive) -> Log[Logged]:
         # As in `day_files.are_left`.
         return one.user_id, min(one.event.timestamp, one.arrived_us / 1e6)
 
-    return Log(log_keys(), decode, about, archive, archive.add)
+    return Log(log_keys(), group, decode, about, add, forget, unreadable)
 
 
-def exposures_into(archive: ExposureArchive) -> Log[Exposure]:
-    """The log of exposures."""
+def exposures_to(
+    group: str,
+    add: Callable[[Sequence[Exposure]], int],
+    forget: Callable[[Mapping[bytes, float]], int],
+    unreadable: Path,
+) -> Log[Exposure]:
+    """The log of exposures; arguments as of `Log`."""
+
+    def decode(fields: Fields) -> list[Exposure]:
+        return [decode_exposure(fields)]
 
     def about(shown: Exposure) -> tuple[str | None, float]:
         return shown.user_id, shown.at_s
 
-    return Log(
-        exposure_keys(), lambda fields: [decode_exposure(fields)], about, archive, archive.add
-    )
+    return Log(exposure_keys(), group, decode, about, add, forget, unreadable)
 
 
 def move(
@@ -101,8 +124,8 @@ def move(
 ) -> Moved:
     """Move all that is in a log, and apply who was forgotten.
 
-    An entry leaves the log after what it holds is on the disk: whenever this or the store is
-    killed, nothing is lost, and the archive leaves out what comes again.
+    An entry is acknowledged after what it holds is kept, on an archive's disk or by Kafka's
+    brokers: whenever this or the store is killed, nothing is lost. Some of it may come again.
 
     Args:
         client: of the store.
@@ -114,24 +137,24 @@ def move(
         InputError: the archive can't be written.
     """
     forgotten = read_forgotten(client)
-    moved = Moved(n_forgotten=log.files.forget(forgotten))
-    starts = dict.fromkeys(log.keys, _PENDING)
+    moved = Moved(n_forgotten=log.forget(forgotten))
+    starts = dict.fromkeys(log.keys, PENDING)
     for key in starts:
-        _make_group(key, client)
+        make_group(key, log.group, client)
     while starts:
         taken: dict[str, Entries] = {}
         for key, start in list(starts.items()):
-            taken[key] = _read(key, start, client)
-            if start == _PENDING and not taken[key]:
-                starts[key] = _NEW
-            elif start == _NEW and len(taken[key]) < ENTRIES_AT_ONCE:
+            taken[key] = read_group(key, log.group, start, ENTRIES_AT_ONCE, client)
+            if start == PENDING and not taken[key]:
+                starts[key] = NEW
+            elif start == NEW and len(taken[key]) < ENTRIES_AT_ONCE:
                 del starts[key]  # what comes from now on is for the next time
         found = _decode_all(taken, log, moved)
         on_progress(len(found))
         _keep(found, forgotten, log, moved)
         for key, entries in taken.items():
             if entries:
-                _remove(key, [entry_id for entry_id, _ in entries], client)
+                acknowledge(key, log.group, [entry_id for entry_id, _ in entries], client)
     return moved
 
 
@@ -159,8 +182,10 @@ def _decode_all(taken: Mapping[str, Entries], log: Log[Kind], moved: Moved) -> l
             try:
                 found += log.decode(fields)
             except StoreError as error:
-                logger.warning("%s, entry %s: %s; kept in %s", key, entry_id, error, UNREADABLE)
-                _set_aside(log.files.folder / UNREADABLE, key, entry_id, fields)
+                logger.warning(
+                    "%s, entry %s: %s; kept in %s", key, entry_id, error, log.unreadable.name
+                )
+                _set_aside(log.unreadable, key, entry_id, fields)
                 moved.n_unreadable += 1
     return found
 
@@ -171,25 +196,3 @@ def _set_aside(path: Path, key: str, entry_id: bytes, fields: Mapping[bytes, byt
         file.write(json.dumps({"stream": key, "entry": entry_id.decode(), "fields": found}) + "\n")
         file.flush()
         os.fsync(file.fileno())  # the entry leaves the store next
-
-
-def _make_group(key: str, client: redis.Redis) -> None:
-    try:
-        with store_errors():
-            client.xgroup_create(key, GROUP, id="0", mkstream=True)
-    except StoreError as error:
-        if "BUSYGROUP" not in str(error):
-            raise
-
-
-def _read(key: str, start: str, client: redis.Redis) -> Entries:
-    with store_errors():
-        found: Any = client.xreadgroup(GROUP, _CONSUMER, {key: start}, count=ENTRIES_AT_ONCE)
-    [(_, entries)] = found or [(key, [])]
-    return cast(Entries, entries)
-
-
-def _remove(key: str, entry_ids: Sequence[bytes], client: redis.Redis) -> None:
-    with store_errors():
-        client.xack(key, GROUP, *entry_ids)
-    remove_entries(key, entry_ids, client)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,10 @@ from offline.event_archive.archive import EventArchive
 from offline.event_archive.archiver import Log, Moved, events_into, exposures_into, move
 from offline.event_archive.exposure_archive import ExposureArchive
 from offline.progress import Progress
+from offline.stopping import until_stopped
+
+_Named = tuple[str, Path, Log[Any]]
+"""What is moved, the folder of its archive, and its log."""
 
 
 def archive(folder: Path, exposures: Path | None, *, every_s: float | None) -> None:
@@ -40,29 +42,29 @@ def archive(folder: Path, exposures: Path | None, *, every_s: float | None) -> N
     with ExitStack() as stack:
         events = EventArchive(folder)
         stack.enter_context(events.locked())
-        logs: list[tuple[str, Log[Any]]] = [("events", events_into(events))]
+        logs: list[_Named] = [("events", folder, events_into(events))]
         if exposures is not None:
             shown = ExposureArchive(exposures)
             stack.enter_context(shown.locked())
-            logs.append(("exposures", exposures_into(shown)))
+            logs.append(("exposures", exposures, exposures_into(shown)))
         client = connect(stack.enter_context(running_store(store_url_from())))
         if every_s is None:
-            for what, log in logs:
-                print(_describe(what, _look(client, what, log), log))
+            for what, where, log in logs:
+                print(_describe(what, _look(client, what, log), where))
             return
-        with _until_stopped() as stopped:
+        with until_stopped() as stopped:
             while not stopped.is_set():
                 _look_at_all(client, logs)
                 stopped.wait(every_s)
 
 
-def _look_at_all(client: redis.Redis, logs: Sequence[tuple[str, Log[Any]]]) -> None:
+def _look_at_all(client: redis.Redis, logs: Sequence[_Named]) -> None:
     """Move what is new; where the store is away, that is said."""
     try:
-        for what, log in logs:
+        for what, where, log in logs:
             moved = _look(client, what, log)
             if moved != Moved():
-                print(_describe(what, moved, log), flush=True)
+                print(_describe(what, moved, where), flush=True)
     except StoreAway as error:
         print(f"longtail events: {error}; trying again", file=sys.stderr, flush=True)
 
@@ -72,27 +74,11 @@ def _look(client: redis.Redis, what: str, log: Log[Any]) -> Moved:
         return move(client, log, progress.advance)
 
 
-def _describe(what: str, moved: Moved, log: Log[Any]) -> str:
+def _describe(what: str, moved: Moved, where: Path) -> str:
     others = {
         "repeats": moved.n_repeats,
         "of persons who were forgotten": moved.n_forgotten,
         "unreadable": moved.n_unreadable,
     }
     left_out = "".join(f", {n:,} {which}" for which, n in others.items() if n)
-    return f"archived {moved.n_new:,} {what} in {log.files.folder}{left_out}"
-
-
-@contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that the first signal to end sets; a look under way is finished."""
-    stopped = threading.Event()
-
-    def stop(_number: int, _frame: object) -> None:
-        stopped.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return f"archived {moved.n_new:,} {what} in {where}{left_out}"

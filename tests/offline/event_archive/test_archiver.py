@@ -93,7 +93,7 @@ def test_a_kill_between_disk_and_store_loses_and_doubles_nothing(
         def kill(*_: object) -> None:
             raise KeyboardInterrupt
 
-        killed.setattr(archiver, "_remove", kill)
+        killed.setattr(archiver, "acknowledge", kill)
         with pytest.raises(KeyboardInterrupt):
             move(client, events_into(archive))
     assert n_left(client) == 1
