@@ -31,7 +31,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 $(INSTALLED): pyproject.toml constraints.txt clients/python/pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[serve,traces,signatures,s3,offline,loadtest,dev]' --editable 'clients/python[mcp]'
+	$(PIP) --editable '.[serve,traces,signatures,s3,kafka,offline,loadtest,dev]' --editable 'clients/python[mcp]'
 	@touch $(DEMO_INSTALLED) $@
 
 $(DEMO_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python

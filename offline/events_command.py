@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from offline import kafka_flags
 from offline.time_flag import seconds
 
 _RAW = argparse.RawDescriptionHelpFormatter
@@ -14,9 +15,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add `longtail events`."""
     events = subparsers.add_parser(
         "events",
-        help="archive the events that services accepted",
-        description="Events of POST /events, and what people were answered, for the next training.",
-        epilog="examples:\n  longtail events archive --out events",
+        help="archive the events that services accepted, or exchange events with Kafka",
+        description="Events of POST /events, and what people were answered, for the next training\n"
+        "and for others.",
+        epilog="examples:\n"
+        "  longtail events archive --out events\n"
+        "  longtail events to-kafka --brokers localhost:9092 --topic events",
         formatter_class=_RAW,
     )
     actions = events.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -52,6 +56,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="pause between two looks: 30s, 5m, 2h (60s)",
     )
     archive.set_defaults(run=_run_archive)
+    kafka_flags.register(actions)
 
 
 def _run_archive(arguments: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ OPTIONAL = {
     **dict.fromkeys(("model_store/signatures.py", "model_store/private_key.py"), "signatures"),
     "model_store/object_store.py": "s3",
     "model_store/exchange/hub.py": "hub",
+    **{f"offline/kafka/{name}.py": "kafka" for name in ("access", "from_kafka", "writer")},
     "model_store/exchange/mlflow_registry.py": "mlflow",
 }
 # Of modules whose distribution has another name and need not be installed.

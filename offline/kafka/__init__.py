@@ -1,0 +1,1 @@
+"""Events and exposures to and from Kafka, beside the services: none of them knows of it."""
