@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from model_store.admin_api import service_url
-from model_store.errors import InputError
+from model_store.errors import ConfigError, InputError
 from offline.evaluate.caller_key import caller_headers, hint
 from offline.kafka.writer import Stopped
 from offline.progress import announce
@@ -25,6 +25,7 @@ _REJECTED = frozenset({400, 413, 422})
 _WAITED_FOR = frozenset({408, 425, 429})  # and all from 500 on
 _SAID_EVERY_S = 60.0
 _LONGEST_PAUSE_S = 60.0
+_SHORTEST_PAUSE_S = 0.1
 _LOOK_S = 0.2
 _PLACE = re.compile(r"events\[(\d+)\]")
 
@@ -45,6 +46,10 @@ class EventsEndpoint:
         self, url: str, is_stopped: Callable[[], bool], patience_s: float | None = None
     ) -> None:
         self._url = service_url(url) + "/events"
+        try:
+            httpx.URL(self._url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"--url {url!r}: {error}") from None
         self._is_stopped = is_stopped
         self._patience_s = patience_s
         headers = {"Content-Type": "application/json", **caller_headers()}
@@ -159,4 +164,6 @@ def _place_of_wrong(response: httpx.Response, n_sent: int) -> int | None:
 def _retry_after_s(response: httpx.Response) -> float | None:
     """Seconds of a `Retry-After`; of one with a date, and without one, None."""
     asked = response.headers.get("Retry-After", "")
-    return min(float(asked), _LONGEST_PAUSE_S) if asked.isdecimal() and asked.isascii() else None
+    if not (asked.isdecimal() and asked.isascii()):
+        return None
+    return min(max(float(asked), _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)

@@ -88,7 +88,7 @@ def to_kafka(brokers: Brokers, topics: Topics, unreadable: Path, *, every_s: flo
                 if every_s is None or not sent.is_connected:
                     raise
                 announce(f"longtail events: {error}; trying again")
-                stopped.wait(min(_LONGEST_PAUSE_S, every_s * 2**failures))
+                stopped.wait(max(every_s, min(_LONGEST_PAUSE_S, 2.0 ** min(failures, 10))))
                 failures += 1
     for topic in topics.names:
         print(sent.describe(topic))

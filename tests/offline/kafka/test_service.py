@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from model_store.errors import InputError
+from model_store.errors import ConfigError, InputError
 from offline.kafka import service
 from offline.kafka.service import EventsEndpoint
 from tests.offline.kafka.stub_service import Answer, Stub, items
@@ -72,3 +72,16 @@ def test_a_batch_that_is_rejected_as_a_whole_is_split(stub: str) -> None:
     Stub.answers = [(413, {}, ""), (413, {}, ""), (413, {}, '{"detail": "too long"}')]
     assert post(stub, 4) == {0: "too long"}
     assert items() == ["i1", "i2", "i3"]
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "http://", "http://[::1", "http://a\tb"])
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError, match="--url"):
+        post(url)
+
+
+def test_a_pause_of_nothing_is_a_short_one(stub: str) -> None:
+    Stub.answers = [(503, {"Retry-After": "0"}, "")]
+    assert post(stub) == {}
+    first, second = Stub.asked_s
+    assert 0.1 <= second - first < 1
