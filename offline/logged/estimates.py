@@ -36,6 +36,8 @@ is off: with none the interval would be a point."""
 MAX_LIKED = 2.0
 MAX_MISSING = 0.05
 """By how much the mean weight may be off 1, where it is shown to be off it."""
+MIN_MISSING = 0.0005
+"""Of less nothing is to be seen in a percentage, and it may be what sums of floats are off."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def _effective(weights: Float64) -> float:
 def _missing(mean_weight: Ratio) -> float:
     """The share of rankings without support, where it is shown that there are some."""
     high = mean_weight.high if mean_weight.has_interval else mean_weight.value
-    return 1 - mean_weight.value if high < 1 else 0.0
+    missing = 1 - mean_weight.value
+    return missing if high < 1 and missing >= MIN_MISSING else 0.0
 
 
 def _widened(ratio: Ratio, below: float, above: float) -> Ratio:
