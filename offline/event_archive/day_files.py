@@ -20,6 +20,8 @@ from model_store.forgotten import digest_of_user
 
 _LOCK, _FORGOTTEN = ".lock", "forgotten.json"
 _ARRIVED_US = "arrived_us"
+_RULE = 2
+"""Of `are_left`. By the first one, of earlier releases, events were of when they said alone."""
 MAX_ROWS = 100_000
 """Of a file that further rows of its day are added to. With a file for each look, an archiver that
 looks every minute would leave half a million a year; to write so many rows again takes 60 ms."""
@@ -67,7 +69,7 @@ class DayFiles:
 
         Args:
             forgotten: unix seconds by `forgotten.digest_of_user`, all there are. Those that were
-                applied before are not looked for again.
+                applied before, by the rule that holds now, are not looked for again.
 
         Raises:
             InputError: a file can't be read, or the folder can't be written.
@@ -77,7 +79,7 @@ class DayFiles:
         if not new:
             return 0
         removed = sum(self._forget_in(path, new) for path in self.files())
-        state = json.dumps({"until_s": max(new.values())})
+        state = json.dumps({"until_s": max(new.values()), "rule": _RULE})
         write_atomically(self.folder / _FORGOTTEN, state.encode())
         return removed
 
@@ -138,10 +140,11 @@ class DayFiles:
 
     def _forgotten_until_s(self) -> float:
         try:
-            return float(json.loads((self.folder / _FORGOTTEN).read_text())["until_s"])
+            state = json.loads((self.folder / _FORGOTTEN).read_text())
+            return float(state["until_s"]) if int(state.get("rule", 1)) >= _RULE else 0.0
         except FileNotFoundError:
             return 0.0
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.folder / _FORGOTTEN}: not as it was written") from error
 
     def _write(self, folder: Path, frame: pl.DataFrame, name: str) -> None:

@@ -109,6 +109,21 @@ def test_an_event_whose_clock_was_ahead_is_removed_with_those_before(
     assert rows(archive)["item_id"].to_list() == ["i2"]
 
 
+def test_who_was_forgotten_by_the_rule_of_an_earlier_release_is_looked_for_once_more(
+    archive: EventArchive,
+) -> None:
+    forgotten = {digest_of_user("u1"): 30.0}
+    with archive.locked():
+        archive.add([Logged("u1", Event("i1", 40.0), 29_000_000)])
+        (archive.folder / "forgotten.json").write_text('{"until_s": 30.0}')
+        assert archive.forget(forgotten) == 1
+        archive.add([Logged("u1", Event("i1", 40.0), 29_000_000)])
+        assert archive.forget(forgotten) == 0
+        (archive.folder / "forgotten.json").write_text("[30.0]")
+        with pytest.raises(InputError, match=r"forgotten\.json: not as it was written"):
+            archive.forget(forgotten)
+
+
 def test_two_archivers_do_not_write_into_one_folder(archive: EventArchive) -> None:
     with archive.locked(), pytest.raises(InputError, match="another archiver is at work"):
         EventArchive(archive.folder).locked().__enter__()
