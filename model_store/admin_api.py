@@ -78,8 +78,19 @@ def foreign(url: str, what: str) -> RegistryError:
     return RegistryError(f"{url}: the answer has no usable {what!r}; is Longtail there?")
 
 
-def ask(method: str, url: str, token: SecretStr, body: dict[str, Any] | None = None) -> Answer:
+def ask(
+    method: str,
+    url: str,
+    token: SecretStr,
+    body: dict[str, Any] | None = None,
+    *,
+    timeout_s: float = ACTIVATION_TIMEOUT_S,
+) -> Answer:
     """The answer to one request.
+
+    Args:
+        method, url, token, body: of the request.
+        timeout_s: how long nothing may come before the service counts as away.
 
     Raises:
         ServiceAway: the service, or its store, can't be asked just now.
@@ -92,7 +103,7 @@ def ask(method: str, url: str, token: SecretStr, body: dict[str, Any] | None = N
         url, None if body is None else json.dumps(body).encode(), headers, method=method
     )
     try:
-        with _OPENER.open(request, timeout=ACTIVATION_TIMEOUT_S) as response:
+        with _OPENER.open(request, timeout=timeout_s) as response:
             document: Any = json.load(response)
     except urllib.error.HTTPError as error:
         kind = ServiceAway if error.code in _AWAY else RegistryError

@@ -19,6 +19,8 @@ from offline.stages.stage import Log
 
 LOOK_S = 1.0
 TOLD_EVERY_S = 30.0
+LOOK_TIMEOUT_S = 10.0
+"""A look at the deployment loads nothing; a comparison may load a version."""
 PATIENCE_S = 120.0
 """A service that is restarted, or whose store is, can be asked again by then."""
 Document = dict[str, Any]
@@ -41,7 +43,8 @@ class Service:
 
     def deployment(self) -> Document:
         """Who answers, and the audit."""
-        return ask("GET", f"{self.url}/admin/deployment{self._under}", self.token)
+        url = f"{self.url}/admin/deployment{self._under}"
+        return ask("GET", url, self.token, timeout_s=LOOK_TIMEOUT_S)
 
     def change(self, version: str, action: str, body: Document | None = None) -> Document:
         """Do something with a version: `canary`, `shadow`, `promote` or `activate`."""
@@ -68,7 +71,8 @@ class Trial:
     """A new version at a service.
 
     Every method can be called again after a kill, and goes on where it was. All raise RegistryError
-    where the service rejects something, and ServiceAway where it can't be asked for `PATIENCE_S`.
+    where the service rejects something, and ServiceAway where it can't be asked for `PATIENCE_S`. A
+    change whose reply was lost is looked for, and asked for again only where it hasn't happened.
 
     Attributes:
         service: where it is tried.
@@ -76,6 +80,7 @@ class Trial:
         version: the new one.
         log: called with what happens.
         sleep: waits so many seconds.
+        clock: seconds that never go back.
     """
 
     service: Service
@@ -83,6 +88,7 @@ class Trial:
     version: str
     log: Log
     sleep: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
     def shadow(self, share: float, seconds: float) -> Document:
         """Let it answer a share of the requests unseen for a while; how its answers differ.
@@ -93,7 +99,7 @@ class Trial:
         """
         found = self._deployment()
         if _version_in(found["shadow"]) != self.version:
-            self.service.change(self.version, "shadow", {"share": share})
+            self._change(found, "shadow", _has_shadow, {"share": share})
             found = self._deployment()
         self.log(f"shadow: {self.version} answers {share:g} % of the requests unseen")
         while (current := found["shadow"]) and current["version"] == self.version:
@@ -107,7 +113,7 @@ class Trial:
             lambda: self.service.compare_shadowed(self.running, self.version)
         )
         figures = _shadow_figures(compared)
-        self.service.change(self.version, "shadow", {"share": 0})
+        self._change(found, "shadow", _has_no_shadow, {"share": 0})
         return {"word": "done", "reason": _describe_shadow(figures), **figures}
 
     def begin_canary(self, percent: float) -> Document:
@@ -116,11 +122,12 @@ class Trial:
         Raises:
             RegistryError: another version is the canary.
         """
-        canary = self._deployment()["canary"]
+        found = self._deployment()
+        canary = found["canary"]
         if canary is not None and canary["version"] != self.version:
             raise RegistryError(f"version {canary['version']!r} is the canary; end it first")
         if canary is None:
-            self.service.change(self.version, "canary", {"percent": percent})
+            self._change(found, "canary", _has_canary, {"percent": percent})
         self.log(f"canary: {self.version} answers {percent:g} % of the users")
         return {"percent": percent}
 
@@ -143,33 +150,76 @@ class Trial:
                 self.log(f"canary: {word}: {verdict['reason']}")
             left_s = seconds - since_s
             if left_s <= 0:
-                self.service.change(self.version, "canary", {"percent": 0})
+                self._change(found, "canary", _has_no_canary, {"percent": 0})
                 reason = f"no verdict after {seconds:g} s: {verdict['reason']}"
                 return {"word": "undecided", "reason": reason}
             self.sleep(min(left_s, LOOK_S))
 
     def promote(self) -> Document:
-        """Make it the active version, as the canary that it is or directly."""
+        """Make it the active version, as the canary that it is or directly.
+
+        Raises:
+            RegistryError: it became active, and somebody went back meanwhile.
+        """
         found = self._deployment()
         if found["active"] == self.version:
             return {"active": self.version, "workers": len(found["workers"])}
         is_canary = _version_in(found["canary"]) == self.version
-        done = self.service.change(self.version, "promote" if is_canary else "activate")
-        return {"active": done["active"], "workers": done["workers"]}
+        done = self._change(found, "promote" if is_canary else "activate", _is_active)
+        if done is not None:
+            return {"active": done["active"], "workers": done["workers"]}
+        found = self._deployment()
+        if found["active"] != self.version:
+            raise RegistryError(f"somebody went back from {self.version!r} to {found['active']!r}")
+        return {"active": self.version, "workers": len(found["workers"])}
+
+    def _change(
+        self,
+        before: Document,
+        action: str,
+        is_so: Callable[[Document, str], bool],
+        body: Document | None = None,
+    ) -> Document | None:
+        """Change something; the reply, or None where that was lost and the change has happened.
+
+        Args:
+            before: the deployment.
+            action, body: of `Service.change`.
+            is_so: whether a deployment is changed so with respect to a version.
+        """
+        deadline = None
+        while True:
+            try:
+                return self.service.change(self.version, action, body)
+            except RegistryError as error:
+                if deadline is None and not isinstance(error, ServiceAway):
+                    raise
+                # What was asked for first may be under way still, so that this is rejected.
+                if deadline is None:
+                    self.log(f"{error}; looking whether it happened")
+                    deadline = self.clock() + PATIENCE_S
+                is_last = self.clock() >= deadline
+                self.sleep(LOOK_S)
+                found = self._deployment()
+                if is_so(found, self.version) or _was_done(action, self.version, before, found):
+                    return None
+                if is_last:
+                    raise
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """The answer to a question, asked again where the service is away for a moment."""
-        waited_s = 0.0
+        deadline = self.clock() + PATIENCE_S
+        is_told = False
         while True:
             try:
                 return ask()
             except ServiceAway as error:
-                if waited_s >= PATIENCE_S:
+                if self.clock() >= deadline:
                     raise
-                if not waited_s:
+                if not is_told:
                     self.log(f"{error}; trying again for {PATIENCE_S:g} s")
+                    is_told = True
             self.sleep(LOOK_S)
-            waited_s += LOOK_S
 
     def _deployment(self) -> Document:
         found = self._patiently(self.service.deployment)
@@ -183,6 +233,35 @@ class Trial:
 
 def _version_in(state: Document | None) -> str | None:
     return None if state is None else str(state["version"])
+
+
+def _has_shadow(found: Document, version: str) -> bool:
+    return _version_in(found["shadow"]) == version
+
+
+def _has_no_shadow(found: Document, version: str) -> bool:
+    return not _has_shadow(found, version)
+
+
+def _has_canary(found: Document, version: str) -> bool:
+    return _version_in(found["canary"]) == version
+
+
+def _has_no_canary(found: Document, version: str) -> bool:
+    return not _has_canary(found, version)
+
+
+def _is_active(found: Document, version: str) -> bool:
+    return bool(found["active"] == version)
+
+
+def _was_done(action: str, version: str, before: Document, found: Document) -> bool:
+    """Whether the audit tells of it since then: it may be undone by now, and is so on purpose."""
+    return any(
+        entry["generation"] > before["generation"]
+        and entry["what"].replace(",", " ").split()[:2] == [action, version]
+        for entry in found["audit"]
+    )
 
 
 def _seconds_since(iso: str) -> float:
