@@ -51,6 +51,7 @@ from offline.refresh.running import (
     Running,
     active_version,
     keep_weights,
+    named_versions,
     open_running,
     prune_weights,
 )
@@ -147,9 +148,10 @@ class Refresh:
                     f"--exposures: what people were shown tells nothing of ratings, and version "
                     f"{running.version} predicts these; leave it out"
                 )
-            forgotten = read_forgotten(client)
+            forgotten, named = read_forgotten(client), named_versions(client)
         _reuse(choices.built, choices.root)
-        start = keep_weights(running, [choices.root, choices.built], choices.root / "models")
+        places = [choices.root, choices.built]
+        start = keep_weights(running, places, choices.root / "models", named)
         build = self._build(running, journal, start)
         data = self._read(build, running, journal, forgotten)
         journal.done["data"] = describe_data(data, running.bundle.item_ids)
@@ -253,11 +255,12 @@ class Refresh:
         with running_store(store_url_from()) as url:
             bundles, client = bundles_folder(), connect(url)
             version = publish(bundle, bundles, client, trust=trust_from()).version
+            named = named_versions(client)
         # For the next refresh, whatever the stages hold by then.
         user_ids = folder / USER_IDS if bundle.manifest.kind == "rating" else None
         models = self.choices.root / "models"
         StartArtifact.keep(served.folder, folder / ITEM_IDS, models / version, user_ids)
-        prune_weights(models, {journal.plan["running"], version})
+        prune_weights(models, {journal.plan["running"], version, *named})
         self.log(f"published {version}")
         return {"version": version}
 

@@ -92,13 +92,33 @@ def open_running(version: str, client: redis.Redis) -> Running:
     return Running(version, bundle, recipe, item_kind, fresh)
 
 
-def keep_weights(running: Running, places: list[Path], models: Path) -> StartArtifact | None:
+def named_versions(client: redis.Redis) -> set[str]:
+    """Versions that operators are at work with, or may go back to, under any name.
+
+    Of those that were active before it is the newest few: with promotions every night there are a
+    hundred.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    named: set[str] = set()
+    for _, record in Registry(client).deployments():
+        named.update(record.versions, record.previous[:KEPT_MODELS])
+        for experiment in record.kept_experiments:
+            named.update(experiment.versions)
+    return named
+
+
+def keep_weights(
+    running: Running, places: list[Path], models: Path, needed: Collection[str] = ()
+) -> StartArtifact | None:
     """The running model's weights, copied from where they were trained; None: they are not there.
 
     Args:
         running: the version.
         places: folders of stages that may have trained it.
         models: folder of the copies, one a version.
+        needed: further versions whose copies stay.
     """
     kept = StartArtifact.open(models / running.version)
     if kept is not None:
@@ -112,7 +132,7 @@ def keep_weights(running: Running, places: list[Path], models: Path) -> StartArt
                 user_ids = folder / USER_IDS if stage in _OF_RATINGS else None
                 kept_in = models / running.version
                 StartArtifact.keep(place / stage, folder / ITEM_IDS, kept_in, user_ids)
-                prune_weights(models, {running.version})
+                prune_weights(models, {running.version, *needed})
                 return StartArtifact.open(models / running.version)
     return None
 
@@ -132,7 +152,8 @@ def prune_weights(models: Path, needed: Collection[str]) -> None:
         models: folder of the copies.
         needed: versions whose copies stay, whatever their age.
     """
-    others = [one for one in models.iterdir() if one.is_dir() and one.name not in needed]
+    copies = [one for one in models.iterdir() if one.is_dir()]
+    others = [one for one in copies if one.name not in needed]
     oldest_first = sorted(others, key=lambda one: one.stat().st_mtime)
-    for old in oldest_first[: max(0, len(others) + len(needed) - KEPT_MODELS)]:
+    for old in oldest_first[: max(0, len(copies) - KEPT_MODELS)]:
         shutil.rmtree(old, ignore_errors=True)

@@ -77,6 +77,9 @@ def test_weights_that_are_needed_stay_whatever_their_age(tmp_path: Path) -> None
     assert {one.name for one in tmp_path.iterdir()} == newest
     prune_weights(tmp_path, {"v0"})
     assert {one.name for one in tmp_path.iterdir()} == newest
+    # Those without a copy take the place of none.
+    prune_weights(tmp_path, {"v0", "elsewhere"})
+    assert {one.name for one in tmp_path.iterdir()} == newest
 
 
 def test_an_exported_language_model_is_taken_once(tmp_path: Path) -> None:
