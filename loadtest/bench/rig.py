@@ -65,10 +65,11 @@ class Rig:
         n_items: int = 0,
         workers: int = 1,
         pinned: bool = True,
+        core: int | None = None,
         store: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Child:
-        """The service with a bundle, on the servers' core, in folders of its own.
+        """The service with a bundle, in folders of its own, on the servers' core or the given one.
 
         A benchmark changes nobody's data. Services with the same `store` name share their folders.
         """
@@ -78,7 +79,7 @@ class Rig:
         return Child(
             name,
             [*command, "--workers", str(workers)],
-            core=self.server_core if pinned else None,
+            core=core if core is not None else self.server_core if pinned else None,
             environment={
                 "LONGTAIL_STORE_DIR": str(home / "store"),
                 "LONGTAIL_BUNDLES_DIR": str(home / "bundles"),

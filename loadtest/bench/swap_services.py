@@ -1,5 +1,7 @@
 """Two services of two workers on one store; versions are activated alternately under load.
 
+Each has a core of its own where there are as many: it stands for a machine. On a common one Linux
+divides a core among services before it looks at priorities, and one's load would hold up the other.
 Every answer is compared with what its version answers its user, so that none can mix two versions.
 """
 
@@ -29,6 +31,7 @@ from loadtest.bench.swap_memory import SETTLED
 from loadtest.bench.watch import Timetable
 from loadtest.client import Load, Sample, encode_post
 from loadtest.errors import TargetError
+from loadtest.hardware import usable_cores
 from loadtest.memory import rss_bytes_of
 from loadtest.pacing import Arrivals
 from loadtest.store_servers import running_server
@@ -108,23 +111,25 @@ def run(rig: Rig) -> dict[str, Any]:
     token = secrets.token_urlsafe(18)
     user_ids, _ = rig.users(bundles[0], HISTORY_LENGTH)
     bodies: list[dict[str, object]] = [{"user_id": u, "k": K} for u in user_ids[:N_USERS]]
+    cores = usable_cores()
     with ExitStack() as stack:
         url = stack.enter_context(running_server(rig.folder / "swap-services"))
         environment = {"LONGTAIL_ADMIN_TOKEN": token, "LONGTAIL_REDIS_URL": url}
 
-        def service(bundle: Path) -> Any:
+        def service(bundle: Path, number: int = 0) -> Any:
             return rig.service(
                 bundle,
                 store="swap-services",
                 workers=N_WORKERS,
                 pinned=False,
+                core=cores[number] if len(cores) >= N_SERVICES else None,
                 environment=environment,
             )
 
         # Serving a bundle publishes it, and the folders are shared: afterwards both are there.
         with service(bundles[1]):
             pass
-        children = [stack.enter_context(service(bundles[0])) for _ in range(N_SERVICES)]
+        children = [stack.enter_context(service(bundles[0], n)) for n in range(N_SERVICES)]
         addresses = [child.address for child in children]
         for address in addresses:
             check_answers(address, bodies)
