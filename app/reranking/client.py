@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from app.reranking.job import Answer, Job, RerankError
 from app.reranking.messages import (
@@ -54,6 +55,7 @@ class RerankClient:
         self._loading: set[asyncio.Task[None]] = set()
         self._connection: _Connection | None = None
         self._forgotten: set[bytes] = set()
+        self._forgotten_in_order: list[bytes] = []
 
     async def load(self, version: str, folder: Path) -> None:
         """See `Reranker`."""
@@ -106,9 +108,11 @@ class RerankClient:
 
     def forget(self, digests: Collection[bytes]) -> None:
         """See `Reranker`."""
-        self._forgotten.update(digests)
+        others = [digest for digest in digests if digest not in self._forgotten]
+        self._forgotten.update(others)
+        self._forgotten_in_order += others
         if self._connection is not None:
-            self._connection.forget(digests)
+            self._connection.forget(others)
 
     async def close(self) -> None:
         """See `Reranker`."""
@@ -145,15 +149,17 @@ class RerankClient:
     async def _tell_of_forgotten(self, connection: _Connection) -> None:
         """Tell a process of all of them, before it is asked anything.
 
+        Others may be forgotten meanwhile, and requests have the loop between two lines.
+
         Raises:
             OSError: the connection was lost.
         """
-        told: set[bytes] = set()
-        while left := [*(self._forgotten - told)]:  # others may be forgotten meanwhile
-            for start in range(0, len(left), _FORGOTTEN_AT_ONCE):
-                connection.forget(left[start : start + _FORGOTTEN_AT_ONCE])
-                await connection.written()
-            told.update(left)
+        n_told = 0
+        while some := self._forgotten_in_order[n_told : n_told + _FORGOTTEN_AT_ONCE]:
+            connection.forget(some)
+            n_told += len(some)
+            await connection.written()
+            await asyncio.sleep(0)
 
     async def _use(self, connection: _Connection) -> bool:
         """Load the versions and read until the connection is lost; whether it was of any use."""
@@ -224,10 +230,7 @@ class _Connection:
         Raises:
             RerankError: the connection was lost, or nothing reads at its other end.
         """
-        self._send(request)
-        reply: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
-        self._waiting[request.number] = reply
-        return await reply
+        return await self._send(request)
 
     def forget(self, digests: Collection[bytes]) -> None:
         """Tell the process of forgotten users; one that can't be told is left."""
@@ -235,7 +238,7 @@ class _Connection:
         try:
             for start in range(0, len(every), _FORGOTTEN_AT_ONCE):
                 some = every[start : start + _FORGOTTEN_AT_ONCE]
-                self._send(Forgotten(self.next_number(), some))
+                self._send(Forgotten(self.next_number(), some)).add_done_callback(_retrieve)
         except RerankError as error:
             self._close(error)
 
@@ -247,7 +250,8 @@ class _Connection:
         """
         await self._writer.drain()
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request) -> asyncio.Future[Document]:
+        """Send a request; its reply is to come."""
         if self._fault is not None:
             raise RerankError(str(self._fault))
         if self._writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
@@ -256,6 +260,9 @@ class _Connection:
         if len(line) > MAX_LINE_BYTES:
             raise RerankError(f"a request of {len(line):,} bytes is too long for the reranker")
         self._writer.write(line)
+        reply: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
+        self._waiting[request.number] = reply
+        return reply
 
     async def read(self) -> None:
         """Hand replies to those who wait for them, until the connection is lost.
@@ -310,7 +317,7 @@ def _raise_error(reply: Document) -> None:
         raise RerankError(reply["error"])
 
 
-def _retrieve(loaded: asyncio.Future[None]) -> None:
-    """Mark a failure as seen: the one who waited for it may have been cancelled."""
-    if not loaded.cancelled():
-        loaded.exception()
+def _retrieve(done: asyncio.Future[Any]) -> None:
+    """Mark a failure as seen: nobody waits for it, or who did was cancelled."""
+    if not done.cancelled():
+        done.exception()

@@ -6,11 +6,12 @@
         → {"id": 2, "scores": [0.5, 1.5], "similar_user": "w" | null, "ms": 90.1}
     {"id": 3, "ping": true}
         → {"id": 3, "alive": true}
-    {"id": 4, "forgotten": ["8f14e45fceea167a5a36dedd4bea2543"]}
-        → nothing
+    {"id": 4, "ping": true, "forgotten": ["8f14e45fceea167a5a36dedd4bea2543"]}
+        → {"id": 4, "alive": true}
 
-All others may be answered `{"id": 2, "error": "one line"}`, with `"not_loaded": true` where the
-version has to be loaded (again) first. Answers come in any order.
+The last one is a ping to a process of an earlier release, which would end the connection at a
+request that it doesn't know. Any of them may be answered `{"id": 2, "error": "one line"}`, with
+`"not_loaded": true` where the version has to be loaded (again) first. Answers come in any order.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Ping:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Users who may stand in no prompt any more, by `forgotten.digest_of_user`; not answered."""
+    """Users who may stand in no prompt any more, by `forgotten.digest_of_user`."""
 
     number: int
     digests: tuple[bytes, ...]
@@ -85,6 +86,7 @@ def request_line(request: Request) -> bytes:
         case Ping():
             document["ping"] = True
         case Forgotten():
+            document["ping"] = True
             document["forgotten"] = [digest.hex() for digest in request.digests]
     return _line(document)
 
@@ -98,13 +100,13 @@ def read_request(line: bytes) -> Request:
     document = _document(line)
     number = document["id"]
     match document:
-        case {"ping": True}:
-            return Ping(number)
         case {"forgotten": list(digests)}:
             try:
                 return Forgotten(number, tuple(map(bytes.fromhex, digests)))
             except (TypeError, ValueError):
                 pass
+        case {"ping": True}:
+            return Ping(number)
         case {"load": {"version": str(version), "bundle": str(folder)}}:
             return LoadRequest(number, version, Path(folder))
         case {
@@ -135,7 +137,7 @@ def ready_line(number: int) -> bytes:
 
 
 def alive_line(number: int) -> bytes:
-    """The reply to a ping."""
+    """The reply to a ping, and to who is forgotten."""
     return _line({"id": number, "alive": True})
 
 

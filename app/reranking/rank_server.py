@@ -98,8 +98,9 @@ class RankServer:
         match request:
             case Ping(number):
                 _send(worker, alive_line(number))
-            case Forgotten():
-                self._forgotten.update(request.digests)
+            case Forgotten(number, digests):
+                self._forgotten.update(digests)
+                _send(worker, alive_line(number))
             case LoadRequest():
                 task = asyncio.create_task(self._load(request, worker))
                 self._loads.add(task)

@@ -22,6 +22,9 @@ JOB = Job("v", None, (1,), (4, 5))
 GOOD = {"scores": [0.5, 1], "similar_user": "u", "ms": 1.0}
 # Bytes are sent as they are; a document gets the request's id.
 Reply = bytes | dict[str, object]
+# What a process of the release before people could be forgotten looks for in a request. It ignores
+# anything else in one, and ends the connection at a request without any of them.
+EARLIER = {"ping", "load", "candidates"}
 
 
 class FakeProcess:
@@ -33,16 +36,21 @@ class FakeProcess:
         self.ids: list[int] = []
         self.lines: list[str] = []
         self.forgotten: set[str] = set()
+        self.is_earlier = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_connections += 1
         while line := await reader.readline():
             request = json.loads(line)
-            self.lines.append(next(name for name in request if name != "id"))
-            if "forgotten" in request:
-                self.forgotten.update(request["forgotten"])
-                continue
-            if "load" in request:
+            kind = "forgotten" if "forgotten" in request else next(iter(request.keys() - {"id"}))
+            self.lines.append(kind)
+            reply: Reply
+            if self.is_earlier and not EARLIER & request.keys():
+                break
+            if "ping" in request:
+                self.forgotten.update(() if self.is_earlier else request["forgotten"])
+                reply = {"alive": True}
+            elif "load" in request:
                 reply = self.loads.pop(0) if self.loads else {"ready": True}
             else:
                 self.ids.append(request["id"])
@@ -168,6 +176,23 @@ def test_a_process_learns_of_forgotten_users_before_it_is_asked_anything(tmp_pat
         assert (answer.scores.tolist(), answer.similar_user) == ([0.5, 1], None)
 
     with_fake(fake, tmp_path, use, loads=False)
+
+
+def test_a_process_of_an_earlier_release_answers_though_people_were_forgotten(
+    tmp_path: Path,
+) -> None:
+    fake = FakeProcess([])
+    fake.is_earlier = True
+
+    async def use(client: RerankClient) -> None:
+        client.forget({digest_of_user("w")})
+        await client.load("v", tmp_path)
+        client.forget({digest_of_user("u")})
+        assert (await client.ask(JOB)).similar_user is None
+
+    with_fake(fake, tmp_path, use, loads=False)
+    assert fake.n_connections == 1
+    assert fake.lines.count("forgotten") == 2
 
 
 def test_jobs_that_wait_end_with_the_connection(tmp_path: Path) -> None:
