@@ -160,6 +160,7 @@ class Service:
             on_wait=self.admission.idle,
         )
         self.reranker_loading = RerankerLoading(reranker, lambda: self.models.current)
+        self._reranker_waits: str | None = None
         self._second_reranker_loading = RerankerLoading(reranker, lambda: self.models.second)
         self.runner = Runner(self.admission.count)
         self.traces = _open_traces(settings)
@@ -269,15 +270,18 @@ class Service:
     @property
     def reranker_reason(self) -> str | None:
         """Why the reranker is not asked at present; None if it is, or is being loaded."""
-        return self.reranker_loading.reason or self.reranker.paused_reason
+        waits = self._reranker_waits
+        return waits or self.reranker_loading.reason or self.reranker.paused_reason
 
     async def _load_rerankers(self) -> None:
         if self._reranker is not None and self.forgetting.read_up_to is None:
             # It has to know whom it may not put into prompts before it makes any.
             try:
                 await self.forgetting.look()
-            except StoreError:
+            except StoreError as error:
+                self._reranker_waits = f"who was forgotten isn't known yet: {error}"
                 return
+        self._reranker_waits = None
         await self.reranker_loading.look()
         await self._second_reranker_loading.look()
 

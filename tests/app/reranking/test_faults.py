@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from app.main import create_app
 from app.reranking import breaker, cached_reranker
+from model_store import keys
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
+from model_store.store import connect
 from tests.app.conftest import (
     AS_ADMIN,
     publish_and_activate,
+    settings_for,
     wait_for,
+    wait_until_started,
 )
 from tests.app.reranking.conftest import ask, measure, metric, serving
 from tests.app.reranking.fake_reranker import FAULTS, FakeReranker, Fault
@@ -114,6 +119,24 @@ def test_a_bundle_without_a_reranker_says_so(
         assert (answer["rerank"], answer["degraded"]) == ("skipped", ["rerank"])
         assert http.get("/health/ready").json()["reranker"] == "none"
         assert reranker.jobs == []
+
+
+def test_a_reranker_that_waits_for_the_store_says_so(
+    url: str, folder: Path, reranker: FakeReranker
+) -> None:
+    """Who was forgotten may not stand in its prompts."""
+    app = create_app(settings_for(url, folder), reranker=reranker)
+    with connect(url) as client:
+        client.set(keys.FORGOTTEN, "damaged")
+        with TestClient(app) as http:
+            wait_until_started(app)
+            ready = http.get("/health/ready").json()
+            assert ready["reranker"] == "loading"
+            assert ready["reranker_reason"].startswith("who was forgotten isn't known yet: ")
+            assert not reranker.folders
+            client.delete(keys.FORGOTTEN)
+            wait_for(lambda: http.get("/health/ready").json()["reranker"] == "ready")
+            assert http.get("/health/ready").json()["reranker_reason"] is None
 
 
 @pytest.mark.alone
