@@ -65,17 +65,20 @@ def findings_of(active: Outcomes, canary: Outcomes, bounds: Bounds) -> list[Find
 
 def _rate(criterion: Criterion, active: Outcomes, canary: Outcomes, bounds: Bounds) -> Finding:
     bound: float = getattr(bounds, criterion)
-    of_canary = Hits(getattr(canary, criterion), canary.answers)
-    of_active = Hits(getattr(active, criterion), active.answers)
+    n_canary, n_active = canary.answers, active.answers
+    if criterion == "degraded":
+        n_canary, n_active = canary.ready, active.ready
+    of_canary = Hits(getattr(canary, criterion), n_canary)
+    of_active = Hits(getattr(active, criterion), n_active)
     share, active_share = _share(of_canary), _share(of_active)
     p = 1.0
-    if canary.answers and active.answers and share - active_share > bound:
+    if n_canary and n_active and share - active_share > bound:
         tolerance = max(bound - CONCEDED, 0.0)
         p = _corrected(evidence_above(of_canary, of_active, tolerance))
         state = _state_beyond(p, bounds)
     else:
         state = _state_within(evidence_below(of_canary, of_active, bound), bounds)
-    counted = (canary.answers, active.answers)
+    counted = (n_canary, n_active)
     return Finding(criterion, state, share, active_share, *counted, bound, p=p)
 
 

@@ -47,6 +47,8 @@ class Outcomes:
         short: those with fewer items than asked for although more were known to exist.
         degraded: those with something missing.
         latencies: [N_BUCKETS] answers by seconds, over EDGES_S.
+        unready: those, errors aside, that were made while the version's reranker was being loaded.
+            They are not timed, nor degraded: they tell nothing of how it answers later.
     """
 
     answers: int = 0
@@ -55,6 +57,7 @@ class Outcomes:
     short: int = 0
     degraded: int = 0
     latencies: list[int] = field(default_factory=lambda: [0] * N_BUCKETS)
+    unready: int = 0
 
     def record(
         self,
@@ -64,18 +67,22 @@ class Outcomes:
         empty: bool = False,
         short: bool = False,
         degraded: bool = False,
+        ready: bool = True,
     ) -> None:
         """Count one answer. It is called for each answer, and takes about half a microsecond."""
         self.answers += 1
         if error:
             self.errors += 1
             return
-        self.latencies[bisect_left(EDGES_S, seconds)] += 1
+        if ready:
+            self.latencies[bisect_left(EDGES_S, seconds)] += 1
+        else:
+            self.unready += 1
         if empty:
             self.empty += 1
         if short:
             self.short += 1
-        if degraded:
+        if degraded and ready:
             self.degraded += 1
 
     def __add__(self, other: Outcomes) -> Outcomes:
@@ -101,6 +108,11 @@ class Outcomes:
             raise InputError("latencies fell: counting began anew")
         counts = {name: getattr(self, name) - getattr(earlier, name) for name in COUNTS}
         return Outcomes(**counts, latencies=latencies)
+
+    @property
+    def ready(self) -> int:
+        """Answers but those that were made while the reranker was being loaded."""
+        return self.answers - self.unready
 
     @property
     def timed(self) -> int:
@@ -152,6 +164,8 @@ class Outcomes:
 
     @classmethod
     def _read(cls, document: Any) -> Outcomes:
+        # An earlier release's worker doesn't write it.
+        document = {"unready": 0} | document
         counts = {name: _count(document[name]) for name in COUNTS}
         if document["buckets"] != N_BUCKETS:
             raise ValueError(f"{document['buckets']} buckets, expected {N_BUCKETS}")
@@ -164,7 +178,9 @@ class Outcomes:
 
     def _contradict(self) -> bool:
         right = self.answers - self.errors
-        return right != self.timed or max(self.empty, self.short, self.degraded) > right
+        if right != self.timed + self.unready or self.degraded > self.timed:
+            return True
+        return max(self.empty, self.short) > right
 
 
 COUNTS = tuple(each.name for each in fields(Outcomes) if each.name != "latencies")

@@ -67,11 +67,13 @@ def judge(active: Outcomes, canary: Outcomes, bounds: Bounds) -> Verdict:
     if not canary.answers or not active.answers:
         name = "active version" if canary.answers else "canary"
         return Verdict("waiting", f"no answers of the {name} yet", findings)
-    if canary.answers < bounds.min_answers:
-        reason = f"{canary.answers:,} answers of the canary; {bounds.min_answers:,} are needed"
+    if canary.ready < bounds.min_answers:
+        reason = f"{canary.ready:,} answers of the canary; {bounds.min_answers:,} are needed"
+        if canary.unready:
+            reason += f", and {canary.unready:,} came while its reranker was being loaded"
         return Verdict("waiting", reason, findings)
     still_open = [finding.criterion for finding in findings if finding.state == "open"]
-    after = f"after {canary.answers:,} answers"
+    after = f"after {canary.ready:,} answers"
     if still_open:
         reason = f"not shown to be within bounds {after}: {', '.join(still_open)}"
         return Verdict("waiting", reason, findings)

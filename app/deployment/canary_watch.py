@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from app.canary.bounds import Bounds
@@ -20,6 +20,8 @@ from model_store.errors import InvalidField, RegistryError, StoreError
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+# From the beginning of a canary: after it, what it lacks is its own fault. Jobs wait as long.
+MAX_LOADING_S = 120.0
 Answer = dict[str, Any]
 
 
@@ -71,6 +73,7 @@ class CanaryWatch:
         self._is_reranker_loading = is_reranker_loading
         self._bounds = Bounds()
         self._counts: dict[str, Counts] = {}  # by epoch
+        self._since_s: dict[str, float] = {}  # the same, on the monotonic clock
         self._unreadable: set[bytes] = set()
 
     async def observe(
@@ -82,6 +85,7 @@ class CanaryWatch:
     ) -> Sequence[Answer]:
         """Await the answer to one request, and count its outcome for the version that makes it."""
         outcomes, started = self._outcomes_of(routing, model), perf_counter()
+        ready = not self._is_loading(routing, model)
         try:
             answers = await answering
         except InvalidField:
@@ -95,18 +99,21 @@ class CanaryWatch:
             perf_counter() - started,
             empty=n_items == 0,
             short=0 < n_items < query.k and query.candidates is None and not query.filters,
-            degraded=self._is_degraded(answer["degraded"], model),
+            degraded=bool(answer["degraded"]),
+            ready=ready,
         )
         return answers
 
-    def _is_degraded(self, missing: Sequence[str], model: Model) -> bool:
-        """Whether something is missing that the version is to be blamed for.
+    def _is_loading(self, routing: Routing, model: Model) -> bool:
+        """Whether a version lacks its reranker through no fault of its own.
 
-        Its reranker begins to load when the canary begins, which may take a minute.
+        It begins to load when the canary begins, which may take a minute. One that ends the
+        reranker's process is being loaded again and again.
         """
-        if list(missing) == ["rerank"]:
-            return not self._is_reranker_loading(model)
-        return bool(missing)
+        since_s = self._since_s.get(routing.trial.epoch) if routing.trial else None
+        if since_s is None or monotonic() - since_s > MAX_LOADING_S:
+            return False
+        return self._is_reranker_loading(model)
 
     async def observe_rating(
         self, routing: Routing, model: Model, answering: Awaitable[Answer]
@@ -143,7 +150,7 @@ class CanaryWatch:
         """
         trials = {name: one.trial for name, one in self._models.routings if one.trial}
         for ended in self._counts.keys() - {trial.epoch for trial in trials.values()}:
-            del self._counts[ended]
+            del self._counts[ended], self._since_s[ended]
         for name, trial in trials.items():
             await self._look_at(name, trial)
 
@@ -186,4 +193,5 @@ class CanaryWatch:
         counts = self._counts.get(epoch)
         if counts is None:
             counts = self._counts[epoch] = Counts()
+            self._since_s[epoch] = monotonic()
         return counts

@@ -36,7 +36,7 @@ class CircuitBreaker:
         return self._retry_at_s is not None
 
     def permits(self) -> bool:
-        """Whether a job may be asked now; each that is must end in a call of those below."""
+        """Whether a job may be asked now; each that is must end in `succeeded` or `failed`."""
         if self._retry_at_s is None:
             return True
         if self._is_trying or monotonic() < self._retry_at_s:
@@ -59,10 +59,6 @@ class CircuitBreaker:
         self._n_failures += 1
         if self._is_trying or (self._retry_at_s is None and self._n_failures >= MAX_FAILURES):
             self._open(reason)
-
-    def not_asked(self) -> None:
-        """Note a job that was not asked after all: that tells nothing, and another one may try."""
-        self._is_trying = False
 
     def hung(self, since_s: float, reason: str) -> None:
         """Note a job that did not end.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
@@ -39,10 +39,10 @@ class _Flight:
     """A job in flight: asked once, whoever waits for it."""
 
     answer: asyncio.Future[Answer | None]
-    asked_at_s: float
-    n_jobs: int
-    expected_s: float | None
-    is_held: bool
+    asked_at_s: float = field(default_factory=monotonic)
+    n_jobs: int = 1
+    expected_s: float | None = None
+    is_held: bool = True
     """It waits for its version to be loaded, and is not asked before."""
 
     def ends_by(self, deadline: Deadline) -> bool:
@@ -160,27 +160,38 @@ class CachedReranker:
 
     def _ask(self, key: JobKey, job: Job) -> _Flight | None:
         """Begin a job, unless it can't be answered now."""
-        is_ready = self._reranker is not None and self._reranker.is_ready(job.version)
-        # Those that wait for the load of a canary take no place of the active version's.
-        n_jobs = 1 + sum(flight.is_held is not is_ready for flight in self._in_flight.values())
-        expected_s = self._pace.expect(n_jobs) if is_ready else None
-        if (
-            self._reranker is None
-            or not (is_ready or self._reranker.is_loading(job.version))
-            or n_jobs > self._max_in_flight
-            or (expected_s is not None and n_jobs > 1 and expected_s > MAX_QUEUE_S)
-            or not self._breaker.permits()
-        ):
+        if self._reranker is None:
             return None
-        loop = asyncio.get_running_loop()
-        expected_s = self._expected(expected_s)
-        flight = _Flight(loop.create_future(), monotonic(), n_jobs, expected_s, not is_ready)
+        flight = _Flight(asyncio.get_running_loop().create_future())
+        if self._reranker.is_ready(job.version):
+            if not self._let_through(flight):
+                return None
+        elif not self._reranker.is_loading(job.version) or self._is_full(is_held=True):
+            return None
         self._in_flight[key] = flight
         self._metrics.in_flight.set(len(self._in_flight))
-        task = loop.create_task(self._run(self._reranker, key, job, flight))
+        task = asyncio.create_task(self._run(self._reranker, key, job, flight))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
+
+    def _is_full(self, *, is_held: bool) -> bool:
+        """Those that wait for the load of a canary take no place of the active version's."""
+        return self._count(is_held=is_held) >= self._max_in_flight
+
+    def _count(self, *, is_held: bool) -> int:
+        return sum(flight.is_held is is_held for flight in self._in_flight.values())
+
+    def _let_through(self, flight: _Flight) -> bool:
+        """Whether a job that is held may be asked now; then it has to be."""
+        n_jobs = 1 + self._count(is_held=False)
+        expected_s = self._pace.expect(n_jobs)
+        is_late = expected_s is not None and n_jobs > 1 and expected_s > MAX_QUEUE_S
+        if self._is_full(is_held=False) or is_late or not self._breaker.permits():
+            return False
+        flight.n_jobs, flight.expected_s = n_jobs, self._expected(expected_s)
+        flight.asked_at_s, flight.is_held = monotonic(), False
+        return True
 
     def _expected(self, expected_s: float | None) -> float | None:
         """The estimate, corrected by the oldest job asked: the next one won't be faster."""
@@ -193,11 +204,12 @@ class CachedReranker:
         """Ask, note what came of it, wake those who wait, and keep the answer."""
         answer: Answer | None = None
         try:
-            if await _is_ready(reranker, job.version):
-                flight.asked_at_s, flight.is_held = monotonic(), False
+            # All that were held go on at once: no more are asked than of any other version.
+            if not flight.is_held or (
+                await _is_ready(reranker, job.version) and self._let_through(flight)
+            ):
+                flight.asked_at_s = monotonic()
                 answer = await self._answer(reranker, job, flight)
-            else:
-                self._breaker.not_asked()
         finally:
             del self._in_flight[key]
             self._metrics.in_flight.set(len(self._in_flight))

@@ -62,6 +62,7 @@ class Counted:
     short: Ints
     degraded: Ints
     latencies: Ints
+    unready: Ints
 
     def outcomes(self, run: int, second: int) -> Outcomes:
         return Outcomes(
@@ -82,6 +83,7 @@ def simulate(
         "errors": errors,
         **{n: random.binomial(timed, getattr(rates, n)) for n in ("empty", "short", "degraded")},
         "latencies": random.multinomial(timed, np.diff(within, prepend=0.0, append=1.0)),
+        "unready": np.zeros_like(answers),
     }
     return Counted(**{field.name: parts[field.name].cumsum(axis=1) for field in fields(Counted)})
 
@@ -94,7 +96,10 @@ def may_be_worse(active: Counted, canary: Counted, bounds: Bounds) -> npt.NDArra
     """
     exceeded = np.zeros(canary.answers.shape, dtype=bool)
     for name in ("errors", "empty", "short", "degraded"):
-        shares = [getattr(one, name) / np.maximum(one.answers, 1) for one in (canary, active)]
+        shares = []
+        for one in (canary, active):
+            counted = one.answers - one.unready if name == "degraded" else one.answers
+            shares.append(getattr(one, name) / np.maximum(counted, 1))
         exceeded |= shares[0] - shares[1] > getattr(bounds, name)
     edges = np.array([0.0, *EDGES_S, EDGES_S[-1]])
     within = [one.latencies.cumsum(axis=2) for one in (canary, active)]

@@ -41,6 +41,23 @@ def test_each_answer_is_counted_by_what_it_was() -> None:
     assert outcomes.latencies[-1] == 1
 
 
+def test_answers_before_the_reranker_is_there_are_neither_timed_nor_degraded() -> None:
+    outcomes = Outcomes()
+    outcomes.record(0.1, degraded=True, short=True, ready=False)
+    outcomes.record(0.1, error=True, ready=False)
+    outcomes.record(0.1, degraded=True)
+    counts = (outcomes.answers, outcomes.errors, outcomes.short, outcomes.degraded)
+    assert counts == (3, 1, 1, 1)
+    assert (outcomes.unready, outcomes.ready, outcomes.timed) == (1, 2, 1)
+    assert Outcomes.from_json(outcomes.to_json()) == outcomes
+
+
+def test_counts_of_an_earlier_release_are_read() -> None:
+    """Its workers go on while others are replaced."""
+    earlier = {name: count for name, count in GOOD.items() if name != "unready"}
+    assert Outcomes.from_json(json.dumps(earlier)) == Outcomes.from_json(json.dumps(GOOD))
+
+
 def test_edges_are_those_of_the_metrics_and_others_between() -> None:
     assert set(BUCKETS_S) <= set(EDGES_S)
     assert all(1 < b / a <= MAX_EDGE_RATIO + 1e-9 for a, b in pairwise(EDGES_S))
@@ -100,6 +117,9 @@ GOOD = json.loads(
         {"answers": None},
         {"answers": 3},  # more than are timed or errors
         {"empty": 2},  # more than are right
+        {"unready": 1},  # it is timed
+        {"answers": 3, "unready": 1, "degraded": 2},  # more than are timed
+        {"unready": None},
         {"buckets": 19},
         {"latencies": []},
         {"latencies": {"x": 1}},
