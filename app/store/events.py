@@ -76,6 +76,8 @@ class EventStore:
         self._pauses: dict[str, _Pause] = {}
         # Beginnings and ends of takeovers, and those that are under way.
         self._n_changes = self._n_takeovers = 0
+        # Slots whose new primary still lacks what the journal couldn't take.
+        self._owed: list[Collection[int] | None] = []
 
     async def append(self, events: Sequence[tuple[str, Event]]) -> int:
         """Make events durable and visible; how many of them went to the journal.
@@ -103,15 +105,16 @@ class EventStore:
     async def taken_over(self, slots: Collection[int] | None) -> None:
         """Put into the journal what a new primary may lack; from there it is sent to it again.
 
-        Until then it is read from the journal, as any event that waits there.
+        Until then it is read from the journal, as any event that waits there. Where the journal
+        can't be written, the next replay sends it from memory.
 
         Args:
             slots: those of the new primary, of a cluster; None: all users are its.
         """
         self._n_changes += 1
         self._n_takeovers += 1
+        recent = self._take_recent(slots)
         try:
-            recent = self._recent.take(slots) if self._recent is not None else {}
             if recent:
                 await self._journal.append(recent)
                 n_events = sum(map(len, recent.values()))
@@ -119,10 +122,19 @@ class EventStore:
                     "another server is the primary now: it is sent the last %d events", n_events
                 )
         except OSError as error:
-            log.error("the newest events can't be kept for the new primary: %s", error.strerror)
+            log.error("the journal can't keep events for the new primary: %s", error.strerror)
+            self._put_back(recent)
+            self._owed.append(slots)
         finally:
             self._n_changes += 1
             self._n_takeovers -= 1
+
+    def _take_recent(self, slots: Collection[int] | None) -> dict[str, list[Event]]:
+        return self._recent.take(slots) if self._recent is not None else {}
+
+    def _put_back(self, by_user: UserEvents) -> None:
+        if self._recent is not None:
+            self._recent.add(by_user)
 
     def _is_another_since(self, n_changes: int) -> bool:
         """Whether the server that acknowledged a call may not have been the primary any more.
@@ -141,6 +153,16 @@ class EventStore:
             StoreError: the store is away again, or rejects all writes; what is left stays in the
                 journal.
         """
+        while self._owed:
+            recent = self._take_recent(self._owed[0])
+            stay = {*recent}
+            try:
+                stay = await self._push_again(recent)
+            finally:
+                self._put_back({user_id: recent[user_id] for user_id in stay})
+            if recent and stay == recent.keys():
+                break  # another takeover came in between
+            self._owed.pop(0)
         await self._journal.replay(self._push_again)
 
     async def _push_again(self, by_user: UserEvents) -> set[str]:

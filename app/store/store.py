@@ -65,7 +65,13 @@ class Store:
         self._requests = _open_client(
             url, timeout_s, on_renewal, state=self.state, on_takeover=self._taken_over
         )
-        self._background = _open_client(url, max(BACKGROUND_TIMEOUT_S, timeout_s), on_renewal)
+        # It notices by itself, perhaps later: the old primary may take what is replayed until then.
+        self._background = _open_client(
+            url,
+            max(BACKGROUND_TIMEOUT_S, timeout_s),
+            on_renewal,
+            on_takeover=self._taken_over,
+        )
         has_replicas = url.is_cluster or url.service is not None
         self.recent_events = RecentEvents(self.state) if has_replicas else None
         self.features = FeatureStore(

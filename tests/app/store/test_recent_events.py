@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from app.store import primary as primary_module
 from app.store import recent_events
 from app.store.client import StoreClient
 from app.store.connection import Command
@@ -16,9 +18,11 @@ from app.store.events import EventStore
 from app.store.journal import Journal
 from app.store.recent_events import RecentEvents
 from app.store.state import StoreState
+from app.store.store import Store
 from model_store import keys
 from model_store.codecs import Event
 from model_store.event_log import log_key_of
+from model_store.store_url import StoreUrl
 
 
 @pytest.fixture
@@ -85,6 +89,7 @@ class OldPrimary(StoreClient):
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
+        self.taken: list[Command] = []
 
     async def call(
         self,
@@ -92,6 +97,7 @@ class OldPrimary(StoreClient):
         limit_s: float | None = None,  # noqa: ARG002
     ) -> list[Any]:
         await self.may_answer.wait()
+        self.taken += commands
         return [None] * len(commands)
 
     async def probe(self, *further: Command) -> list[Any]:
@@ -146,6 +152,98 @@ def test_the_journal_keeps_what_is_written_again_during_a_takeover(tmp_path: Pat
         assert journal.user_ids == ["waits"]
         await store.replay()
         assert journal.user_ids == []
+        journal.close()
+
+    asyncio.run(go())
+
+
+def names(commands: Sequence[Command], user_id: str) -> bool:
+    """Whether some of them write to a user's events."""
+    return any(keys.events_key(user_id) in command for command in commands)
+
+
+def test_what_the_journal_can_not_take_is_sent_to_the_new_primary_by_the_next_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        journal, old, new = Journal(tmp_path), OldPrimary(), OldPrimary()
+        recent = RecentEvents(StoreState())
+        store = EventStore(old, new, StoreState(), journal, recent=recent)
+        old.may_answer.set()
+        assert await store.append([("u1", Event("i1", 1.0))]) == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "append", mock.AsyncMock(side_effect=OSError(28, "full")))
+            await store.taken_over(None)
+        assert recent.user_ids == {"u1"}
+        new.may_answer.set()
+        for _ in range(2):
+            await store.replay()
+            assert names(new.taken, "u1")
+            assert recent.user_ids == {"u1"}
+        assert sum(names([command], "u1") for command in new.taken) == 1
+        journal.close()
+
+    asyncio.run(go())
+
+
+class Link:
+    """A connection to a server or a Sentinel, which names one."""
+
+    probed = (None, 0)
+    is_open = True
+
+    def __init__(self, taken: list[Command], named: list[bytes]) -> None:
+        self._taken = taken
+        self._named = named
+
+    async def call_within(self, _commands: object, _limit_s: float) -> list[Any]:
+        return [(self._named[-1], b"6379")]
+
+    def call(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        self._taken += commands
+        future = asyncio.get_running_loop().create_future()
+        future.set_result([None] * len(commands))
+        return future
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def test_what_the_background_replays_to_the_old_primary_is_sent_to_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests have noticed the takeover, and the background has not yet."""
+    named = [b"old"]
+    taken: dict[str, list[Command]] = {"watch": [], "old": [], "new": []}
+    links: dict[str, Link] = {}
+
+    async def open_connection(url: StoreUrl, *_given: object, **_named: object) -> Link:
+        links[url.host] = Link(taken[url.host], named)
+        return links[url.host]
+
+    monkeypatch.setattr(primary_module, "open_connection", open_connection)
+
+    async def go() -> None:
+        journal = Journal(tmp_path)
+        url = StoreUrl.parse("redis+sentinel://watch:26379/shop")
+        store = Store(url, journal, timeout_s=1.0, remembered_users=0)
+        await store.events.append([("u0", Event("i1", 1.0))])
+        of_requests = links["old"]
+        await journal.append({"u1": [Event("i1", 1.0)]})
+        await store.events.replay()
+        of_background = links["old"]
+        assert of_background is not of_requests
+        named.append(b"new")
+        of_requests.close()
+        await store.events.append([("u2", Event("i1", 1.0))])
+        await store.events.replay()  # to the old one, which acknowledges that
+        assert journal.user_ids == []
+        of_background.close()
+        await journal.append({"u3": [Event("i1", 1.0)]})
+        for _ in range(2):
+            await store.events.replay()
+        assert all(names(taken["new"], user_id) for user_id in ("u0", "u1", "u2", "u3"))
+        store.close()
         journal.close()
 
     asyncio.run(go())
