@@ -138,6 +138,9 @@ class ObjectStore:
     def create(self, name: str, content: bytes) -> None:
         """Write a file where there is none yet.
 
+        On a file system without such a mode, two who do so in one moment may both succeed: read the
+        file afterwards.
+
         Raises:
             BundleError: there is one.
         """

@@ -114,17 +114,26 @@ def _upload(source: Bundle, bundles: RemoteBundles, report: Report) -> str:
         if signature is not None:
             store.write(f"{there}/{SIGNATURE}", signature)
         return there
-    version, content = source.version, Manifest.read(source.folder / MANIFEST)
+    version = source.version
+    if signature is None:
+        begun = [name for name in folders if f"{name}/{MANIFEST}" not in manifests]
+        version = _find_begun(source, begun, store) or version
+    content = _manifest_as(source, version)
     while f"{version}/{MANIFEST}" in manifests or not _claim(version, content, store):
         if signature is not None:
+            if store.read_optional(f"{version}/{MANIFEST}") is None:
+                raise _begun(version, bundles)
             raise _taken(version, bundles.url)
         version = bundles.next_version(_today())
-        content = source.manifest.model_copy(update={"version": version}).to_json()
+        content = _manifest_as(source, version)
     # All of them: what another upload left there may be of other bundles.
     _write(source, bundles, version, [*source.manifest.files], report)
     if signature is not None:
         store.write(f"{version}/{SIGNATURE}", signature)
-    # Last: without a manifest, what is there is no version.
+    # Last: without a manifest, what is there is no version. Some file systems let two uploads claim
+    # a folder in one moment, and the second to do so has it.
+    if not _claim(version, content, store):
+        raise BundleUnavailable(f"{bundles.url_of(version)}: another upload took it; publish again")
     if not _put_once(f"{version}/{MANIFEST}", content, store):
         raise _taken(version, bundles.url)
     return version
@@ -141,14 +150,40 @@ def _find_alike(source: Bundle, manifests: Mapping[str, bytes], store: ObjectSto
     return None
 
 
+def _find_begun(source: Bundle, versions: Sequence[str], store: ObjectStore) -> str | None:
+    """The version as which an upload of a bundle was begun, if there is one.
+
+    Args:
+        source: the bundle.
+        versions: folders without a manifest.
+        store: where they are.
+    """
+    claims = store.read_all([f"{version}/{CLAIM}" for version in versions])
+    for name, claim in sorted(claims.items()):
+        version = name.removesuffix(f"/{CLAIM}")
+        if claim == _digest(_manifest_as(source, version)):
+            return version
+    return None
+
+
+def _manifest_as(source: Bundle, version: str) -> bytes:
+    """The bytes of a bundle's manifest under a version."""
+    if version == source.version:
+        return Manifest.read(source.folder / MANIFEST)
+    return source.manifest.model_copy(update={"version": version}).to_json()
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
 def _claim(version: str, content: bytes, store: ObjectStore) -> bool:
     """Have a version's folder at a URL take the files of this manifest, and of no other.
 
     Returns:
         False where those of another one may be there.
     """
-    digest = hashlib.sha256(content).hexdigest().encode()
-    return _put_once(f"{version}/{CLAIM}", digest, store)
+    return _put_once(f"{version}/{CLAIM}", _digest(content), store)
 
 
 def _put_once(name: str, content: bytes, store: ObjectStore) -> bool:
@@ -159,9 +194,11 @@ def _put_once(name: str, content: bytes, store: ObjectStore) -> bool:
             store.create(name, content)
         except BundleUnavailable:
             raise
-        except BundleError:  # another upload was there first
-            found = store.read(name)
-    return found in (None, content)
+        except BundleError:
+            pass  # another upload was there first
+        # Read again in any case: where a file system can't create, another one may be written over.
+        found = store.read(name)
+    return found == content
 
 
 def _missing(source: Bundle, sizes: Mapping[str, int | None]) -> list[str]:
@@ -201,4 +238,12 @@ def _taken(version: str, shown: Path | str) -> BundleError:
     return BundleError(
         f"{shown}: holds another bundle of version {version!r}, and a signed one can't be renamed; "
         "`longtail bundle sign --version` gives it another one"
+    )
+
+
+def _begun(version: str, bundles: RemoteBundles) -> BundleError:
+    return BundleError(
+        f"{bundles.url_of(version)}: an upload of another bundle of this version was begun and did "
+        "not end, and a signed one can't be renamed; if none is under way, remove that folder, or "
+        "`longtail bundle sign --version` gives this one another version"
     )

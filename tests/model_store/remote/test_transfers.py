@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -15,6 +16,7 @@ from model_store.download_process import run_download
 from model_store.errors import BundleError, BundleUnavailable
 from model_store.object_store import ObjectStore
 from model_store.placing import next_version, place
+from model_store.private_key import PrivateKey
 from model_store.remote_bundles import RemoteBundles
 from tests.model_store.remote.conftest import make, order_of, upload
 from tests.s3_server import (
@@ -186,6 +188,67 @@ def test_two_bundles_of_one_version_are_kept_apart(
         opened = Bundle.open(download.download(order_of(near, version)))
         assert opened.manifest.files == made.manifest.files
     assert versions[0] != "made-1"
+
+
+def break_off(source: Bundle, remote: RemoteBundles) -> None:
+    """Begin an upload, up to its first file."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ObjectStore, "put", mock.Mock(side_effect=Killed))
+        upload(source, remote)
+
+
+def test_half_an_upload_under_another_version_is_finished_by_the_next(
+    source: Bundle, near: RemoteBundles, tmp_path: Path
+) -> None:
+    upload(source, near)
+    other = make(tmp_path / "other", version="made-1", catalogue=make_catalogue(seed=2))
+    break_off(other, near)
+    [begun] = near.store.list().keys() - {"made-1"}
+    assert upload(other, near) == begun
+    assert near.store.list().keys() == {"made-1", begun}
+    assert Bundle.open(download.download(order_of(near, begun))).manifest.files == (
+        other.manifest.files
+    )
+
+
+def test_a_signed_bundle_names_half_an_upload_of_another_that_has_its_version(
+    near: RemoteBundles, tmp_path: Path
+) -> None:
+    key = PrivateKey.make(tmp_path / "release.key")
+    first, second = (
+        make(tmp_path / str(seed), version="made-1", catalogue=make_catalogue(seed=seed))
+        for seed in (1, 2)
+    )
+    for bundle in (first, second):
+        key.sign(bundle.folder, MANIFEST)
+    break_off(first, near)
+    begun = rf"{near.url}/made-1: an upload of another bundle .* remove that folder"
+    with pytest.raises(BundleError, match=begun):
+        upload(second, near)
+    assert upload(first, near) == "made-1"
+    with pytest.raises(BundleError, match="holds another bundle of version 'made-1'"):
+        upload(second, near)
+
+
+@pytest.mark.parametrize("moment", ["create", "put"])
+def test_a_claim_that_another_one_writes_over_is_lost(
+    source: Bundle, near: RemoteBundles, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """As on a file system that writes over what should only be created."""
+    there = getattr(ObjectStore, moment)
+
+    def overtaken(self: ObjectStore, *given: Any) -> None:
+        there(self, *given)
+        monkeypatch.setattr(ObjectStore, moment, there)
+        self.write(f"made-1/{placing.CLAIM}", b"another digest")
+
+    monkeypatch.setattr(ObjectStore, moment, overtaken)
+    if moment == "create":
+        assert upload(source, near) != "made-1"
+    else:
+        with pytest.raises(BundleUnavailable, match="made-1: another upload took it"):
+            upload(source, near)
+    assert MANIFEST not in near.store.list("made-1")
 
 
 class Killed(BaseException):
