@@ -8,6 +8,7 @@ time is dropped and counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -33,6 +34,8 @@ AT_ONCE = 8
 """Answered together, which takes less of the event loop's time than one after the other."""
 GATHER_S = 0.1
 """Wait for so many."""
+SETTLE_AGAIN_S = 1.0
+STOP_SETTLING_S = 1.0
 RERANKED = frozenset({"fresh", "cached"})
 
 
@@ -45,6 +48,15 @@ class _Answered:
     answer: dict[str, Any]
     shadow: Model
     at_s: float
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A pair that the store may have, of versions a and b; without their models."""
+
+    a: str
+    b: str
+    pair: AnswerPair
 
 
 class ShadowQueue:
@@ -77,6 +89,10 @@ class ShadowQueue:
         self._look = look
         self._waiting: deque[_Answered] = deque()
         self._under_way: list[_Answered] = []
+        # Pairs kept since the last look that succeeded, and those to remove: who was forgotten
+        # while they were kept is found out by the next look.
+        self._unseen: list[_Kept] = []
+        self._gone: list[_Kept] = []
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._logged: str | None = None
@@ -104,14 +120,17 @@ class ShadowQueue:
 
     @property
     def user_ids(self) -> set[str]:
-        """Users of the requests that wait or are being answered."""
-        held = (one.query.user_id for one in (*self._waiting, *self._under_way))
+        """Users of the requests that wait or are being answered, or whose pairs are new."""
+        held = [one.query.user_id for one in (*self._waiting, *self._under_way)]
+        held += [one.pair.user_id for one in self._unseen]
         return {user_id for user_id in held if user_id is not None}
 
     def drop(self, user_ids: Collection[str]) -> None:
-        """Forget the requests of users."""
+        """Forget the requests of users, and have new pairs of theirs removed."""
         self._waiting = deque(one for one in self._waiting if one.query.user_id not in user_ids)
         self._under_way = [one for one in self._under_way if one.query.user_id not in user_ids]
+        self._gone += [one for one in self._unseen if one.pair.user_id in user_ids]
+        self._unseen = [one for one in self._unseen if one.pair.user_id not in user_ids]
 
     def start(self) -> None:
         """Begin to answer."""
@@ -124,10 +143,13 @@ class ShadowQueue:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(STOP_SETTLING_S):
+                await self._settle()
 
     async def _work(self) -> None:
         while True:
-            await self._arrived.wait()
+            await self._wait()
             self._arrived.clear()
             while self._waiting:
                 if len(self._waiting) < AT_ONCE:
@@ -141,6 +163,16 @@ class ShadowQueue:
                     finally:
                         # A model that was let go would live as long as this queue.
                         self._under_way = []
+
+    async def _wait(self) -> None:
+        """Until a request arrives; meanwhile, remove what could not be removed."""
+        while self._unseen or self._gone:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), SETTLE_AGAIN_S)
+                return
+            with contextlib.suppress(Exception):  # the next round fails, too, and that is logged
+                await self._settle()
+        await self._arrived.wait()
 
     def _is_fresh(self) -> bool:
         """Whether the first that waits is; not where none does, as its user was forgotten."""
@@ -185,6 +217,7 @@ class ShadowQueue:
         sound = [one for one in fresh if "features" not in one.answer["degraded"]]
         if not sound:
             return 0
+        await self._settle()  # what a round before left; so there is no more than that
         pairs: list[tuple[_Answered, AnswerPair]] = []
         answers = await self._answers.of_each([one.query for one in sound], shadow)
         for one, found in zip(sound, answers, strict=True):
@@ -192,14 +225,26 @@ class ShadowQueue:
             if items is not None and isinstance(found, BackgroundAnswer):
                 pairs.append((one, _pair(one, items, found)))
         kept = [(one, pair) for one, pair in pairs if self._is_under_way(one)]
-        for version, of_version in _by_version(kept):
-            await self._pairs.keep(version, shadow.version, of_version)
-        # Afterwards: who is forgotten from now on is taken out by whoever forgets.
-        await self._look()
-        gone = [(one, pair) for one, pair in kept if not self._is_under_way(one)]
-        for version, of_version in _by_version(gone):
-            await self._pairs.remove(version, shadow.version, of_version)
-        return len(kept) - len(gone)
+        # Before it is tried: a call that failed may have had its effect.
+        self._unseen += [_Kept(one.model.version, shadow.version, pair) for one, pair in kept]
+        for (a, b), of_versions in _by_versions(self._unseen):
+            await self._pairs.keep(a, b, of_versions)
+        await self._settle()
+        return sum(self._is_under_way(one) for one, _ in kept)
+
+    async def _settle(self) -> None:
+        """Remove the new pairs of those who were forgotten since they were answered.
+
+        Raises:
+            StoreError: the store is away; what is left is done the next time.
+        """
+        if self._unseen:
+            await self._look()
+            # Who is forgotten from now on is taken out by whoever forgets.
+            self._unseen = []
+        for (a, b), of_versions in _by_versions(self._gone):
+            await self._pairs.remove(a, b, of_versions)
+            self._gone = [one for one in self._gone if (one.a, one.b) != (a, b)]
 
     def _is_under_way(self, one: _Answered) -> bool:
         """Whether it still is; not where its user was forgotten."""
@@ -213,13 +258,11 @@ class ShadowQueue:
         return base.items[:MAX_ITEMS] if isinstance(base, BackgroundAnswer) else None
 
 
-def _by_version(
-    pairs: Sequence[tuple[_Answered, AnswerPair]],
-) -> Iterable[tuple[str, list[AnswerPair]]]:
-    """Pairs by the version that answered."""
-    found: dict[str, list[AnswerPair]] = {}
-    for one, pair in pairs:
-        found.setdefault(one.model.version, []).append(pair)
+def _by_versions(kept: Sequence[_Kept]) -> Iterable[tuple[tuple[str, str], list[AnswerPair]]]:
+    """Pairs by the two versions that answered."""
+    found: dict[tuple[str, str], list[AnswerPair]] = {}
+    for one in kept:
+        found.setdefault((one.a, one.b), []).append(one.pair)
     return found.items()
 
 

@@ -232,6 +232,7 @@ class Busy:
         self.kept = Kept()
         self.counted: list[str] = []
         self.forgotten: set[str] = set()
+        self.look_error: Exception | None = None
         service = service_of(http)
         self.model = service.models.current
         self.shadow: ShadowModel | None = ShadowModel(replace(self.model, version="made-2"), 100)
@@ -245,6 +246,8 @@ class Busy:
         )
 
     async def look(self) -> None:
+        if self.look_error is not None:
+            raise self.look_error
         self.queue.drop(self.forgotten)
 
     def offer(self, *degraded: str, **changes: object) -> None:
@@ -379,6 +382,63 @@ def test_a_pair_of_somebody_who_is_forgotten_meanwhile_is_removed_again(
     ask(own_http, {"user_id": "u1"})
     wait_for(lambda: outcomes(own_http) == {"failed": 1})
     assert pairs_of(client) == []
+
+
+def test_who_is_forgotten_is_found_by_a_later_look_where_one_failed(
+    standing: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow_module, "SETTLE_AGAIN_S", 0.01)
+    busy = Busy(standing)
+    for user in ("u1", "u2"):
+        busy.offer(user_id=user)
+    busy.look_error = StoreAway("the store is away")
+    busy.forgotten = {"u1"}
+
+    async def go() -> None:
+        busy.under_way = 0
+        busy.queue.start()
+        async with asyncio.timeout(10):
+            while len(busy.counted) < 2:
+                await asyncio.sleep(0.001)
+            assert busy.queue.user_ids == {"u1", "u2"}
+            busy.look_error = None
+            while len(busy.kept.pairs) == 2:
+                await asyncio.sleep(0.001)
+        await busy.queue.stop()
+
+    asyncio.run(go())
+    assert busy.counted == ["failed"] * 2
+    assert [pair.user_id for pair in busy.kept.pairs] == ["u2"]
+    assert busy.queue.user_ids == set()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_queue_that_ends_looks_at_what_it_has_just_kept(
+    standing: TestClient, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    busy = Busy(standing)
+    busy.offer(user_id="u1")
+    busy.forgotten = {"u1"}
+    keep = busy.kept.keep
+
+    async def keep_late(*given: Any) -> None:
+        await keep(*given)
+        if fails:  # its answer is lost
+            raise StoreAway("the store is away")
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(busy.kept, "keep", keep_late)
+
+    async def go() -> None:
+        busy.under_way = 0
+        busy.queue.start()
+        async with asyncio.timeout(10):
+            while not busy.kept.pairs:
+                await asyncio.sleep(0.001)
+        await busy.queue.stop()
+
+    asyncio.run(go())
+    assert busy.kept.pairs == []
 
 
 def test_a_queue_of_forgotten_people_alone_goes_on(standing: TestClient) -> None:
