@@ -11,18 +11,19 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from app.settings import Settings
 from model_store.admin_api import clean_token, foreign
 from model_store.errors import ConfigError
+from model_store.experiment import ANSWERED
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def read_answer(shape: type[Shape], answer: Mapping[str, Any], url: str) -> Shape:
-    """The answer of a service as a model.
+    """The answer of a service as a model, without fields that only a later release knows.
 
     Raises:
         RegistryError: it is none, as of another service.
     """
     try:
-        return shape.model_validate(answer)
+        return shape.model_validate(answer, context=ANSWERED)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         raise foreign(url, ".".join(map(str, fault["loc"]))) from None

@@ -21,7 +21,7 @@ from model_store.deployment import now
 from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
-from model_store.experiment import Arm, Experiment, RequestDefaults
+from model_store.experiment import ANSWERED, Arm, Experiment, RequestDefaults
 from model_store.experiment_counts import Command, Scope
 from model_store.experiment_sums import read_commands, shards_commands, shards_of
 from model_store.registry import Registry
@@ -183,13 +183,14 @@ def _through_service(
 
 def _readable(action: str, outcome: dict[str, Any]) -> str:
     if action == "start":
-        started = Experiment.model_validate(outcome)
+        started = Experiment.model_validate(outcome, context=ANSWERED)
         return f"experiment {started.name} runs: {started.describe()}"
     if "experiments" in outcome:
-        listed = [Experiment.model_validate(one) for one in outcome["experiments"]]
+        found = outcome["experiments"]
+        listed = [Experiment.model_validate(one, context=ANSWERED) for one in found]
         rows = [(one.name, one.since, one.stopped or "runs", one.describe()) for one in listed]
         return table(("NAME", "SINCE", "STOPPED", "ARMS"), rows)
-    return describe(ExperimentReport.model_validate(outcome))
+    return describe(ExperimentReport.model_validate(outcome, context=ANSWERED))
 
 
 def describe(report: ExperimentReport) -> str:

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
 from model_store.manifest import check_version
 from model_store.suggestion import did_you_mean
@@ -18,6 +25,8 @@ from model_store.suggestion import did_you_mean
 KEPT_DAYS = 30
 """How long the figures of an experiment are kept after its end."""
 MAX_ARMS = 16
+ANSWERED = {"is_answer": True}
+"""Context of validation for what a service answers, which may be of a later release."""
 
 # They stand in keys of the store, in headers and in URLs.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -28,8 +37,10 @@ class _Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _suggest(cls, given: Any) -> Any:
-        """Reject unknown names with the one that was meant."""
+    def _suggest(cls, given: Any, info: ValidationInfo) -> Any:
+        """Reject unknown names with the one that was meant; those of an answer are left out."""
+        if info.context == ANSWERED and isinstance(given, Mapping):
+            return {name: value for name, value in given.items() if name in cls.model_fields}
         for name in given if isinstance(given, Mapping) else ():
             if name not in cls.model_fields:
                 meant = did_you_mean(str(name), cls.model_fields)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import longtail
+from app import experiments_command
 from app.experiments.moments import Moments, UserSums
 from app.experiments.report import ExperimentReport, report_on
 from app.experiments_command import describe, parse_arm
@@ -136,6 +138,27 @@ def test_the_table_shows_the_effect_and_a_broken_split() -> None:
         ["a", "v2", "100", "1,000", "150", "0.1500"],
     ]
     assert ratio.startswith("THE SPLIT IS WRONG, effects say nothing: split not as wanted: a 400")
+
+
+def test_answers_of_a_service_of_a_later_release_are_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = {"k": 3, "later": 1}
+    arms = [{"name": name, "share": 50, "defaults": defaults, "later": 1} for name in "ab"]
+    listed = {"name": "x", "salt": "x", "since": "2026-01-01T00:00:00+00:00", "arms": arms}
+    figures = {"users": 0, "exposures": 0, "clicks": 0, "rate": None, "effect": None}
+    report = listed | {
+        "stopped": None, "confidence": 0.95, "sample_ratio": {"noticed": False, "reason": "few"},
+        "arms": [arm | figures for arm in arms], "later": 1,
+    }  # fmt: skip
+    answers = {"GET": {"experiments": [listed]}, "POST": listed, "DELETE": report}
+    monkeypatch.setattr(experiments_command, "ask", lambda method, *_: answers[method])
+    for words in (["show"], ["start", "x", *ARMS], ["stop", "x"]):
+        for further in ([], ["--json"]):
+            status, text = command(capsys, *words, "--url", "http://127.0.0.1:1", *further)
+            assert status == 0, text
+    with pytest.raises(ValidationError, match="unknown field 'later'"):
+        Experiment.model_validate(listed)
 
 
 def test_a_report_of_a_service_of_an_earlier_release_is_read() -> None:
