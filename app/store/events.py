@@ -42,6 +42,14 @@ class _Pause:
     until_s: float
 
 
+@dataclass
+class _Takeovers:
+    """Beginnings and ends of the takeovers that one client noticed, and those under way."""
+
+    n_changes: int = 0
+    n_under_way: int = 0
+
+
 class EventStore:
     """Appends events to their users' lists; a bad key affects its own user only.
 
@@ -74,8 +82,7 @@ class EventStore:
         self._state = state
         self._journal = journal
         self._pauses: dict[str, _Pause] = {}
-        # Beginnings and ends of takeovers, and those that are under way.
-        self._n_changes = self._n_takeovers = 0
+        self._takeovers = {True: _Takeovers(), False: _Takeovers()}
         # Slots whose new primary still lacks what the journal couldn't take.
         self._owed: list[Collection[int] | None] = []
 
@@ -88,7 +95,7 @@ class EventStore:
         by_user: dict[str, list[Event]] = {}
         for user_id, event in events:
             by_user.setdefault(user_id, []).append(event)
-        n_changes = self._n_changes
+        since = self._n_changes(self._takeovers[False])
         try:
             failed = await self._push(by_user, self._requests)
         except StoreError:
@@ -96,13 +103,15 @@ class EventStore:
         else:
             left = {user_id: by_user[user_id] for user_id in failed}
             self._note(by_user, failed)
-            if self._is_another_since(n_changes):
+            if self._is_another_since(since, self._takeovers[False]):
                 left = by_user
         if left:
             await self._journal.append(left)
         return sum(map(len, left.values()))
 
-    async def taken_over(self, slots: Collection[int] | None) -> None:
+    async def taken_over(
+        self, slots: Collection[int] | None, *, is_background: bool = False
+    ) -> None:
         """Put into the journal what a new primary may lack; from there it is sent to it again.
 
         Until then it is read from the journal, as any event that waits there. Where the journal
@@ -110,9 +119,12 @@ class EventStore:
 
         Args:
             slots: those of the new primary, of a cluster; None: all users are its.
+            is_background: the background's client noticed it. What requests write meanwhile is
+                kept as ever, until theirs does.
         """
-        self._n_changes += 1
-        self._n_takeovers += 1
+        takeovers = self._takeovers[is_background]
+        takeovers.n_changes += 1
+        takeovers.n_under_way += 1
         recent = self._take_recent(slots)
         try:
             if recent:
@@ -126,8 +138,8 @@ class EventStore:
             self._put_back(recent)
             self._owed.append(slots)
         finally:
-            self._n_changes += 1
-            self._n_takeovers -= 1
+            takeovers.n_changes += 1
+            takeovers.n_under_way -= 1
 
     def _take_recent(self, slots: Collection[int] | None) -> dict[str, list[Event]]:
         return self._recent.take(slots) if self._recent is not None else {}
@@ -136,15 +148,20 @@ class EventStore:
         if self._recent is not None:
             self._recent.add(by_user)
 
-    def _is_another_since(self, n_changes: int) -> bool:
+    def _n_changes(self, *takeovers: _Takeovers) -> int:
+        return sum(one.n_changes for one in takeovers)
+
+    def _is_another_since(self, n_changes: int, *takeovers: _Takeovers) -> bool:
         """Whether the server that acknowledged a call may not have been the primary any more.
 
         The new one is sent what was kept before; what comes in this moment is not among it.
 
         Args:
-            n_changes: of takeovers, when the call began.
+            n_changes: when the call began.
+            takeovers: those that count.
         """
-        return self._n_takeovers > 0 or self._n_changes != n_changes
+        is_under_way = any(one.n_under_way for one in takeovers)
+        return is_under_way or self._n_changes(*takeovers) != n_changes
 
     async def replay(self) -> None:
         """Write journaled events to the store, but for users whose pause isn't over.
@@ -174,9 +191,9 @@ class EventStore:
         due = await self._without_forgotten(due) if due else due
         if not due:
             return waiting
-        n_changes = self._n_changes
+        since = self._n_changes(*self._takeovers.values())
         failed = await self._push(due, self._background)
-        if self._is_another_since(n_changes):
+        if self._is_another_since(since, *self._takeovers.values()):
             return {*by_user}
         for trouble in map(trouble_in, failed.values()):
             if trouble is not None:

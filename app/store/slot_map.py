@@ -40,12 +40,16 @@ class SlotMap:
         return self.owners.count(None)
 
     def moved_since(self, before: SlotMap) -> set[int]:
-        """Slots that another node answers for than before."""
+        """Slots that another node took over.
+
+        Not those that a node handed over and is still a primary: they moved with all they had.
+        """
+        primaries = self.primaries
         pairs = zip(before.owners, self.owners, strict=True)
         return {
             slot
             for slot, (old, new) in enumerate(pairs)
-            if old is not None and new is not None and old != new
+            if new is not None and old != new and old is not None and old not in primaries
         }
 
     def probe_keys(self) -> dict[Host, str]:

@@ -70,7 +70,7 @@ class Store:
             url,
             max(BACKGROUND_TIMEOUT_S, timeout_s),
             on_renewal,
-            on_takeover=self._taken_over,
+            on_takeover=self._taken_over_in_background,
         )
         has_replicas = url.is_cluster or url.service is not None
         self.recent_events = RecentEvents(self.state) if has_replicas else None
@@ -128,6 +128,9 @@ class Store:
 
     async def _taken_over(self, slots: Collection[int] | None) -> None:
         await self.events.taken_over(slots)
+
+    async def _taken_over_in_background(self, slots: Collection[int] | None) -> None:
+        await self.events.taken_over(slots, is_background=True)
 
     def is_known(self, error: StoreError) -> bool:
         """Whether the state has logged this already: the store as a whole fails."""

@@ -136,6 +136,24 @@ def test_what_the_old_primary_acknowledges_during_a_takeover_waits_for_the_new_o
     asyncio.run(go())
 
 
+def test_a_takeover_that_the_background_notices_sends_no_event_of_a_request_to_the_journal(
+    tmp_path: Path,
+) -> None:
+    async def go() -> None:
+        journal, server = Journal(tmp_path), OldPrimary()
+        recent = RecentEvents(StoreState())
+        store = EventStore(server, server, StoreState(), journal, recent=recent)
+        posted = asyncio.create_task(store.append([("u1", Event("i1", 1.0))]))
+        await asyncio.sleep(0)
+        await store.taken_over(None, is_background=True)
+        server.may_answer.set()
+        assert await posted == 0
+        assert recent.user_ids == {"u1"}  # for the takeover that the requests' client notices
+        journal.close()
+
+    asyncio.run(go())
+
+
 def test_the_journal_keeps_what_is_written_again_during_a_takeover(tmp_path: Path) -> None:
     async def go() -> None:
         journal, old = Journal(tmp_path), OldPrimary()
