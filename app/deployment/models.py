@@ -35,8 +35,7 @@ from model_store.texts import first_line
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 0.5
-LOADING_SHARE = 0.1
-"""Of its time that the loading of a version works: all workers of a machine load at once."""
+LOADING_SHARE = 0.1  # of its thread's time: all workers of a machine load at once
 MAX_WARNINGS = 20
 OF_NO_RECORD = -1
 """Revision of rules before the record has been read."""

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -73,17 +74,19 @@ def families(
 
 @pytest.fixture(scope="module")
 def of_refreshes() -> Families:
-    """What a refresh writes for the node exporter."""
+    """What refreshes of both kinds write for the node exporter."""
     drift = {"unknown_items": 0.1, "unknown_users": 0.2, "attributes": {}}
     psi = {name: {"psi": 0.05} for name in ("items", "history_lengths")}
-    report = {
+    report: dict[str, Any] = {
         "finished_at": "2026-12-01T00:00:00+00:00",
         "model": "default",
         "outcome": "published",
         "data": {"drift": drift | psi, "new_interactions": 7, "items_added": 1},
         "comparison": {"all": {"candidate": 0.2, "running": 0.1}, "evidence": "drawn"},
     }
-    return list(text_string_to_metric_families(to_prometheus(report)))
+    of_ratings = report | {"comparison": report["comparison"] | {"evidence": "ratings"}}
+    written = "".join(map(to_prometheus, (report, of_ratings)))
+    return list(text_string_to_metric_families(written))
 
 
 @pytest.fixture(scope="module")
