@@ -110,6 +110,9 @@ def _imports_in(content: bytes, path: str) -> tuple[tuple[str, tuple[str, ...]],
     return tuple(_walk(ast.parse(content, path).body, path))
 
 
+_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+
+
 def _walk(nodes: Iterable[ast.AST], path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -121,7 +124,9 @@ def _walk(nodes: Iterable[ast.AST], path: str) -> Iterator[tuple[str, tuple[str,
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             yield from _walk(node.orelse, path)
         else:
-            yield from _walk(ast.iter_child_nodes(node), path)
+            # An import is a statement: no expression holds one, and most of a file is expressions.
+            held = ast.iter_child_nodes(node)
+            yield from _walk((one for one in held if isinstance(one, _STATEMENTS)), path)
 
 
 def _is_type_checking(test: ast.expr) -> bool:

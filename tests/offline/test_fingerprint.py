@@ -84,6 +84,27 @@ def test_a_new_data_file_and_a_new_import_count(root: Path) -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{}",
+        "def f():\n  async def g():\n    {}",
+        "class A:\n  {}",
+        "if x:\n  pass\nelif y:\n  {}",
+        "try:\n  pass\nexcept* E:\n  {}",
+        "try:\n  pass\nfinally:\n  {}",
+        "try:\n  pass\nexcept E:\n  pass\nelse:\n  {}",
+        "for x in y:\n  pass\nelse:\n  {}",
+        "while x:\n  with y:\n    {}",
+        "match x:\n  case 1:\n    {}",
+    ],
+)
+def test_an_import_counts_in_whatever_statement_it_stands(root: Path, place: str) -> None:
+    (root / "offline/lonely.py").write_text("")
+    (root / "offline/model/layers.py").write_text(place.format("import offline.lonely") + "\n")
+    assert root / "offline/lonely.py" in sources_of(START, root)
+
+
 def test_an_import_that_cannot_be_followed_is_an_error(root: Path) -> None:
     (root / "offline/model/layers.py").write_text("from . import other\n")
     with pytest.raises(ValueError, match=r"layers\.py:1: a relative import"):
