@@ -184,7 +184,10 @@ class Service:
             self._forget,
         )
         memories: list[Memory] = [
-            *(self.store.features.remembered, self.exposures, answers, self.shadow)
+            self.store.features.remembered,
+            self.exposures,
+            answers,
+            self.shadow,
         ]
         where_used = (self.exposure_log, self.store.recent_events)
         memories += [memory for memory in where_used if memory is not None]
