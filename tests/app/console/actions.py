@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.app.browser import Page
+from tests.app.console.browser import Page
 
+USERS = [f"u{n}" for n in range(1, 13)] + [f"visitor {n}" for n in range(100)]
 HOME, RIGHT, ENTER, ESCAPE, TAB = 36, 39, 13, 27, 9
 # Where the pictures of docs/console.md go when they are to be made anew.
 PICTURES = os.environ.get("CONSOLE_PICTURES")
