@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import os
 import re
-from collections.abc import Iterator
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
@@ -21,93 +16,24 @@ from app.telemetry.metrics import Metrics
 from longtail import build_parser
 from tests.app.http.curl_examples import blocks_of
 from tests.contracts.tree import ROOT
+from tests.deploy.chart import (
+    CHART,
+    EVERYTHING,
+    IN_AN_OBJECT_STORE,
+    OLDEST,
+    SECRETS,
+    everything,
+    helm,
+    kubernetes_validate,
+    of_kind,
+    pod_of,
+    pods,
+    render,
+    settings_of,
+    variables_of,
+)
 
-helm = pytest.importorskip("helm_python", reason="its wheel is for Linux on x86-64")
-kubernetes_validate = pytest.importorskip("kubernetes_validate")
-
-CHART = ROOT / "deploy" / "helm" / "longtail"
 PAGE = ROOT / "docs" / "kubernetes.md"
-OLDEST = "1.30"
-EVERYTHING: dict[str, Any] = {
-    "settings": {"max_wait_ms": 30.5, "event_log_entries": 2_000_000, "rerank": False},
-    "secrets": {
-        "redisPassword": {"name": "store", "key": "password"},
-        "rerankUrl": {"name": "model", "key": "url"},
-        "rerankApiKey": {"name": "model", "key": "key"},
-    },
-    "podSecurityContext": {"fsGroup": 0},
-    "networkPolicy": {"callers": [{"podSelector": {"matchLabels": {"app": "shop"}}}]},
-    "publish": {"enabled": True},
-    "archive": {"enabled": True, "exposures": "shown"},
-    "refresh": {
-        "enabled": True,
-        "exposures": "shown",
-        "shadow": "10m",
-        "canary": 5,
-        "promote": True,
-        "flags": ["--margin", "0.02"],
-    },
-}
-IN_AN_OBJECT_STORE: dict[str, Any] = {
-    "bundles": {"url": "s3://models/bundles", "cacheBytes": 4_000_000_000},
-    "environment": [
-        {
-            "name": "AWS_SECRET_ACCESS_KEY",
-            "valueFrom": {"secretKeyRef": {"name": "object-store", "key": "secret"}},
-        }
-    ],
-    "serviceAccount": {"annotations": {"example.org/role": "reader"}},
-    "publish": {"enabled": True},
-}
-SECRETS = {"REDIS_URL", "REDIS_PASSWORD", "ADMIN_TOKEN", "RERANK_URL", "RERANK_API_KEY"}
-
-
-def render(values: dict[str, Any], name: str = "shop") -> list[dict[str, Any]]:
-    with helm.Chart.load(CHART) as chart:
-        chart.validate_schema(values)
-        rendered = chart.render(values, name=name, namespace="prod")
-    documents = [text for path, text in rendered.items() if path.endswith(".yaml")]
-    return [one for text in documents for one in yaml.safe_load_all(text) if one]
-
-
-@cache
-def everything() -> list[dict[str, Any]]:
-    return render(EVERYTHING)
-
-
-def of_kind(kind: str, objects: list[dict[str, Any]], part: str = "") -> dict[str, Any]:
-    [found] = [
-        one for one in objects if one["kind"] == kind and one["metadata"]["name"].endswith(part)
-    ]
-    return found
-
-
-def pod_of(one: dict[str, Any]) -> dict[str, Any] | None:
-    """The pod template of an object that has one."""
-    spec = one.get("spec", {})
-    template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
-    return template if isinstance(template, dict) else None
-
-
-def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for one in objects:
-        if pod := pod_of(one):
-            yield one["metadata"]["name"], pod
-
-
-def variables_of(pod: dict[str, Any]) -> dict[str, Any]:
-    [container] = pod["spec"]["containers"]
-    return {one["name"]: one for one in container["env"]}
-
-
-def settings_of(pod: dict[str, Any]) -> Settings:
-    """The service's settings by the plain variables."""
-    plain = {
-        name.removeprefix(PREFIX).lower(): one["value"]
-        for name, one in variables_of(pod).items()
-        if name.startswith(PREFIX) and "value" in one and name not in KNOWN_ELSEWHERE
-    }
-    return Settings(**plain)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -321,96 +247,6 @@ def test_the_autoscalers_metric_is_made_of_the_services() -> None:
     assert named <= found
     only_cpu = render({"autoscaling": {"inFlightShare": ""}})
     assert len(of_kind("HorizontalPodAutoscaler", only_cpu)["spec"]["metrics"]) == 1
-
-
-def test_another_bundle_is_another_job() -> None:
-    def name(**publish: Any) -> str:
-        objects = render({"publish": {"enabled": True, **publish}, "workers": len(publish) + 1})
-        return str(of_kind("Job", objects)["metadata"]["name"])
-
-    assert name() == name(bundle="mine/bundle") != name(bundle="newer/bundle")
-
-
-class ApiServer(BaseHTTPRequestHandler):
-    """As much of Kubernetes' API as it takes to look up a Job."""
-
-    jobs: ClassVar[dict[str, dict[str, Any]]] = {}
-    resource: ClassVar[dict[str, Any]] = {
-        "name": "jobs", "singularName": "job", "namespaced": True, "kind": "Job", "verbs": ["get"],
-    }  # fmt: skip
-    version: ClassVar[dict[str, Any]] = {"groupVersion": "batch/v1", "version": "v1"}
-
-    def do_GET(self) -> None:
-        group = {"name": "batch", "versions": [self.version], "preferredVersion": self.version}
-        name = self.path.rpartition("/")[2]
-        answers: dict[str, dict[str, Any]] = {
-            "/api": {"kind": "APIVersions", "versions": []},
-            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]},
-            "/apis/batch/v1": {
-                "kind": "APIResourceList", "groupVersion": "batch/v1", "resources": [self.resource],
-            },
-        }  # fmt: skip
-        if name in self.jobs:
-            answers[f"/apis/batch/v1/namespaces/prod/jobs/{name}"] = self.jobs[name]
-        missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound"}
-        found = answers.get(self.path.partition("?")[0])
-        content = json.dumps(found or {**missing, "code": 404}).encode()
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def admitted(job: dict[str, Any]) -> dict[str, Any]:
-    """A Job as the API server keeps it: with defaults, and what the controller adds."""
-    live = copy.deepcopy(job)
-    uid = {"batch.kubernetes.io/controller-uid": "7c", "controller-uid": "7c"}
-    named = {"batch.kubernetes.io/job-name": "x", "job-name": "x"}
-    live["metadata"] |= {"uid": "7c", "resourceVersion": "1"}
-    live["spec"] |= {"parallelism": 1, "suspend": False, "selector": {"matchLabels": uid}}
-    live["spec"]["template"]["metadata"]["creationTimestamp"] = None
-    live["spec"]["template"]["metadata"]["labels"] |= uid | named
-    live["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
-    return {**live, "status": {"succeeded": 1}}
-
-
-def test_a_job_that_is_there_is_in_the_manifest_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes rejects a change of a Job, and Helm deletes one that a manifest leaves out."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), ApiServer)
-    Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("KUBECONFIG", os.devnull)
-
-    def job(max_wait_ms: int) -> dict[str, Any]:
-        values = {"publish": {"enabled": True}, "settings": {"max_wait_ms": max_wait_ms}}
-        url = f"http://127.0.0.1:{server.server_port}"
-        with helm.Chart.load(CHART) as chart, helm.Config(kube_apiserver=url) as cluster:
-            found = cluster.render(chart, values, name="shop", namespace="prod")
-        [one] = yaml.safe_load_all(found["longtail/templates/publish-job.yaml"])
-        assert isinstance(one, dict)
-        return one
-
-    try:
-        first, changed = job(5), job(6)
-        assert first["spec"] != changed["spec"]
-        live = admitted(first)
-        monkeypatch.setattr(ApiServer, "jobs", {first["metadata"]["name"]: live})
-        second = job(6)
-    finally:
-        server.shutdown()
-        server.server_close()
-    # Without "keep": it goes with the release, and the next installation publishes again.
-    assert second["metadata"] == first["metadata"]
-    assert "annotations" not in second["metadata"]
-    kubernetes_validate.validate(second, OLDEST, strict=True)
-    # A rollback takes back what the second one says beyond the first: defaults, which return.
-    template = second["spec"].pop("template")
-    assert template["spec"].pop("dnsPolicy") == "ClusterFirst"
-    assert second["spec"] == {"backoffLimit": 3, "parallelism": 1, "suspend": False}
-    assert template == first["spec"]["template"]
 
 
 @pytest.mark.parametrize(

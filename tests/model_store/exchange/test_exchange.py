@@ -7,75 +7,22 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import longtail
 from model_store.bundle import ITEM_TABLE, MANIFEST, Bundle
 from model_store.errors import BundleError, BundleUnavailable, ConfigError
-from model_store.exchange.card import model_card
 from model_store.exchange.place import CARD
 from model_store.exchange.transfer import pull, push, read_place
 from model_store.private_key import PrivateKey
 from model_store.signatures import ANY_SIGNER, SIGNATURE, Trust
-from tests.model_store.exchange.hub_server import TOKEN, Hub, hub_serving
-from tests.synthetic_bundle import make_bundle, make_catalogue
+from tests.model_store.exchange.conftest import HUB, REPOSITORY, contents
+from tests.model_store.exchange.hub_server import TOKEN, Hub
 
-REPOSITORY = "shop/recommender"
-HUB = f"hf://{REPOSITORY}"
 UNSIGNED = r"there is no manifest\.sig"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server has none
-    with hub_serving() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    return "mlflow:recommender"
-
-
-@pytest.fixture(params=["hub", "folder", "registry"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The text of a place of each kind, with nothing there."""
-    if request.param == "folder":
-        return str(tmp_path / "exported")
-    found = request.getfixturevalue(request.param)
-    return HUB if isinstance(found, Hub) else str(found)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("made") / "1")
-
-
-@pytest.fixture
-def bundle(made: Bundle, tmp_path: Path) -> Bundle:
-    return Bundle.open(Path(shutil.copytree(made.folder, tmp_path / "build" / "bundle")))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Another bundle, of the version made-2."""
-    folder = tmp_path_factory.mktemp("other") / "2"
-    return make_bundle(folder, version="made-2", catalogue=make_catalogue(seed=8))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_what_is_pulled_is_what_was_pushed(place: str, bundle: Bundle, tmp_path: Path) -> None:
@@ -377,31 +324,6 @@ def test_aliases_and_numbers_of_mlflow(
     assert (
         pull(read_place(f"{registry}@champion"), tmp_path / "out", ANY_SIGNER).version == "made-2"
     )
-
-
-def test_the_card_says_what_the_bundle_is(bundle: Bundle) -> None:
-    card = model_card(bundle.manifest, HUB, is_signed=False)
-    _, metadata, text = card.split("---\n", 2)
-    document = yaml.safe_load(metadata)
-    assert document["library_name"] == "longtail"
-    assert document["longtail"]["version"] == bundle.version
-    assert f"longtail bundle pull {HUB} --out bundles" in text
-    assert f"{bundle.manifest.n_items:,}" in text
-    assert all(f"| `{name}` |" in text for name in bundle.manifest.metrics)
-    assert SIGNATURE not in text
-    assert SIGNATURE in model_card(bundle.manifest, HUB, is_signed=True)
-
-
-def test_no_text_of_a_manifest_ends_the_cards_metadata_or_a_table(bundle: Bundle) -> None:
-    hostile = 'a"\n---\n# <script>`|\n'
-    model = bundle.manifest.model.model_copy(update={"name": hostile})
-    manifest = bundle.manifest.model_copy(update={"model": model, "code_revision": hostile})
-    card = model_card(manifest, HUB, is_signed=False)
-    _, metadata, text = card.split("---\n", 2)
-    assert yaml.safe_load(metadata)["tags"][2] == hostile
-    assert [line for line in text.splitlines() if "script" in line] == [
-        "| Model | `a\" --- # <script>'/` |", "| Code | `a\" --- # <script>'/` |",
-    ]  # fmt: skip
 
 
 def test_the_command_pushes_and_pulls(
