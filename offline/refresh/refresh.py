@@ -15,21 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from model_store.bundle import ITEM_IDS, MANIFEST, USER_IDS, Bundle
-from model_store.deployments import DEFAULT
 from model_store.embedded import running_store
 from model_store.errors import (
-    BundleError,
     ConfigError,
     LongtailError,
-    RegistryError,
-    ServiceAway,
     StoreAway,
 )
 from model_store.files import write_atomically
 from model_store.forgotten import read_forgotten
 from model_store.private_key import PrivateKey
 from model_store.publication import bundles_folder, publish
-from model_store.rollout import Rollout
 from model_store.signatures import trust_from
 from model_store.store import connect
 from model_store.store_url import store_url_from
@@ -43,6 +38,7 @@ from offline.refresh.drawn_answers import DrawnAnswers, judge_drawn
 from offline.refresh.drawn_ranks import DrawnRanksStage
 from offline.refresh.evidence import of_any_release, weigh
 from offline.refresh.findings import describe_data, reason_to_stop
+from offline.refresh.introduction import Introduction
 from offline.refresh.journal import Journal
 from offline.refresh.metrics import to_prometheus
 from offline.refresh.ratings import RefreshedRatings
@@ -55,7 +51,6 @@ from offline.refresh.running import (
     open_running,
     prune_weights,
 )
-from offline.refresh.trials import Trial
 from offline.stages.comparison import ComparisonStage
 from offline.stages.label_graph import LabelGraphStage
 from offline.stages.recommender import RecommenderArtifact
@@ -64,7 +59,6 @@ from offline.stages.stage import Log, run_stage
 from offline.stages.start import StartArtifact
 from offline.stages.text_encoder import TextEncoderStage
 
-WHY = "longtail refresh"
 SPLIT = "newest"
 """Name of the split in reports and manifests."""
 METRICS = "refresh.prom"
@@ -108,7 +102,7 @@ class Refresh:
                 # What is begun anew sees the events that came meanwhile.
                 shutil.rmtree(journal.folder)
                 raise
-            return self._finish(journal, *self._try(journal))
+            return self._finish(journal, *Introduction(self.choices, journal, self.log).run())
 
     def _journal(self) -> Journal:
         """The interrupted refresh if it is of the version that answers, else another one."""
@@ -134,8 +128,6 @@ class Refresh:
         journal = Journal.begin(runs, plan)
         self.log(f"refresh {journal.number}: of version {active}")
         return journal
-
-    # --- until a version is published ----------------------------------------------------
 
     def _train(self, journal: Journal) -> None:
         """Train, compare, and publish what is not worse."""
@@ -264,62 +256,6 @@ class Refresh:
         self.log(f"published {version}")
         return {"version": version}
 
-    # --- after that ----------------------------------------------------------------------
-
-    def _try(self, journal: Journal) -> tuple[str, str]:
-        """Shadow, canary and promotion, as far as they are wanted; the outcome and its reason."""
-        choices, version = self.choices, journal.done["publish"]["version"]
-        try:
-            if choices.service is None:
-                return self._promote_on_store(journal, version)
-            trial = Trial(choices.service, journal.plan["running"], version, self.log)
-            return self._try_at_service(journal, trial)
-        except ServiceAway as error:
-            # The next run goes on: nobody else would end its canary.
-            begun = "published, and its trial goes on with the next `longtail refresh`"
-            raise ServiceAway(f"{error}; version {version} is {begun}") from error
-        except (RegistryError, BundleError) as error:
-            return "published", f"{_passed(journal)}; published, and no more: {error}"
-
-    def _promote_on_store(self, journal: Journal, version: str) -> tuple[str, str]:
-        choices = self.choices
-        if not choices.promote:
-            return "published", f"{_passed(journal)}; {_way_on(version, choices.model)}"
-
-        def activate() -> Document:
-            with running_store(store_url_from()) as url:
-                client = connect(url)
-                active = active_version(client, choices.model)
-                if active not in {journal.plan["running"], version}:
-                    raise RegistryError(f"version {active!r} became active meanwhile")
-                rollout = Rollout(client, bundles_folder(), WHY, model=choices.model)
-                rolled = rollout.activate(version)
-            return {"active": rolled.active, "workers": rolled.workers}
-
-        journal.step("promote", activate)
-        self.log(f"active: {version}")
-        return "promoted", _passed(journal)
-
-    def _try_at_service(self, journal: Journal, trial: Trial) -> tuple[str, str]:
-        choices, version = self.choices, trial.version
-        reason = _passed(journal)
-        if (seconds := choices.shadow_s) is not None:
-            share = choices.shadow_share
-            found = journal.step("shadow", lambda: trial.shadow(share, seconds))
-            self.log(f"shadow: {found['reason']}")
-        if (percent := choices.canary_percent) is not None:
-            journal.step("canary_begun", lambda: trial.begin_canary(percent))
-            found = journal.step("canary", lambda: trial.await_verdict(choices.canary_limit_s))
-            self.log(f"canary: {found['word']}: {found['reason']}")
-            if found["word"] != "fine":
-                return "published", f"{reason}; canary {found['word']}: {found['reason']}"
-            reason += f"; canary fine: {found['reason']}"
-        if not choices.promote:
-            return "published", f"{reason}; {_way_on(version, choices.model)}"
-        journal.step("promote", trial.promote)
-        self.log(f"active: {version}")
-        return "promoted", reason
-
     def _finish(self, journal: Journal, outcome: str, reason: str) -> Document:
         steps = {
             name: found
@@ -356,16 +292,6 @@ def _events(journal: Journal) -> Path:
 def _drawn(journal: Journal) -> Path:
     """The answers that had been drawn at random by then."""
     return journal.folder / "drawn"
-
-
-def _passed(journal: Journal) -> str:
-    """Why the version was published."""
-    return str(journal.done["comparison"]["reason"])
-
-
-def _way_on(version: str, model: str) -> str:
-    under = "" if model == DEFAULT else f" --model {model}"
-    return f"`longtail models activate {version}{under}` makes it active"
 
 
 def _reuse(built: Path, root: Path) -> None:
