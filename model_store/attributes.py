@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from model_store.errors import InputError
 from model_store.files import write_atomically
 from model_store.reading import bundle_errors, read_json
-from model_store.texts import is_encodable
+from model_store.texts import in_parts, is_encodable
 
 AttributeKind = Literal["text", "list", "number", "boolean"]
 AttributeValue = str | list[str] | int | float | bool | None
@@ -22,7 +22,6 @@ MAX_INTEGER = 2**53
 """Larger integers lose digits as float64, here and in a browser."""
 # A column with more distinct values than this (titles, descriptions) hardly repeats any.
 _MAX_SHARED = 65_536
-_AT_ONCE = 4_096
 
 
 def _fits(kind: AttributeKind, value: object) -> bool:
@@ -51,14 +50,14 @@ def _show(value: object) -> str:
 def _share(attribute: Attribute) -> None:
     """Have equal values as one object: a large catalogue repeats most values of most columns."""
     values = attribute.values
-    known: dict[AttributeValue | tuple[str, ...], AttributeValue] = {}
+    known: dict[Any, AttributeValue] = {}
     if not isinstance(values, list) or attribute.kind not in ("text", "list"):
         return
-    for start in range(0, len(values), _AT_ONCE):
-        some = values[start : start + _AT_ONCE]
-        # A tuple for a list, which can't be a key.
-        named = [tuple(value) if isinstance(value, list) else value for value in some]
-        values[start : start + _AT_ONCE] = map(known.setdefault, named, some)
+    for start, some in in_parts(values):
+        keys: Sequence[Any] = some
+        if attribute.kind == "list":  # which can't be a key
+            keys = [None if value is None else tuple(value) for value in some]
+        values[start : start + len(some)] = map(known.setdefault, keys, some)
         if len(known) > _MAX_SHARED:
             break
 
@@ -76,12 +75,15 @@ def _surely_fit(kind: AttributeKind, values: Sequence[Any]) -> bool:
         integers = [value for value in present if type(value) is int]
         is_near = not integers or -MAX_INTEGER <= min(integers) <= max(integers) <= MAX_INTEGER
         return types <= {int, float} and is_near and all(map(math.isfinite, present))
+    if not types <= {list if kind == "list" else str}:
+        return False
+    texts: Iterable[Any] = filter(None, values)
     if kind == "list":
-        if not types <= {list}:
-            return False
-        values = list(chain.from_iterable(filter(None, values)))
-        types = set(map(type, values))
-    return types <= {str} and is_encodable("".join(filter(None, values)))
+        texts = chain.from_iterable(texts)
+    try:
+        return is_encodable("".join(texts))
+    except TypeError:  # a list holds something else than texts
+        return False
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ class Attribute:
             raise ValueError(f"{self.name!r:.100} is no name for an attribute")
         if self.kind not in get_args(AttributeKind):
             raise ValueError(f"attribute {self.name!r}: kind {self.kind!r:.100} is unknown")
-        for start in range(0, len(self.values), _AT_ONCE):
-            self._check(start, self.values[start : start + _AT_ONCE])
+        for start, values in in_parts(self.values):
+            self._check(start, values)
 
     def _check(self, start: int, values: Sequence[AttributeValue]) -> None:
         """Check the values of the items behind the first `start` ones."""

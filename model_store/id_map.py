@@ -14,7 +14,7 @@ from model_store.errors import BundleError, InputError
 from model_store.files import write_atomically
 from model_store.id_table import IdTable
 from model_store.reading import read_json
-from model_store.texts import is_encodable
+from model_store.texts import in_parts, is_encodable
 
 PADDING_INDEX = 0
 # Fewer ids are looked up one by one: a table takes as long for one as for a hundred.
@@ -137,9 +137,12 @@ def read_ids(path: Path) -> list[str]:
         BundleError: it holds something else, or an id that JSON can't carry.
     """
     ids = read_json(path, "a readable list of ids")
-    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+    if not isinstance(ids, list) or not all(
+        set(map(type, some)) <= {str} for _, some in in_parts(ids)
+    ):
         raise BundleError(f"{path}: expected a JSON list of texts")
-    for one in ids:
-        if not one or not is_encodable(one):
-            raise BundleError(f"{path}: id {one!r:.100} is empty or not Unicode text")
+    for _, some in in_parts(ids):
+        if not all(some) or not is_encodable("".join(some)):
+            wrong = next(one for one in some if not one or not is_encodable(one))
+            raise BundleError(f"{path}: id {wrong!r:.100} is empty or not Unicode text")
     return ids

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
 _SHOWN_CHARACTERS = 300
+_AT_ONCE = 4_096
+
+
+def in_parts(values: Sequence[Value]) -> Iterator[tuple[int, Sequence[Value]]]:
+    """A column's values in slices, each with the position of its first one.
+
+    For what looks at many together, in a fraction of the time of one by one: other threads get the
+    interpreter between two slices only.
+    """
+    for start in range(0, len(values), _AT_ONCE):
+        yield start, values[start : start + _AT_ONCE]
 
 
 def is_encodable(text: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain, count
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,7 @@ from app.model.arrays import NO_ITEMS, IndexArray
 from app.model.ranking import Mask, are_members
 from model_store.attributes import Attribute, AttributeValue
 from model_store.item_filter import spelled
+from model_store.texts import in_parts
 from model_store.truth_words import truth_of
 
 FloatsByItem = npt.NDArray[np.float64]
@@ -22,8 +26,6 @@ FilterValue = str | bool | int | float
 SORTING_SHARE = 1 / 256
 # So many changed numbers are looked at apart; then they are put in order. More in a large column.
 MAX_CHANGED = 1_024
-# Texts that are listed in one step of a library's: none of many would let requests have a turn.
-AT_ONCE = 4_096
 
 
 class TextPostings:
@@ -40,19 +42,18 @@ class TextPostings:
         """value → item_index → whether the item has it now; not yet in `_edited`."""
         self._edited: dict[str, IndexArray] = {}
         """value → sorted item_indices, where that differs from the CSR."""
-        texts, items = _listed(attribute)
-        slots: dict[str, int] = {}
-        slot_of = np.empty(len(texts), dtype=np.int64)
-        for start in range(0, len(texts), AT_ONCE):
-            some = texts[start : start + AT_ONCE]
-            for text in dict.fromkeys(some):
-                slots.setdefault(text, len(slots))
-            slot_of[start : start + AT_ONCE] = [*map(slots.__getitem__, some)]
-        # A stable sort by slot keeps the item_indices of each value ascending.
-        self._items = items[np.argsort(slot_of, kind="stable")]
-        counts = np.bincount(slot_of, minlength=len(slots))
-        self._offsets = np.concatenate(([0], np.cumsum(counts)))
-        self._slots = slots
+        # A text gets its number when it is first looked up, until all are listed.
+        self._slots: defaultdict[str, int] = defaultdict(count().__next__)
+        slots, items = [NO_ITEMS], [NO_ITEMS]
+        for start, some in in_parts(attribute.values):
+            texts, counts = _listed(attribute.kind, some)
+            slots.append(np.fromiter(map(self._slots.__getitem__, texts), np.int32, len(texts)))
+            numbers = np.arange(start + 1, start + 1 + len(some), dtype=np.int32)
+            items.append(np.repeat(numbers, counts))
+        self._slots.default_factory = None
+        self._items, self._offsets = _by_slot(
+            np.concatenate(slots), np.concatenate(items), len(self._slots)
+        )
 
     def look_up(self, values: Iterable[FilterValue], unmatched: list[str]) -> list[IndexArray]:
         """Sorted item_indices of the items with each distinct value; adds to `unmatched`."""
@@ -121,9 +122,11 @@ class NumberColumn:
         self._changed: set[int] = set()
         self._changed_items: IndexArray | None = NO_ITEMS
         """The same, sorted; None: to be sorted by who needs it next."""
-        values = [np.nan if value is None else value for value in attribute.values]
         # Row 0 is padding; NaN compares false with everything, as a missing value must.
-        self._by_item = np.array([np.nan, *values], dtype=np.float64)
+        self._by_item = np.full(1 + len(attribute.values), np.nan)
+        for start, some in in_parts(attribute.values):
+            numbers = [np.nan if value is None else value for value in some]
+            self._by_item[start + 1 : start + 1 + len(some)] = numbers
         order = np.argsort(self._by_item, kind="stable")
         n_present = int(np.count_nonzero(~np.isnan(self._by_item)))
         in_order = order[:n_present].astype(np.int32)
@@ -213,20 +216,38 @@ def _as_boolean(value: FilterValue) -> FilterValue:
     return value if truth is None else truth
 
 
-def _listed(attribute: Attribute) -> tuple[list[str], IndexArray]:
-    """The texts that items are found by, and the item_index of each, ascending."""
-    values = attribute.values
-    if attribute.kind == "text":  # as `_texts_of` has them, in a quarter of the time
-        texts = [value for value in values if isinstance(value, str)]
-        rows = [row for row, value in enumerate(values, start=1) if value is not None]
-        return texts, np.array(rows, dtype=np.int32)
-    found = [
-        value if isinstance(value, list) and len(value) == 1 else _texts_of(value)
-        for value in values
-    ]
-    numbers = np.arange(1, len(values) + 1, dtype=np.int32)
-    texts = [text for some in found for text in some]
-    return texts, np.repeat(numbers, [len(some) for some in found])
+def _listed(kind: str, values: Sequence[Any]) -> tuple[list[str], Sequence[int]]:
+    """The texts that items are found by, item by item, and how many each item has.
+
+    A text that a list holds twice is there twice.
+    """
+    if kind == "list":
+        lists = [value or () for value in values]
+        return [*chain.from_iterable(lists)], [*map(len, lists)]
+    present = [value for value in values if value is not None]
+    texts = present if kind == "text" else [*map(spelled, present)]
+    return texts, [value is not None for value in values]
+
+
+def _by_slot(
+    slots: IndexArray, items: IndexArray, n_slots: int
+) -> tuple[IndexArray, npt.NDArray[np.int64]]:
+    """The items of each slot, ascending and each once, and the offset of each slot's first.
+
+    Args:
+        slots: int32 [M], from 0.
+        items: int32 [M], ascending: the item that each slot was found at.
+        n_slots: S.
+
+    Returns:
+        int32 [at most M] and int64 [S + 1].
+    """
+    # Numbers of at most 16 bits are sorted by radix, in a tenth of the time.
+    order = slots.astype(np.min_scalar_type(n_slots)).argsort(kind="stable")
+    slots, items = slots[order], items[order]
+    is_first = np.ones(len(items), dtype=np.bool_)
+    is_first[1:] = (slots[1:] != slots[:-1]) | (items[1:] != items[:-1])
+    return items[is_first], slots[is_first].searchsorted(np.arange(n_slots + 1))
 
 
 def _texts_of(value: AttributeValue) -> Collection[str]:

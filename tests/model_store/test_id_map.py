@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_a_saved_map_comes_back_whatever_the_ids(tmp_path: Path) -> None:
 def test_a_damaged_map_is_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / "ids.json").write_text(content)
     with pytest.raises(BundleError, match=r"ids\.json"):
+        IdMap.load(tmp_path / "ids.json")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("", "id '' is empty"), ("\ud83d", r"id '\\ud83d' is"), (7, "a JSON list of texts")],
+)
+@pytest.mark.parametrize("place", [0, 2, 3, 7])
+def test_the_first_wrong_id_of_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: object, said: str, place: int
+) -> None:
+    monkeypatch.setattr("model_store.texts._AT_ONCE", 3)
+    found: list[object] = [*"abcdefg", ""]
+    found[place] = wrong
+    (tmp_path / "ids.json").write_text(json.dumps(found))
+    with pytest.raises(BundleError, match=said):
         IdMap.load(tmp_path / "ids.json")
 
 

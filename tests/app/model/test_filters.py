@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.model import attribute_index
 from app.model.filters import FilterIndex
+from model_store import texts as texts_of_bundles
 from model_store.attributes import Attribute, AttributeValue, ItemAttributes
 from model_store.errors import InvalidField
 from model_store.item_filter import Filter
@@ -87,15 +88,21 @@ def spelled(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@law
-@given(catalogues(), rules())
-def test_filters_equal_brute_force(attributes: ItemAttributes, filters: dict[str, Filter]) -> None:
-    expected = [
-        index
-        for index in range(1, attributes.n_items + 1)
-        if all(passes(attributes.row(index)[name], one) for name, one in filters.items())
-    ]
-    assert FilterIndex(attributes).match(filters).items.tolist() == expected
+@pytest.mark.parametrize("at_once", [3, 4_096])
+def test_filters_equal_brute_force(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts_of_bundles, "_AT_ONCE", at_once)
+
+    @law
+    @given(catalogues(), rules())
+    def holds(attributes: ItemAttributes, filters: dict[str, Filter]) -> None:
+        expected = [
+            index
+            for index in range(1, attributes.n_items + 1)
+            if all(passes(attributes.row(index)[name], one) for name, one in filters.items())
+        ]
+        assert FilterIndex(attributes).match(filters).items.tolist() == expected
+
+    holds()
 
 
 @law
