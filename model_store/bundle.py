@@ -82,6 +82,7 @@ class Bundle:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._arrays: dict[str, npt.NDArray[Any]] = {}  # mapped so far, by name
 
     @classmethod
     def open(
@@ -245,7 +246,9 @@ class Bundle:
                 raise BundleError(f"{path}: not a tokenizer (it has no model)")
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        return map_array(self.folder / name)
+        if name not in self._arrays:
+            self._arrays[name] = map_array(self.folder / name)
+        return self._arrays[name]
 
     def has(self, name: str) -> bool:
         """Whether the bundle holds this file."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_store import reading
 from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter, copy_bundle
 from model_store.errors import BundleError
@@ -64,6 +65,20 @@ def test_a_changed_byte_is_noticed(bundle: Bundle, name: str) -> None:
     path.write_bytes(content)
     with pytest.raises(BundleError, match=rf"{name}: sha256"):
         Bundle.open(bundle.folder)
+
+
+def test_an_array_is_mapped_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped: list[str] = []
+
+    def map_array(path: Path) -> Any:
+        mapped.append(path.name)
+        return reading.map_array(path)
+
+    monkeypatch.setattr("model_store.bundle.map_array", map_array)
+    opened = Bundle.open(bundle.folder)
+    assert len(opened.item_table) == len(opened.popularity)
+    assert {"item_table.npy", "popularity.npy"} <= {*mapped}
+    assert len(mapped) == len({*mapped})
 
 
 def test_a_missing_and_a_short_file_are_named(bundle: Bundle) -> None:
