@@ -90,9 +90,12 @@ def hash_file(path: Path, pause: Callable[[], object] = lambda: None) -> str:
     """sha256 of a file's bytes, in hex; `pause` is called now and then meanwhile."""
     digest = hashlib.sha256()
     n_parts = 0
-    with path.open("rb") as file:
-        while part := file.read(_HASHED_BYTES):
-            digest.update(part)
+    with path.open("rb", buffering=0) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        # One for all parts: the system would clear the memory of each new one.
+        part = memoryview(bytearray(min(_HASHED_BYTES, size_bytes) or _HASHED_BYTES))
+        while n_read := file.readinto(part):
+            digest.update(part[:n_read])
             n_parts += 1
             if n_parts % _PARTS_AT_ONCE == 0:
                 pause()
