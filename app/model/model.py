@@ -194,6 +194,7 @@ class Model:
             availability=availability,
             rules=None,
         )
+        _run_sequence(grown)
         return warmed_up(grown)
 
 
@@ -345,6 +346,7 @@ def _find_missing(
 
 
 def _run_sequence(model: Model) -> None:
+    """Run the graph at a few shapes before requests come; the checks of a bundle ran more."""
     for length in (1, model.sequence.max_length):
         history = np.ones(length, dtype=np.int32)
         [user] = model.sequence.user_vectors([history])
@@ -355,9 +357,7 @@ def _run_sequence(model: Model) -> None:
 
 
 def warmed_up(model: Model) -> Model:
-    """Run every graph at a few shapes, and compute cached values, before requests come."""
-    if model.rating is None:
-        _run_sequence(model)
+    """Compare a text with all items, and compute cached values, before requests come."""
     if model.knowledge:
         model.knowledge.similarities(["warm up"])
     if model.events.dislike_weight:
