@@ -117,6 +117,7 @@ def _find_problem(request: GoldenRequest, item_ids: IdMap) -> str | None:
         return "an item is there twice, or was seen before"
     if not all(map(math.isfinite, request.scores)):
         return "a score is not finite"
-    if any(later > earlier + request.tolerance for earlier, later in pairwise(request.scores)):
+    tolerance = request.tolerance
+    if any(later > earlier + tolerance for earlier, later in pairwise(request.scores)):
         return "its scores do not fall"
     return None

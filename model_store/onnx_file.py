@@ -137,6 +137,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
+    if message[position] < 0x80:  # as nearly all are
+        return message[position], position + 1
     value = shift = 0
     while True:
         byte = message[position]
