@@ -44,6 +44,7 @@ class ExposureLog:
         self._on_lost = on_lost
         self._waiting: deque[Exposure] = deque()
         self._sent: list[Exposure] = []
+        self._writing = asyncio.Lock()
 
     def takes(self, request_id: str) -> bool:
         """Whether answers to a request are of the share."""
@@ -77,24 +78,28 @@ class ExposureLog:
         return True
 
     async def write(self) -> None:
-        """Write what waits.
+        """Write what waits; all of it is in the store then, also what another call was writing.
 
         Raises:
             StoreError: the store takes no writes; what waits is written the next time, and some of
                 it twice.
         """
-        while self._waiting:
-            n_sent = min(AT_ONCE, len(self._waiting))
-            self._sent = [self._waiting.popleft() for _ in range(n_sent)]
-            commands = [exposure_command(shown, self._max_entries) for shown in self._sent]
-            try:
-                await self._store.write(commands)
-            except StoreError:
-                self._waiting.extendleft(reversed(self._sent))
-                raise
-            finally:
-                self._sent = []
-            await asyncio.sleep(0)  # others' turn
+        async with self._writing:
+            while self._waiting:
+                await self._write_some()
+                await asyncio.sleep(0)  # others' turn
+
+    async def _write_some(self) -> None:
+        n_sent = min(AT_ONCE, len(self._waiting))
+        self._sent = [self._waiting.popleft() for _ in range(n_sent)]
+        commands = [exposure_command(shown, self._max_entries) for shown in self._sent]
+        try:
+            await self._store.write(commands)
+        except StoreError:
+            self._waiting.extendleft(reversed(self._sent))
+            raise
+        finally:
+            self._sent = []
 
     @property
     def user_ids(self) -> set[str]:

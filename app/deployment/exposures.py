@@ -87,6 +87,7 @@ class Exposures:
         self._n_clicks = 0
         self._batch = 0
         self._unwritten: list[_Unwritten] = []
+        self._writing = asyncio.Lock()
         self._logged = ""
 
     def note_shown(self, scope: Scope, arm: str, answer: Mapping[str, Any]) -> None:
@@ -133,6 +134,8 @@ class Exposures:
     async def write(self, looked_at_us: int) -> None:
         """Write what was counted; what the store doesn't take now is written the next time.
 
+        All of it is in the store when this returns, also what another call was writing.
+
         Args:
             looked_at_us: whoever was forgotten until then, in unix microseconds, was dropped; the
                 store leaves out those who were forgotten since.
@@ -140,18 +143,22 @@ class Exposures:
         Raises:
             StoreError: the store can't be reached, or takes no writes.
         """
-        while self._unwritten or self._seen:
-            if not self._unwritten:
-                self._take_some()
-            # Sent again under its number where the answer doesn't come: then it is counted once.
-            commands = [one.command(looked_at_us) for one in self._unwritten]
-            rejected = await self._store.write(commands)
-            for place, reason in rejected.items():
-                self._on_lost(self._unwritten[place].n_counts)
-                if reason != self._logged:
-                    self._logged = reason
-                    log.error("counts of exposures or clicks are lost: %s", reason)
-            self._unwritten = []
+        async with self._writing:
+            while self._unwritten or self._seen:
+                await self._write_some(looked_at_us)
+
+    async def _write_some(self, looked_at_us: int) -> None:
+        if not self._unwritten:
+            self._take_some()
+        # Sent again under its number where the answer doesn't come: then it is counted once.
+        commands = [one.command(looked_at_us) for one in self._unwritten]
+        rejected = await self._store.write(commands)
+        for place, reason in rejected.items():
+            self._on_lost(self._unwritten[place].n_counts)
+            if reason != self._logged:
+                self._logged = reason
+                log.error("counts of exposures or clicks are lost: %s", reason)
+        self._unwritten = []
 
     async def read(self, experiment: Experiment) -> dict[str, Moments]:
         """What was counted at all workers, by arm.

@@ -27,6 +27,7 @@ from model_store.registry import Registry
 from model_store.rollout import Rollout
 from tests.app.conftest import (
     AS_ADMIN,
+    PATIENCE_S,
     publish_and_activate,
     service_of,
     serving,
@@ -36,6 +37,17 @@ from tests.app.conftest import (
 from tests.synthetic_bundle import make_catalogue
 
 USERS = [f"u{number}" for number in range(1, 13)]
+
+
+@pytest.fixture(autouse=True)
+def waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that waits for the shadow for a second is dropped, which a busy machine reaches."""
+    monkeypatch.setattr(shadow_module, "MAX_AGE_S", PATIENCE_S)
+
+
+def wait_until_counted(http: TestClient) -> None:
+    """Until nobody's request waits or is being answered: a pair is kept before it is counted."""
+    wait_for(lambda: not service_of(http).shadow.user_ids)
 
 
 def set_shadow(http: TestClient, version: str, share: object) -> Any:
@@ -82,6 +94,7 @@ def test_a_shadow_answers_after_the_answer_and_both_are_kept(
         assert (answer["items"], answer["model_version"]) == (before[user], "made-1")
         wait_for(lambda n=n: len(pairs_of(client)) == n)
     kept = {pair.user_id: pair for pair in pairs_of(client)}
+    wait_until_counted(own_http)
     assert outcomes(own_http) == {"answered": len(USERS)}
     counted = own_http.get("/metrics").text
     assert f'version="{second}"' not in counted.replace("longtail_model_workers", "")
@@ -135,6 +148,7 @@ def test_the_share_is_of_the_requests_and_by_their_ids(
     ask(own_http, {"user_id": "u2"}, first)
     wait_for(lambda: len(pairs_of(client)) == 1)
     assert [pair.user_id for pair in pairs_of(client)] == ["u2"]
+    wait_until_counted(own_http)
     assert outcomes(own_http) == {"answered": 1}
 
 
@@ -264,7 +278,7 @@ class Busy:
     def work(self, until: int, under_way: int = 0) -> list[str]:
         async def go() -> None:
             self.queue.start()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(self.counted) < until:
                     await asyncio.sleep(0.001)
             await self.queue.stop()
@@ -397,7 +411,7 @@ def test_who_is_forgotten_is_found_by_a_later_look_where_one_failed(
     async def go() -> None:
         busy.under_way = 0
         busy.queue.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len(busy.counted) < 2:
                 await asyncio.sleep(0.001)
             assert busy.queue.user_ids == {"u1", "u2"}
@@ -432,7 +446,7 @@ def test_a_queue_that_ends_looks_at_what_it_has_just_kept(
     async def go() -> None:
         busy.under_way = 0
         busy.queue.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not busy.kept.pairs:
                 await asyncio.sleep(0.001)
         await busy.queue.stop()
@@ -453,7 +467,7 @@ def test_a_queue_of_forgotten_people_alone_goes_on(standing: TestClient) -> None
         busy.under_way = 0
         await asyncio.sleep(0.05)
         busy.offer(user_id="u2")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not busy.counted:
                 await asyncio.sleep(0.001)
         await busy.queue.stop()

@@ -178,6 +178,35 @@ def test_a_user_is_dropped_also_from_what_is_being_sent() -> None:
     assert log.user_ids == {"u2"}
 
 
+def test_two_who_write_at_once_take_turns() -> None:
+    """What the first could not write is the first's, whatever comes meanwhile."""
+
+    class Late:
+        n_calls = 0
+
+        async def write(self, commands: list[Command]) -> None:
+            self.n_calls += 1
+            fails = self.n_calls == 1
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if fails:
+                raise StoreAway("the store is away")
+            written.extend(command[7] for command in commands)
+
+    async def write() -> list[None | BaseException]:
+        first = asyncio.create_task(log.write())
+        await asyncio.sleep(0)
+        log.note(answer_to("u2", "r"), DEFAULT)
+        return await asyncio.gather(first, log.write(), return_exceptions=True)
+
+    written: list[object] = []
+    log = ExposureLog(Late(), 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    log.note(answer_to("u1", "r"), DEFAULT)
+    assert [type(one) for one in asyncio.run(write())] == [StoreAway, type(None)]
+    assert written == ["u1", "u2"]
+    assert log.user_ids == set()
+
+
 @pytest.mark.parametrize("model", [DEFAULT, "films"])
 @pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
 @pytest.mark.parametrize("user_id", [None, "", "ü{1}"])

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from app.deployment.arms import route_experiment
-from app.deployment.exposures import Exposures
+from app.deployment.exposures import AT_ONCE, Exposures
 from app.experiments.moments import NAMES
 from model_store import keys
 from model_store.errors import StoreAway, StoreError
@@ -143,6 +143,41 @@ def test_what_waits_for_the_store_is_bounded(
         if name[:1] == b"m" and b"@" not in name:
             counted[name.split(b":")[1]] += int(value)
     assert (counted[b"users"], counted[b"exposures"], counted[b"clicks"]) == (10, 10, 5)
+
+
+class Rejecting:
+    """A store that takes some turns of the loop to say that it takes none of the counts."""
+
+    def __init__(self) -> None:
+        self.n_under_way = 0
+
+    async def write(self, commands: Sequence[Any]) -> dict[int, str]:
+        self.n_under_way += 1
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.n_under_way -= 1
+        return dict.fromkeys(range(len(commands)), "foreign")
+
+
+def test_two_who_write_at_once_take_turns() -> None:
+    """The second returns when what the first is writing is written, and nothing is lost twice."""
+    store, lost = Rejecting(), []
+    exposures = Exposures(store, "worker", lost.append)  # type: ignore[arg-type]
+    n_users = AT_ONCE + 50
+    for number in range(n_users):
+        exposures.note_shown(Scope("x"), "a", answer_to(f"user {number}"))
+
+    async def write() -> int:
+        first = asyncio.create_task(exposures.write(0))
+        await asyncio.sleep(0)
+        await exposures.write(0)
+        n_under_way = store.n_under_way
+        await first
+        return n_under_way
+
+    assert asyncio.run(write()) == 0
+    assert exposures.user_ids == set()
+    assert sum(lost) == n_users
 
 
 def test_clicks_are_remembered_up_to_a_bound(client: redis.Redis) -> None:

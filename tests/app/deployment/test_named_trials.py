@@ -62,6 +62,7 @@ def test_a_shadow_of_a_name_answers_its_recommendations_unseen(
 ) -> None:
     http = named_pair[0]
     assert post(http, "rated-2/shadow", name, {"share": 100}).status_code == 200
+    queue = service_of(http).shadow
     counted = service_of(http).metrics._shadow.labels("answered")._value
     before = counted.get()
 
@@ -73,8 +74,10 @@ def test_a_shadow_of_a_name_answers_its_recommendations_unseen(
     wait_for(ask)
     states = http.get("/admin/models", headers=AS_ADMIN).json()["models"]
     assert [one["state"] for one in states if one["version"] == "rated-2"] == [f"shadow as {name}"]
+    wait_for(lambda: not queue.user_ids)  # those who asked last are answered later
     answered = counted.get()
     http.post("/recommend", json={"user_id": "u3"})  # the default has no shadow
+    assert queue.user_ids == set()
     assert counted.get() == answered
 
 
