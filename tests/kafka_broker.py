@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from model_store.parent_death import die_with_parent
+from tests.free_ports import free_port
 
 PATIENCE_S = 60.0
 
@@ -129,9 +130,7 @@ class Broker:
 @contextmanager
 def kafka_broker(*flags: str) -> Iterator[Broker]:
     """A broker that listens; it makes topics by itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        broker = Broker(probe.getsockname()[1], flags)
+    broker = Broker(free_port(), flags)
     broker.start()
     try:
         yield broker

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,19 +17,12 @@ import redis
 
 from model_store.embedded import _server_binary
 from model_store.parent_death import die_with_parent
+from tests.free_ports import free_ports
 
 N_SLOTS = 16_384
 NODE_TIMEOUT_MS = 800
 """So soon a silent primary counts as failed; a replica takes its place within another second."""
 PATIENCE_S = 60.0
-
-
-def free_ports(n: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> None:

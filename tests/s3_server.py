@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.free_ports import free_port
+
 SECRET = "a-secret-of-tests"
 BUCKET = "shop"
 PATIENCE_S = 60.0
@@ -21,10 +23,8 @@ PATIENCE_S = 60.0
 @contextmanager
 def s3_server() -> Iterator[None]:
     """The server with an empty bucket, named by the environment within the context."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '%s'])" % port  # noqa: UP031
+    port = free_port()
+    command = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '%d'])" % port  # noqa: UP031
     # A process of its own: what it keeps in memory would be found by tests of what is left there.
     with subprocess.Popen(
         [sys.executable, "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -37,7 +37,7 @@ def s3_server() -> Iterator[None]:
                 patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
                 # Without it, what has no credentials asks for them in Amazon's network.
                 patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-                _wait_until_it_listens(int(port))
+                _wait_until_it_listens(port)
                 forget_clients()
                 _client().mkdir(BUCKET)
                 yield

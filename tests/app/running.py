@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,16 +22,10 @@ import psutil
 
 from app.settings import PREFIX
 from tests.app.conftest import TOKEN
+from tests.free_ports import free_port
 
 LONGTAIL = Path(__file__).parents[2] / "longtail.py"
 SLOW_LONGTAIL = Path(__file__).parent / "slow_longtail.py"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

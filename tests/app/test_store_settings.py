@@ -18,8 +18,8 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
 from tests.app.conftest import settings_for
-from tests.app.running import free_port
 from tests.app.store.link import linked, n_commands
+from tests.free_ports import free_port
 
 LONGTAIL = Path(__file__).parents[2] / "longtail.py"
 SECRET = "pa-ss-word"

@@ -27,9 +27,9 @@ from model_store.tokens import Tokens
 from tests.app.conftest import wait_for
 from tests.app.http.curl_examples import blocks_of
 from tests.app.listening import listening
-from tests.app.running import free_port
 from tests.clients.conftest import RunningService
 from tests.contracts.tree import CLIENT, ROOT
+from tests.free_ports import free_port
 
 URL = "http://127.0.0.1:8000"
 TOOLS = {"recommend", "similar_items", "explain"}

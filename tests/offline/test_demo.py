@@ -13,6 +13,7 @@ import pytest
 
 from model_store.errors import ConfigError
 from offline.demo import demo
+from tests.free_ports import free_port
 
 COMMAND = "from pathlib import Path; from offline.demo import demo; demo(Path('out'), {})"
 COMMAND_ENDS = COMMAND.replace(" demo(", " sys.exit(demo(") + ")"
@@ -20,8 +21,7 @@ WAITS = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
 def free_flags() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"port={free.getsockname()[1]}, reranker=False"
+    return f"port={free_port()}, reranker=False"
 
 
 def test_a_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:

@@ -39,12 +39,6 @@ from tests.synthetic_bundle import make_catalogue
 USERS = [f"u{number}" for number in range(1, 13)]
 
 
-@pytest.fixture(autouse=True)
-def waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that waits for the shadow for a second is dropped, which a busy machine reaches."""
-    monkeypatch.setattr(shadow_module, "MAX_AGE_S", PATIENCE_S)
-
-
 def wait_until_counted(http: TestClient) -> None:
     """Until nobody's request waits or is being answered: a pair is kept before it is counted."""
     wait_for(lambda: not service_of(http).shadow.user_ids)

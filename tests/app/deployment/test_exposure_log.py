@@ -193,7 +193,7 @@ def test_two_who_write_at_once_take_turns() -> None:
                 raise StoreAway("the store is away")
             written.extend(command[7] for command in commands)
 
-    async def write() -> list[None | BaseException]:
+    async def write() -> list[BaseException | None]:
         first = asyncio.create_task(log.write())
         await asyncio.sleep(0)
         log.note(answer_to("u2", "r"), DEFAULT)

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.reranking import policy
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.forgotten import digest_of_user
@@ -21,6 +22,7 @@ from model_store.registry import Registry
 from model_store.store import connect
 from tests.app.conftest import (
     AS_ADMIN,
+    PATIENCE_S,
     publish_and_activate,
     service_of,
     settings_for,
@@ -246,12 +248,16 @@ def test_a_deadline_shortens_the_wait(http: TestClient, reranker: FakeReranker) 
 
 
 def test_no_wait_at_all_still_fills_the_cache(
-    url: str, folder: Path, reranker: FakeReranker
+    url: str, folder: Path, reranker: FakeReranker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Whatever this machine takes for a look at the store, where a request goes on after 5 ms.
+    monkeypatch.setattr(policy, "LOOK_UP_S", PATIENCE_S)
     with serving(reranker, url, folder, rerank_wait_ms=0) as http:
         for history in (["i1"], ["i2"], ["i3"]):
             assert ask(http, history=history, rerank="always")["rerank"] == "pending"
             wait_for(lambda h=history: ask(http, history=h, rerank="always")["rerank"] == "cached")
+        # That was from memory: the store has them a little later.
+        wait_for(lambda: metric(http, "longtail_rerank_cached_total") == 3)
     # A worker that remembers nothing finds them in the store.
     with serving(FakeReranker(), url, folder, rerank_wait_ms=0) as http:
         assert ask(http, history=["i1"], rerank="always")["rerank"] == "cached"

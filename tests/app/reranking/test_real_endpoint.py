@@ -36,7 +36,7 @@ from model_store.reranker import RerankerInfo
 from tests.app.conftest import wait_for
 from tests.app.reranking.processes import rerank_process, with_client
 from tests.app.reranking.test_endpoints import write_without_graph
-from tests.app.running import free_port
+from tests.free_ports import free_port
 
 PYTHON = os.environ.get("LLAMA_CPP_PYTHON", sys.executable)
 SERVER, CROSS_ENCODER = os.environ.get("LLAMA_SERVER"), os.environ.get("RERANKER_GGUF")

@@ -35,7 +35,8 @@ from tests.app.conftest import (
     wait_for,
 )
 from tests.app.store.conftest import ask, ids_for, is_up, send, state_of
-from tests.redis_servers import Cluster, Server, Watched, free_ports, running
+from tests.free_ports import free_port
+from tests.redis_servers import Cluster, Server, Watched, running
 
 BRACES = ["{", "}", "{}", "{a}b", "a}{b", "}{:u:{lt}", "ü{"]
 
@@ -315,7 +316,7 @@ def test_another_kind_of_store_than_the_url_says_is_one_line(
     url: str,
     said: str,
 ) -> None:
-    server = Server(tmp_path / "server", free_ports(1)[0], [])
+    server = Server(tmp_path / "server", free_port(), [])
     with running([server]):
         wait_for(partial(answers, server))
         monkeypatch.setenv("LONGTAIL_REDIS_URL", url.format(server.port))

@@ -15,7 +15,8 @@ from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings
 from tests.app.store.conftest import ask, is_up, send
 from tests.app.store.link import linked
 from tests.app.store.test_store_tls import ANY_HOST, AUTHORITY, server_context
-from tests.redis_servers import N_SLOTS, Server, free_ports, running, wait_for
+from tests.free_ports import free_ports
+from tests.redis_servers import N_SLOTS, Server, running, wait_for
 
 SECRET, SENTINELS_SECRET = "pa-ss-word", "an-other-word"
 USERS = [f"user me on >{SECRET} ~lt:* +@all -@dangerous", f"user default on >{SECRET}1 ~* +@all"]

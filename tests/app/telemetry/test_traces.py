@@ -22,7 +22,7 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import ConfigError
 from tests.app.conftest import publish_and_activate, service_of, serving, settings_for
-from tests.app.running import free_port
+from tests.free_ports import free_port
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

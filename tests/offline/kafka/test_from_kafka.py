@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from model_store import keys
 from model_store.codecs import decode_arrived
 from model_store.store import connect
 from tests.app.running import LONGTAIL, serving
+from tests.free_ports import free_port
 from tests.kafka_broker import Broker
 from tests.offline.kafka.stub_service import Stub, items
 from tests.offline.kafka.test_to_kafka import to_kafka, wait_for
@@ -59,9 +59,7 @@ def reader(broker: Broker, topic: str, port: int, folder: Path) -> Iterator[subp
 def test_a_service_that_comes_later_gets_all_and_what_to_kafka_sent_comes_back(
     broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     bundle = make_bundle(tmp_path / "made-1").folder
     wrong = [b"{", event(4, rating="high"), event(5, source="shop")]
     broker.write(topic, event(1, event_id="e1"), wrong[0], event(2), *wrong[1:], key=b"u1")

@@ -17,6 +17,7 @@ from offline.knowledge.endpoint import client
 from offline.knowledge.endpoint.client import EndpointError
 from offline.knowledge.flaws import Flaw
 from offline.knowledge.generation import generate_knowledge
+from tests.free_ports import free_port
 from tests.offline.knowledge.chat_endpoint import Endpoint, Reply, completion, sentence
 from tests.offline.knowledge.endpoint.asking import ask
 from tests.offline.knowledge.stand_ins import texts_of
@@ -161,16 +162,9 @@ def test_trouble_that_cannot_pass_is_not_tried_again(
     assert len(endpoint.requests) == 1
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def test_a_missing_endpoint_is_named_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "UNREACHABLE_PATIENCE_S", 0.1)
-    url = f"http://127.0.0.1:{closed_port()}/v1"
+    url = f"http://127.0.0.1:{free_port()}/v1"
     started = time.monotonic()
     with pytest.raises(EndpointError, match=f"{url}.*no connection.*0.1 s"):
         ask(url, patience_s=900)
