@@ -13,11 +13,12 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.comparison import shadow
 from app.deployment import models
 from app.main import LongtailApp, create_app
 from app.model import background
 from app.settings import Settings
-from model_store import preparation
+from model_store import preparation, workers
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.publication import publish
@@ -42,6 +43,18 @@ def loads_without_pauses() -> Iterator[None]:
         patch.setattr(models, "LOADING_SHARE", 1.0)
         patch.setattr(background, "_lower_priority", lambda: None)
         patch.setattr(preparation, "LOADING_PAUSE_S", 0.01)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counts_as_there() -> Iterator[None]:
+    """A worker that reports late is no worker that is gone, and a shadow may answer late.
+
+    A busy machine takes the seconds after which the service gives them up.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "EXPIRY_S", PATIENCE_S)
+        patch.setattr(shadow, "MAX_AGE_S", PATIENCE_S)
         yield
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,21 +179,32 @@ def test_every_user_is_of_one_share() -> None:
 
 
 def test_a_killed_run_is_resumed_and_a_killed_reranker_replaced(url: str, folder: Path) -> None:
-    with endpoint(scored) as server:
+    may_answer = iter([True] * 4)
+    is_killed = threading.Event()
+
+    def answer(asked: Asked) -> Pieces:
+        """However busy the machine is, the kill comes before the next answer."""
+        if not next(may_answer, False):
+            is_killed.wait(60)
+        return scored(asked)
+
+    with endpoint(answer) as server:
         variables = by_endpoint(server)
         with started(url, folder, *ONE_BY_ONE, **variables) as process:
             wait_for(lambda: n_cached(url) >= 2, 60)
             [child] = psutil.Process(process.pid).children()
             process.kill()
             process.wait()
-            assert child.wait(10) is not None or not child.is_running()
+            assert child.wait(60) is not None or not child.is_running()
         kept = n_cached(url)
-        assert 2 <= kept < 8
+        assert 2 <= kept <= 4
+        may_answer = iter([True] * 4)
         with started(url, folder, *ONE_BY_ONE, **variables) as process:
             wait_for(lambda: n_cached(url) > kept, 60)
             [child] = psutil.Process(process.pid).children()
             assert "app.reranking.process" in child.cmdline()
             child.kill()
+            is_killed.set()
             out, err = process.communicate(timeout=60)
     assert (process.returncode, numbers(out)) == (0, (12 - kept, kept, 0)), err
     assert n_cached(url) == 12

@@ -15,6 +15,7 @@ CONFIG = KnowledgeConfig(model="telling", item_kind="film", batch_size=3, retrie
 TEXTS = texts_of(*(f"film {'x' * (number % 7)}{number}" for number in range(40)))
 # First answers about every fifth film are degenerate.
 _DEGENERATE = 5
+_N_BEFORE_HELD, _HELD_S = 20, 120.0
 
 
 class Telling:
@@ -23,14 +24,13 @@ class Telling:
     name = "telling"
     prompts_at_a_time = CONFIG.batch_size
 
-    def __init__(self, asked: Path, pause_s: float) -> None:
-        self._asked, self._pause_s = asked, pause_s
+    def __init__(self, asked: Path) -> None:
+        self._asked = asked
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
         titles = [title_of(prompt) for prompt in prompts]
         with self._asked.open("a") as file:
             file.write("".join(f"{title}\n" for title in titles))
-        time.sleep(self._pause_s)
         together = " with ".join(titles)
         return [
             Answer("heat and " * 30, 60)
@@ -45,12 +45,22 @@ class Telling:
         return enumerate(self.generate(prompts, sampling))
 
 
+class Held(Telling):
+    """One that answers some questions and is then at work on the next ones until it is killed."""
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
+        answers = super().generate(prompts, sampling)
+        if len(titles_asked(self._asked.parent)) > _N_BEFORE_HELD:
+            time.sleep(_HELD_S)
+        return answers
+
+
+def open_held(_config: KnowledgeConfig, cache: Path) -> Telling:
+    return Held(cache / "asked")
+
+
 def open_telling(_config: KnowledgeConfig, cache: Path) -> Telling:
-    return Telling(cache / "asked", 0)
-
-
-def open_slow(_config: KnowledgeConfig, cache: Path) -> Telling:
-    return Telling(cache / "asked", 0.1)
+    return Telling(cache / "asked")
 
 
 def titles_asked(cache: Path) -> list[str]:

@@ -213,18 +213,20 @@ def test_the_report_is_json(tmp_path: Path) -> None:
 
 # A generator with a slow model, which records each prompt before it answers.
 SLOW_RUN = """
-import sys, time
+import itertools, sys, time
 from pathlib import Path
 from tests.offline.knowledge.stand_ins import RecitingModel, sound_answer, texts_of, title_of
 from offline.knowledge.config import KnowledgeConfig
 from offline.knowledge.generation import generate_knowledge
 
 cache, asked = Path(sys.argv[1]), Path(sys.argv[2])
+questions, n_answered = itertools.count(), int(sys.argv[3])
 
 def slowly(prompt, sampling):
     with asked.open("a") as file:
         file.write(title_of(prompt) + "\\n")
-    time.sleep(0.01)
+    # However busy the machine is, it is killed before it has answered all.
+    time.sleep(0.01 if next(questions) < n_answered else 600)
     return sound_answer(prompt, sampling)
 
 generate_knowledge(
@@ -235,9 +237,9 @@ generate_knowledge(
 """
 
 
-def start_slow_run(cache: Path, asked: Path) -> subprocess.Popen[bytes]:
+def start_slow_run(cache: Path, asked: Path, n_answered: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", SLOW_RUN, str(cache), str(asked)],
+        [sys.executable, "-c", SLOW_RUN, str(cache), str(asked), str(n_answered)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
@@ -247,8 +249,8 @@ def start_slow_run(cache: Path, asked: Path) -> subprocess.Popen[bytes]:
 def test_a_killed_generator_resumes_without_losing_or_repeating_an_item(tmp_path: Path) -> None:
     asked = tmp_path / "asked.txt"
     path = cache_file(CONFIG, tmp_path)
-    run = start_slow_run(tmp_path, asked)
-    deadline = time.monotonic() + 30
+    run = start_slow_run(tmp_path, asked, 40)
+    deadline = time.monotonic() + 60
     while len(read_answers(path)) < 12:
         assert run.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
@@ -259,7 +261,7 @@ def test_a_killed_generator_resumes_without_losing_or_repeating_an_item(tmp_path
     asked_before = asked.read_text().splitlines()
     assert 12 <= len(kept) < 60
 
-    assert start_slow_run(tmp_path, asked).wait(timeout=30) == 0
+    assert start_slow_run(tmp_path, asked, 60).wait(timeout=60) == 0
     done = read_answers(path)
     assert len(done) == 60
     assert {key: done[key] for key in kept} == kept

@@ -18,7 +18,7 @@ from offline.knowledge.asking import OpenModel
 from offline.knowledge.batches import group
 from offline.knowledge.generation import cache_file, generate_knowledge
 from offline.knowledge.report import KnowledgeReport
-from tests.offline.knowledge.telling import CONFIG, TEXTS, open_slow, open_telling, titles_asked
+from tests.offline.knowledge.telling import CONFIG, TEXTS, open_telling, titles_asked
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,9 +57,9 @@ def test_a_killed_run_asks_for_what_is_missing_in_the_same_batches(
 ) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from tests.offline.knowledge import test_on_engine as test\n"
+        "from tests.offline.knowledge import telling, test_on_engine as test\n"
         "if __name__ == '__main__':\n"
-        "    test.generate(Path(sys.argv[1]), 2, test.open_slow)\n"
+        "    test.generate(Path(sys.argv[1]), 2, telling.open_held)\n"
     )
     (tmp_path / "run.py").write_text(script)
     run = subprocess.Popen(
@@ -76,7 +76,7 @@ def test_a_killed_run_asks_for_what_is_missing_in_the_same_batches(
     assert run.wait() == -signal.SIGKILL
     kept = read_answers(log)
     assert 9 <= len(kept) < 40
-    texts, report = generate(tmp_path, 1, open_slow)
+    texts, report = generate(tmp_path, 1)
     assert texts == alone
     assert report.from_cache == len(kept)
     after = read_answers(log)

@@ -18,9 +18,19 @@ from offline.recommender.sequential import SequenceRecommender
 from offline.stages.stage import Stage, run_stage
 from offline.training.group import Group, GroupError, current
 from tests.offline.behaviour.world import ITEM_TEXTS, make_split
-from tests.offline.recommender.training_child import new_model, small_cycle
+from tests.offline.recommender.training_child import (
+    new_model,
+    small_cycle,
+    wait_after_epoch,
+)
 
 EPOCHS = 8
+
+
+def train_until_killed(rank: int, folder: Path, last: int) -> None:
+    """The same until after an epoch."""
+    wait_after_epoch(last)
+    train(rank, folder)
 
 
 def train(rank: int, folder: Path) -> None:

@@ -63,7 +63,7 @@ def epochs_done(folder: Path) -> int:
 
 
 def test_killed_they_go_on_to_the_same_model(tmp_path: Path) -> None:
-    children = start(group_children.train, tmp_path)
+    children = start(group_children.train_until_killed, tmp_path, EPOCHS // 2)
     deadline = time.monotonic() + 60
     while epochs_done(tmp_path) < 2:
         assert time.monotonic() < deadline, "the children train too slowly"
