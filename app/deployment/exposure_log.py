@@ -95,7 +95,7 @@ class ExposureLog:
         commands = [exposure_command(shown, self._max_entries) for shown in self._sent]
         try:
             await self._store.write(commands)
-        except StoreError:
+        except (StoreError, asyncio.CancelledError):  # the latter where the service ends meanwhile
             self._waiting.extendleft(reversed(self._sent))
             raise
         finally:

@@ -207,6 +207,32 @@ def test_two_who_write_at_once_take_turns() -> None:
     assert log.user_ids == set()
 
 
+def test_what_is_being_sent_when_the_service_ends_is_written_by_the_last_write() -> None:
+    class Hanging:
+        hangs = True
+
+        async def write(self, commands: list[Command]) -> None:
+            if self.hangs:
+                await asyncio.Event().wait()
+            written.extend(command[7] for command in commands)
+
+    async def end() -> None:
+        writing = asyncio.create_task(log.write())
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        store.hangs = False
+        await log.write()
+
+    written: list[object] = []
+    store = Hanging()
+    log = ExposureLog(store, 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    for number in range(3):
+        log.note(answer_to(f"u{number}", "r"), DEFAULT)
+    asyncio.run(end())
+    assert written == ["u0", "u1", "u2"]
+
+
 @pytest.mark.parametrize("model", [DEFAULT, "films"])
 @pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
 @pytest.mark.parametrize("user_id", [None, "", "ü{1}"])
