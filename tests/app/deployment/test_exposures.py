@@ -146,7 +146,7 @@ def test_what_waits_for_the_store_is_bounded(
 
 
 class Rejecting:
-    """A store that takes some turns of the loop to say that it takes none of the counts."""
+    """A store that takes some iterations of the loop to say that it takes none of the counts."""
 
     def __init__(self) -> None:
         self.n_under_way = 0
