@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 async def with_fresh_items(
-    model: Model, found: Sequence[StoredItem], thread: BackgroundThread
+    model: Model, found: Sequence[StoredItem], n_read: int, thread: BackgroundThread
 ) -> Model:
     """The model with fresh items of its version.
 
@@ -34,10 +34,11 @@ async def with_fresh_items(
 
     Args:
         model: to be extended.
-        found: the store's data of the items.
+        found: the store's data of the items, at least one.
+        n_read: number of entries of the list of fresh items up to the last of them.
         thread: for long work: the table is copied and the filter index built again.
     """
-    return await thread.run(lambda: _extend(model, found))
+    return await thread.run(lambda: _extend(model, found, n_read))
 
 
 async def with_stored_items(
@@ -48,15 +49,15 @@ async def with_stored_items(
     Raises:
         StoreError: the store can't be read.
     """
-    ids = await versions.fresh_ids(model.version)
-    found = await versions.fresh_items(model.version, ids)
+    fresh = await versions.fresh_ids(model.version)
+    found = await versions.fresh_items(model.version, fresh.ids)
     if found:
-        model = await with_fresh_items(model, found, thread)
+        model = await with_fresh_items(model, found, fresh.n_read, thread)
     await follow_changes(model, versions)
     return model
 
 
-def _extend(model: Model, found: Sequence[StoredItem]) -> Model:
+def _extend(model: Model, found: Sequence[StoredItem], n_read: int) -> Model:
     items: dict[str, FreshItem] = {}
     for stored in found:
         try:
@@ -66,7 +67,7 @@ def _extend(model: Model, found: Sequence[StoredItem]) -> Model:
         except (StoreError, ValueError, RecursionError) as error:
             log.warning("fresh item %r can't be used: %s", stored.item_id, error)
     grown = model.extended(list(items.values())) if items else model
-    return replace(grown, n_fresh_read=model.n_fresh_read + len(found))
+    return replace(grown, n_fresh_read=n_read, last_fresh_read=found[-1].item_id)
 
 
 def _read_item(model: Model, item_id: str, stored: StoredItem) -> FreshItem:

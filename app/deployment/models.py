@@ -20,7 +20,7 @@ from app.model.background import BackgroundThread, freeze_garbage, gc_paused
 from app.model.inference import Provider
 from app.model.model import Model
 from app.model.rule_book import compile_set
-from app.store.versions import Followed, VersionStore
+from app.store.versions import Followed, FreshIds, VersionStore
 from app.telemetry.metrics import Metrics
 from model_store.deployment import Deployment
 from model_store.deployments import DEFAULT, Deployments
@@ -234,21 +234,21 @@ class Models:
                     await self._swap(Routing(self._loaded[version], name=model))
                 return
 
-    async def add_fresh_items(self, model: Model, new_ids: list[bytes]) -> None:
+    async def add_fresh_items(self, model: Model, fresh: FreshIds) -> None:
         """Replace a model by one with fresh items, unless it has been replaced meanwhile.
 
         Raises:
             StoreError: the store can't be read.
         """
         # Read before taking the lock: a slow store delays no other change.
-        found = await self._versions.fresh_items(model.version, new_ids)
+        found = await self._versions.fresh_items(model.version, fresh.ids)
         async with self._changing:
             if self._loaded.get(model.version) is not model:
                 return
             with gc_paused(), large_blocks_mapped():
-                grown = await with_fresh_items(model, found, self._loads)
+                grown = await with_fresh_items(model, found, fresh.n_read, self._loads)
             # They may have been withdrawn, or changed, while other versions alone had them.
-            await apply_stored(grown, new_ids, self._versions)
+            await apply_stored(grown, fresh.ids, self._versions)
             grown = await self._ruled(grown)
             self._loaded[model.version] = grown
             for _, routing in self.routings:

@@ -127,6 +127,8 @@ class Watcher:
             StoreError: the store can't be read.
         """
         for model in self._models.routings.all_models:
-            new_ids = await self._store.versions.fresh_ids(model.version, model.n_fresh_read)
-            if new_ids:
-                await self._models.add_fresh_items(model, new_ids)
+            fresh = await self._store.versions.fresh_ids(
+                model.version, model.n_fresh_read, model.last_fresh_read
+            )
+            if fresh.ids:
+                await self._models.add_fresh_items(model, fresh)

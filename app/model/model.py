@@ -82,6 +82,8 @@ class Model:
     n_fresh: int = 0
     n_fresh_read: int = 0
     """Number of entries of the version's list of fresh items that were read, usable or not."""
+    last_fresh_read: bytes | None = None
+    """The last of them."""
     availability: Availability = field(default_factory=Availability)
     """Which items are withdrawn. This and attributes change in place: a change of the catalogue
     costs the same whatever its size. An answer shows an item as it was or as it is."""

@@ -20,6 +20,14 @@ ITEMS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
+class FreshIds:
+    """Ids of fresh items to be read, and the number of entries of their list up to the last one."""
+
+    ids: list[bytes]
+    n_read: int
+
+
+@dataclass(frozen=True)
 class StoredItem:
     """A fresh item as stored, not decoded: its id, vector, attributes (JSON) and text (JSON)."""
 
@@ -85,11 +93,24 @@ class VersionStore:
         """Remove a worker's state, at its end."""
         await self._client.ask(*farewell_commands(worker_id))
 
-    async def fresh_ids(self, version: str, first: int = 0) -> list[bytes]:
-        """Ids of a version's fresh items in order of arrival, from position `first` on."""
-        [ids] = await self._client.ask(("LRANGE", keys.fresh_key(version), first, -1))
-        found: list[bytes] = ids
-        return found
+    async def fresh_ids(
+        self, version: str, n_read: int = 0, last_read: bytes | None = None
+    ) -> FreshIds:
+        """A version's fresh items in order of arrival, without those that were read.
+
+        Args:
+            version: whose they are.
+            n_read: number of entries that were read.
+            last_read: the last of them. Where it isn't in its place the store was emptied or
+                restored, and the list is read from its beginning.
+        """
+        key = keys.fresh_key(version)
+        [ids] = await self._client.ask(("LRANGE", key, max(n_read - 1, 0), -1))
+        if n_read and ids[:1] == [last_read]:
+            return FreshIds(ids[1:], n_read + len(ids) - 1)
+        if n_read:
+            [ids] = await self._client.ask(("LRANGE", key, 0, -1))
+        return FreshIds(ids, len(ids))
 
     async def fresh_items(self, version: str, ids: Sequence[bytes]) -> list[StoredItem]:
         """Vectors, attributes and texts of fresh items, in the order of their ids."""

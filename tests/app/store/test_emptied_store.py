@@ -13,10 +13,12 @@ from starlette.testclient import TestClient
 from model_store import keys
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
+from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.registry import Registry
 from tests.app.conftest import publish_and_activate, serving, settings_for
 from tests.app.deployment.test_lifecycle import wait_for
 from tests.app.store.conftest import ask, ids_for, send, state_of
+from tests.synthetic_bundle import Catalogue
 
 
 @pytest.fixture
@@ -69,6 +71,31 @@ def test_a_new_event_keeps_what_was_remembered(http: TestClient, client: redis.R
     client.flushall()
     send(http, "e", "i3")
     assert ids_for(http, user_id="e") == ids_for(http, history=["i1", "i2", "i3"])
+
+
+def test_new_items_are_seen_after_as_many_were_lost(
+    http: TestClient,
+    client: redis.Redis,
+    catalogue: Catalogue,
+    synthetic_bundle: Bundle,
+    store: EmbeddedStore,
+    folder: Path,
+) -> None:
+    def add(*item_ids: str) -> None:
+        fresh = [FreshItem(one, catalogue.knowledge[3], {}) for one in item_ids]
+        publish_fresh(fresh, client, encoder="made")
+        wait_for(lambda: set(item_ids) <= set(ids_for(http, history=["i1"], k=70)))
+
+    add("before 1", "before 2")
+    client.flushall()
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    add("after 1")
+    add("after 2")
+    assert {"before 1", "before 2"} <= set(ids_for(http, history=["i1"], k=70))
+    client.flushall()
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    add("after 3", "after 4", "after 5")  # as many as were read, and one more
+    assert http.get("/health/ready").json()["fresh_items"] == 7
 
 
 def test_a_retired_version_that_still_answers_is_labelled(
