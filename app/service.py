@@ -344,6 +344,14 @@ class Service:
         """
         return self.routing().active
 
+    def model_when_ready(self) -> Model:
+        """As `model`; NotReady also until the first load of all names' versions is over."""
+        model = self.model()
+        if not self.started.is_set():
+            for name in self.models.deployments.names:
+                self.routing(name)
+        return model
+
     def routing(self, model: str | None = None) -> Routing:
         """Who answers whom, to be used for one whole request.
 

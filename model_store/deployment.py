@@ -150,8 +150,11 @@ class Deployment(BaseModel):
         return self.model_copy(update={"experiments": experiments})
 
     def ruled(self, rules: Sequence[Rule], by: str) -> Deployment:
-        """The record with other rules; itself, if they are the same."""
-        if tuple(rules) == self.rules.rules:
+        """The record with other rules; itself, if they are the same and it is no new one.
+
+        A store that was emptied has none: until there is one, services go on with their last rules.
+        """
+        if self.generation and tuple(rules) == self.rules.rules:
             return self
         new = RuleSet(revision=self.generation + 1, since=now(), who=by, rules=tuple(rules))
         return self.model_copy(update={"rules": new})

@@ -59,6 +59,11 @@ class Deployments:
         yield from self.named.items()
 
     @property
+    def are_lost(self) -> bool:
+        """Whether there is no record at all: the store is new, or it was emptied."""
+        return not (self.default.generation or self.default.active or self.named)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names that a request may give: the default, and those with an active version."""
         return (DEFAULT, *(model for model, record in self.named.items() if record.active))

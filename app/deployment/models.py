@@ -37,8 +37,7 @@ log = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 0.5
 LOADING_SHARE = 0.1  # of its thread's time: all workers of a machine load at once
 MAX_WARNINGS = 20
-OF_NO_RECORD = -1
-"""Revision of rules before the record has been read."""
+OF_NO_RECORD = -1  # revision of rules before the record has been read
 
 
 class Models:
@@ -177,11 +176,13 @@ class Models:
         Returns:
             Whether that changed who answers.
         """
-        deployments = followed.deployments
-        self.deployments = deployments
-        await self._follow_rules(deployments.default.rules)
+        deployments = self.deployments = followed.deployments
+        await self._follow_rules(self._rules if deployments.are_lost else deployments.default.rules)
         self.routings.keep_generations([model for model, _ in deployments])
         changed = [await self._route(model, deployment) for model, deployment in deployments]
+        if not deployments.are_lost:
+            gone = self.routings.versions.keys() - {model for model, _ in deployments}
+            changed += [await self._end(model) for model in gone]
         if not self.is_lacking(deployments):
             async with self._changing:
                 kept = {one.version for one in self.routings.all_models}
@@ -200,25 +201,18 @@ class Models:
         used = {one.version for one in routing.all_models} if routing else set()
         return set(deployment.versions) - used
 
-    async def recall_rules(self) -> None:
-        """While the record can't be read, go on with the rules that were in force here last."""
-        rules = await asyncio.to_thread(self._last_active.read_rules)
-        if rules is not None and rules.rules:
-            log.warning("going on with %s, as of %s", rules.describe(), rules.since)
-            # Whatever the record says is followed when it can be read.
-            self._rules = rules.model_copy(update={"revision": OF_NO_RECORD})
-
     async def fall_back(self, deployments: Deployments | None) -> None:
         """Under each name without a loaded version, serve the one that answered last here.
 
-        The operator's choice stays in the record.
+        The operator's choice stays in the record; without records the rules are the last ones, too.
 
         Args:
             deployments: the records; None if the store can't be read.
         """
         last = await asyncio.to_thread(self._last_active.read)
-        names = last if deployments is None else deployments.names
-        for model in (DEFAULT, *names):
+        if are_unknown := deployments is None or deployments.are_lost:
+            await self._recall_rules()
+        for model in (DEFAULT, *(last if are_unknown or not deployments else deployments.names)):
             if self.routings.find(model) is None:
                 record = (deployments or Deployments()).of(model)
                 await self._go_on(model, filter(None, (last.get(model), *record.previous)), record)
@@ -304,6 +298,13 @@ class Models:
         log.info("the name %s is deactivated", model)
         return True
 
+    async def _recall_rules(self) -> None:
+        """Go on with the rules that were in force here last, until the record can be read."""
+        rules = await asyncio.to_thread(self._last_active.read_rules)
+        if rules is not None and rules.rules and not self._rules.rules:
+            log.warning("going on with %s, as of %s", rules.describe(), rules.since)
+            self._rules = rules.model_copy(update={"revision": OF_NO_RECORD})
+
     async def _follow_rules(self, rules: RuleSet) -> None:
         """Compile the record's rules for all loaded versions that have others."""
         is_new = rules.revision != self._rules.revision
@@ -371,10 +372,7 @@ class Models:
             return model  # the watcher adds them when the store is back
 
     async def _swap(self, routing: Routing) -> bool:
-        """Route requests of its name as given from now on; False if that changes nothing.
-
-        The caller holds the lock.
-        """
+        """Route requests of its name as given, under the lock; False if that changes nothing."""
         name, model = routing.name, routing.active
         previous = self.routings.find(name)
         if routing.is_as(previous):

@@ -101,7 +101,6 @@ class Watcher:
                     break
         except StoreError:
             if models.current is None:
-                await models.recall_rules()
                 await models.fall_back(None)
             raise
         if models.is_lacking(followed.deployments):

@@ -141,7 +141,7 @@ def public_router(
     )
     async def health_ready() -> Response:
         try:
-            model = service.model()
+            model = service.model_when_ready()
         except NotReady as error:
             # Probes ask from the start; a caller's request that fails is logged.
             headers = {"Retry-After": "1"}

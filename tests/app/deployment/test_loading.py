@@ -282,6 +282,35 @@ def test_a_service_listens_while_it_loads_and_says_what(
         assert version_of(http) == good
 
 
+def test_a_service_is_ready_when_it_has_the_versions_of_all_names(
+    store: EmbeddedStore,
+    client: redis.Redis,
+    good: str,
+    second: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load_version: Callable[..., Any] = models.load_version
+    waiting = True
+    Registry(client, model="shop").activate(second)
+
+    def load(folder: Path, version: str, *others: Any) -> Any:
+        while waiting and version == second:
+            time.sleep(0.01)
+            yield_cpu()
+        return load_version(folder, version, *others)
+
+    monkeypatch.setattr(models, "load_version", load)
+    with TestClient(create_app(settings_for(store.url, folder))) as http:
+        wait_for(lambda: second in http.get("/health/ready").json().get("detail", ""))
+        assert http.get("/health/ready").status_code == 503
+        assert version_of(http) == good
+        waiting = False
+        wait_for(lambda: http.get("/health/ready").status_code == 200)
+        named = http.post("/recommend", json={"history": ["i1"], "model": "shop"})
+        assert named.json()["model_version"] == second
+
+
 def test_a_service_that_is_ended_while_it_loads_ends_at_once(
     store: EmbeddedStore, good: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.registry import Registry
-from tests.app.conftest import publish_and_activate, serving, settings_for
+from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for
 from tests.app.deployment.test_lifecycle import wait_for
 from tests.app.store.conftest import ask, ids_for, send, state_of
 from tests.synthetic_bundle import Catalogue
@@ -71,6 +71,29 @@ def test_a_new_event_keeps_what_was_remembered(http: TestClient, client: redis.R
     client.flushall()
     send(http, "e", "i3")
     assert ids_for(http, user_id="e") == ids_for(http, history=["i1", "i2", "i3"])
+
+
+def test_names_and_rules_go_on_as_the_version_does(
+    http: TestClient, client: redis.Redis, store: EmbeddedStore, folder: Path
+) -> None:
+    first, second, *_ = ids_for(http, history=["i1"])
+    rule = {"name": "h", "action": "hide", "item_ids": [first]}
+    assert http.put("/admin/rules", headers=AS_ADMIN, json={"rules": [rule]}).status_code == 200
+    named = http.post("/admin/models/made-1/activate?model=shop", headers=AS_ADMIN)
+    assert named.status_code == 200
+    client.flushall()
+    wait_for(lambda: state_of(http) == "empty")
+    with serving(settings_for(store.url, folder)) as again:
+        for one in (http, again):
+            assert ids_for(one, history=["i1"])[0] == second
+            assert ids_for(one, history=["i1"], model="shop")[0] == second
+        # What an operator says from now on holds.
+        answer = again.put("/admin/rules", headers=AS_ADMIN, json={"rules": []})
+        assert answer.status_code == 200
+        for one in (http, again):
+            wait_for(lambda one=one: ids_for(one, history=["i1"])[0] == first)
+            named = one.post("/recommend", json={"history": ["i1"], "model": "shop"})
+            assert named.status_code == 422
 
 
 def test_new_items_are_seen_after_as_many_were_lost(
