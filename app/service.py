@@ -365,7 +365,8 @@ class Service:
         routing = self.models.routings.find(model)
         if routing is None:
             names = self.models.deployments.names
-            if model is not None and model not in names:
+            # Before the record is read, nobody knows which names there are.
+            if model is not None and model not in names and self.started.is_set():
                 raise InvalidField("model", model, describe_unknown(model, names))
             if self.models.loading is not None:
                 raise NotReady(f"version {self.models.loading} is being loaded")

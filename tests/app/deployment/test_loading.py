@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from model_store.model_record import ModelRecord
 from model_store.registry import Registry
 from tests.app.conftest import (
     AS_ADMIN,
+    PATIENCE_S,
     serving,
     settings_for,
     wait_for,
@@ -309,6 +311,24 @@ def test_a_service_is_ready_when_it_has_the_versions_of_all_names(
         wait_for(lambda: http.get("/health/ready").status_code == 200)
         named = http.post("/recommend", json={"history": ["i1"], "model": "shop"})
         assert named.json()["model_version"] == second
+
+
+def test_a_name_is_not_called_unknown_before_the_record_is_read(
+    store: EmbeddedStore, client: redis.Redis, good: str, folder: Path
+) -> None:
+    Registry(client, model="shop").activate(good)
+    published = threading.Event()
+    settings = settings_for(store.url, folder)
+    with TestClient(
+        create_app(settings, prepare=lambda: published.wait(PATIENCE_S) and None)
+    ) as http:
+        named = {"history": ["i1"], "model": "shop"}
+        response = http.post("/recommend", json=named)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert response.json()["detail"] == "the bundle is being published"
+        published.set()
+        wait_for(lambda: http.post("/recommend", json=named).status_code == 200)
+        assert http.post("/recommend", json={**named, "model": "other"}).status_code == 422
 
 
 def test_a_service_that_is_ended_while_it_loads_ends_at_once(
