@@ -18,8 +18,6 @@ from model_store.errors import BundleError, LongtailError
 from model_store.event_rules import EventsInfo
 from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
-from model_store.placing import next_version
-from model_store.publication import bundles_folder
 from offline.artifact import Artifact
 from offline.recipe import Recipe
 from offline.revision import code_revision
@@ -112,6 +110,10 @@ def write_bundle(
 
 
 def _free_version(log: Callable[[str], None]) -> str:
+    # Imported when needed: a build with nothing to do needs no store.
+    from model_store.placing import next_version
+    from model_store.publication import bundles_folder
+
     today = datetime.now(UTC).date()
     try:
         return next_version(bundles_folder(), today)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from offline.engine.choice import LOCAL, add_engine_flags, open_engine
 from offline.source_flags import add_source_flags, source_of
-from offline.training.group import Group, launched_group
 
 if TYPE_CHECKING:
     from offline.inputs import Source
     from offline.recipe import Recipe
+    from offline.training.group import Group
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,6 +100,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(arguments: argparse.Namespace) -> int:
     from offline.build import Build
     from offline.recipe import DEFAULT, change_recipe, read_recipe, suited_recipe
+    from offline.training.group import launched_group
 
     def read(name: str) -> Recipe:
         recipe = read_recipe(name)

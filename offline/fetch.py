@@ -17,8 +17,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-import httpx
-
 from model_store.errors import LongtailError
 from model_store.files import hash_file, write_atomically
 from offline.progress import Progress
@@ -106,6 +104,9 @@ def fetch_url(url: str, md5: str, path: Path) -> None:
     Raises:
         FetchError: the address doesn't answer, or the file is another one.
     """
+    # Imported when needed: what is in the cache is found without.
+    import httpx
+
     digest = hashlib.md5(usedforsecurity=False)
 
     def copy(target: IO[bytes]) -> None:

@@ -86,7 +86,7 @@ def sources_of(module: str, root: Path = ROOT) -> tuple[Path, ...]:
         found[name] = path
         waiting += (
             imported
-            for imported in _imported_by(path, root)
+            for imported in _imported_by(path.read_bytes(), path, root)
             if _name(imported, root) not in PASSIVE and imported.parent != root / STAGES
         )
     for folder in {path.parent for path in found.values()}:
@@ -95,25 +95,27 @@ def sources_of(module: str, root: Path = ROOT) -> tuple[Path, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _imported_by(path: Path, root: Path) -> Iterator[Path]:
-    for module, names in _imports_in(path.read_bytes(), str(path)):
-        # `from package import module` imports the module; else it is something in the package.
-        for name in names or ("",):
-            file = (_file_of(f"{module}.{name}", root) if name else None) or _file_of(module, root)
-            if file is not None:
-                yield file
+@cache  # a build asks a dozen times for the same modules
+def _imported_by(content: bytes, path: Path, root: Path) -> tuple[Path, ...]:
+    """The project's files that a module imports, each once."""
+    found = set()
+    for module, names in _walk(ast.parse(content, path).body, str(path)):
+        file = _file_of(module, root)
+        if names and (file is None or file.name == "__init__.py"):
+            # `from package import module` imports the module; else it is something in the package.
+            found |= {_file_of(f"{module}.{name}", root) or file for name in names}
+        else:
+            found.add(file)
+    return tuple(file for file in found if file is not None)
 
 
-@cache
-def _imports_in(content: bytes, path: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Modules, and the names taken from them; none where the module itself is imported."""
-    return tuple(_walk(ast.parse(content, path).body, path))
-
-
-_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+# Fields of statements that hold statements. An import is one: most of a file is expressions, which
+# hold none.
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 def _walk(nodes: Iterable[ast.AST], path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Modules, and the names taken from them; none where the module itself is imported."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
@@ -124,9 +126,9 @@ def _walk(nodes: Iterable[ast.AST], path: str) -> Iterator[tuple[str, tuple[str,
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             yield from _walk(node.orelse, path)
         else:
-            # An import is a statement: no expression holds one, and most of a file is expressions.
-            held = ast.iter_child_nodes(node)
-            yield from _walk((one for one in held if isinstance(one, _STATEMENTS)), path)
+            for block in _BLOCKS:
+                if held := getattr(node, block, None):
+                    yield from _walk(held, path)
 
 
 def _is_type_checking(test: ast.expr) -> bool:
@@ -162,6 +164,7 @@ def _data_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+@cache
 def _name(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline.cache import cache_folder
+from offline.data.movielens_fetch import fetch_movielens_100k
 from offline.data.namings import AS_FOUND, Naming
 from offline.fingerprint import fingerprint_of, hash_inputs
 
@@ -55,15 +56,8 @@ class Source:
         return config.model_copy(update={"item_kind": self.item_kind})
 
 
-def _fetch_movielens_100k(cache: Path) -> Path:
-    # Imported when needed: a build with nothing to do needs no data library.
-    from offline.data.movielens import fetch_movielens_100k
-
-    return fetch_movielens_100k(cache)
-
-
 NAMED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "movielens-100k": (_fetch_movielens_100k, "film"),
+    "movielens-100k": (fetch_movielens_100k, "film"),
 }
 """Data sets that are fetched: a function of the cache folder, and the kind of item."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from model_store.deployments import DEFAULT
 from model_store.errors import ConfigError
 
 
@@ -58,6 +57,7 @@ def run_logged(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: an archive isn't named, or a flag is of an evaluation by a service.
     """
+    from model_store.deployments import DEFAULT
     from offline.logged.command import evaluate_logged
 
     for name in ("url", "rerank", "rps", "model"):

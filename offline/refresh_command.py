@@ -6,7 +6,6 @@ import argparse
 import os
 from pathlib import Path
 
-from model_store.deployments import DEFAULT
 from offline.refresh.defaults import CANARY_LIMIT_S, CONFIDENCE, HOLDOUT, MARGIN, SHADOW_SHARE
 from offline.source_flags import add_data_flags, source_of
 from offline.time_flag import seconds
@@ -41,7 +40,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     refresh.add_argument(
         "--model",
-        default=DEFAULT,
+        default="default",
         metavar="NAME",
         help="under which the version answers that is refreshed (%(default)s); those of another "
         "name are in OUT/refresh-NAME",

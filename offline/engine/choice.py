@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from model_store.errors import ConfigError
 from model_store.flag_values import up_to
-from offline.engine.local import LocalEngine, count_cores
 
 if TYPE_CHECKING:
     from offline.engine.work import Engine
@@ -47,6 +46,8 @@ def open_engine(name: str, processes: int | None) -> Engine:
     Raises:
         ConfigError: it isn't installed.
     """
+    from offline.engine.local import LocalEngine, count_cores
+
     processes = processes or count_cores()
     if name == LOCAL:
         return LocalEngine(processes)

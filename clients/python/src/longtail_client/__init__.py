@@ -4,57 +4,63 @@ Requests are typed dictionaries, and answers are pydantic models; both have the 
 service's OpenAPI document. `Client` is for threads, `AsyncClient` for event loops.
 """
 
-from longtail_client.answers import (
-    BatchResponse,
-    Because,
-    EventsResponse,
-    Explanation,
-    Exploration,
-    ItemsChanged,
-    Live,
-    MovedBy,
-    PersonForgotten,
-    PredictedRating,
-    ProblemDocument,
-    RatingsResponse,
-    Ready,
-    RecommendedItem,
-    RecommendResponse,
-    Reranked,
-    SimilarItem,
-    SimilarResponse,
-    Timings,
-    WrongField,
-)
-from longtail_client.async_client import AsyncClient
-from longtail_client.client import Client
-from longtail_client.errors import (
-    AnswerTimeoutError,
-    ApiError,
-    ConflictError,
-    ForbiddenError,
-    InvalidRequestError,
-    LongtailError,
-    NotFoundError,
-    OverloadedError,
-    ServiceError,
-    UnauthorizedError,
-    UnavailableError,
-    UnreachableError,
-    UnreadableAnswerError,
-)
-from longtail_client.requests import (
-    Event,
-    ExcludeServed,
-    Filter,
-    ItemChange,
-    RatingsRequest,
-    RecommendRequest,
-    RequestBoost,
-    RequestCap,
-)
-from longtail_client.retries import Retries
-from longtail_client.version import VERSION
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from longtail_client.answers import (
+        BatchResponse,
+        Because,
+        EventsResponse,
+        Explanation,
+        Exploration,
+        ItemsChanged,
+        Live,
+        MovedBy,
+        PersonForgotten,
+        PredictedRating,
+        ProblemDocument,
+        RatingsResponse,
+        Ready,
+        RecommendedItem,
+        RecommendResponse,
+        Reranked,
+        SimilarItem,
+        SimilarResponse,
+        Timings,
+        WrongField,
+    )
+    from longtail_client.async_client import AsyncClient
+    from longtail_client.client import Client
+    from longtail_client.errors import (
+        AnswerTimeoutError,
+        ApiError,
+        ConflictError,
+        ForbiddenError,
+        InvalidRequestError,
+        LongtailError,
+        NotFoundError,
+        OverloadedError,
+        ServiceError,
+        UnauthorizedError,
+        UnavailableError,
+        UnreachableError,
+        UnreadableAnswerError,
+    )
+    from longtail_client.requests import (
+        Event,
+        ExcludeServed,
+        Filter,
+        ItemChange,
+        RatingsRequest,
+        RecommendRequest,
+        RequestBoost,
+        RequestCap,
+    )
+    from longtail_client.retries import Retries
+    from longtail_client.version import VERSION
 
 __all__ = [
     "VERSION",
@@ -103,3 +109,16 @@ __all__ = [
     "UnreadableAnswerError",
     "WrongField",
 ]
+
+_MODULES = ("version", "errors", "retries", "requests", "answers", "client", "async_client")
+
+if not TYPE_CHECKING:  # type checkers would take any name
+
+    def __getattr__(name: str) -> object:
+        """A name of `__all__`, whose module is imported now: `longtail --help` needs no httpx."""
+        if name in __all__:
+            for module in _MODULES:
+                found = import_module(f"{__name__}.{module}")
+                if hasattr(found, name):
+                    return getattr(found, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
