@@ -89,7 +89,9 @@ class LocalEngine:
         """Processes that end at once when this does, whatever they are at."""
         context = multiprocessing.get_context("spawn")
         before = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(self.processes, context, initializer=_begin, initargs=(work,))
+        pool = ProcessPoolExecutor(
+            self.processes, context, initializer=_begin, initargs=(work, os.getpid())
+        )
         try:
             yield pool
         except BaseException:
@@ -130,8 +132,8 @@ class _Opened:
     compute: Compute | None = None
 
 
-def _begin(work: Work) -> None:
-    die_with_parent()
+def _begin(work: Work, parent: int) -> None:
+    die_with_parent(parent)  # which may have been killed while this one started
     leave_to_another()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C ends the first process, which ends this
     _Opened.work = work
