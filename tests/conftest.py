@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -74,6 +74,37 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     with lock.hold(alone=item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+@pytest.fixture(scope="session")
+def freeze() -> Callable[[], None]:
+    """What `gc.freeze` is, which most services of tests go without."""
+    return gc.freeze
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> set[Path]:
+    """Files with a test that runs alone, as it measures time."""
+    return {item.path for item in request.session.items if item.get_closest_marker("alone")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_alone_are_frozen(
+    request: pytest.FixtureRequest, freeze: Callable[[], None], measured: set[Path]
+) -> Iterator[None]:
+    """Keep out of the collector's sight what is imported, and nothing else.
+
+    A service freezes what it has loaded, as it is all that its process does. Here hundreds end in
+    one process, and the collector must see what they leave. To thaw that thaws the imports too, and
+    whoever collects garbage walks a million of their objects for half a second. Files that measure
+    time come last: their services freeze, as the collector would hold them up.
+    """
+    is_measured = request.path in measured
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "freeze", freeze if is_measured else lambda: None)
+        yield
+    if is_measured:
+        gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,6 @@ def forget_clients() -> None:
     S3FileSystem.clear_instance_cache()
     # A file system ends in a cycle, and its client in another one when that is collected: tests of
     # what is left in memory would find them.
-    gc.unfreeze()
     while gc.collect() > 1_000:
         pass
 

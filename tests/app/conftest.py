@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,12 +118,9 @@ def wait_until_started(app: LongtailApp) -> None:
 def serving(settings: Settings) -> Iterator[TestClient]:
     """The service once its first load is over, whatever came of it."""
     app = create_app(settings)
-    try:
-        with TestClient(app, raise_server_exceptions=False) as http:
-            wait_until_started(app)
-            yield http
-    finally:
-        gc.unfreeze()  # the collector must see what the service has left
+    with TestClient(app, raise_server_exceptions=False) as http:
+        wait_until_started(app)
+        yield http
 
 
 def service_of(http: TestClient) -> Any:
