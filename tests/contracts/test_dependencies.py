@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,14 @@ def declared_for(package: str, path: str = "") -> set[str]:
     return names | {"hiredis"} | ({"starlette"} if "fastapi" in names else set())
 
 
+@cache
+def distributions() -> dict[str, list[str]]:
+    """The distributions that bring each importable module."""
+    return {**DISTRIBUTIONS, **metadata.packages_distributions()}
+
+
 @pytest.mark.parametrize("package", [*PACKAGES, CLIENT, EXAMPLES])
 def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
-    distributions = {**DISTRIBUTIONS, **metadata.packages_distributions()}
     ours = {*PACKAGES, EXAMPLES, "longtail", "longtail_client"}
     missing = {
         f"{path.relative_to(ROOT)}: {top}"
@@ -73,6 +79,6 @@ def test_what_a_package_imports_is_declared_for_it(package: str) -> None:
         for top in {module.partition(".")[0] for module, _ in imports_of(path)}
         if top not in sys.stdlib_module_names
         and top not in ours
-        and not names_of(distributions.get(top, [top])) & declared
+        and not names_of(distributions().get(top, [top])) & declared
     }
     assert not missing

@@ -64,7 +64,9 @@ def copied(tmp_path: Path) -> Path:
     """A copy of the tree to plant forbidden imports in."""
 
     def ignored(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if is_generated(Path(folder) / name)]
+        return [
+            name for name in names if name == "__pycache__" or is_generated(Path(folder) / name)
+        ]
 
     for package in (*PACKAGES, CLIENT, EXAMPLES):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)

@@ -72,14 +72,21 @@ def syntax_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, str | None]]:
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, str | None], ...]:
     """Each import anywhere in a file: the module, and the name taken from it (None: all of it)."""
-    yield from imports_in(syntax_of(path))
+    return tuple(imports_in(syntax_of(path)))
+
+
+# What can hold an import, which is a statement; most of a file is expressions.
+STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
 
 def imports_in(syntax: ast.AST) -> Iterator[tuple[str, str | None]]:
     """Each import anywhere in a syntax tree, as `imports_of` gives them."""
-    for node in ast.walk(syntax):
+    for node in ast.iter_child_nodes(syntax):
+        if isinstance(node, STATEMENTS):
+            yield from imports_in(node)
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, None
