@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,17 +81,37 @@ def data() -> TrainingData:
     return planted_cycle()
 
 
+Fitted = Callable[..., tuple[SequenceRecommender, dict[str, np.ndarray]]]
+
+
+@pytest.fixture(scope="module")
+def fitted(data: TrainingData) -> Fitted:
+    """Models that several tests compare with, each trained once, and their first weights."""
+    models: dict[str, tuple[SequenceRecommender, dict[str, np.ndarray]]] = {}
+
+    def fit(
+        config: RecommenderConfig, **choices: Any
+    ) -> tuple[SequenceRecommender, dict[str, np.ndarray]]:
+        plan = training(**choices)
+        key = config.model_dump_json() + plan.model_dump_json()
+        if key not in models:
+            model = SequenceRecommender(config, plan)
+            first = weights_of(model)
+            models[key] = model.fit(data), first
+        return models[key]
+
+    return fit
+
+
 def name_of(part: Any) -> str:
     return getattr(part, "backbone", None) or "-".join(map(str, part.values())) or "softmax"
 
 
 @pytest.mark.parametrize(("config", "choices"), CHOICES, ids=name_of)
 def test_frozen_ids_stay_bit_for_bit(
-    config: RecommenderConfig, choices: dict[str, Any], data: TrainingData
+    config: RecommenderConfig, choices: dict[str, Any], data: TrainingData, fitted: Fitted
 ) -> None:
-    model = SequenceRecommender(config, training(id_training="frozen", **choices))
-    before = weights_of(model)
-    model.fit(data)
+    model, before = fitted(config, id_training="frozen", **choices)
     start = project_text(data.knowledge, 16, "pca") * np.float32(config.id_std)
     np.testing.assert_array_equal(model.item_table, start)
     assert not same(weights_of(model), before)
@@ -99,9 +120,9 @@ def test_frozen_ids_stay_bit_for_bit(
 
 @pytest.mark.parametrize(("config", "choices"), CHOICES, ids=name_of)
 def test_further_training_goes_on_from_the_best_frozen_weights(
-    config: RecommenderConfig, choices: dict[str, Any], data: TrainingData
+    config: RecommenderConfig, choices: dict[str, Any], data: TrainingData, fitted: Fitted
 ) -> None:
-    frozen = SequenceRecommender(config, training(id_training="frozen", **choices)).fit(data)
+    frozen, _ = fitted(config, id_training="frozen", **choices)
     ids = SequenceRecommender(config, training(id_training="further-ids", **choices)).fit(data)
     n_frozen = len(frozen.record.epochs)
     losses = [epoch.loss for epoch in ids.record.epochs]
@@ -115,10 +136,11 @@ def test_further_training_goes_on_from_the_best_frozen_weights(
     assert np.array_equal(ids.item_table, frozen.item_table) == (ids.record.best_phase == "frozen")
 
 
-def test_further_training_of_everything_changes_everything(data: TrainingData) -> None:
-    patient = {"epochs": 3, "patience": 3}
-    frozen = SequenceRecommender(SASREC, training(id_training="frozen", **patient)).fit(data)
-    further = SequenceRecommender(SASREC, training(id_training="further-all", **patient)).fit(data)
+def test_further_training_of_everything_changes_everything(
+    data: TrainingData, fitted: Fitted
+) -> None:
+    frozen, _ = fitted(SASREC, id_training="frozen", patience=3)
+    further, _ = fitted(SASREC, id_training="further-all", patience=3)
     assert further.record.best_phase == "all"
     assert further.record.best_figure > frozen.record.best_figure
     assert not np.array_equal(further.item_table, frozen.item_table)
@@ -228,9 +250,9 @@ def test_anchored_ids_end_nearer_to_where_they_started(data: TrainingData) -> No
 @pytest.mark.parametrize("stopped_after", [2, 3, 4, 5])
 @pytest.mark.parametrize("how", ["further-all", "further-ids"])
 def test_stopped_in_either_phase_it_becomes_the_same_model(
-    data: TrainingData, how: str, stopped_after: int, tmp_path: Path
+    data: TrainingData, how: str, stopped_after: int, tmp_path: Path, fitted: Fitted
 ) -> None:
-    wanted = SequenceRecommender(SASREC, training(id_training=how, patience=3)).fit(data)
+    wanted, _ = fitted(SASREC, id_training=how, patience=3)
     assert len(wanted.record.epochs) == 6
     model = SequenceRecommender(SASREC, training(id_training=how, patience=3))
     score, validations = model.score, []
