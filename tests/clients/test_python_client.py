@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -174,3 +176,19 @@ def test_both_clients_have_the_same_calls() -> None:
     assert signatures(Client) == signatures(AsyncClient)
     assert len(signatures(Client)) == 9
     assert constructor(Client) == constructor(AsyncClient)
+
+
+def test_names_and_modules_of_the_package_are_there_when_they_are_asked_for() -> None:
+    program = (
+        "import sys, longtail_client as client\n"
+        "assert not {'httpx', 'pydantic'} & sys.modules.keys()\n"
+        "assert {*client.__all__, 'answers'} <= {*dir(client)}\n"
+        "assert client.answers.Ready is client.Ready\n"
+        "assert all(getattr(client, name) for name in client.__all__)\n"
+        "from longtail_client import *\n"
+        "assert Client is client.Client\n"
+        "client.nothing"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    [*_, last] = found.stderr.splitlines()
+    assert last == "AttributeError: module 'longtail_client' has no attribute 'nothing'"

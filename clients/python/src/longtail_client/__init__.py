@@ -115,10 +115,15 @@ _MODULES = ("version", "errors", "retries", "requests", "answers", "client", "as
 if not TYPE_CHECKING:  # type checkers would take any name
 
     def __getattr__(name: str) -> object:
-        """A name of `__all__`, whose module is imported now: `longtail --help` needs no httpx."""
+        """A name of `__all__` or a module, imported now: `longtail --help` needs no httpx."""
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         if name in __all__:
             for module in _MODULES:
                 found = import_module(f"{__name__}.{module}")
                 if hasattr(found, name):
                     return getattr(found, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_MODULES})
