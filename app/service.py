@@ -88,7 +88,7 @@ class Service:
             )
         self.settings = settings
         self._prepare = prepare
-        self._is_preparing = False
+        self._is_preparing = self._had_all_names = False
         self._accepts = accepts
         self.started = asyncio.Event()  # the first load is over, with or without success
         self.failure: LongtailError | None = None
@@ -289,10 +289,10 @@ class Service:
         await self._second_reranker_loading.look()
 
     async def _write_last_exposures(self) -> None:
-        with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await self.write_counts()
-                await self.write_exposure_log()
+        for write in (self.write_exposure_log, self.write_counts):
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await write()
 
     async def write_counts(self) -> None:
         """Write what users saw and clicked, without those who were forgotten meanwhile.
@@ -345,11 +345,14 @@ class Service:
         return self.routing().active
 
     def model_when_ready(self) -> Model:
-        """As `model`; NotReady also until the first load of all names' versions is over."""
+        """As `model`; NotReady also until each name's first version is loaded, or rejected."""
         model = self.model()
-        if not self.started.is_set():
-            for name in self.models.deployments.names:
-                self.routing(name)
+        if not self._had_all_names:
+            records = self.models.deployments
+            for name in records.names:
+                if records.of(name).active not in self.models.rejected:
+                    self.routing(name)
+            self._had_all_names = True
         return model
 
     def routing(self, model: str | None = None) -> Routing:
@@ -366,7 +369,7 @@ class Service:
         if routing is None:
             names = self.models.deployments.names
             # Before the record is read, nobody knows which names there are.
-            if model is not None and model not in names and self.started.is_set():
+            if model is not None and model not in names and self.models.is_record_read:
                 raise InvalidField("model", model, describe_unknown(model, names))
             if self.models.loading is not None:
                 raise NotReady(f"version {self.models.loading} is being loaded")
@@ -375,6 +378,8 @@ class Service:
             if not self.started.is_set():
                 raise NotReady("the service is starting")
             if model is not None and model != DEFAULT:
+                if not self.models.is_record_read:
+                    raise NotReady("the deployment record can't be read")
                 version = self.models.deployments.of(model).active
                 reason = self.models.rejected.get(version or "", "it is about to be loaded")
                 raise NotReady(f"no model is loaded under the name {model!r} ({version}: {reason})")

@@ -195,6 +195,11 @@ class RuleSet(BaseModel):
     who: str | None = Field(None, description="By whom.")
     rules: tuple[Rule, ...] = ()
 
+    @property
+    def stamp(self) -> tuple[int, str | None]:
+        """Tells these rules from all others: an emptied or restored store counts revisions anew."""
+        return self.revision, self.since
+
     def describe(self) -> str:
         """For the audit, as in "3 rules: winter, sold out, two per brand"."""
         names = [rule.name for rule in self.rules]

@@ -64,6 +64,7 @@ class Models:
     ) -> None:
         self.routings = Routings()
         self.deployments = Deployments()
+        self.is_record_read = False
         self.loading: str | None = None
         self._loaded: dict[str, Model] = {}
         self._shown = ModelMetrics(metrics)
@@ -177,7 +178,12 @@ class Models:
             Whether that changed who answers.
         """
         deployments = self.deployments = followed.deployments
-        await self._follow_rules(self._rules if deployments.are_lost else deployments.default.rules)
+        self.is_record_read = True
+        await self._follow_rules(
+            self._rules.model_copy(update={"revision": OF_NO_RECORD})
+            if deployments.are_lost
+            else deployments.default.rules
+        )
         self.routings.keep_generations([model for model, _ in deployments])
         changed = [await self._route(model, deployment) for model, deployment in deployments]
         if not deployments.are_lost:
@@ -307,11 +313,11 @@ class Models:
 
     async def _follow_rules(self, rules: RuleSet) -> None:
         """Compile the record's rules for all loaded versions that have others."""
-        is_new = rules.revision != self._rules.revision
+        is_new = rules.stamp != self._rules.stamp
         self._rules = rules
-        revision = rules.revision if rules.rules else None
+        stamp = rules.stamp if rules.rules else None
         for version, model in list(self._loaded.items()):
-            if revision != (None if model.rules is None else model.rules.revision):
+            if stamp != (None if model.rules is None else model.rules.stamp):
                 async with self._changing:
                     if self._loaded.get(version) is model:
                         self._loaded[version] = await self._ruled(model)

@@ -129,13 +129,13 @@ class RuleBook:
     """Rules compiled for the items of one model; compiled again where attributes have changed.
 
     Args:
-        revision: of the rules.
+        stamp: tells the rules from others.
         rules: in their order.
         model: holds the items.
     """
 
-    def __init__(self, revision: int, rules: Sequence[Rule], model: HasItems) -> None:
-        self.revision = revision
+    def __init__(self, stamp: object, rules: Sequence[Rule], model: HasItems) -> None:
+        self.stamp = stamp
         # The model itself may hold an earlier book.
         self._rules, self._items = rules, Items.of(model)
         self._compiled = self._compile()
@@ -292,7 +292,7 @@ class _Compiled:
 
 def compile_set(rules: RuleSet, model: HasItems) -> RuleBook | None:
     """The book of a set of rules; None: there are none."""
-    return RuleBook(rules.revision, rules.rules, model) if rules.rules else None
+    return RuleBook(rules.stamp, rules.rules, model) if rules.rules else None
 
 
 def select(selection: Selection, items: HasItems) -> tuple[IndexArray, Matches | None]:

@@ -12,6 +12,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app import service
 from app.deployment import exposure_log
 from app.deployment.exposure_log import ExposureLog
 from app.store.connection import Command
@@ -29,7 +30,13 @@ from model_store.exposure_log import (
     exposures_of,
 )
 from model_store.people import export, forget
-from tests.app.conftest import publish_and_activate, serving, settings_for, wait_for
+from tests.app.conftest import (
+    publish_and_activate,
+    service_of,
+    serving,
+    settings_for,
+    wait_for,
+)
 from tests.app.deployment.named_models import post
 
 
@@ -127,6 +134,26 @@ def answer_to(user_id: str, request_id: str) -> dict[str, Any]:
         "request_id": request_id, "user_id": user_id, "model_version": "v1", "arm": "b",
         "served_by": "model", "items": [{"item_id": "i1"}, {"item_id": "i2"}],
     }  # fmt: skip
+
+
+def test_answers_are_written_in_the_end_though_counts_cannot_be(
+    client: redis.Redis,
+    store: EmbeddedStore,
+    synthetic_bundle: Bundle,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def rejected(_: int) -> None:
+        raise StoreError("the store rejects the script")
+
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    settings = settings_for(store.url, folder).model_copy(update={"exposure_share": 1.0})
+    monkeypatch.setattr(service, "EXPOSURES_WRITE_S", 60.0)
+    with serving(settings) as http:
+        monkeypatch.setattr(service_of(http).exposures, "write", rejected)
+        ask(http, "r-1", user_id="u1")
+        assert logged(client) == []
+    assert [shown.request_id for shown in logged(client)] == ["r-1"]
 
 
 def test_the_share_is_of_the_requests_by_their_ids() -> None:

@@ -14,6 +14,7 @@ import redis
 from starlette.testclient import TestClient
 
 from app.deployment import models
+from app.deployment.bundle_folders import BundleFolders
 from app.main import create_app
 from app.model.background import yield_cpu
 from model_store import keys
@@ -329,6 +330,37 @@ def test_a_name_is_not_called_unknown_before_the_record_is_read(
         published.set()
         wait_for(lambda: http.post("/recommend", json=named).status_code == 200)
         assert http.post("/recommend", json={**named, "model": "other"}).status_code == 422
+
+
+def test_a_service_is_not_ready_while_a_names_bundle_is_still_downloaded(
+    store: EmbeddedStore,
+    client: redis.Redis,
+    good: str,
+    second: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A long download goes on beside all else, when the first look is long over."""
+    here = {good}
+
+    async def is_here(_: object, version: str) -> bool:
+        return version in here
+
+    monkeypatch.setattr(BundleFolders, "is_here", is_here)
+    Registry(client, model="shop").activate(second)
+    with serving(settings_for(store.url, folder)) as http:
+        assert version_of(http) == good
+        assert http.get("/health/ready").status_code == 503
+        here.add(second)
+        wait_for(lambda: http.get("/health/ready").status_code == 200)
+
+
+def test_a_name_is_not_unknown_before_the_record_could_be_read(folder: Path) -> None:
+    settings = settings_for("unix:///nowhere/valkey.sock", folder)
+    with serving(settings) as http:
+        answer = http.post("/recommend", json={"history": ["i1"], "model": "shop"})
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert "the deployment record can't be read" in answer.json()["detail"]
 
 
 def test_a_service_that_is_ended_while_it_loads_ends_at_once(

@@ -15,7 +15,7 @@ from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.fresh_items import FreshItem, publish_fresh
 from model_store.registry import Registry
-from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for
+from tests.app.conftest import AS_ADMIN, publish_and_activate, service_of, serving, settings_for
 from tests.app.deployment.test_lifecycle import wait_for
 from tests.app.store.conftest import ask, ids_for, send, state_of
 from tests.synthetic_bundle import Catalogue
@@ -94,6 +94,26 @@ def test_names_and_rules_go_on_as_the_version_does(
             wait_for(lambda one=one: ids_for(one, history=["i1"])[0] == first)
             named = one.post("/recommend", json={"history": ["i1"], "model": "shop"})
             assert named.status_code == 422
+
+
+def test_rules_that_are_changed_after_a_loss_hold_whatever_their_revision(
+    http: TestClient, client: redis.Redis
+) -> None:
+    """A store that was emptied counts revisions anew: these have those of the rules before."""
+    [*items] = ids_for(http, history=["i1"], k=4)
+
+    def hide(hidden: str) -> None:
+        rule = {"name": "hide", "action": "hide", "item_ids": [hidden]}
+        answer = http.put("/admin/rules", headers=AS_ADMIN, json={"rules": [rule]})
+        assert answer.status_code == 200
+        left = [one for one in items if one != hidden]
+        wait_for(lambda: ids_for(http, history=["i1"], k=4)[:3] == left)
+
+    for hidden in items[:3]:
+        client.flushall()
+        wait_for(lambda: service_of(http).models.deployments.are_lost)
+        hide(hidden)
+        assert http.get("/admin/rules", headers=AS_ADMIN).json()["revision"] == 1
 
 
 def test_new_items_are_seen_after_as_many_were_lost(
