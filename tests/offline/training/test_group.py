@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -84,7 +85,9 @@ def test_a_lost_process_ends_the_others_with_a_line(tmp_path: Path) -> None:
     join(start(group_children.lose_the_other, tmp_path))
     told = (tmp_path / "error").read_text()
     assert told.startswith("another process of the training ended, or can't be reached")
-    assert "the same command goes on where it stopped (Connection closed by peer" in told
+    # Of a connection with bytes that nobody had read, the system says that it was reset.
+    reason = r"(Connection closed by peer|Read error \[.*\]:\d+: Connection reset by peer)"
+    assert re.search(rf"the same command goes on where it stopped \({reason}", told), told
     assert "\n" not in told
 
 
