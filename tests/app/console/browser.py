@@ -91,14 +91,23 @@ class Page:
         )
 
     def _click(self, find: str) -> None:
-        x, y = self.wait(
-            f"(() => {{ const one = {find}; if (!one || one.disabled) return null;"
-            "one.scrollIntoView({ block: 'center' }); const box = one.getBoundingClientRect();"
-            "if (!box.width) return null;"
-            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        """Click where the element is, and again where an answer has just moved it away."""
+        deadline = time.monotonic() + _IN_SECONDS
+        is_clicked: bool | None = False
+        while is_clicked is False:  # None: the click has opened another page
+            assert time.monotonic() < deadline, f"{find} can't be clicked"
+            x, y = self.wait(
+                f"(() => {{ const one = {find}; if (!one || one.disabled) return null;"
+                "one.scrollIntoView({ block: 'center' }); const box = one.getBoundingClientRect();"
+                "if (!box.width) return null; window.isClicked = false;"
+                "const note = () => { window.isClicked = true; };"
+                "one.addEventListener('click', note, { capture: true, once: true });"
+                "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+            )
+            at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+            for kind in ("mousePressed", "mouseReleased"):
+                self._call("Input.dispatchMouseEvent", type=kind, **at)
+            is_clicked = self.evaluate("window.isClicked")
 
     def type(self, text: str) -> None:
         """Type into the focused element."""
