@@ -28,7 +28,7 @@ from app.recommend.query import Query
 from app.recommend.rating import predict_ratings
 from app.recommend.weight import MAX_ITEMS_ON_LOOP
 from app.service import Service
-from app.telemetry.metrics import AnsweredBy
+from app.telemetry.metrics import AnsweredBy, Marks
 from model_store import codecs
 from model_store.deployments import DEFAULT
 from model_store.errors import InvalidField, LongtailError, NotReady, WrongKind
@@ -116,8 +116,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         sound = [answer for answer in answers if isinstance(answer, dict)]
         model = routing.active
         request.scope[ANSWERED_BY] = ("", model.version, "", DEFAULT)
-        for answer in sound:
-            _count(answer, DEFAULT)
+        metrics.marked(map(_marks, sound))
         timings = sound[0]["timings_ms"] if sound else NO_TIMINGS
         if sound:
             metrics.stages(timings)
@@ -254,11 +253,9 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
 
     def _count(answer: dict[str, Any], name: str) -> AnsweredBy:
         """Count what is missing in an answer; returns what answered, under a name."""
-        degraded, outcome = answer["degraded"], answer["rerank"]
-        version, arm = answer["model_version"], answer.get("arm", "")
-        if degraded or outcome != "skipped":  # of most answers there is nothing to count
-            metrics.marked(degraded, outcome, version, arm)
-        return answer["served_by"], version, arm, name
+        if answer["degraded"] or answer["rerank"] != "skipped":  # most lack nothing
+            metrics.marked([_marks(answer)])
+        return answer["served_by"], answer["model_version"], answer.get("arm", ""), name
 
     return {
         "/recommend": post_recommend,
@@ -278,6 +275,10 @@ def _in_place(
     found = [one if isinstance(one, Problem) else next(left) for one in parsed]
     problems = [from_error(one) if isinstance(one, LongtailError) else one for one in found]
     return [one.document(request_id) if isinstance(one, Problem) else one for one in problems]
+
+
+def _marks(answer: dict[str, Any]) -> Marks:
+    return answer["degraded"], answer["rerank"], answer["model_version"], answer.get("arm", "")
 
 
 def _outcome(

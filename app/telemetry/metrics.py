@@ -34,6 +34,9 @@ AnsweredBy: TypeAlias = tuple[str, str, str, str]
 """What an answer was served by, as in the answer, the model's version, the experiment's arm, and
 the name under which the version answers."""
 NOBODY: AnsweredBy = ("", "", "", "")
+Marks: TypeAlias = tuple[Collection[str], str, str, str]
+"""What an answer lacks (`degraded`) and the outcome of its reranking (`rerank`), as in the answer,
+the model's version and the experiment's arm."""
 SHADOW_OUTCOMES = ("answered", "busy", "full", "failed")
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -218,17 +221,21 @@ class Metrics:
         for (status, by), n in Counts(outcomes).items():
             self.batch_entries.labels(str(status), *by).inc(n)
 
-    def marked(self, degraded: Collection[str], outcome: str, version: str, arm: str) -> None:
-        """Count the missing parts of an answer, and its reranking where it was to be reranked.
+    def marked(self, marks: Iterable[Marks]) -> None:
+        """Count the missing parts of answers, and their reranking where they were to be reranked.
 
-        Args:
-            degraded: as in the answer.
-            outcome: of reranking, as in the answer: `skipped` also where none was wanted.
+        A batch may have thousands of marks of a few series, each of which is looked up once.
         """
-        for what in degraded:
-            self.degraded.labels(what.partition(":")[0], version, arm).inc()
-        if outcome != "skipped" or "rerank" in degraded:
-            self.rerank.count(outcome, version, arm)
+        missing: Counts[tuple[str, str, str]] = Counts()
+        outcomes: Counts[tuple[str, str, str]] = Counts()
+        for degraded, outcome, version, arm in marks:
+            missing.update((what.partition(":")[0], version, arm) for what in degraded)
+            if outcome != "skipped" or "rerank" in degraded:
+                outcomes[outcome, version, arm] += 1
+        for labels, n in missing.items():
+            self.degraded.labels(*labels).inc(n)
+        for labels, n in outcomes.items():
+            self.rerank.count(*labels, n)
 
     def events_read(self, weights: Iterable[float]) -> None:
         """Count events by what `EventRules.weigh` answered."""

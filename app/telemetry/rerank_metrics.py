@@ -57,9 +57,9 @@ class RerankMetrics:
         for outcome in OUTCOMES:
             self._child(outcome, version, arm)
 
-    def count(self, outcome: str, version: str, arm: str) -> None:
-        """Count an answer that was to be reranked."""
-        self._child(outcome, version, arm).inc()
+    def count(self, outcome: str, version: str, arm: str, n: int) -> None:
+        """Count n answers that were to be reranked."""
+        self._child(outcome, version, arm).inc(n)
 
     def _child(self, outcome: str, version: str, arm: str) -> Counter:
         """One series; kept, as looking it up again costs more."""

@@ -158,6 +158,24 @@ def test_a_batch_names_the_missing_parts_of_each_request(http: TestClient) -> No
     assert labels == [[], ['no_match: genres "Comedy"'], ["rerank"]]
 
 
+def test_each_label_of_a_batch_is_counted(http: TestClient) -> None:
+    filters = {"genres": {"any": ["Comedy", "Wstern"]}}
+    plain = [{"user_id": "u1"}] * 3
+    missing = [{"user_id": f"u{n}", "filters": filters, "rerank": "always"} for n in range(7)]
+
+    def counts() -> list[float]:
+        lines = dict(line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines())
+        degraded = 'longtail_degraded_total{{arm="",version="made-1",what="{}"}}'.format
+        outcome = 'longtail_rerank_outcomes_total{arm="",outcome="skipped",version="made-1"}'
+        series = (degraded("no_match"), degraded("rerank"), outcome)
+        return [float(lines.get(one, 0)) for one in series]
+
+    before = counts()
+    body = {"requests": [*plain, *missing]}
+    http.post("/recommend/batch", json=body).raise_for_status()
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [14, 7, 7]
+
+
 # --- numbers --------------------------------------------------------------------------------
 
 
