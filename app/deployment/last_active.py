@@ -24,15 +24,26 @@ class LastActive:
     """Keeps the versions by name, and the rules in force, in files of the bundles folder.
 
     Services that share the folder follow one record, and write the same.
+
+    Attributes:
+        waiting: versions that were remembered, by names under which none has answered here since.
+            They stay in the copy: a process that ends before it has loaded all takes none away.
+        is_read: whether they are known.
     """
 
     def __init__(self, bundles_dir: Path) -> None:
+        self.waiting: dict[str, str] = {}
+        self.is_read = False
+        self._answering: Mapping[str, str] = {}
         self._path = bundles_dir / ACTIVE_FILE
         self._rules_path = bundles_dir / RULES_FILE
 
     def write(self, versions: Mapping[str, str]) -> None:
-        """Remember the versions that answer now, by name."""
-        named = dict(versions)
+        """Remember the versions that answer now, by name, beside those that wait."""
+        self._answering = dict(versions)
+        for model in self.waiting.keys() & versions.keys():
+            del self.waiting[model]
+        named = self.waiting | self._answering
         document: dict[str, Any] = {}
         if DEFAULT in named:
             document["version"] = named.pop(DEFAULT)
@@ -40,6 +51,12 @@ class LastActive:
 
     def read(self) -> dict[str, str]:
         """The versions by name, as far as any are known."""
+        found = self._read_versions()
+        self.waiting = {model: one for model, one in found.items() if model not in self._answering}
+        self.is_read = True
+        return found
+
+    def _read_versions(self) -> dict[str, str]:
         try:
             document: Any = json.loads(self._path.read_bytes())
             found = {str(model): str(one) for model, one in document.get("names", {}).items()}

@@ -15,11 +15,11 @@ from app.deployment.model_metrics import ModelMetrics
 from app.deployment.rejections import Rejections
 from app.deployment.routing import Routing, route
 from app.deployment.routings import Routings
+from app.deployment.rules_in_force import RulesInForce, warnings_by_version
 from app.model.allocator import large_blocks_mapped
 from app.model.background import BackgroundThread, freeze_garbage, gc_paused
 from app.model.inference import Provider
 from app.model.model import Model
-from app.model.rule_book import compile_set
 from app.store.versions import Followed, FreshIds, VersionStore
 from app.telemetry.metrics import Metrics
 from model_store.deployment import Deployment
@@ -28,7 +28,6 @@ from model_store.errors import BundleError, LongtailError, StoreError
 from model_store.preparation import Preparing
 from model_store.registry import Registry
 from model_store.remote_bundles import Bundles, local_folder
-from model_store.rules import RuleSet
 from model_store.signatures import Trust
 from model_store.texts import first_line
 
@@ -36,8 +35,6 @@ log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 0.5
 LOADING_SHARE = 0.1  # of its thread's time: all workers of a machine load at once
-MAX_WARNINGS = 20
-OF_NO_RECORD = -1  # revision of rules before the record has been read
 
 
 class Models:
@@ -68,11 +65,11 @@ class Models:
         self.loading: str | None = None
         self._loaded: dict[str, Model] = {}
         self._shown = ModelMetrics(metrics)
-        self._rules = RuleSet(revision=OF_NO_RECORD)
         self._failures: dict[str, str] = {}
         self._rejections = Rejections(metrics.version_rejected)
         self._folders = BundleFolders(registry, bundles_dir, lambda: len(self.routings) > 0)
         self._last_active = LastActive(local_folder(bundles_dir))
+        self._rules = RulesInForce(self._last_active)
         self._provider = provider
         self._trust = trust
         self._versions = versions
@@ -138,11 +135,7 @@ class Models:
     @property
     def rule_warnings(self) -> dict[str, tuple[str, ...]]:
         """Rules that do nothing for a loaded version, or not all they say, by version."""
-        return {
-            version: tuple(model.rules.warnings[:MAX_WARNINGS])
-            for version, model in self._loaded.items()
-            if model.rules is not None and model.rules.warnings
-        }
+        return warnings_by_version(self._loaded)
 
     # --- calls of the watcher -------------------------------------------------------
 
@@ -155,7 +148,7 @@ class Models:
             Whether one was loaded: the record may have changed meanwhile, and has to be read again.
         """
         wanted = followed.preparing
-        self._folders.spared = followed.versions
+        self._folders.spared = followed.versions | self._unrecorded(followed.deployments)
         for version in followed.deployments.versions:
             if version in self._loaded or not await self._rejections.permit(version):
                 continue
@@ -179,27 +172,35 @@ class Models:
         """
         deployments = self.deployments = followed.deployments
         self.is_record_read = True
-        await self._follow_rules(
-            self._rules.model_copy(update={"revision": OF_NO_RECORD})
-            if deployments.are_lost
-            else deployments.default.rules
-        )
-        self.routings.keep_generations([model for model, _ in deployments])
-        changed = [await self._route(model, deployment) for model, deployment in deployments]
+        if not self._last_active.is_read:
+            await asyncio.to_thread(self._last_active.read)
+        await self._follow_rules(deployments)
+        records = dict(deployments)
+        if deployments.are_lost:
+            records |= self._lost_records()
+        self.routings.keep_generations(records)
+        changed = [await self._route(model, record) for model, record in records.items()]
+        gone = (self.routings.versions.keys() | self._last_active.waiting.keys()) - records.keys()
         if not deployments.are_lost:
-            gone = self.routings.versions.keys() - {model for model, _ in deployments}
             changed += [await self._end(model) for model in gone]
-        if not self.is_lacking(deployments):
+        if all(self.routings.find(model) for model in deployments.names):
             async with self._changing:
                 kept = {one.version for one in self.routings.all_models}
                 kept.update(followed.versions)
                 self._drop(kept)
-            self._rejections.keep_only(set(deployments.versions))
+            self._rejections.keep_only({*deployments.versions, *self._unrecorded(deployments)})
         return any(changed)
 
-    def is_lacking(self, deployments: Deployments) -> bool:
-        """Whether nothing answers under some name of the records."""
-        return any(self.routings.find(model) is None for model in deployments.names)
+    def is_lacking(self, deployments: Deployments | None) -> bool:
+        """Whether nothing answers under some name of the records; without any, of the last ones.
+
+        Args:
+            deployments: the records; None if the store can't be read.
+        """
+        names = (DEFAULT, *self._last_active.waiting)
+        if deployments is not None and not deployments.are_lost:
+            names = deployments.names
+        return any(self.routings.find(model) is None for model in names)
 
     def missing(self, model: str, deployment: Deployment) -> set[str]:
         """Versions of a name's record that are not in use here."""
@@ -217,11 +218,26 @@ class Models:
         """
         last = await asyncio.to_thread(self._last_active.read)
         if are_unknown := deployments is None or deployments.are_lost:
-            await self._recall_rules()
+            self._folders.spared = self._unrecorded(deployments)
+            await self._rules.recall()
         for model in (DEFAULT, *(last if are_unknown or not deployments else deployments.names)):
             if self.routings.find(model) is None:
                 record = (deployments or Deployments()).of(model)
                 await self._go_on(model, filter(None, (last.get(model), *record.previous)), record)
+
+    def _lost_records(self) -> dict[str, Deployment]:
+        """Empty records of all names that answer here: of each, its active version goes on."""
+        for model, routing in self.routings:
+            if tried := " and ".join(routing.tried):
+                log.warning("the deployment record of %s was lost; ended: %s", model, tried)
+        return dict.fromkeys(self.routings.versions, Deployment())
+
+    def _unrecorded(self, deployments: Deployments | None) -> set[str]:
+        """Versions that are needed though no record names them: nobody knows the records."""
+        if deployments is not None and not deployments.are_lost:
+            return set()
+        answering = {one.version for one in self.routings.all_models}
+        return answering.union(self._last_active.waiting.values())
 
     async def _go_on(self, model: str, versions: Iterable[str], record: Deployment) -> None:
         """Under a name, serve the first of some versions that can be loaded."""
@@ -295,42 +311,31 @@ class Models:
 
     async def _end(self, model: str) -> bool:
         """Answer requests of a name no more; False if none were answered."""
-        if self.routings.find(model) is None:
+        answered = self.routings.find(model) is not None
+        if self._last_active.waiting.pop(model, None) is None and not answered:
             return False
         async with self._changing:
             self.routings.remove(model)
             await asyncio.to_thread(self._last_active.write, self.routings.versions)
             self._shown.note(self.routings)
         log.info("the name %s is deactivated", model)
-        return True
+        return answered
 
-    async def _recall_rules(self) -> None:
-        """Go on with the rules that were in force here last, until the record can be read."""
-        rules = await asyncio.to_thread(self._last_active.read_rules)
-        if rules is not None and rules.rules and not self._rules.rules:
-            log.warning("going on with %s, as of %s", rules.describe(), rules.since)
-            self._rules = rules.model_copy(update={"revision": OF_NO_RECORD})
-
-    async def _follow_rules(self, rules: RuleSet) -> None:
+    async def _follow_rules(self, deployments: Deployments) -> None:
         """Compile the record's rules for all loaded versions that have others."""
-        is_new = rules.stamp != self._rules.stamp
-        self._rules = rules
-        stamp = rules.stamp if rules.rules else None
+        is_new = self._rules.follow(None if deployments.are_lost else deployments.default.rules)
         for version, model in list(self._loaded.items()):
-            if stamp != (None if model.rules is None else model.rules.stamp):
+            if not self._rules.are_of(model):
                 async with self._changing:
                     if self._loaded.get(version) is model:
                         self._loaded[version] = await self._ruled(model)
         if is_new:
-            await asyncio.to_thread(self._last_active.write_rules, rules)
+            await self._rules.remember()
 
     async def _ruled(self, model: Model) -> Model:
         """The model with the rules in force."""
-        rules = self._rules
-        if not rules.rules:
-            return model if model.rules is None else model.with_rules(None)
         thread = self._loads if len(self.routings) else self._first_loads
-        return model.with_rules(await thread.run(lambda: compile_set(rules, model)))
+        return await self._rules.applied_to(model, thread)
 
     async def _try(self, version: str) -> bool:
         """Load a version of the record; False, and it is rejected, where that fails."""

@@ -139,6 +139,16 @@ class Routing:
         return None
 
     @property
+    def tried(self) -> tuple[str, ...]:
+        """What goes on here beside the active version, for operators."""
+        found = {
+            "the canary": self.trial,
+            "the shadow": self.shadow,
+            "the experiment": self.experiment,
+        }
+        return tuple(what for what, one in found.items() if one is not None)
+
+    @property
     def models(self) -> tuple[Model, ...]:
         """All models that answer somebody."""
         found = [self.active]

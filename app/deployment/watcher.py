@@ -100,7 +100,7 @@ class Watcher:
                 if not await models.route(followed) and not await models.load_next(followed):
                     break
         except StoreError:
-            if models.current is None:
+            if models.is_lacking(None):
                 await models.fall_back(None)
             raise
         if models.is_lacking(followed.deployments):

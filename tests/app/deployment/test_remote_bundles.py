@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -219,3 +221,42 @@ def test_the_cache_stays_within_its_limit_and_keeps_the_active_version(
             wait_for(lambda version=version: models.find(version) is not None)
             registry.shadow(version, 0)
             assert versions_in(folder) == {"made-1", version}
+
+
+@pytest.mark.usefixtures("_here")
+def test_without_the_records_the_cache_keeps_the_versions_of_all_names(
+    settings: Settings,
+    run: Run,
+    folder: Path,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for n in (1, 2, 3):
+        run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
+    Registry(client).activate("made-1")
+    Registry(client, model="shop").activate("made-2")
+    Registry(client).shadow("made-3", 10.0)
+    names = {"default": "made-1", "shop": "made-2"}
+    with serving(settings) as http:
+        models = service_of(http).models
+        wait_for(lambda: models.routings.versions == names)
+        wait_for(lambda: models.find("made-3") is not None)
+    # One is to be downloaded, there is space for two, and another is the one used last.
+    cache = settings.bundles_cache_dir
+    shutil.rmtree(cache / "made-1")
+    os.utime(cache / "made-2", (1, 1))
+    size_bytes = sum(path.stat().st_size for path in (folder / "made-1").iterdir())
+    assert isinstance(settings.bundles_dir, RemoteBundles)
+    small = RemoteBundles(settings.bundles_dir.url, BundleCache(cache, int(2.5 * size_bytes)))
+    download_here, downloaded = remote_bundles.run_download, []
+
+    def count(order: download.Order, report: download.Report) -> Path:
+        downloaded.append(order.version)
+        return download_here(order, report)
+
+    monkeypatch.setattr(remote_bundles, "run_download", count)
+    client.flushall()
+    with serving(settings.model_copy(update={"bundles_dir": small})) as http:
+        wait_for(lambda: service_of(http).models.routings.versions == names)
+    assert downloaded == ["made-1"]
+    assert versions_in(folder) == {"made-1", "made-2"}
