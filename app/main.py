@@ -41,6 +41,8 @@ from app.settings import Settings
 from app.telemetry.package_version import package_version
 from model_store.errors import LongtailError
 
+TITLE = "Longtail"
+
 
 class LongtailApp(FastAPI):
     """FastAPI behind the middleware, with a complete OpenAPI document."""
@@ -95,24 +97,28 @@ def create_app(
         hot = {path: callers.guard(endpoint) for path, endpoint in hot.items()}
     if service.traces is not None:
         hot = {path: traced(path, endpoint, service.traces) for path, endpoint in hot.items()}
+    version = package_version()
+    access = AdminAccess(settings.admin_token, service.store.tokens, service.metrics.admin)
+    routers = (
+        public_router(service, hot, callers),
+        admin_router(service, access),
+        people_router(service, access),
+        console_router(),
+        documentation_router(f"{TITLE} {version}"),
+    )
     app = LongtailApp(
         service,
         hot,
-        title="Longtail",
+        title=TITLE,
         description="What should this user see next?",
         openapi_tags=TAGS,
-        version=package_version(),
+        version=version,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
+        # A router that is included has each route analysed again, and the first request wait.
+        routes=[route for router in routers for route in router.routes],
     )
-    app.include_router(public_router(service, hot, callers))
-    access = AdminAccess(settings.admin_token, service.store.tokens, service.metrics.admin)
-    app.include_router(admin_router(service, access))
-    app.include_router(people_router(service, access))
-    app.include_router(console_router())
-    app.include_router(documentation_router(f"{app.title} {app.version}"))
     _answer_errors_as_problems(app)
     app.state.service = service
     return app

@@ -12,7 +12,7 @@ from app.http.comparison_routes import add_comparison_routes
 from app.http.console_routes import add_console_routes
 from app.http.experiment_routes import add_experiment_routes
 from app.http.item_routes import add_item_routes
-from app.http.openapi import problems_of, request_body
+from app.http.openapi import operation_id, problems_of, request_body
 from app.http.operator_errors import asked
 from app.http.parameters import Seen, UnderName, reject_unknown_parameters
 from app.http.parsing import parse_body
@@ -52,6 +52,7 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
             Depends(reject_unknown_parameters),
         ],
         responses=problems_of(401, 403, 422, 429, 503),
+        generate_unique_id_function=operation_id,
     )
 
     operations = service.operations

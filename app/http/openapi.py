@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -156,6 +157,11 @@ EXAMPLES: dict[type[BaseModel], dict[str, dict[str, Any]]] = {
         }
     },
 }
+
+
+def operation_id(route: APIRoute) -> str:
+    """What the document calls a route, and clients that are generated their function."""
+    return route.name
 
 
 def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:

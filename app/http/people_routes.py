@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Security
 
 from app.http.admin_access import ADMIN_SCHEME, AdminAccess
-from app.http.openapi import problems_of
+from app.http.openapi import operation_id, problems_of
 from app.http.operator_errors import asked
 from app.http.parameters import reject_unknown_parameters
 from app.http.responses import PersonForgotten
@@ -21,7 +21,7 @@ def people_router(service: Service, access: AdminAccess) -> APIRouter:
         service: forgets.
         access: checks the admin token.
     """
-    router = APIRouter(tags=["admin"])
+    router = APIRouter(tags=["admin"], generate_unique_id_function=operation_id)
 
     @router.delete(
         "/users/{user_id:path}",

@@ -14,7 +14,7 @@ from app.http import responses
 from app.http.caller_keys import CallerKeys
 from app.http.json_response import JsonResponse
 from app.http.middleware import Endpoint
-from app.http.openapi import problems_of, request_body
+from app.http.openapi import operation_id, problems_of, request_body
 from app.http.parameters import reject_unknown_parameters
 from app.http.parsing import parse_filters
 from app.http.problems import Problem
@@ -45,7 +45,7 @@ def public_router(
         hot: endpoints that the middleware calls; they are listed here for the documentation.
         callers: checks the keys of callers, which those in `hot` do themselves; None: no keys.
     """
-    router = APIRouter()
+    router = APIRouter(generate_unique_id_function=operation_id)
     declared: list[Any] = [Security(_SCHEME)] if callers else []
     checked = [*declared, Depends(callers.check)] if callers else []
     statuses = (401,) if callers else ()

@@ -7,9 +7,12 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from app.main import LongtailApp
 from tests.app.conftest import AS_ADMIN
 
 CASES: list[tuple[str, str, dict[str, Any] | None, int]] = [
@@ -169,3 +172,10 @@ def test_metrics_count_what_happened(http: TestClient) -> None:
     assert read('longtail_model_workers{model="default",version="made-1"}') == 1
     assert read('longtail_items{kind="all"}') == 60
     assert read("longtail_store_up") == 1
+
+
+def test_no_request_waits_for_its_route_to_be_analysed(http: TestClient) -> None:
+    # A router that is included is FastAPI's `_IncludedRouter`: the first request that comes to it
+    # has all of its routes analysed a second time, on the event loop.
+    assert isinstance(http.app, LongtailApp)
+    assert {type(route) for route in http.app.routes} == {APIRoute, Route}
