@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,7 @@ def _extend(model: Model, found: Sequence[StoredItem], n_read: int) -> Model:
         except (StoreError, ValueError, RecursionError) as error:
             log.warning("fresh item %r can't be used: %s", stored.item_id, error)
     grown = model.extended(list(items.values())) if items else model
-    return replace(grown, n_fresh_read=n_read, last_fresh_read=found[-1].item_id)
+    return grown.with_fresh_read(n_read, found[-1].item_id)
 
 
 def _read_item(model: Model, item_id: str, stored: StoredItem) -> FreshItem:

@@ -141,8 +141,7 @@ class Model:
     @cached_property
     def lengths(self) -> FloatArray:
         """Length of each item vector, [N+1], never zero; computed at load, for cosines."""
-        lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", self.table, self.table))
-        return np.maximum(lengths, np.float32(1e-12))
+        return _lengths_of(self.table)
 
     def change_attribute(self, item_index: int, name: str, value: AttributeValue) -> None:
         """Set an attribute of an item, for filters as for `fields`.
@@ -158,9 +157,18 @@ class Model:
 
     def with_rules(self, rules: RuleBook | None) -> Self:
         """This model with other rules; all that was computed of it is kept."""
-        ruled = copy(self)
-        object.__setattr__(ruled, "rules", rules)
-        return ruled
+        return self._with(rules=rules)
+
+    def with_fresh_read(self, n_read: int, last: bytes) -> Self:
+        """This model as far as its list of fresh items was read; all else is kept."""
+        return self._with(n_fresh_read=n_read, last_fresh_read=last)
+
+    def _with(self, **changes: object) -> Self:
+        """A copy with other fields, of which no cached value is made: those go along."""
+        other = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(other, name, value)
+        return other
 
     def extended(self, items: Sequence[FreshItem]) -> Model:
         """This model with fresh items appended, and without rules; present indices stay.
@@ -196,6 +204,8 @@ class Model:
             availability=availability,
             rules=None,
         )
+        # Of a large table they take long; those of the rows that stay are there.
+        grown.__dict__["lengths"] = np.concatenate([self.lengths, _lengths_of(rows)])
         _run_sequence(grown)
         return warmed_up(grown)
 
@@ -356,6 +366,11 @@ def _run_sequence(model: Model) -> None:
             model.sequence.scores([history, history])
         else:
             model.retriever.best(user, 10, history, None)
+
+
+def _lengths_of(rows: FloatArray) -> FloatArray:
+    lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    return np.maximum(lengths, np.float32(1e-12))
 
 
 def warmed_up(model: Model) -> Model:
