@@ -28,6 +28,7 @@ from model_store.event_log import (
     remove_entries,
     shard_of,
 )
+from model_store.texts import is_encodable
 
 _ANSWER, _NAME = b"a", b"m"
 _WRITTEN = TypeAdapter(list[Any])
@@ -100,7 +101,12 @@ def exposure_command(shown: Exposure, max_entries: int) -> Command:
     Args:
         shown: the answer.
         max_entries: limit on the entries of all streams together; the oldest go.
+
+    Raises:
+        ValueError: a text of it can't be written in UTF-8.
     """
+    if shown.user_id is not None and not is_encodable(shown.user_id):
+        raise ValueError("a user id can't be written in UTF-8")
     drawn = shown.exploration
     answer = [
         *(shown.request_id, round(shown.at_s, 3), shown.version, shown.arm, shown.served_by),

@@ -7,15 +7,19 @@ takes no writes, answers wait, up to a bound.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
 from app.deployment.buckets import N_BUCKETS, bucket_of
+from app.store.connection import Command
 from app.store.event_log import EventLog
-from model_store.errors import StoreError
 from model_store.exposure_log import Exploration, Exposure, exposure_command
+from model_store.texts import first_line
+
+log = logging.getLogger(__name__)
 
 WRITE_S = 1.0
 MAX_WAITING = 20_000
@@ -45,6 +49,7 @@ class ExposureLog:
         self._waiting: deque[Exposure] = deque()
         self._sent: list[Exposure] = []
         self._writing = asyncio.Lock()
+        self._logged = ""
 
     def takes(self, request_id: str) -> bool:
         """Whether answers to a request are of the share."""
@@ -82,7 +87,7 @@ class ExposureLog:
 
         Raises:
             StoreError: the store takes no writes; what waits is written the next time, and some of
-                it twice.
+                it twice. So it is after any other error.
         """
         async with self._writing:
             while self._waiting:
@@ -91,15 +96,32 @@ class ExposureLog:
 
     async def _write_some(self) -> None:
         n_sent = min(AT_ONCE, len(self._waiting))
-        self._sent = [self._waiting.popleft() for _ in range(n_sent)]
-        commands = [exposure_command(shown, self._max_entries) for shown in self._sent]
+        commands = []
+        for shown in [self._waiting.popleft() for _ in range(n_sent)]:
+            if (command := self._encode(shown)) is not None:
+                commands.append(command)
+                self._sent.append(shown)
         try:
             await self._store.write(commands)
-        except (StoreError, asyncio.CancelledError):  # the latter where the service ends meanwhile
+        except BaseException:  # also that the service ends meanwhile
             self._waiting.extendleft(reversed(self._sent))
             raise
         finally:
             self._sent = []
+
+    def _encode(self, shown: Exposure) -> Command | None:
+        """The command for an answer; None, and it is lost, where it can't be written at all.
+
+        It would keep all that come after it from being written.
+        """
+        try:
+            return exposure_command(shown, self._max_entries)
+        except (ValueError, TypeError) as error:
+            self._on_lost(1)
+            if (reason := first_line(error)) != self._logged:
+                self._logged = reason
+                log.error("an answer can't be written to the log of exposures: %s", reason)
+            return None
 
     @property
     def user_ids(self) -> set[str]:

@@ -63,18 +63,23 @@ class StoreConnection(asyncio.Protocol):
         """Send commands together; their replies in order, error replies as exceptions in place.
 
         Raises (from the future): StoreAway, the connection ended before all replies came.
+
+        Raises:
+            UnicodeEncodeError: a text of a command can't be written in UTF-8; none was sent.
+            TypeError: a part of it is no text, bytes or number.
         """
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         if self._transport is None or self._transport.is_closing():
             future.set_exception(StoreAway("the store closed the connection"))
             return future
+        # First: with a command that can't be packed, a call would wait for the replies to others.
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
         self._calls.append(_Call(len(commands), future))
         if not self._unsent:
             # One write for all calls of this loop iteration: under load a system call for each
             # would cost as much as all the rest of a look-up.
             self._loop.call_soon(self._send)
-        for command in commands:
-            self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]
+        self._unsent += packed
         return future
 
     async def call_within(self, commands: Sequence[Command], limit_s: float) -> list[Any]:

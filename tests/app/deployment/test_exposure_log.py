@@ -121,7 +121,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
-        self.error: StoreError | None = None
+        self.error: Exception | None = None
 
     async def write(self, commands: list[Command]) -> None:
         self.commands += commands
@@ -203,6 +203,42 @@ def test_a_user_is_dropped_also_from_what_is_being_sent() -> None:
     with pytest.raises(StoreAway):
         asyncio.run(log.write())
     assert log.user_ids == {"u2"}
+
+
+@pytest.mark.parametrize("error", [StoreAway("away"), OSError("no file"), RuntimeError("a bug")])
+def test_whatever_keeps_answers_from_being_written_takes_none_away(error: Exception) -> None:
+    kept = Kept()
+    log = ExposureLog(kept, 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    for user_id in ("u1", "u2"):
+        log.note(answer_to(user_id, "r"), DEFAULT)
+    kept.error = error
+    with pytest.raises(type(error)):
+        asyncio.run(log.write())
+    assert log.user_ids == {"u1", "u2"}
+    kept.error, kept.commands = None, []
+    asyncio.run(log.write())
+    assert [command[7] for command in kept.commands] == ["u1", "u2"]
+
+
+def test_an_answer_that_cannot_be_written_at_all_is_counted_and_keeps_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kept = Kept()
+    lost: list[int] = []
+    log = ExposureLog(kept, 1.0, 1_000, lost.append)  # type: ignore[arg-type]
+    for user_id, request_id in (("u1", "r"), ("\ud800", "r"), ("u2", "\ud800"), ("u3", "r")):
+        log.note(answer_to(user_id, request_id), DEFAULT)
+    kept.error = StoreAway("the store is away")
+    with pytest.raises(StoreAway):
+        asyncio.run(log.write())
+    kept.error, kept.commands = None, []
+    asyncio.run(log.write())
+    assert [command[7] for command in kept.commands] == ["u1", "u3"]
+    assert lost == [1, 1]
+    assert log.user_ids == set()
+    lines = [one.message for one in caplog.records]
+    assert len(lines) == 2
+    assert all(line.startswith("an answer can't be written to the log of") for line in lines)
 
 
 def test_two_who_write_at_once_take_turns() -> None:

@@ -27,6 +27,29 @@ def test_who_asks_nothing_gets_no_replies_and_waits_for_none(store: EmbeddedStor
     assert asyncio.run(go()) == [[b"PONG"], []]
 
 
+@pytest.mark.parametrize(("part", "error"), [("\ud800", UnicodeEncodeError), (None, TypeError)])
+def test_a_command_that_cannot_be_sent_takes_nobody_elses_reply(
+    store: EmbeddedStore, part: Any, error: type[Exception]
+) -> None:
+    async def go() -> list[Any]:
+        client = ServerClient(StoreUrl.parse(store.url), timeout_s=5.0)
+        try:
+            await client.ask(PING)
+            replies = await asyncio.gather(
+                client.ask(("ECHO", "before")),
+                client.ask(("ECHO", "beside"), ("ECHO", part)),
+                client.ask(("ECHO", "after")),
+                return_exceptions=True,
+            )
+            return [*replies, await client.ask(PING)]
+        finally:
+            client.close()
+
+    before, failed, after, last = asyncio.run(go())
+    assert isinstance(failed, error)
+    assert (before, after, last) == ([b"before"], [b"after"], [b"PONG"])
+
+
 @pytest.mark.parametrize("is_connecting", [True, False])
 def test_a_retired_client_keeps_no_connection(store: EmbeddedStore, is_connecting: bool) -> None:
     """Retired while it connects; or asked once more by who still has it."""
