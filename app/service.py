@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.comparison.background_answers import BackgroundAnswers
 from app.comparison.comparer import Comparer
 from app.comparison.shadow import ShadowQueue
+from app.deployment.answering import Answering
 from app.deployment.canary_watch import LOOK_S, CanaryWatch
 from app.deployment.exposure_log import WRITE_S as EXPOSURES_WRITE_S
 from app.deployment.exposure_log import ExposureLog
@@ -20,7 +21,6 @@ from app.deployment.forgetting import Forgetting, Memory
 from app.deployment.models import STOP_TIMEOUT_S, Models
 from app.deployment.operations import Operations
 from app.deployment.repeating import Repeating
-from app.deployment.routing import Routing
 from app.deployment.watcher import LEAVE_S, Watcher
 from app.deployment.worker_report import WorkerReport
 from app.model.background import BackgroundThread, gc_paused
@@ -39,14 +39,10 @@ from app.store.sessions import Sessions
 from app.store.state import StoreState
 from app.store.store import Store
 from app.telemetry.metrics import Metrics
-from model_store.deployments import DEFAULT, describe_unknown
 from model_store.errors import (
     ConfigError,
-    InvalidField,
     LongtailError,
-    NotReady,
     StoreError,
-    WrongKind,
 )
 from model_store.texts import first_line
 
@@ -88,7 +84,7 @@ class Service:
             )
         self.settings = settings
         self._prepare = prepare
-        self._is_preparing = self._had_all_names = False
+        self._is_preparing = False
         self._accepts = accepts
         self.started = asyncio.Event()  # the first load is over, with or without success
         self.failure: LongtailError | None = None
@@ -114,6 +110,7 @@ class Service:
             provider=settings.execution_provider,
             trust=settings.trust,
         )
+        self.answering = Answering(self.models, self._what_starts)
         self._report = WorkerReport(self.models, self.store.versions)
         self.canary_watch = CanaryWatch(
             self.models,
@@ -266,6 +263,11 @@ class Service:
         finally:
             self.started.set()
 
+    def _what_starts(self) -> str | None:
+        if self._is_preparing:
+            return "the bundle is being published"
+        return None if self.started.is_set() else "the service is starting"
+
     def end(self) -> None:
         """Stop waiting for the first load; to be called from the event loop's thread."""
         asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
@@ -335,63 +337,6 @@ class Service:
     def _store_changed(self, state: StoreState) -> None:
         self.metrics.store_up.set(state.reads is None)
         self.metrics.store_writable.set(state.writes is None)
-
-    def model(self) -> Model:
-        """The default's active version, to be used for one whole request.
-
-        Raises:
-            NotReady: none is loaded.
-        """
-        return self.routing().active
-
-    def model_when_ready(self) -> Model:
-        """As `model`; NotReady also until each name's first version is loaded, or rejected."""
-        model = self.model()
-        if not self._had_all_names:
-            records = self.models.deployments
-            for name in records.names:
-                if records.of(name).active not in self.models.rejected:
-                    self.routing(name)
-            self._had_all_names = True
-        return model
-
-    def routing(self, model: str | None = None) -> Routing:
-        """Who answers whom, to be used for one whole request.
-
-        Args:
-            model: a name under which versions are active; None: the default.
-
-        Raises:
-            InvalidField: no version is active under the name; the message lists those there are.
-            NotReady: no model is loaded.
-        """
-        routing = self.models.routings.find(model)
-        if routing is None:
-            names = self.models.deployments.names
-            # Before the record is read, nobody knows which names there are.
-            if model is not None and model not in names and self.models.is_record_read:
-                raise InvalidField("model", model, describe_unknown(model, names))
-            if self.models.loading is not None:
-                raise NotReady(f"version {self.models.loading} is being loaded")
-            if self._is_preparing:
-                raise NotReady("the bundle is being published")
-            if not self.started.is_set():
-                raise NotReady("the service is starting")
-            if model is not None and model != DEFAULT:
-                if not self.models.is_record_read:
-                    raise NotReady("the deployment record can't be read")
-                version = self.models.deployments.of(model).active
-                reason = self.models.rejected.get(version or "", "it is about to be loaded")
-                raise NotReady(f"no model is loaded under the name {model!r} ({version}: {reason})")
-            reasons = "; ".join(f"{v}: {why}" for v, why in self.models.rejected.items())
-            raise NotReady(f"no model is loaded ({reasons or 'no version is active'})")
-        return routing
-
-    def hint_at_ratings(self, error: WrongKind) -> WrongKind:
-        """The error with the names under which ratings are predicted."""
-        can = [f'"model": "{name}"' for name, one in self.models.routings if one.active.rating]
-        way = f"ask with {' or '.join(can)}" if can else "no version of kind 'rating' is active"
-        return WrongKind(f"{error}; {way}")
 
 
 def _open_traces(settings: Settings) -> Traces | None:

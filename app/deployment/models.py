@@ -107,6 +107,15 @@ class Models:
         """The model of a version, if it is loaded."""
         return self._loaded.get(version)
 
+    def about_to_answer(self, model: str) -> Routing | None:
+        """Who answers under a name after the next swap, if its version is loaded.
+
+        A swap waits for other changes, such as fresh items of a large table; a request need not.
+        """
+        record = self.deployments.of(model)
+        active = self._loaded.get(record.active or "")
+        return None if active is None else route(model, record, active, self._loaded)
+
     @property
     def second(self) -> Model | None:
         """The first version with a reranker that answers beside the default's active one.

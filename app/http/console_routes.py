@@ -35,7 +35,7 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
         responses={200: {"model": HistoryOfUser}},
     )
     async def get_user_history(user_id: _UserId, limit: _Limit = 50) -> Response:
-        model = service.model()
+        model = service.answering.model()
         [history] = await service.store.features.read_histories(
             [user_id], model.version, model.ids, reading=model.events
         )
@@ -77,7 +77,7 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
         request_id = request.scope[REQUEST_ID]
         arm = None
         if version is None:
-            routing = service.routing()
+            routing = service.answering.routing()
             arm = routing.arm_for(user_id, request_id)
             model = routing.model_for(user_id, request_id, arm)
         else:
@@ -103,7 +103,7 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
     async def search_items(
         q: Annotated[str, Query(min_length=1, max_length=200)], limit: _Limit = 20
     ) -> Response:
-        model = service.model()
+        model = service.answering.model()
         # Titles of a large catalogue take a while, in which requests go first.
         thread = BackgroundThread("catalogue search", yields=True)
         try:

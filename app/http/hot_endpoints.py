@@ -49,14 +49,14 @@ NO_TIMINGS = dict.fromkeys(_STAGES, 0.0)
 def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     """The endpoints of nearly all traffic, by path; all of them are POST."""
     models, store, metrics = service.models, service.store.features, service.metrics
-    routings = models.routings
+    routings, routing_of = models.routings, service.answering.routing
     runner, reranker, shadow = service.runner, service.reranker, service.shadow
     exposure_log, explorer = service.exposure_log, service.explorer
 
     async def post_recommend(request: Request) -> Response:
         asked = await parse_body(request, parse_recommend)
         scope = request.scope
-        routing = routings.find(asked.model) or service.routing(asked.model)
+        routing = routings.find(asked.model) or routing_of(asked.model)
         arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
         if arm is not None:
@@ -88,7 +88,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_ratings(request: Request) -> Response:
         asked = await parse_body(request, parse_ratings)
         scope = request.scope
-        routing = routings.find(asked.model) or service.routing(asked.model)
+        routing = routings.find(asked.model) or routing_of(asked.model)
         arm = routing.arm_for(asked.user_id, scope[REQUEST_ID])
         model = routing.model_for(asked.user_id, scope[REQUEST_ID], arm)
         answering: Awaitable[dict[str, Any]] = predict_ratings(asked, model, store)
@@ -97,7 +97,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         try:
             answer = await answering
         except WrongKind as error:
-            raise service.hint_at_ratings(error) from error
+            raise service.answering.hint_at_ratings(error) from error
         answer["request_id"] = scope[REQUEST_ID]
         metrics.stages(answer["timings_ms"])
         headers = _answer_headers(model.version, answer["timings_ms"])
@@ -110,7 +110,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
     async def post_batch(request: Request) -> Response:
         parsed = await parse_body(request, parse_batch)
         request.scope[N_REQUESTS] = len(parsed)
-        routing, request_id = models.routing or service.routing(), request.scope[REQUEST_ID]
+        routing, request_id = models.routing or routing_of(None), request.scope[REQUEST_ID]
         asked = [one for one in parsed if not isinstance(one, Problem)]
         answers = await _answer_by_name(asked, routing, request_id)
         sound = [answer for answer in answers if isinstance(answer, dict)]
@@ -140,7 +140,7 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
         for name in names:
             own = [position for position, one in enumerate(asked) if one.model == name]
             try:
-                routing = routings.find(name) or service.routing(name)
+                routing = routings.find(name) or routing_of(name)
             except (InvalidField, NotReady) as error:
                 answers |= dict.fromkeys(own, error)
                 continue

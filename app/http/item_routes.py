@@ -25,7 +25,7 @@ def add_item_routes(router: APIRouter, service: Service) -> None:
     )
     async def change_items(request: Request) -> ItemsChanged:
         body = await parse_body(request, parse_items)
-        model = service.model()
+        model = service.answering.model()
         changes = [ItemChange(one.item_id, one.available, one.attributes) for one in body.items]
         check_changes(changes, model.ids, model.attributes)
         n_changed = await asked(service.operations.change_items(changes))

@@ -101,7 +101,7 @@ def public_router(
             ),
         ] = None,
     ) -> Response:
-        model = service.model()
+        model = service.answering.model()
         index = model.ids.index_of(item_id)
         if index is None:
             raise Problem(404, f"item_id {item_id[:200]!r} is unknown")
@@ -141,7 +141,7 @@ def public_router(
     )
     async def health_ready() -> Response:
         try:
-            model = service.model_when_ready()
+            model = service.answering.model_when_ready()
         except NotReady as error:
             # Probes ask from the start; a caller's request that fails is logged.
             headers = {"Retry-After": "1"}

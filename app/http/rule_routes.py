@@ -38,7 +38,7 @@ def add_rule_routes(router: APIRouter, service: Service) -> None:
     )
     async def put_rules(request: Request, by: By) -> Ruled:
         body = await parse_body(request, Rules.model_validate_json)
-        model = service.model()
+        model = service.answering.model()
         book = await asyncio.to_thread(RuleBook, 0, body.rules, model)
         if book.faults:
             raise book.faults[0]

@@ -16,6 +16,7 @@ from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
 from model_store.errors import BundleError, RegistryError
 from model_store.publication import publish
+from model_store.registry import Registry
 from model_store.rollout import Rollout
 from model_store.workers import WorkerState, report_commands
 from tests.app.conftest import AS_ADMIN, service_of, serving, settings_for, wait_for
@@ -138,6 +139,25 @@ def test_each_request_of_a_batch_is_answered_under_its_own_name(
     assert (found[2]["status"], found[2]["errors"][0]["field"]) == (422, "model")
     alone = named_pair[0].post("/recommend", json=asked[1]).json()
     assert found[1]["items"] == alone["items"]
+
+
+def test_a_name_answers_as_soon_as_its_record_and_its_version_are_known(
+    named_pair: list[TestClient], server: redis.Redis
+) -> None:
+    """What delays the swap, such as a large table that gets fresh items, delays no request."""
+    http, name = named_pair[0], "at-once"
+    models = service_of(http).models
+    portal = http.portal
+    assert portal is not None
+    portal.call(models._changing.acquire)
+    try:
+        Registry(server, model=name).activate("made-1")
+        wait_for(lambda: name in models.deployments.names)
+        assert models.routings.find(name) is None
+        assert recommended_by(http, model=name) == "made-1"
+    finally:
+        portal.call(models._changing.release)
+        post(http, "deactivate", name)
 
 
 def test_a_name_that_is_deactivated_answers_nobody_until_a_rollback(
