@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +11,20 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.comparison import shadow as shadow_module
-from app.comparison.shadow import MAX_WAITING, ShadowQueue
 from app.deployment.routing import ShadowModel
 from model_store import answer_pairs, keys
 from model_store.answer_pairs import AnswerPair, keep_commands, read_pair
 from model_store.bundle import Bundle
 from model_store.deployment import Deployment
 from model_store.embedded import EmbeddedStore
-from model_store.errors import RegistryError, StoreAway
+from model_store.errors import RegistryError
 from model_store.forgotten import note_forgotten
 from model_store.registry import Registry
 from model_store.rollout import Rollout
 from tests.app.conftest import (
     AS_ADMIN,
-    PATIENCE_S,
     publish_and_activate,
     service_of,
-    serving,
-    settings_for,
     wait_for,
 )
 from tests.synthetic_bundle import make_catalogue
@@ -215,166 +208,6 @@ def test_an_older_record_has_no_shadow() -> None:
     assert Deployment.model_validate_json('{"generation": 3, "active": "v1"}').shadow is None
 
 
-class Kept:
-    """A store that keeps pairs, or fails."""
-
-    def __init__(self) -> None:
-        self.pairs: list[AnswerPair] = []
-        self.error: Exception | None = None
-
-    async def keep(self, _a: str, _b: str, pairs: Sequence[AnswerPair]) -> None:
-        if self.error is not None:
-            raise self.error
-        self.pairs += pairs
-
-    async def remove(self, _a: str, _b: str, pairs: Sequence[AnswerPair]) -> None:
-        for pair in pairs:
-            self.pairs.remove(pair)
-
-
-class Busy:
-    """A queue whose service has so many requests under way, with what became of its requests."""
-
-    def __init__(self, http: TestClient) -> None:
-        self.under_way = 1
-        self.kept = Kept()
-        self.counted: list[str] = []
-        self.forgotten: set[str] = set()
-        self.look_error: Exception | None = None
-        service = service_of(http)
-        self.model = service.models.current
-        self.shadow: ShadowModel | None = ShadowModel(replace(self.model, version="made-2"), 100)
-        self.queue = ShadowQueue(
-            service.shadow._answers,
-            self.kept,  # type: ignore[arg-type]
-            lambda: self.under_way,
-            lambda version: self.shadow is not None and version == self.shadow.model.version,
-            self.counted.append,
-            self.look,
-        )
-
-    async def look(self) -> None:
-        if self.look_error is not None:
-            raise self.look_error
-        self.queue.drop(self.forgotten)
-
-    def offer(self, *degraded: str, **changes: object) -> None:
-        from app.http.requests import RecommendRequest
-
-        answer = {
-            "request_id": "r", "items": [{"item_id": "i1"}], "rerank": "skipped",
-            "timings_ms": {"inference": 1.0}, "degraded": [*degraded],
-        }  # fmt: skip
-        query = RecommendRequest(history=["i1"], **changes)  # type: ignore[arg-type]
-        assert self.shadow is not None
-        self.queue.offer(self.shadow, query, self.model, answer)
-
-    def work(self, until: int, under_way: int = 0) -> list[str]:
-        async def go() -> None:
-            self.queue.start()
-            async with asyncio.timeout(PATIENCE_S):
-                while len(self.counted) < until:
-                    await asyncio.sleep(0.001)
-            await self.queue.stop()
-
-        self.under_way = under_way
-        asyncio.run(go())
-        return self.counted
-
-
-@pytest.fixture(scope="module")
-def standing(
-    store: EmbeddedStore, synthetic_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    folder = tmp_path_factory.mktemp("standing")
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    with serving(settings_for(store.url, folder)) as http:
-        yield http
-
-
-def test_what_comes_while_others_are_under_way_is_dropped(standing: TestClient) -> None:
-    busy = Busy(standing)
-    busy.under_way = 2
-    busy.offer()
-    assert busy.counted == ["busy"]
-
-
-def test_no_more_than_a_few_wait(standing: TestClient) -> None:
-    busy = Busy(standing)
-    for _ in range(MAX_WAITING + 2):
-        busy.offer()
-    assert busy.counted == ["full"] * 2
-    assert busy.work(MAX_WAITING + 2)[2:] == ["answered"] * MAX_WAITING
-    assert len(busy.kept.pairs) == MAX_WAITING
-
-
-def test_of_those_answered_together_each_fails_alone(standing: TestClient) -> None:
-    best = ask(standing, {"history": ["i1"]})["items"][0]["item_id"]
-    busy = Busy(standing)
-    busy.offer()
-    busy.offer(filters={"colour": {"any": ["red"]}})
-    busy.offer(exclude=[best])
-    assert sorted(busy.work(3)) == ["answered", "answered", "failed"]
-    assert [best in pair.b for pair in busy.kept.pairs] == [True, False]
-
-
-def test_what_has_waited_for_long_is_dropped(
-    standing: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shadow_module, "MAX_AGE_S", 0.05)
-    busy = Busy(standing)
-    busy.offer()
-    assert busy.work(1, under_way=1) == ["busy"]
-    assert busy.kept.pairs == []
-
-
-def test_a_shadow_that_fails_is_counted_and_goes_on(
-    standing: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    def logged() -> list[str]:
-        return [one.message for one in caplog.records if one.name == shadow_module.__name__]
-
-    busy = Busy(standing)
-    busy.kept.error = StoreAway("the store is away")
-    busy.offer()
-    busy.offer(filters={"colour": {"any": ["red"]}})
-    assert busy.work(2) == ["failed"] * 2
-    assert logged() == []
-    busy.kept.error = ValueError("nobody thought of this")
-    busy.offer()
-    busy.offer()
-    assert busy.work(4) == ["failed"] * 4
-    assert logged() == ["the shadow made-2 failed"]
-    of_made_2 = busy.shadow
-    busy.shadow = replace(of_made_2, model=replace(busy.model, version="made-3"))  # type: ignore[type-var]
-    busy.offer()
-    assert busy.work(5)[-1] == "failed"
-    assert logged()[1:] == ["the shadow made-3 failed"]
-    busy.kept.error, busy.shadow = None, of_made_2
-    busy.offer()
-    assert busy.work(6)[-1] == "answered"
-
-
-def test_an_answer_without_the_history_is_not_compared(standing: TestClient) -> None:
-    busy = Busy(standing)
-    busy.offer("unknown_items:1")
-    busy.offer("features")
-    assert busy.work(2) == ["answered", "failed"]
-    assert len(busy.kept.pairs) == 1
-
-
-def test_nothing_is_kept_of_who_is_forgotten_meanwhile(standing: TestClient) -> None:
-    busy = Busy(standing)
-    for user in ("u1", "u2", "u3"):
-        busy.offer(user_id=user)
-    busy.queue.drop({"u1"})
-    assert busy.queue.user_ids == {"u2", "u3"}
-    busy.forgotten = {"u2"}  # while it is answered
-    assert sorted(busy.work(2)) == ["answered", "failed"]
-    assert [pair.user_id for pair in busy.kept.pairs] == ["u3"]
-    assert busy.queue.user_ids == set()
-
-
 def test_a_pair_of_somebody_who_is_forgotten_meanwhile_is_removed_again(
     own_http: TestClient, second: str, client: redis.Redis
 ) -> None:
@@ -390,90 +223,3 @@ def test_a_pair_of_somebody_who_is_forgotten_meanwhile_is_removed_again(
     ask(own_http, {"user_id": "u1"})
     wait_for(lambda: outcomes(own_http) == {"failed": 1})
     assert pairs_of(client) == []
-
-
-def test_who_is_forgotten_is_found_by_a_later_look_where_one_failed(
-    standing: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shadow_module, "SETTLE_AGAIN_S", 0.01)
-    busy = Busy(standing)
-    for user in ("u1", "u2"):
-        busy.offer(user_id=user)
-    busy.look_error = StoreAway("the store is away")
-    busy.forgotten = {"u1"}
-
-    async def go() -> None:
-        busy.under_way = 0
-        busy.queue.start()
-        async with asyncio.timeout(PATIENCE_S):
-            while len(busy.counted) < 2:
-                await asyncio.sleep(0.001)
-            assert busy.queue.user_ids == {"u1", "u2"}
-            busy.look_error = None
-            while len(busy.kept.pairs) == 2:
-                await asyncio.sleep(0.001)
-        await busy.queue.stop()
-
-    asyncio.run(go())
-    assert busy.counted == ["failed"] * 2
-    assert [pair.user_id for pair in busy.kept.pairs] == ["u2"]
-    assert busy.queue.user_ids == set()
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_queue_that_ends_looks_at_what_it_has_just_kept(
-    standing: TestClient, monkeypatch: pytest.MonkeyPatch, fails: bool
-) -> None:
-    busy = Busy(standing)
-    busy.offer(user_id="u1")
-    busy.forgotten = {"u1"}
-    keep = busy.kept.keep
-
-    async def keep_late(*given: Any) -> None:
-        await keep(*given)
-        if fails:  # its answer is lost
-            raise StoreAway("the store is away")
-        await asyncio.sleep(60)
-
-    monkeypatch.setattr(busy.kept, "keep", keep_late)
-
-    async def go() -> None:
-        busy.under_way = 0
-        busy.queue.start()
-        async with asyncio.timeout(PATIENCE_S):
-            while not busy.kept.pairs:
-                await asyncio.sleep(0.001)
-        await busy.queue.stop()
-
-    asyncio.run(go())
-    assert busy.kept.pairs == []
-
-
-def test_a_queue_of_forgotten_people_alone_goes_on(standing: TestClient) -> None:
-    busy = Busy(standing)
-    busy.offer(user_id="u1")
-
-    async def go() -> None:
-        busy.under_way = 1
-        busy.queue.start()
-        await asyncio.sleep(0.2)  # it waits for the request under way
-        busy.queue.drop({"u1"})
-        busy.under_way = 0
-        await asyncio.sleep(0.05)
-        busy.offer(user_id="u2")
-        async with asyncio.timeout(PATIENCE_S):
-            while not busy.counted:
-                await asyncio.sleep(0.001)
-        await busy.queue.stop()
-
-    asyncio.run(go())
-    assert [pair.user_id for pair in busy.kept.pairs] == ["u2"]
-
-
-def test_requests_of_a_shadow_that_has_ended_are_left(standing: TestClient) -> None:
-    busy = Busy(standing)
-    busy.offer()
-    busy.shadow = replace(busy.shadow, model=replace(busy.model, version="made-3"))  # type: ignore[type-var]
-    busy.offer()
-    assert busy.work(1) == ["answered"]
-    assert len(busy.kept.pairs) == 1
