@@ -34,7 +34,7 @@ Report = Callable[[int, int], object]
 """Called as (bytes that are there, bytes of all)."""
 
 REPORT_S = 0.5
-_HASHED_BYTES = 1 << 20
+_HASHED_BYTES = 64 << 10
 LOWEST_NICENESS = 19
 
 

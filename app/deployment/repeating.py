@@ -63,8 +63,8 @@ class Repeating:
             await self.run_once()
             await asyncio.sleep(self._rest_s)
             with contextlib.suppress(TimeoutError):
-                pause_s = max(0.0, self._pause_s - self._rest_s)
-                await asyncio.wait_for(self._awake.wait(), pause_s)
+                async with asyncio.timeout(max(0.0, self._pause_s - self._rest_s)):
+                    await self._awake.wait()
 
     def wake(self) -> None:
         """Begin the next round now; to be called from the event loop's thread."""

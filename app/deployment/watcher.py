@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from app.deployment.models import Models
 from app.deployment.repeating import Repeating
 from app.deployment.worker_report import WorkerReport
 from app.store.store import Store
+from app.store.versions import Followed
 from model_store.errors import StoreError
 from model_store.workers import REPORT_S
 
@@ -32,7 +34,10 @@ class Watcher:
         self._models = models
         self._store = store
         self._report = report
+        self._interval_s = interval_s
         self._n_hurries = 0
+        self._done: Followed | None = None
+        self._done_until_s = 0.0
 
         def task(
             what: str, action: object, pause_s: float = interval_s, rest_s: float = 0.0
@@ -94,9 +99,13 @@ class Watcher:
         models, versions = self._models, self._store.versions
         try:
             while True:
-                # Told before the record is read: who rolls out a version waits for all that answer.
-                await self._tell()
+                is_due = time.monotonic() >= self._done_until_s
+                if is_due:
+                    # Before the record is read: who rolls out a version waits for all that answer.
+                    await self._tell()
                 followed = await versions.followed()
+                if followed is self._done and not is_due:
+                    return self._pause_after(followed)
                 if not await models.route(followed) and not await models.load_next(followed):
                     break
         except StoreError:
@@ -105,7 +114,13 @@ class Watcher:
             raise
         if models.is_lacking(followed.deployments):
             await models.fall_back(followed.deployments)
+        elif followed.versions <= set(models.loaded):
+            # During rollouts, most looks need find no more than that nothing has changed.
+            self._done, self._done_until_s = followed, time.monotonic() + self._interval_s
         await self._tell()
+        return self._pause_after(followed)
+
+    def _pause_after(self, followed: Followed) -> float | None:
         return ROLLOUT_PAUSE_S if followed.preparing or self._n_hurries else None
 
     async def _tell(self) -> None:

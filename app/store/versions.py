@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.store.client import StoreClient
 from model_store import keys
@@ -69,21 +70,27 @@ class VersionStore:
     def __init__(self, client: StoreClient) -> None:
         self._client = client
         self._reader = DeploymentsReader()
+        self._replies: list[Any] = []
+        self._followed: Followed | None = None
 
     async def followed(self) -> Followed:
         """The deployment records, and the versions that a rollout wants loaded.
 
-        Where the store holds no record, the default's is one without an active version.
+        Where the store holds no record, the default's is one without an active version. As long as
+        the store holds the same, the object is the same, too.
         """
-        document, active, preparing, fields = await self._client.ask(
+        replies = await self._client.ask(
             ("GET", keys.DEPLOYMENT),
             ("GET", keys.ACTIVE),
             ("GET", keys.PREPARING),
             ("HGETALL", keys.DEPLOYMENTS),
         )
-        named = dict(zip(fields[::2], fields[1::2], strict=True))
-        deployments = self._reader.read(document, active, [], named)
-        return Followed(deployments, read_preparing(preparing))
+        if self._followed is None or replies != self._replies:
+            document, active, preparing, fields = self._replies = replies
+            named = dict(zip(fields[::2], fields[1::2], strict=True))
+            deployments = self._reader.read(document, active, [], named)
+            self._followed = Followed(deployments, read_preparing(preparing))
+        return self._followed
 
     async def report(self, state: WorkerState) -> None:
         """Write what this worker answers with; it expires soon unless it is written again."""

@@ -11,7 +11,10 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.deployment.bundle_folders import BundleFolders
+from app.deployment.models import Models
 from app.models_command import describe_lost
+from app.store.versions import Followed
 from model_store import keys, preparation
 from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
@@ -52,6 +55,68 @@ def test_an_activation_is_over_when_every_worker_answers_with_the_version(
     assert found["audit"][0]["why"] == "admin API"
     assert post(two[1], "rollback").status_code == 200
     assert [version_of(http) for http in two] == ["made-1", "made-1"]
+
+
+def test_a_look_that_finds_nothing_new_does_nothing_else(
+    store: EmbeddedStore,
+    client: redis.Redis,
+    synthetic_bundle: Bundle,
+    second: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    routed: list[Followed] = []
+    route = Models.route
+
+    async def counted(models: Models, followed: Followed) -> bool:
+        routed.append(followed)
+        return await route(models, followed)
+
+    monkeypatch.setattr(Models, "route", counted)
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
+        watcher = service_of(http).operations.watcher
+        assert http.portal is not None
+        routed.clear()
+        for _ in range(5):  # as often as during a rollout
+            http.portal.call(watcher.follow)
+        assert not routed
+        # Another one's change is seen by the next look, and one to prepare until it is there.
+        Registry(client).activate(second)
+        http.portal.call(watcher.follow)
+        assert routed
+        assert version_of(http) == second
+        routed.clear()
+        http.portal.call(watcher.follow)
+        assert not routed
+
+
+def test_each_look_tries_what_is_not_loaded_yet(
+    store: EmbeddedStore,
+    client: redis.Redis,
+    synthetic_bundle: Bundle,
+    second: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
+        service = service_of(http)
+        assert http.portal is not None
+        is_here = False
+
+        async def find(_self: BundleFolders, _version: str) -> bool:
+            return is_here
+
+        monkeypatch.setattr(BundleFolders, "is_here", find)
+        preparing = preparation.Preparing(versions=(second,), token="t", who="a", why="a test")
+        client.set(keys.PREPARING, preparing.model_dump_json())
+        for _ in range(3):
+            http.portal.call(service.operations.watcher.follow)
+        assert second not in service.models.loaded
+        is_here = True  # it has been downloaded; the store says the same as before
+        http.portal.call(service.operations.watcher.follow)
+        assert second in service.models.loaded
 
 
 @pytest.mark.parametrize(

@@ -341,8 +341,10 @@ def test_a_worker_compiles_rules_once(own_http: TestClient) -> None:
     book = models.current.rules
     for user in USERS[:5]:
         ids_of(own_http, user)
+    service = service_of(own_http)
     assert own_http.portal is not None
-    own_http.portal.call(service_of(own_http).operations.watcher.follow)
+    followed = own_http.portal.call(service.store.versions.followed)
+    own_http.portal.call(models.route, followed)
     assert models.current.rules is book
     put(own_http)
     assert models.current.rules is None
