@@ -279,6 +279,11 @@ def encode_arrived(event: Event, arrival_us: int) -> bytes:
     return arrival_us.to_bytes(_ARRIVAL_BYTES, "big") + encode_event(event)
 
 
+def encode_all_arrived(events: Sequence[Event], arrival_us: int) -> list[bytes]:
+    """The member of each of a user's events, of which the first arrived then; in their order."""
+    return [encode_arrived(event, arrival_us + place) for place, event in enumerate(events)]
+
+
 def decode_arrived(member: bytes) -> Event:
     """Read what `encode_arrived` wrote.
 

@@ -15,7 +15,7 @@ from zlib import crc32
 import redis
 
 from model_store import keys
-from model_store.codecs import Event, decode_arrived, encode_arrived
+from model_store.codecs import Event, decode_arrived
 from model_store.errors import StoreError
 from model_store.store import store_errors
 
@@ -46,20 +46,17 @@ def log_key_of(user_id: str) -> str:
     return keys.event_log_key(shard_of(user_id))
 
 
-def log_command(
-    user_id: str, events: Sequence[Event], arrival_us: int, max_entries: int
-) -> Command:
+def log_command(user_id: str, members: Sequence[bytes], max_entries: int) -> Command:
     """Append an entry with a user's events.
 
     Args:
         user_id: whose events they are.
-        events: at least one, in order of arrival.
-        arrival_us: when the first of them arrived, unix microseconds.
+        members: at least one event, in order of arrival; see `codecs.encode_all_arrived`.
         max_entries: limit on the entries of all streams together; the oldest go.
     """
     fields: list[str | bytes | int] = ["u", user_id]
-    for place, event in enumerate(events):
-        fields += (place, encode_arrived(event, arrival_us + place))
+    for place, member in enumerate(members):
+        fields += (place, member)
     limit = max(1, max_entries // N_SHARDS)
     return ("XADD", log_key_of(user_id), "MAXLEN", "~", limit, "*", *fields)
 

@@ -112,14 +112,15 @@ def public_router(
         [similar] = await service.runner.run(
             partial(find_similar, k=k, filters=rules), [index], model, heavy=heavy
         )
-        items = [
-            {"item_id": model.ids.id_of(near), "rank": rank, "score": score}
-            | ({"fields": model.fields_of(near, names)} if names else {})
-            for rank, (near, score) in enumerate(
-                zip(similar.items.tolist(), six_digits(similar.scores.tolist()), strict=True),
-                start=1,
-            )
+        ids, indices = model.ids.ids, similar.items.tolist()
+        scores = six_digits(similar.scores.tolist())
+        items: list[dict[str, Any]] = [
+            {"item_id": ids[near - 1], "rank": rank, "score": score}
+            for rank, (near, score) in enumerate(zip(indices, scores, strict=True), start=1)
         ]
+        if names:
+            for item, values in zip(items, model.fields_of_each(indices, names), strict=True):
+                item["fields"] = values
         document = {
             "item_id": item_id,
             "model_version": model.version,

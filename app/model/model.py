@@ -127,6 +127,16 @@ class Model:
             values[FIELD] = self.knowledge_texts.text_of(item_index)
         return values
 
+    def fields_of_each(
+        self, item_indices: Sequence[int], names: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """The `fields_of` each item; all indices are in 1..N."""
+        rows: list[dict[str, Any]] = self.attributes.rows(item_indices, names)
+        if FIELD in names and FIELD not in self.attributes.names:
+            for row, index in zip(rows, item_indices, strict=True):
+                row[FIELD] = self.knowledge_texts.text_of(index)
+        return rows
+
     def title_of(self, item_index: int) -> str | None:
         """An item's title, None where it has none."""
         title = self.attributes.row(item_index, ("title",)).get("title")

@@ -6,6 +6,7 @@ batch are read in one round trip and scored in one padded inference.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic, perf_counter
@@ -22,7 +23,14 @@ from app.recommend.response import respond
 from app.recommend.scoring import Ranking, score
 from app.recommend.selection import choose
 from app.recommend.served import keep_served, plans_that_ask
-from app.recommend.weight import are_heavy, are_large, are_long, divide
+from app.recommend.weight import (
+    MAX_ROWS_ON_LOOP,
+    are_heavy,
+    are_large,
+    are_long,
+    are_many,
+    divide,
+)
 from app.reranking.cached_reranker import CachedReranker
 from app.store.feature_store import FeatureStore
 from model_store.errors import InvalidField
@@ -86,6 +94,8 @@ async def recommend_each(
     started = perf_counter()
     make = partial(try_plans, arrived_at_s=monotonic())
     made = await runner.run(make, queries, model, heavy=are_long(queries, model))
+    if len(made) > MAX_ROWS_ON_LOOP:
+        await asyncio.sleep(0)  # others' turn: to ask the store for hundreds takes as long again
     plans = [one for one in made if isinstance(one, Plan)]
     answers = iter(await _answer(plans, started, model, store, runner, reranker) if plans else ())
     return [next(answers) if isinstance(one, Plan) else one for one in made]
@@ -121,7 +131,12 @@ async def _answer(
         "total": 0.0,
     }
     write = partial(respond, timings_ms=timings_ms)
+    many = are_many(choices)
+    if many:
+        await asyncio.sleep(0)  # others' turn: to write them takes longer than all of the above
     answers = await runner.run(write, choices, model, heavy=are_large(choices))
+    if many:
+        await asyncio.sleep(0)  # and to encode them half as long again
     if asking and store.served is not None:
         await keep_served(plans, answers, store.served)
     timings_ms["total"] = round((perf_counter() - started) * 1e3, 3)

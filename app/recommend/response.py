@@ -32,8 +32,8 @@ def _respond(choice: Choice, model: Model, timings_ms: dict[str, float]) -> dict
         for item, explanation in zip(items, choice.explanations, strict=True):
             item["explanation"] = explanation
     if fields:
-        for item, index in zip(items, indices, strict=True):
-            item["fields"] = model.fields_of(index, fields)
+        for item, values in zip(items, model.fields_of_each(indices, fields), strict=True):
+            item["fields"] = values
     answer: dict[str, Any] = {
         "request_id": None,
         "user_id": plan.query.user_id,

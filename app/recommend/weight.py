@@ -17,12 +17,16 @@ MAX_DIVERSE_ON_LOOP = 100
 MAX_RULED_ON_LOOP = 100_000
 # Ratings predicted, at about a microsecond each.
 MAX_RATED_ON_LOOP = 2_000
-# Ids and values looked up, at some 150 ns each.
+# Ids looked up, at some 150 ns each.
 MAX_LOOKUPS_ON_LOOP = 5_000
+# A filter's value, whose items are put together, takes about as long as so many ids.
+LOOKUPS_A_VALUE = 5
 # A filter's clause takes about as long as one look-up for this many items of the catalogue.
 ITEMS_A_LOOKUP = 150
 # Items written into answers, at half a microsecond each.
 MAX_ITEMS_ON_LOOP = 2_000
+# Items written and encoded in one loop iteration.
+MAX_ITEMS_AT_ONCE = 250
 # Limit on scores that are held at once, in numbers: 64 MiB.
 MAX_SCORES = 16 * 1024 * 1024
 
@@ -44,7 +48,8 @@ def _lookups_of(filters: Mapping[str, Rule], model: Model) -> int:
     n_lookups = 0
     for rule in filters.values():
         n_lookups += 1 + len(model.ids) // ITEMS_A_LOOKUP
-        n_lookups += len(rule.any or ()) + len(rule.all or ()) + len(rule.none or ())
+        n_values = len(rule.any or ()) + len(rule.all or ()) + len(rule.none or ())
+        n_lookups += n_values * LOOKUPS_A_VALUE
     return n_lookups
 
 
@@ -70,6 +75,11 @@ def are_heavy(plans: Sequence[Plan], model: Model) -> bool:
 def are_large(choices: Sequence[Choice]) -> bool:
     """Whether writing the answers takes long."""
     return len(choices) > 1 and sum(len(one.items) for one in choices) > MAX_ITEMS_ON_LOOP
+
+
+def are_many(choices: Sequence[Choice]) -> bool:
+    """Whether others get their turn before the answers are written, and before their encoding."""
+    return sum(len(one.items) for one in choices) > MAX_ITEMS_AT_ONCE
 
 
 def divide(plans: Sequence[Plan], model: Model) -> list[Sequence[Plan]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from app.store.scripts import LOAD, append_command
 from app.store.sessions import NO_SESSIONS, Sessions
 from app.store.state import StoreState, trouble_in
 from model_store import keys
-from model_store.codecs import Event
+from model_store.codecs import Event, encode_all_arrived
 from model_store.error_replies import explain
 from model_store.errors import StoreAway, StoreError
 from model_store.event_log import log_command
@@ -92,6 +93,8 @@ class EventStore:
         Raises:
             OSError: the journal can't be written either; those in the store stay there.
         """
+        if len(events) > EVENTS_AT_ONCE:
+            await asyncio.sleep(0)  # others' turn, as between the batches
         by_user: dict[str, list[Event]] = {}
         for user_id, event in events:
             by_user.setdefault(user_id, []).append(event)
@@ -231,14 +234,17 @@ class EventStore:
         arrival_us = time.time_ns() // 1000
         failed: dict[str, Exception] = {}
         for some in _batches(by_user):
+            members = {
+                user: encode_all_arrived(events, arrival_us) for user, events in some.items()
+            }
             commands = [
-                append_command(user, events, arrival_us, self._sessions.ttl_of(user))
+                append_command(user, events, members[user], self._sessions.ttl_of(user))
                 for user, events in some.items()
             ]
             if self._logged_entries:
                 commands += [
-                    log_command(user, events, arrival_us, self._logged_entries)
-                    for user, events in some.items()
+                    log_command(user, entry, self._logged_entries)
+                    for user, entry in members.items()
                 ]
             replies = await client.call(commands)
             if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):

@@ -229,7 +229,7 @@ class FeatureStore:
             return
         commands: list[Command] = [LOAD]
         for user_id in map(user_ids.__getitem__, places):
-            commands.append(append_command(user_id, [], 0))
+            commands.append(append_command(user_id, [], []))
             commands.append(("ZRANGE", keys.events_key(user_id), 0, -1))
         with contextlib.suppress(StoreError):
             again = await self._client.call(commands, limit_s)

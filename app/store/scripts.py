@@ -18,7 +18,6 @@ from model_store.codecs import (
     TIME_AT,
     TYPED_ID_AT,
     Event,
-    encode_arrived,
     second_of,
 )
 
@@ -120,21 +119,21 @@ _APPEND_SHA = sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
 
 
 def append_command(
-    user_id: str, events: Sequence[Event], arrival_us: int, ttl_s: int = 0
+    user_id: str, events: Sequence[Event], members: Sequence[bytes], ttl_s: int = 0
 ) -> Command:
     """Append events to a user's; with none, just make a sorted set of what is there.
 
     Args:
         user_id: whose events they are.
         events: in order of arrival.
-        arrival_us: when the first of them arrived, unix microseconds.
+        members: of the sorted set, one for each event; see `encode_all_arrived`.
         ttl_s: seconds until all events of the user are removed, unless more come; 0: never.
     """
     arguments: list[str | bytes | int] = [ttl_s]
-    for place, event in enumerate(events):
+    for event, member in zip(events, members, strict=True):
         arguments += (
             f"{second_of(event.timestamp):.0f}",
             repr(float(event.timestamp)),
-            encode_arrived(event, arrival_us + place),
+            member,
         )
     return ("EVALSHA", _APPEND_SHA, 1, keys.events_key(user_id), *arguments)

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from model_store.bundle import Bundle
-from model_store.codecs import Event
+from model_store.codecs import Event, encode_all_arrived
 from model_store.embedded import EmbeddedStore
 from model_store.event_log import log_command
 from model_store.store import connect
@@ -76,7 +76,8 @@ def archived(n_events: int, folder: Path) -> tuple[float, float]:
                     Event(item_id=f"i{(number + one) % N_ITEMS}", timestamp=now_s + one)
                     for one in range(EVENTS_OF_A_REQUEST)
                 ]
-                pipe.execute_command(*log_command(user_id, events, int(now_s * 1e6), 10 * n_events))
+                members = encode_all_arrived(events, int(now_s * 1e6))
+                pipe.execute_command(*log_command(user_id, members, 10 * n_events))
                 if number % _AT_ONCE == 0:
                     pipe.execute()
             pipe.execute()

@@ -34,6 +34,15 @@ def test_fields_choose_and_unknown_fields_are_left_out():
     assert catalogue().row(2, fields=[]) == {}
 
 
+def test_rows_are_the_row_of_each_item():
+    fields = ["year", "genres", "nonsense"]
+    rows = catalogue().rows([3, 1, 3], fields)
+    assert rows == [catalogue().row(index, fields) for index in (3, 1, 3)]
+    assert [*rows[0]] == ["year", "genres"]
+    assert rows[0] is not rows[2]
+    assert catalogue().rows([1, 2], ["nonsense"]) == [{}, {}]
+
+
 @pytest.mark.parametrize("item_index", [0, -1, 4])
 def test_padding_and_out_of_range_indices_are_rejected(item_index):
     with pytest.raises(IndexError, match=str(item_index)):

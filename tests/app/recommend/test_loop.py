@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from app.http import hot_endpoints
 from app.http.requests import MAX_BODY_BYTES, RecommendRequest
+from app.recommend import pipeline
 from model_store.embedded import EmbeddedStore
 from tests.app.conftest import publish_and_activate, serving, settings_for
 from tests.app.loop_watch import MAX_HELD_S, shortest_held, watched_loops
@@ -67,10 +70,41 @@ def test_a_large_request_holds_the_loop_for_some_milliseconds(
     def ask() -> None:
         response = larger.post(path, json=body)
         assert response.status_code == 200, response.text[:500]
+        # The answer comes before its callback ends, which is noted once another one is answered.
+        larger.get("/health/live")
 
     with watched_loops() as held:
         seconds, callback = shortest_held(held, ask)
     assert seconds < MAX_HELD_S, callback
+
+
+@pytest.mark.parametrize(
+    ("k", "order"),
+    [
+        (1_000, ["choose", "others", "respond", "others", "encode"]),
+        (100, ["choose", "respond", "encode"]),
+    ],
+)
+def test_others_get_their_turn_before_a_large_answer_is_written_and_encoded(
+    larger: TestClient, k: int, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def noted(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            seen.append(name)
+            asyncio.get_running_loop().call_soon(seen.append, "others")
+            return step(*arguments, **options)
+
+        return run
+
+    monkeypatch.setattr(pipeline, "choose", noted("choose", pipeline.choose))
+    monkeypatch.setattr(pipeline, "respond", noted("respond", pipeline.respond))
+    encode = noted("encode", hot_endpoints.JsonResponse)
+    monkeypatch.setattr(hot_endpoints, "JsonResponse", encode)
+    response = larger.post("/recommend", json={"user_id": "u1", "k": k})
+    assert len(response.json()["items"]) == k
+    assert seen[: len(order)] == order
 
 
 def test_a_large_batch_is_answered_as_its_requests_are(larger: TestClient) -> None:

@@ -13,7 +13,7 @@ import redis
 
 import longtail
 from model_store import keys
-from model_store.codecs import Event
+from model_store.codecs import Event, encode_all_arrived
 from model_store.embedded import EmbeddedStore
 from model_store.event_log import (
     GROUP,
@@ -46,7 +46,7 @@ def send(
     limit: int = 1_000_000,
     arrived_us: int = 1_000_000,
 ) -> None:
-    run(client, log_command(user_id, events, arrived_us, limit))
+    run(client, log_command(user_id, encode_all_arrived(events, arrived_us), limit))
 
 
 def run(client: redis.Redis, command: Command) -> object:

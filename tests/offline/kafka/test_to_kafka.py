@@ -19,7 +19,7 @@ import pytest
 import redis
 
 import longtail
-from model_store.codecs import Event
+from model_store.codecs import Event, encode_all_arrived
 from model_store.event_log import log_command, log_keys
 from model_store.exposure_log import Exploration, Exposure, exposure_command, exposure_keys
 from model_store.people import forget
@@ -30,7 +30,7 @@ from tests.kafka_broker import Broker, kafka_broker
 
 
 def send(client: redis.Redis, user_id: str, *events: Event) -> None:
-    command = log_command(user_id, events, time.time_ns() // 1_000, 1_000_000)
+    command = log_command(user_id, encode_all_arrived(events, time.time_ns() // 1_000), 1_000_000)
     client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
