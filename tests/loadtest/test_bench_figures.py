@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,7 +22,15 @@ from loadtest.bench.swap import summarise as summarise_swaps
 from loadtest.bench.watch import CpuWatch, MemoryWatch, Timetable
 from loadtest.client import Sample
 
+PATIENCE_S = 60.0
 PHASES = Phases(capacity_rps=100, steady_s=2, overload_s=3)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.005)
 
 
 def make_sample(*rows: tuple[float, int, float]) -> Sample:
@@ -143,7 +153,7 @@ def test_a_timetable_calls_in_time_and_keeps_faults() -> None:
 
     begun_s = time.perf_counter()
     with Timetable([0.05, 0.1], act) as timetable:
-        time.sleep(0.3)
+        wait_for(lambda: len(timetable.done_s) == 2)
     assert calls == [0, 1]
     assert timetable.faults == ["no"]
     assert timetable.done_s[1][0] - begun_s >= 0.1
@@ -177,15 +187,19 @@ def test_a_load_outlasts_calls_that_take_longer_than_was_planned() -> None:
 
 
 def test_memory_is_watched_while_it_grows() -> None:
-    with MemoryWatch([os.getpid()], interval_s=0.01) as watch:
-        time.sleep(0.05)
-        # Not from the heap, where earlier tests may have left as much that is resident already.
-        with mmap.mmap(-1, 50 << 20) as held:
-            np.frombuffer(held, np.uint8)[:] = 1
-            time.sleep(0.1)
-        time.sleep(0.1)
-    found = watch.summary()
-    if found:  # on Linux
+    def look(watch: MemoryWatch) -> None:
+        n_before = len(watch.rss_bytes)
+        wait_for(lambda: len(watch.rss_bytes) > n_before + 1)
+
+    if sys.platform == "linux":
+        with MemoryWatch([os.getpid()], interval_s=0.01) as watch:
+            look(watch)
+            # Not from the heap, where earlier tests may have left as much that is resident already.
+            with mmap.mmap(-1, 50 << 20) as held:
+                np.frombuffer(held, np.uint8)[:] = 1
+                look(watch)
+            look(watch)
+        found = watch.summary()
         assert found["max_bytes"] - found["start_bytes"] > 45 << 20
         assert found["end_bytes"] < found["max_bytes"]
 

@@ -279,16 +279,16 @@ def test_a_thousand_values_take_no_longer_in_one_part_than_in_another(
     values = [f"{attribute[0]}{n}" for n in range(1_000)]
 
     def seconds(rule: Filter) -> float:
-        taken = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            found = many_values.match({attribute: rule})
-            taken.append(time.perf_counter() - begun)
+        begun = time.thread_time()
+        found = many_values.match({attribute: rule})
+        taken = time.thread_time() - begun
         assert rule.any or len(found.items) == n_expected
-        return min(taken)
+        return taken
 
-    any_s = seconds(Filter(any=values))
-    assert seconds(Filter.model_validate({part: values})) < 3 * any_s + 0.001
+    # Alternately, and the least of each: what else the machine does makes either take longer.
+    rules = Filter(any=values), Filter.model_validate({part: values})
+    any_s, part_s = np.min([[seconds(rule) for rule in rules] for _ in range(9)], axis=0)
+    assert part_s < 3 * any_s + 0.001
 
 
 def test_a_narrow_range_equals_a_wide_one_cut() -> None:
