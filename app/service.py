@@ -18,7 +18,8 @@ from app.deployment.exposure_log import WRITE_S as EXPOSURES_WRITE_S
 from app.deployment.exposure_log import ExposureLog
 from app.deployment.exposures import WRITE_S, Exposures
 from app.deployment.forgetting import Forgetting, Memory
-from app.deployment.models import STOP_TIMEOUT_S, Models
+from app.deployment.loaded_versions import STOP_TIMEOUT_S
+from app.deployment.models import Models
 from app.deployment.operations import Operations
 from app.deployment.repeating import Repeating
 from app.deployment.watcher import LEAVE_S, Watcher

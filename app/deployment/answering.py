@@ -38,7 +38,7 @@ class Answering:
         if not self._had_all_names:
             records = self._models.deployments
             for name in records.names:
-                if records.of(name).active not in self._models.rejected:
+                if records.of(name).active not in self._models.versions.rejected:
                     self.routing(name)
             self._had_all_names = True
         return model
@@ -66,17 +66,17 @@ class Answering:
     def _why_not(self, model: str | None) -> str:
         """Why nobody answers under a name at present."""
         models = self._models
-        if models.loading is not None:
-            return f"version {models.loading} is being loaded"
+        if models.versions.loading is not None:
+            return f"version {models.versions.loading} is being loaded"
         if (starting := self._starting()) is not None:
             return starting
         if model is not None and model != DEFAULT:
             if not models.is_record_read:
                 return "the deployment record can't be read"
             version = models.deployments.of(model).active
-            reason = models.rejected.get(version or "", "it is about to be loaded")
+            reason = models.versions.rejected.get(version or "", "it is about to be loaded")
             return f"no model is loaded under the name {model!r} ({version}: {reason})"
-        reasons = "; ".join(f"{v}: {why}" for v, why in models.rejected.items())
+        reasons = "; ".join(f"{v}: {why}" for v, why in models.versions.rejected.items())
         return f"no model is loaded ({reasons or 'no version is active'})"
 
     def hint_at_ratings(self, error: WrongKind) -> WrongKind:

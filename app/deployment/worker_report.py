@@ -36,7 +36,7 @@ class WorkerReport:
         word: Literal["starting", "loading", "ready"] = "ready"
         if not len(routings):
             word = "starting"
-        elif models.loading is not None:
+        elif models.versions.loading is not None:
             word = "loading"
         return WorkerState(
             id=self.worker_id,
@@ -45,11 +45,11 @@ class WorkerReport:
             version=current.version if current else None,
             generation=routings.generations.get(DEFAULT, 0),
             state=word,
-            loading=models.loading,
+            loading=models.versions.loading,
             loaded=models.loaded,
-            rejected=models.rejected,
-            failures=models.failures,
-            rule_warnings=models.rule_warnings,
+            rejected=models.versions.rejected,
+            failures=models.versions.failures,
+            rule_warnings=models.versions.rule_warnings,
             names={
                 model: NameState(version=routings.versions.get(model), generation=generation)
                 for model, generation in routings.generations.items()

@@ -207,8 +207,8 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
 def _state(service: Service, version: str) -> str:
     """What this worker does with a version, under whichever names."""
     models = service.models
-    if version in models.rejected:
-        return f"rejected: {models.rejected[version]}"
+    if version in models.versions.rejected:
+        return f"rejected: {models.versions.rejected[version]}"
     found = [
         role if name == DEFAULT else f"{role} as {name}"
         for name, routing in models.routings

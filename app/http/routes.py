@@ -157,7 +157,7 @@ def public_router(
                 "store_reason": service.store.state.reason,
                 "items": len(model.ids),
                 "fresh_items": model.n_fresh,
-                "rejected": service.models.rejected,
+                "rejected": service.models.versions.rejected,
                 "reranker": service.reranker_loading.state_of(model),
                 "reranker_reason": service.reranker_reason,
             }

@@ -13,7 +13,7 @@ import redis
 from starlette.testclient import TestClient
 
 from app.comparison import shadow
-from app.deployment import models
+from app.deployment import loaded_versions
 from app.main import LongtailApp, create_app
 from app.model import background
 from app.settings import Settings
@@ -39,7 +39,7 @@ def loads_without_pauses() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(background, "SHARE", 1.0)
-        patch.setattr(models, "LOADING_SHARE", 1.0)
+        patch.setattr(loaded_versions, "LOADING_SHARE", 1.0)
         patch.setattr(background, "_lower_priority", lambda: None)
         patch.setattr(preparation, "LOADING_PAUSE_S", 0.01)
         yield

@@ -153,7 +153,7 @@ def test_a_worker_without_the_active_version_counts_nothing(
     shutil.rmtree(folder / "bundles" / "made-3")
     shutil.rmtree(folder / "3")
     Registry(client).activate("made-3")
-    wait_for(lambda: "made-3" in service_of(own_http).models.rejected)
+    wait_for(lambda: "made-3" in service_of(own_http).models.versions.rejected)
     epoch = canary(own_http)["epoch"]
     wait_for(lambda: service_of(own_http).models.routing.trial.epoch == epoch)
     assert set(ask(own_http, 20)) == {200}

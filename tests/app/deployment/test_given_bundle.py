@@ -57,7 +57,7 @@ def test_another_worker_that_cannot_load_it_keeps_all_with_their_version(
     async def fail(_version: str) -> None:
         raise BundleError("too little memory here")
 
-    service_of(own_http).models._open = fail
+    service_of(own_http).models.versions._open = fail
     with pytest.raises(BundleError, match=r"so made-1 stays active: worker .* too little memory"):
         publish_and_activate(given.folder, settings, settings.redis_url or "")
     assert Registry(client).active() == version_of(own_http) == "made-1"

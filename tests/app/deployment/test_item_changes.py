@@ -47,7 +47,7 @@ def put(http: TestClient, *items: dict[str, Any]) -> Any:
     assert response.status_code == 200, response.text
     service = service_of(http)
     [(_, newest)] = service.operations._client.zrevrange("lt:items:changes", 0, 0, withscores=True)
-    models = service.models._loaded.values()
+    models = service.models.versions.models.values()
     wait_for(lambda: all(model.availability.read_up_to == newest for model in models))
     return response.json()
 

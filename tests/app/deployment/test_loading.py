@@ -13,7 +13,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.deployment import models
+from app.deployment import loaded_versions
 from app.deployment.bundle_folders import BundleFolders
 from app.main import create_app
 from app.model.background import yield_cpu
@@ -47,13 +47,13 @@ def rejected(http: TestClient) -> dict[str, str]:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Versions in the order in which they were loaded, or attempted."""
     loaded: list[str] = []
-    load_version: Callable[..., Any] = models.load_version
+    load_version: Callable[..., Any] = loaded_versions.load_version
 
     def load(folder: Path, version: str, *others: Any) -> Any:
         loaded.append(version)
         return load_version(folder, version, *others)
 
-    monkeypatch.setattr(models, "load_version", load)
+    monkeypatch.setattr(loaded_versions, "load_version", load)
     return loaded
 
 
@@ -215,13 +215,13 @@ def test_a_damaged_record_leaves_the_service_as_it_is(
 def test_a_version_that_is_retired_while_it_is_loaded_does_not_become_active(
     own_http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_version: Callable[..., Any] = models.load_version
+    load_version: Callable[..., Any] = loaded_versions.load_version
 
     def load(*arguments: Any) -> Any:
         Registry(client).retire(second)
         return load_version(*arguments)
 
-    monkeypatch.setattr(models, "load_version", load)
+    monkeypatch.setattr(loaded_versions, "load_version", load)
     response = own_http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN)
     assert response.status_code == 404
     assert version_of(own_http) == "made-1"
@@ -232,14 +232,14 @@ def test_a_rollback_that_another_operator_overtakes_changes_nothing(
     own_http: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert own_http.post(f"/admin/models/{second}/activate", headers=AS_ADMIN).status_code == 200
-    load_version: Callable[..., Any] = models.load_version
+    load_version: Callable[..., Any] = loaded_versions.load_version
 
     def load(*arguments: Any) -> Any:
         if Registry(client).active() == second:
             Registry(client).activate("made-1")
         return load_version(*arguments)
 
-    monkeypatch.setattr(models, "load_version", load)
+    monkeypatch.setattr(loaded_versions, "load_version", load)
     response = own_http.post("/admin/models/rollback", headers=AS_ADMIN)
     assert response.status_code == 409
     assert "activated meanwhile" in response.json()["detail"]
@@ -261,7 +261,7 @@ def test_rolling_back_from_a_version_to_itself_is_no_rollback(
 def test_a_service_listens_while_it_loads_and_says_what(
     store: EmbeddedStore, good: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_version: Callable[..., Any] = models.load_version
+    load_version: Callable[..., Any] = loaded_versions.load_version
     waiting = True
 
     def load(folder: Path, version: str, *others: Any) -> Any:
@@ -270,7 +270,7 @@ def test_a_service_listens_while_it_loads_and_says_what(
             yield_cpu()
         return load_version(folder, version, *others)
 
-    monkeypatch.setattr(models, "load_version", load)
+    monkeypatch.setattr(loaded_versions, "load_version", load)
     with TestClient(create_app(settings_for(store.url, folder))) as http:
         wait_for(lambda: "being loaded" in http.get("/health/ready").json()["detail"])
         assert http.get("/health/live").status_code == 200
@@ -293,7 +293,7 @@ def test_a_service_is_ready_when_it_has_the_versions_of_all_names(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    load_version: Callable[..., Any] = models.load_version
+    load_version: Callable[..., Any] = loaded_versions.load_version
     waiting = True
     Registry(client, model="shop").activate(second)
 
@@ -303,7 +303,7 @@ def test_a_service_is_ready_when_it_has_the_versions_of_all_names(
             yield_cpu()
         return load_version(folder, version, *others)
 
-    monkeypatch.setattr(models, "load_version", load)
+    monkeypatch.setattr(loaded_versions, "load_version", load)
     with TestClient(create_app(settings_for(store.url, folder))) as http:
         wait_for(lambda: second in http.get("/health/ready").json().get("detail", ""))
         assert http.get("/health/ready").status_code == 503
@@ -371,7 +371,7 @@ def test_a_service_that_is_ended_while_it_loads_ends_at_once(
             time.sleep(0.01)
             yield_cpu()
 
-    monkeypatch.setattr(models, "load_version", load)
+    monkeypatch.setattr(loaded_versions, "load_version", load)
     with TestClient(create_app(settings_for(store.url, folder))) as http:
         wait_for(lambda: "being loaded" in http.get("/health/ready").json()["detail"])
         began = time.monotonic()

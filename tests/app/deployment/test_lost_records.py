@@ -93,7 +93,7 @@ def test_a_recalled_name_is_tried_until_it_can_be_loaded(
         away.rename(bundle)
         wait_for(lambda: answers(http, shop))
         models = service_of(http).models
-        assert models.rejected == {}
+        assert models.versions.rejected == {}
         # A download takes neither from the cache of bundles at a URL.
         wait_for(lambda: models._folders.spared == {"made-1", "made-2"})
 

@@ -203,11 +203,11 @@ def test_a_version_that_one_worker_cannot_load_reaches_none(
     async def fail(_version: str) -> None:
         raise BundleError("too little memory here")
 
-    models._open = fail
+    models.versions._open = fail
     try:
         answer = post(named_pair[0], "rated-2/activate", name)
     finally:
-        del models._open
+        del models.versions._open
     assert answer.status_code == 424
     assert [rated_by(http, name) for http in named_pair] == ["rated-1", "rated-1"]
     assert deployment(named_pair[0], name)["active"] == "rated-1"

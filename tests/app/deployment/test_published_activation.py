@@ -53,7 +53,7 @@ def test_a_version_that_a_worker_cannot_load_is_published_only(
     async def fail(_version: str) -> None:
         raise BundleError("too little memory here")
 
-    service_of(own_http).models._open = fail
+    service_of(own_http).models.versions._open = fail
     assert publish(another(tmp_path)) == 1
     assert "too little memory here" in capsys.readouterr().err
     assert version_of(own_http) == Registry(client).active() == "made-1"

@@ -138,7 +138,7 @@ def test_a_version_that_one_worker_cannot_load_reaches_none(
     async def fail(_version: str) -> None:
         raise error
 
-    models._open = fail
+    models.versions._open = fail
     answer = post(two[0], f"{second}/activate")
     assert answer.status_code == 424
     assert reason in answer.json()["detail"]
@@ -148,7 +148,7 @@ def test_a_version_that_one_worker_cannot_load_reaches_none(
     assert client.get(keys.PREPARING) is None
     # It is not kept in memory for nothing, and another attempt is a new one.
     wait_for(lambda: all(one["loaded"] == ["made-1"] for one in deployment(two[0])["workers"]))
-    del models._open
+    del models.versions._open
     assert post(two[0], f"{second}/activate").status_code == 200
     assert [version_of(http) for http in two] == [second, second]
 
