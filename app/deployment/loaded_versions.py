@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from app.deployment.bundle_folders import BundleFolders
 from app.deployment.fresh_items import with_fresh_items, with_stored_items
@@ -118,11 +118,22 @@ class LoadedVersions:
                 return await self._prepare(version, wanted)
         return False
 
-    async def recall(self, version: str) -> bool:
-        """Load a version that answered before; False where it can't be, or not so soon again."""
-        if not await self._rejections.permit(version):
-            return False
-        return version in self.models or await self._try(version)
+    async def recall(self, versions: Iterable[str]) -> str | None:
+        """Load the first of some versions that can be loaded.
+
+        Returns:
+            Which one; None where there is none, or where one is being downloaded first.
+        """
+        for version in versions:
+            if not await self._rejections.permit(version):
+                continue
+            if version in self.models:
+                return version
+            if not await self._folders.is_here(version):
+                return None
+            if await self._try(version):
+                return version
+        return None
 
     async def follow_rules(self, rules: RuleSet | None) -> None:
         """Compile the record's rules for all versions that have others; None: the last ones."""

@@ -210,12 +210,11 @@ class Models:
 
     async def _go_on(self, model: str, versions: Iterable[str], record: Deployment) -> None:
         """Under a name, serve the first of some versions that can be loaded."""
-        for version in dict.fromkeys(versions):
-            if version != record.active and await self.versions.recall(version):
-                log.warning("going on with version %s, which answered before", version)
-                async with self._changing:
-                    await self._swap(Routing(self.versions.models[version], name=model))
-                return
+        others = dict.fromkeys(version for version in versions if version != record.active)
+        if (version := await self.versions.recall(others)) is not None:
+            log.warning("going on with version %s, which answered before", version)
+            async with self._changing:
+                await self._swap(Routing(self.versions.models[version], name=model))
 
     async def add_fresh_items(self, model: Model, fresh: FreshIds) -> None:
         """Replace a model by one with fresh items, unless it has been replaced meanwhile.

@@ -81,6 +81,22 @@ def version_of(http: Any) -> str:
     return str(http.post("/recommend", json={"history": ["i1"]}).headers["X-Model-Version"])
 
 
+def hold_back(
+    held: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[threading.Event, threading.Event]:
+    """Have a version's download wait; events: it has begun, and it may end."""
+    fetch, begun, may_end = RemoteBundles.fetch, threading.Event(), threading.Event()
+
+    def slowly(self: RemoteBundles, version: str, *given: Any, **options: Any) -> Path:
+        if version == held:
+            begun.set()
+            assert may_end.wait(60)
+        return fetch(self, version, *given, **options)
+
+    monkeypatch.setattr(remote_bundles.RemoteBundles, "fetch", slowly)
+    return begun, may_end
+
+
 @pytest.fixture
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads are done in this process, as the start of another one takes a second."""
@@ -175,15 +191,7 @@ def test_a_download_keeps_neither_requests_nor_rollbacks_waiting(
 ) -> None:
     for n in (1, 2, 3):
         run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
-    fetch, begun, may_end = RemoteBundles.fetch, threading.Event(), threading.Event()
-
-    def slowly(self: RemoteBundles, version: str, *given: Any, **options: Any) -> Path:
-        if version == "made-3":
-            begun.set()
-            assert may_end.wait(60)
-        return fetch(self, version, *given, **options)
-
-    monkeypatch.setattr(remote_bundles.RemoteBundles, "fetch", slowly)
+    begun, may_end = hold_back("made-3", monkeypatch)
     registry = Registry(client)
     registry.activate("made-1")
     with serving(settings) as http:
@@ -260,3 +268,29 @@ def test_without_the_records_the_cache_keeps_the_versions_of_all_names(
         wait_for(lambda: service_of(http).models.routings.versions == names)
     assert downloaded == ["made-1"]
     assert versions_in(folder) == {"made-1", "made-2"}
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_download_of_a_recalled_name_keeps_nothing_else_waiting(
+    settings: Settings,
+    run: Run,
+    folder: Path,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for n in (1, 2):
+        run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
+    Registry(client).activate("made-1")
+    Registry(client, model="shop").activate("made-2")
+    names = {"default": "made-1", "shop": "made-2"}
+    with serving(settings) as http:
+        wait_for(lambda: service_of(http).models.routings.versions == names)
+    shutil.rmtree(settings.bundles_cache_dir / "made-2")
+    client.flushall()
+    may_end = hold_back("made-2", monkeypatch)[1]
+    with serving(settings) as http:
+        assert version_of(http) == "made-1"
+        may_end.set()
+        wait_for(lambda: service_of(http).models.routings.versions == names)
+    assert not [record for record in caplog.records if record.exc_info]
