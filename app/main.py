@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from app.http.caller_keys import CallerKeys
 from app.http.console_page import console_router
 from app.http.documentation import documentation_router
 from app.http.hot_endpoints import hot_endpoints
+from app.http.json_response import JsonResponse
 from app.http.middleware import Endpoint, Middleware, unexpected
 from app.http.openapi import TAGS, openapi_document
 from app.http.people_routes import people_router
@@ -47,6 +49,8 @@ TITLE = "Longtail"
 class LongtailApp(FastAPI):
     """FastAPI behind the middleware, with a complete OpenAPI document."""
 
+    _encoded_document: bytes | None = None
+
     def __init__(self, service: Service, hot: dict[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
         self.outermost = Middleware(
@@ -64,6 +68,16 @@ class LongtailApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         return openapi_document(self)
+
+    def setup(self) -> None:
+        """Add the route of the OpenAPI document, the only one of the framework's own."""
+        self.add_route("/openapi.json", self._answer_document, include_in_schema=False)
+
+    async def _answer_document(self, _: Request) -> Response:
+        # Encoded once, as that holds the event loop for longer than a request may.
+        if self._encoded_document is None:
+            self._encoded_document = orjson.dumps(self.openapi())
+        return JsonResponse(self._encoded_document)
 
 
 def create_app(
@@ -114,8 +128,6 @@ def create_app(
         openapi_tags=TAGS,
         version=version,
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
         # A router that is included has each route analysed again, and the first request wait.
         routes=[route for router in routers for route in router.routes],
     )

@@ -24,6 +24,7 @@ def live_and_ready(running: Running) -> tuple[int, int, str]:
     return running.ask("GET", "/health/live")[0], status, document.get("detail", "")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_is_live_while_a_model_loads_and_ends_at_once(
     synthetic_bundle: Bundle, tmp_path: Path, workers: str

