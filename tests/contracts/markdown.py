@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.contracts.tree import EXAMPLES, PACKAGES, ROOT, is_generated
+from tests.contracts.tree import EXAMPLES, PACKAGES, ROOT, source_files
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -31,12 +31,13 @@ class Command:
 
 def documents() -> list[Path]:
     """README, docs/ and the packages' own READMEs."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [path for path in source_files() if path.suffix == ".md"]
+    found = [ROOT / "README.md", *(path for path in pages if path.is_relative_to(ROOT / "docs"))]
     return found + [
         path
         for package in (*PACKAGES, EXAMPLES, "clients")
-        for path in sorted((ROOT / package).rglob("README.md"))
-        if not is_generated(path)
+        for path in pages
+        if path.name == "README.md" and path.is_relative_to(ROOT / package)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -31,21 +32,19 @@ def is_generated(path: Path) -> bool:
 @cache
 def source_files() -> tuple[Path, ...]:
     """All files under version control, and new ones."""
-    folders = [
-        ROOT / name for name in (*PACKAGES, "clients", EXAMPLES, "tests", "docs", "deploy", ".ci")
-    ]
-    found = [path for path in ROOT.iterdir() if path.is_file()]
-    found += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return tuple(
-        sorted(
-            path
-            for path in found
-            if not is_generated(path)
-            and "__pycache__" not in path.parts
-            and not any(part.endswith(".egg-info") for part in path.parts)
-            and path.suffix != ".pyc"
-        )
-    )
+    folders = (*PACKAGES, "clients", EXAMPLES, "tests", "docs", "deploy", ".ci")
+    found = [path for path in ROOT.iterdir() if path.is_file() and not is_generated(path)]
+    for name in folders:
+        for folder, below, files in os.walk(ROOT / name):
+            # What is not walked needs no look at each of its files: modules of npm are thousands.
+            below[:] = [one for one in below if not _is_made(Path(folder, one))]
+            found += [path for file in files if (path := Path(folder, file)).is_file()]
+    return tuple(sorted(path for path in found if path.suffix != ".pyc"))
+
+
+def _is_made(folder: Path) -> bool:
+    """Whether a folder holds what Python, its packaging, builds or runs make."""
+    return folder.name == "__pycache__" or folder.name.endswith(".egg-info") or is_generated(folder)
 
 
 def source_texts() -> Iterator[tuple[str, str]]:
