@@ -112,11 +112,10 @@ def create_app(
     if service.traces is not None:
         hot = {path: traced(path, endpoint, service.traces) for path, endpoint in hot.items()}
     version = package_version()
-    access = AdminAccess(settings.admin_token, service.store.tokens, service.metrics.admin)
     routers = (
         public_router(service, hot, callers),
-        admin_router(service, access),
-        people_router(service, access),
+        admin_router(),
+        people_router(),
         console_router(),
         documentation_router(f"{TITLE} {version}"),
     )
@@ -133,6 +132,9 @@ def create_app(
     )
     _answer_errors_as_problems(app)
     app.state.service = service
+    app.state.access = AdminAccess(
+        settings.admin_token, service.store.tokens, service.metrics.admin
+    )
     return app
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import Request
 
 from app.http.failed_attempts import FailedAttempts
+from app.http.parameters import reject_unknown_parameters
 from app.http.problems import Problem
 from app.http.request_id import REQUEST_ID
 from app.store.tokens import TokenStore
@@ -70,7 +71,7 @@ class AdminAccess:
         self._attempts = FailedAttempts()
 
     async def check(self, request: Request) -> None:
-        """A dependency of routes; leaves the Operator in `request.state.operator`.
+        """Look at a request's token; leaves the Operator in `request.state.operator`.
 
         Raises:
             Problem: 401, the token is missing or wrong; 403, its role is too low, or there can be
@@ -133,6 +134,17 @@ class AdminAccess:
     ) -> Problem:
         self._metrics.failed(reason)
         return problem
+
+
+async def check_operator(request: Request) -> None:
+    """A dependency of routes: the token as the service checks it, then the query's parameters.
+
+    Raises:
+        Problem: as `AdminAccess.check` and `reject_unknown_parameters`.
+    """
+    access: AdminAccess = request.app.state.access
+    await access.check(request)
+    await reject_unknown_parameters(request)
 
 
 def _path_without_person(request: Request) -> str:

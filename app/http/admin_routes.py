@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Security
 from starlette.requests import Request
 
-from app.http.admin_access import ADMIN_SCHEME, AdminAccess, By, Operator
+from app.http.admin_access import ADMIN_SCHEME, By, Operator, check_operator
 from app.http.comparison_routes import add_comparison_routes
 from app.http.console_routes import add_console_routes
 from app.http.experiment_routes import add_experiment_routes
 from app.http.item_routes import add_item_routes
 from app.http.openapi import operation_id, problems_of, request_body
 from app.http.operator_errors import asked
-from app.http.parameters import Seen, UnderName, reject_unknown_parameters
+from app.http.parameters import Seen, UnderName
 from app.http.parsing import parse_body
 from app.http.requests import CanaryRequest
 from app.http.responses import (
@@ -27,6 +28,7 @@ from app.http.responses import (
     ModelState,
 )
 from app.http.rule_routes import add_rule_routes
+from app.http.this_service import ThisService
 from app.service import Service
 from model_store.deployments import DEFAULT
 from model_store.rollout import Rolled
@@ -36,26 +38,19 @@ _FORCE = Annotated[
 ]
 
 
-def admin_router(service: Service, access: AdminAccess) -> APIRouter:
-    """Routes under /admin.
-
-    Args:
-        service: that operators ask.
-        access: checks their tokens.
-    """
+@cache
+def admin_router() -> APIRouter:
+    """Routes under /admin, made once for all services of a process."""
     router = APIRouter(
         prefix="/admin",
         tags=["admin"],
         dependencies=[
             Security(ADMIN_SCHEME),
-            Depends(access.check),
-            Depends(reject_unknown_parameters),
+            Depends(check_operator),
         ],
         responses=problems_of(401, 403, 422, 429, 503),
         generate_unique_id_function=operation_id,
     )
-
-    operations = service.operations
 
     @router.get("/whoami", summary="The role of the token that asks")
     async def who_asks(request: Request) -> Operator:
@@ -63,8 +58,8 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         return operator
 
     @router.get("/models", summary="All versions")
-    async def list_models() -> Models:
-        deployments, records = await asked(operations.records())
+    async def list_models(service: ThisService) -> Models:
+        deployments, records = await asked(service.operations.records())
         current = service.models.current
         return Models(
             active=deployments.default.active,
@@ -89,11 +84,11 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Who answers the requests of a name, and all workers",
         responses=problems_of(404),
     )
-    async def get_deployment(model: UnderName = DEFAULT) -> DeploymentState:
-        return await asked(_describe(model))
+    async def get_deployment(service: ThisService, model: UnderName = DEFAULT) -> DeploymentState:
+        return await asked(_describe(service, model))
 
-    async def _describe(model: str) -> DeploymentState:
-        deployments, workers = await operations.deployments()
+    async def _describe(service: Service, model: str) -> DeploymentState:
+        deployments, workers = await service.operations.deployments()
         deployment = deployments.find(model, deactivated=True)
         canary, verdict = deployment.canary, None
         if canary is not None:
@@ -121,6 +116,7 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         responses=problems_of(404, 409, 424),
     )
     async def activate_model(
+        service: ThisService,
         version: str,
         by: By,
         force: _FORCE = False,
@@ -128,7 +124,7 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         seen: Seen = None,
     ) -> Rolled:
         return await asked(
-            operations.change(
+            service.operations.change(
                 lambda rollout: rollout.activate(version, force=force),
                 by=by,
                 model=model,
@@ -144,6 +140,7 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
     )
     async def set_canary(
         request: Request,
+        service: ThisService,
         version: str,
         by: By,
         force: _FORCE = False,
@@ -152,7 +149,7 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
     ) -> CanarySet:
         body = await parse_body(request, CanaryRequest.model_validate_json)
         percent = await asked(
-            operations.change(
+            service.operations.change(
                 lambda rollout: rollout.canary(version, body.percent, force=force),
                 by=by,
                 model=model,
@@ -167,10 +164,10 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         responses=problems_of(404, 409, 424),
     )
     async def promote_model(
-        version: str, by: By, model: UnderName = DEFAULT, seen: Seen = None
+        service: ThisService, version: str, by: By, model: UnderName = DEFAULT, seen: Seen = None
     ) -> Rolled:
         return await asked(
-            operations.change(
+            service.operations.change(
                 lambda rollout: rollout.promote(version), by=by, model=model, seen=seen
             )
         )
@@ -180,9 +177,13 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Go back to the version that was active before",
         responses=problems_of(409, 424),
     )
-    async def roll_back_models(by: By, model: UnderName = DEFAULT, seen: Seen = None) -> Rolled:
+    async def roll_back_models(
+        service: ThisService, by: By, model: UnderName = DEFAULT, seen: Seen = None
+    ) -> Rolled:
         return await asked(
-            operations.change(lambda rollout: rollout.rollback(), by=by, model=model, seen=seen)
+            service.operations.change(
+                lambda rollout: rollout.rollback(), by=by, model=model, seen=seen
+            )
         )
 
     @router.post(
@@ -190,17 +191,21 @@ def admin_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Answer requests of a name no more; a rollback brings it back",
         responses=problems_of(404, 409),
     )
-    async def deactivate_name(by: By, model: UnderName, seen: Seen = None) -> Deactivated:
+    async def deactivate_name(
+        service: ThisService, by: By, model: UnderName, seen: Seen = None
+    ) -> Deactivated:
         left = await asked(
-            operations.change(lambda rollout: rollout.deactivate(), by=by, model=model, seen=seen)
+            service.operations.change(
+                lambda rollout: rollout.deactivate(), by=by, model=model, seen=seen
+            )
         )
         return Deactivated(model=model, previous=left)
 
-    add_comparison_routes(router, service)
-    add_console_routes(router, service)
-    add_experiment_routes(router, service)
-    add_item_routes(router, service)
-    add_rule_routes(router, service)
+    add_comparison_routes(router)
+    add_console_routes(router)
+    add_experiment_routes(router)
+    add_item_routes(router)
+    add_rule_routes(router)
     return router
 
 

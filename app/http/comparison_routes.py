@@ -19,14 +19,14 @@ from app.http.parsing import parse_body
 from app.http.requests import ShadowRequest
 from app.http.responses import ShadowSet
 from app.http.security_headers import page_headers
-from app.service import Service
+from app.http.this_service import ThisService
 from model_store.answer_pairs import MAX_ITEMS
 from model_store.deployments import DEFAULT
 
 _Version = Annotated[str, Query(min_length=1, max_length=64)]
 
 
-def add_comparison_routes(router: APIRouter, service: Service) -> None:
+def add_comparison_routes(router: APIRouter) -> None:
     """Add them to the admin router, whose prefix and checks they share."""
 
     @router.post(
@@ -37,6 +37,7 @@ def add_comparison_routes(router: APIRouter, service: Service) -> None:
     )
     async def set_shadow(
         request: Request,
+        service: ThisService,
         version: str,
         by: By,
         model: UnderName = DEFAULT,
@@ -63,6 +64,7 @@ def add_comparison_routes(router: APIRouter, service: Service) -> None:
         },
     )
     async def compare_models(
+        service: ThisService,
         a: _Version,
         b: _Version,
         users: Annotated[int, Query(ge=1, le=MAX_USERS)] = DEFAULT_USERS,

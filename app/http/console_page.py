@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from importlib.resources import files
 from mimetypes import guess_type
 
@@ -24,6 +25,7 @@ _HEADERS = {
 _SUFFIXES = (".html", ".js", ".css", ".svg")
 
 
+@cache
 def console_router() -> APIRouter:
     """Routes under /console, which the OpenAPI document leaves out."""
     router = APIRouter(prefix="/console", include_in_schema=False)

@@ -14,6 +14,7 @@ from app.http.problems import Problem
 from app.http.request_id import REQUEST_ID
 from app.http.requests import RecommendRequest
 from app.http.responses import FoundItems, HistoryOfUser, RecommendResponse
+from app.http.this_service import ThisService
 from app.model.background import BackgroundThread
 from app.model.catalogue_search import find_items
 from app.model.model import Model
@@ -25,7 +26,7 @@ _UserId = Annotated[str, Path(min_length=1, max_length=512)]
 _Limit = Annotated[int, Query(ge=1, le=1_000, description="Number of items to return.")]
 
 
-def add_console_routes(router: APIRouter, service: Service) -> None:
+def add_console_routes(router: APIRouter) -> None:
     """Add them to the admin router, whose prefix and checks they share."""
 
     @router.get(
@@ -34,7 +35,9 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
         response_class=JsonResponse,
         responses={200: {"model": HistoryOfUser}},
     )
-    async def get_user_history(user_id: _UserId, limit: _Limit = 50) -> Response:
+    async def get_user_history(
+        service: ThisService, user_id: _UserId, limit: _Limit = 50
+    ) -> Response:
         model = service.answering.model()
         [history] = await service.store.features.read_histories(
             [user_id], model.version, model.ids, reading=model.events
@@ -62,6 +65,7 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
     )
     async def get_user_recommendations(
         request: Request,
+        service: ThisService,
         user_id: _UserId,
         version: Annotated[
             str | None,
@@ -101,7 +105,9 @@ def add_console_routes(router: APIRouter, service: Service) -> None:
         responses={200: {"model": FoundItems}},
     )
     async def search_items(
-        q: Annotated[str, Query(min_length=1, max_length=200)], limit: _Limit = 20
+        service: ThisService,
+        q: Annotated[str, Query(min_length=1, max_length=200)],
+        limit: _Limit = 20,
     ) -> Response:
         model = service.answering.model()
         # Titles of a large catalogue take a while, in which requests go first.

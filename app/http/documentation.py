@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
 
 from fastapi import APIRouter
@@ -29,6 +30,7 @@ _PARAMETERS = {
 }
 
 
+@cache
 def documentation_router(title: str) -> APIRouter:
     """Routes under /docs, which the OpenAPI document leaves out."""
     router = APIRouter(prefix="/docs", include_in_schema=False)

@@ -19,6 +19,7 @@ from app.http.parsing import parse_body
 from app.http.problems import Problem
 from app.http.requests import ExperimentRequest
 from app.http.responses import Experiments
+from app.http.this_service import ThisService
 from app.service import Service
 from app.store.experiment_store import VersionCounts
 from model_store.deployment import now
@@ -31,16 +32,21 @@ _Force = Annotated[
 ]
 
 
-def add_experiment_routes(router: APIRouter, service: Service) -> None:
+def add_experiment_routes(router: APIRouter) -> None:
     """Add them to the admin router, whose prefix and checks they share."""
-    operations = service.operations
 
     async def start(
-        name: str, body: ExperimentRequest, by: str, force: bool, model: str, seen: int | None
+        service: Service,
+        name: str,
+        body: ExperimentRequest,
+        by: str,
+        force: bool,
+        model: str,
+        seen: int | None,
     ) -> Experiment:
         experiment = Experiment(name=name, salt=body.salt or name, since=now(), arms=body.arms)
         return await asked(
-            operations.change(
+            service.operations.change(
                 lambda rollout: rollout.start_experiment(experiment, force=force),
                 by=by,
                 model=model,
@@ -49,8 +55,8 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
         )
 
     @router.get("/experiments", summary="The experiments that run, and those that ended lately")
-    async def list_experiments() -> Experiments:
-        deployments, _ = await asked(operations.deployments())
+    async def list_experiments(service: ThisService) -> Experiments:
+        deployments, _ = await asked(service.operations.deployments())
         return Experiments(experiments=list(deployments.kept_experiments))
 
     @router.post(
@@ -61,6 +67,7 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
     )
     async def start_experiment(
         request: Request,
+        service: ThisService,
         by: By,
         force: _Force = False,
         model: UnderName = DEFAULT,
@@ -69,7 +76,7 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
         body = await parse_body(request, ExperimentRequest.model_validate_json)
         if body.name is None:
             raise Problem(422, "name: Field required")
-        return await start(body.name, body, by, force, model, seen)
+        return await start(service, body.name, body, by, force, model, seen)
 
     @router.post(
         "/experiments/{name}",
@@ -79,6 +86,7 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
     )
     async def start_named_experiment(
         request: Request,
+        service: ThisService,
         name: str,
         by: By,
         force: _Force = False,
@@ -88,32 +96,34 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
         body = await parse_body(request, ExperimentRequest.model_validate_json)
         if body.name not in (None, name):
             raise Problem(422, f"name: it is {name!r} in the path (got {body.name!r})")
-        return await start(name, body, by, force, model, seen)
+        return await start(service, name, body, by, force, model, seen)
 
     @router.get(
         "/experiments/{name}",
         summary="Exposures and clicks by arm, and the effect with its interval",
         responses=problems_of(404),
     )
-    async def get_experiment(name: str) -> ExperimentReport:
-        return await asked(_report(name))
+    async def get_experiment(service: ThisService, name: str) -> ExperimentReport:
+        return await asked(_report(service, name))
 
     @router.delete(
         "/experiments/{name}",
         summary="End an experiment; its figures are kept for a while",
         responses=problems_of(404, 409),
     )
-    async def stop_experiment(name: str, by: By) -> ExperimentReport:
-        await asked(_stop(name, by))
-        return await asked(_report(name))
+    async def stop_experiment(service: ThisService, name: str, by: By) -> ExperimentReport:
+        await asked(_stop(service, name, by))
+        return await asked(_report(service, name))
 
-    async def _stop(name: str, by: str) -> None:
-        deployments, _ = await operations.deployments()
+    async def _stop(service: Service, name: str, by: str) -> None:
+        deployments, _ = await service.operations.deployments()
         model = deployments.model_of(name)
-        await operations.change(lambda rollout: rollout.stop_experiment(name), by=by, model=model)
+        await service.operations.change(
+            lambda rollout: rollout.stop_experiment(name), by=by, model=model
+        )
 
-    async def _report(name: str) -> ExperimentReport:
-        deployments, _ = await operations.deployments()
+    async def _report(service: Service, name: str) -> ExperimentReport:
+        deployments, _ = await service.operations.deployments()
         experiment = deployments.find_experiment(name)
         counted = await service.exposures.read(experiment)
         by_version = await service.exposures.read_versions(Scope(name), list(counted))
@@ -124,11 +134,11 @@ def add_experiment_routes(router: APIRouter, service: Service) -> None:
         summary="Clicks per exposure by version and arm, with intervals",
         responses=problems_of(404),
     )
-    async def get_clicks(model: UnderName = DEFAULT) -> ClicksByVersion:
-        return await asked(_clicks(model))
+    async def get_clicks(service: ThisService, model: UnderName = DEFAULT) -> ClicksByVersion:
+        return await asked(_clicks(service, model))
 
-    async def _clicks(model: str) -> ClicksByVersion:
-        deployments, _ = await operations.deployments()
+    async def _clicks(service: Service, model: str) -> ClicksByVersion:
+        deployments, _ = await service.operations.deployments()
         deployment = deployments.find(model, deactivated=True)
         period, experiment = period_of(model, deployment), deployment.experiment
         counts = VersionCounts(None, {})

@@ -10,11 +10,11 @@ from app.http.operator_errors import asked
 from app.http.parsing import parse_body, parse_items
 from app.http.requests import ItemsRequest
 from app.http.responses import ItemsChanged
-from app.service import Service
+from app.http.this_service import ThisService
 from model_store.item_changes import ItemChange, check_changes
 
 
-def add_item_routes(router: APIRouter, service: Service) -> None:
+def add_item_routes(router: APIRouter) -> None:
     """Add them to the admin router, whose prefix and checks they share."""
 
     @router.put(
@@ -23,7 +23,7 @@ def add_item_routes(router: APIRouter, service: Service) -> None:
         responses=problems_of(413, 415),
         openapi_extra=request_body(ItemsRequest),
     )
-    async def change_items(request: Request) -> ItemsChanged:
+    async def change_items(request: Request, service: ThisService) -> ItemsChanged:
         body = await parse_body(request, parse_items)
         model = service.answering.model()
         changes = [ItemChange(one.item_id, one.available, one.attributes) for one in body.items]

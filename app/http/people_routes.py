@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Security
 
-from app.http.admin_access import ADMIN_SCHEME, AdminAccess
+from app.http.admin_access import ADMIN_SCHEME, check_operator
 from app.http.openapi import operation_id, problems_of
 from app.http.operator_errors import asked
-from app.http.parameters import reject_unknown_parameters
 from app.http.responses import PersonForgotten
-from app.service import Service
+from app.http.this_service import ThisService
 
 
-def people_router(service: Service, access: AdminAccess) -> APIRouter:
-    """Routes under /users.
-
-    Args:
-        service: forgets.
-        access: checks the admin token.
-    """
+@cache
+def people_router() -> APIRouter:
+    """Routes under /users, made once for all services of a process."""
     router = APIRouter(tags=["admin"], generate_unique_id_function=operation_id)
 
     @router.delete(
@@ -28,12 +24,12 @@ def people_router(service: Service, access: AdminAccess) -> APIRouter:
         summary="Forget a person",
         dependencies=[
             Security(ADMIN_SCHEME),
-            Depends(access.check),
-            Depends(reject_unknown_parameters),
+            Depends(check_operator),
         ],
         responses=problems_of(401, 403, 422, 429, 503),
     )
     async def forget_person(
+        service: ThisService,
         user_id: Annotated[str, Path(min_length=1, max_length=512)],
     ) -> PersonForgotten:
         found = await asked(service.operations.forget(user_id))

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from app.http import failed_attempts
 from app.http.failed_attempts import MAX_ADDRESSES, MAX_FAILURES, WINDOW_S, FailedAttempts
+from app.main import create_app
 from model_store import keys
 from model_store.embedded import EmbeddedStore
 from model_store.errors import InputError
@@ -269,3 +270,17 @@ def test_while_the_store_is_away_the_environments_token_is_right(folder: Path) -
 def test_a_note_is_one_short_line(tokens: Tokens, note: str) -> None:
     with pytest.raises(InputError, match="--note"):
         tokens.create("read", note)
+
+
+def test_services_of_one_process_share_routes_and_answer_for_themselves(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    apps = {
+        token: create_app(settings_for(store.url, tmp_path / token, admin_token=token))
+        for token in ("first-token-of-two", "second-token-of-two")
+    }
+    first, second = [{id(route) for route in app.routes} for app in apps.values()]
+    assert len(first & second) > len(first) / 2
+    for token, app in apps.items():
+        http = TestClient(app)
+        assert [status(http, other) == 200 for other in apps] == [other == token for other in apps]
