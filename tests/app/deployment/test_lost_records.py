@@ -58,8 +58,8 @@ def test_a_name_stays_in_the_copy_until_it_is_loaded_again(
         assert not answers(http, shop)
         assert remembered(folder) == BOTH
     # One that an operator ends while it isn't loaded goes from the copy all the same.
-    with put_away(folder, "made-2"), serving(settings) as http:
-        assert post(http, "deactivate", shop).status_code == 200
+    with put_away(folder, "made-2"), serving(settings):
+        Registry(client, model=shop).deactivate()
         wait_for(lambda: remembered(folder) == {"version": "made-1"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.deployment.routing import Routing
 from model_store import keys
 from model_store.deployments import DEFAULT
 from model_store.embedded import EmbeddedStore
@@ -147,16 +149,23 @@ def test_a_name_answers_as_soon_as_its_record_and_its_version_are_known(
     """What delays the swap, such as a large table that gets fresh items, delays no request."""
     http, name = named_pair[0], "at-once"
     models = service_of(http).models
-    portal = http.portal
-    assert portal is not None
-    portal.call(models._changing.acquire)
+    swap, may_swap = models._swap, asyncio.Event()
+
+    async def swap_late(routing: Routing) -> bool:
+        if routing.name == name:
+            await may_swap.wait()
+        return bool(await swap(routing))
+
+    models._swap = swap_late
     try:
         Registry(server, model=name).activate("made-1")
         wait_for(lambda: name in models.deployments.names)
         assert models.routings.find(name) is None
         assert recommended_by(http, model=name) == "made-1"
     finally:
-        portal.call(models._changing.release)
+        assert http.portal is not None
+        http.portal.call(may_swap.set)
+        del models._swap
         post(http, "deactivate", name)
 
 
