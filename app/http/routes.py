@@ -22,6 +22,7 @@ from app.http.requests import BatchRequest, EventsRequest, RatingsRequest, Recom
 from app.recommend.plan import check_fields
 from app.recommend.rounding import six_digits
 from app.recommend.similarity import find_similar
+from app.recommend.weight import MAX_ITEMS_AT_ONCE
 from app.service import Service
 from model_store.errors import NotReady
 
@@ -113,6 +114,8 @@ def public_router(
             partial(find_similar, k=k, filters=rules), [index], model, heavy=heavy
         )
         ids, indices = model.ids.ids, similar.items.tolist()
+        if len(indices) > MAX_ITEMS_AT_ONCE:
+            await asyncio.sleep(0)  # others' turn: to write them takes longer than to find them
         scores = six_digits(similar.scores.tolist())
         items: list[dict[str, Any]] = [
             {"item_id": ids[near - 1], "rank": rank, "score": score}

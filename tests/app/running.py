@@ -77,13 +77,13 @@ class Running:
                     found.append(child)
         return found
 
-    def end(self, signal_: signal.Signals, seconds: float = 20) -> int:
+    def end(self, signal_: signal.Signals, seconds: float = 60) -> int:
         """Its exit status after a signal; all processes that it started are gone then."""
         if self.process.poll() is None:
             family = [*psutil.Process(self.process.pid).children(recursive=True)]
             self.process.send_signal(signal_)
             self.process.wait(seconds)
-            _, alive = psutil.wait_procs(family, timeout=15)
+            _, alive = psutil.wait_procs(family, timeout=60)
             assert not alive, alive
         return self.process.returncode
 

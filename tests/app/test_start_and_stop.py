@@ -101,7 +101,7 @@ def test_a_bundle_that_cannot_be_published_ends_the_service(
 ) -> None:
     for workers in ("1", "2"):
         with started(tmp_path, tmp_path / "nowhere", "--workers", workers) as running:
-            assert running.process.wait(20) == 1
+            assert running.process.wait(60) == 1
             lines = running.log.splitlines()
             assert [line for line in lines if "nowhere" in line] == lines[-1:]
             assert lines[-1].startswith("longtail serve: ")
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_named_at_once(
         LONGTAIL_STORE_DIR=str(tmp_path / "file" / "store"),
         LONGTAIL_REDIS_URL=store.url,
     ) as failing:
-        assert failing.process.wait(20) == 1
+        assert failing.process.wait(60) == 1
         [line] = failing.log.splitlines()
         assert line.startswith(f"longtail serve: LONGTAIL_STORE_DIR='{tmp_path}/file/store': ")
 

@@ -180,7 +180,7 @@ def test_over_http(service: RunningService) -> None:
             anyio.run(run)
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) in (0, 130)
+        assert process.wait(60) in (0, 130)
 
 
 def listens(port: int) -> bool:

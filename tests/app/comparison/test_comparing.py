@@ -169,14 +169,14 @@ def test_there_is_one_comparison_at_a_time(
 
     def slowly(*given: Any) -> Any:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return load_version(*given)
 
     monkeypatch.setattr(comparer_module, "load_version", slowly)
     answers: list[Any] = []
     first = threading.Thread(target=lambda: answers.append(compare(http, users=1)))
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     rejected = compare(http)
     # Requests are answered meanwhile.
     assert http.post("/recommend", json={"user_id": "u1"}).status_code == 200

@@ -26,7 +26,7 @@ def test_what_comes_during_a_round_has_another_one() -> None:
 
         task = Repeating("looking", look, LONG_S, lambda _: False)
         task.start()
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 60)
         await task.stop()
         return n_rounds
 

@@ -12,11 +12,10 @@ from app.reranking.backend import Backend, Endpoint
 from app.reranking.http_endpoint import MAX_ANSWER_BYTES
 from app.reranking.job import RerankError, Scores
 from app.reranking.rerank_backend import RerankBackend
-from tests.app.reranking.endpoint import Pieces, Server, response, serving
+from tests.app.reranking.endpoint import Pieces, response, serving
 from tests.app.reranking.endpoint_backends import (
     KEY,
     LAYOUT,
-    TIMEOUT_S,
     chat_top,
     completions,
     rerank,
@@ -24,6 +23,7 @@ from tests.app.reranking.endpoint_backends import (
     top,
 )
 
+TIMEOUT_S = 0.4
 COMPLETIONS_GARBAGE: dict[str, Any] = {
     "no choices": {},
     "empty choices": {"choices": []},
@@ -105,11 +105,11 @@ def check_one_line(found: Scores | RerankError) -> None:
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("backend", [completions, rerank])
 def test_a_bad_answer_is_one_line_in_time(
-    backend: Callable[[Server], Backend], answer: Callable[[], Pieces]
+    backend: Callable[..., Backend], answer: Callable[[], Pieces]
 ) -> None:
     with serving(lambda _: answer()) as server:
         begun = time.monotonic()
-        [found] = score(backend(server))
+        [found] = score(backend(server, timeout_s=TIMEOUT_S))
     assert time.monotonic() - begun < 2 * TIMEOUT_S + 1
     check_one_line(found)
 

@@ -87,7 +87,7 @@ def test_a_service_that_comes_later_gets_all_and_what_to_kafka_sent_comes_back(
             assert stored() == ["i1", "i2"]
             client.close()
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "2 events of" in out
     assert f"3 unreadable in {letters}" in out

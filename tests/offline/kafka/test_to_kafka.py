@@ -312,7 +312,7 @@ def test_an_interrupt_ends_it_with_what_was_sent(
         with contextlib.ExitStack() as stack:
             stack.callback(process.send_signal, signal.SIGINT)
             wait_for(lambda: n_left(client) == 0, "it is not sent")
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out == f"sent 1 messages to {topic}\n"
     assert "Traceback" not in err
