@@ -18,8 +18,14 @@ def seeded(seed: int, module: torch.nn.Module | None = None) -> Iterator[None]:
         seed: 0 to 2^63 - 1.
         module: the generators of its weights' devices are seeded too; None: the CPU's alone.
     """
-    with torch.random.fork_rng(devices=[] if module is None else _devices(module)):
-        torch.manual_seed(seed)
+    devices = [] if module is None else _devices(module)
+    with torch.random.fork_rng(devices=devices):
+        # `torch.manual_seed` seeds all kinds of devices; for one that is absent it formats the
+        # stack, which takes longer than a small step of training, and keeps it for good.
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -57,6 +57,12 @@ def run(config: InstructionTuningConfig, checkpoints: Path | None = None) -> tup
     return tunable, result
 
 
+@pytest.fixture(scope="module")
+def tuned(llama: Path) -> tuple[Tunable, Tuned]:
+    """Tuned as `settings` has it, for tests that only read it."""
+    return run(settings(llama))
+
+
 def test_tuning_teaches_a_model_of_either_family_what_comes_next(folder: Path) -> None:
     _, result = run(settings(folder, epochs=12, learning_rate=0.03, held_out_share=0.3))
     assert result.before is not None
@@ -77,10 +83,12 @@ def test_every_way_of_tuning_lowers_the_loss(llama: Path, method: str, loss: str
     assert losses[-1] < losses[0]
 
 
-def test_training_in_bfloat16_on_a_cpu_comes_near_that_in_float32(llama: Path) -> None:
+def test_training_in_bfloat16_on_a_cpu_comes_near_that_in_float32(
+    llama: Path, tuned: tuple[Tunable, Tuned]
+) -> None:
     losses = []
-    for precision in ("auto", "bfloat16"):
-        tunable, result = run(settings(llama, precision=precision))
+    assert settings(llama).precision == "auto"
+    for tunable, result in (tuned, run(settings(llama, precision="bfloat16"))):
         losses.append([epoch.loss for epoch in result.record.epochs])
         assert {weight.dtype for weight in tunable.weights.parameters()} == {torch.float32}
     assert losses[1][0] != losses[0][0]
@@ -88,9 +96,11 @@ def test_training_in_bfloat16_on_a_cpu_comes_near_that_in_float32(llama: Path) -
     assert losses[1][-1] < losses[1][0]
 
 
-def test_an_adapter_leaves_the_models_own_weights_alone(llama: Path) -> None:
+def test_an_adapter_leaves_the_models_own_weights_alone(
+    llama: Path, tuned: tuple[Tunable, Tuned]
+) -> None:
     before = dict(open_tunable(settings(llama), llama).model.model.named_parameters())
-    tunable, result = run(settings(llama))
+    tunable, result = tuned
     after = dict(tunable.model.model.named_parameters())
     own = [name for name in after if "lora" not in name]
     assert all(torch.equal(before[name], after[name]) for name in own)
@@ -164,8 +174,10 @@ def test_a_saved_model_scores_as_the_tuned_one(llama: Path, tmp_path: Path, meth
     assert np.abs(untuned - wanted).max() > 0.05
 
 
-def test_tuning_goes_on_from_another_adapter(llama: Path, tmp_path: Path) -> None:
-    first, _ = run(settings(llama))
+def test_tuning_goes_on_from_another_adapter(
+    llama: Path, tuned: tuple[Tunable, Tuned], tmp_path: Path
+) -> None:
+    first, _ = tuned
     first.save(tmp_path)
     found = open_tunable(settings(llama, start=str(tmp_path)), llama)
     for one, other in zip(first.weights.parameters(), found.weights.parameters(), strict=True):
@@ -178,8 +190,10 @@ def test_tuning_goes_on_from_another_adapter(llama: Path, tmp_path: Path) -> Non
         settings(llama, start=str(tmp_path), method="full")
 
 
-def test_an_adapters_files_are_small_and_name_no_folder(llama: Path, tmp_path: Path) -> None:
-    tunable, result = run(settings(llama))
+def test_an_adapters_files_are_small_and_name_no_folder(
+    tuned: tuple[Tunable, Tuned], tmp_path: Path
+) -> None:
+    tunable, result = tuned
     tunable.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {ADAPTER, ADAPTER_CONFIG}
     assert (tmp_path / ADAPTER).stat().st_size < 2 * result.n_parameters + 4_000
