@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -74,9 +75,9 @@ class LongtailApp(FastAPI):
         self.add_route("/openapi.json", self._answer_document, include_in_schema=False)
 
     async def _answer_document(self, _: Request) -> Response:
-        # Encoded once, as that holds the event loop for longer than a request may.
+        # Once, and in a thread: it takes a quarter of a second, in which requests are answered.
         if self._encoded_document is None:
-            self._encoded_document = orjson.dumps(self.openapi())
+            self._encoded_document = await asyncio.to_thread(lambda: orjson.dumps(self.openapi()))
         return JsonResponse(self._encoded_document)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 from urllib.parse import urljoin
 
@@ -54,6 +55,23 @@ CASES: list[tuple[str, str, dict[str, Any] | None, int]] = [
 def document(http: TestClient) -> dict[str, Any]:
     found: dict[str, Any] = http.get("/openapi.json").json()
     return found
+
+
+def test_the_document_is_made_beside_requests(
+    http: TestClient, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_in: list[int] = []
+
+    def make() -> dict[str, Any]:
+        made_in.append(threading.get_ident())
+        return document
+
+    monkeypatch.setattr(http.app, "_encoded_document", None)
+    monkeypatch.setattr(http.app, "openapi", make)
+    assert [http.get("/openapi.json").json() for _ in range(2)] == [document] * 2
+    assert http.portal is not None
+    [thread] = made_in
+    assert thread != http.portal.call(threading.get_ident)
 
 
 def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
