@@ -54,6 +54,7 @@ class LongtailApp(FastAPI):
 
     def __init__(self, service: Service, hot: dict[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
+        self._encoding = asyncio.Lock()
         self.outermost = Middleware(
             super().__call__,
             {("POST", path): endpoint for path, endpoint in hot.items()},
@@ -76,8 +77,11 @@ class LongtailApp(FastAPI):
 
     async def _answer_document(self, _: Request) -> Response:
         # Once, and in a thread: it takes a quarter of a second, in which requests are answered.
-        if self._encoded_document is None:
-            self._encoded_document = await asyncio.to_thread(lambda: orjson.dumps(self.openapi()))
+        async with self._encoding:
+            if self._encoded_document is None:
+                self._encoded_document = await asyncio.to_thread(
+                    lambda: orjson.dumps(self.openapi())
+                )
         return JsonResponse(self._encoded_document)
 
 

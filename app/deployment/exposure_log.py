@@ -96,13 +96,11 @@ class ExposureLog:
 
     async def _write_some(self) -> None:
         n_sent = min(AT_ONCE, len(self._waiting))
-        commands = []
-        for shown in [self._waiting.popleft() for _ in range(n_sent)]:
-            if (command := self._encode(shown)) is not None:
-                commands.append(command)
-                self._sent.append(shown)
+        self._sent = [self._waiting.popleft() for _ in range(n_sent)]
         try:
-            await self._store.write(commands)
+            encoded = [(shown, self._encode(shown)) for shown in self._sent]
+            self._sent = [shown for shown, command in encoded if command is not None]
+            await self._store.write([command for _, command in encoded if command is not None])
         except BaseException:  # also that the service ends meanwhile
             self._waiting.extendleft(reversed(self._sent))
             raise

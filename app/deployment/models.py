@@ -99,7 +99,8 @@ class Models:
     def about_to_answer(self, model: str) -> Routing | None:
         """Who answers under a name after the next swap, if its version is loaded.
 
-        A swap waits for other changes, such as fresh items of a large table; a request need not.
+        A swap waits for other changes, such as fresh items of a large table; a request need not. If
+        the process is killed meanwhile, and the store lost, the name doesn't come back by itself.
         """
         record = self.deployments.of(model)
         active = self.versions.models.get(record.active or "")

@@ -106,6 +106,7 @@ class Watcher:
                 followed = await versions.followed()
                 if followed is self._done and not is_due:
                     return self._pause_after(followed)
+                self._done_until_s = 0.0  # whatever is done now is told before the next look
                 if not await models.route(followed) and not await models.load_next(followed):
                     break
         except StoreError:

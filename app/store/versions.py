@@ -86,10 +86,11 @@ class VersionStore:
             ("HGETALL", keys.DEPLOYMENTS),
         )
         if self._followed is None or replies != self._replies:
-            document, active, preparing, fields = self._replies = replies
+            document, active, preparing, fields = replies
             named = dict(zip(fields[::2], fields[1::2], strict=True))
             deployments = self._reader.read(document, active, [], named)
             self._followed = Followed(deployments, read_preparing(preparing))
+            self._replies = replies
         return self._followed
 
     async def report(self, state: WorkerState) -> None:

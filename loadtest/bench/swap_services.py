@@ -1,8 +1,8 @@
 """Two services on one store; versions are activated alternately under load.
 
-Each stands for a machine, and has its own core where there are as many. On a common one Linux
-divides a core among services before it looks at priorities, and one's load would hold up the other.
-A service has two workers, or one where two would be more than its cores.
+Each stands for a machine of one core, has its own where there are as many, and one worker. On a
+common core Linux divides it among services before it looks at priorities, and one's load would hold
+up the other. The load is the one that keeps the services busy for half of their cores' time.
 Every answer is compared with what its version answers its user, so that none can mix two versions.
 """
 
@@ -30,6 +30,7 @@ from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, print_line
 from loadtest.bench.swap_memory import SETTLED
 from loadtest.bench.watch import Timetable
+from loadtest.children import Child
 from loadtest.client import Load, Sample, encode_post
 from loadtest.errors import TargetError
 from loadtest.hardware import usable_cores
@@ -38,8 +39,9 @@ from loadtest.pacing import Arrivals
 from loadtest.store_servers import running_server
 from loadtest.target import Address
 
-N_SERVICES, MAX_WORKERS = 2, 2
-LOAD_SHARE = 0.5  # of the capacity
+N_SERVICES = 2
+BUSY = 0.5  # of the services' cores
+N_LOOKS = 3  # for the rate that keeps them so busy: a request costs less, the more there are
 EVERY_SHARE = 0.2  # of a plan's steady load: every three seconds in a full one
 N_USERS = 200
 PAUSE_S = 0.2  # before each swap
@@ -101,20 +103,48 @@ class Answers:
         return apart
 
 
+class CpuUse:
+    """The share of some cores' time that services use.
+
+    Args:
+        services: all of them.
+        n_cores: that they run on.
+    """
+
+    def __init__(self, services: Sequence[Child], n_cores: int) -> None:
+        self._services, self._n_cores = services, n_cores
+        self.begin()
+
+    def begin(self) -> None:
+        """Measure from now on."""
+        self._begun_s, self._cpu_s = time.perf_counter(), self._used_s()
+
+    @property
+    def share(self) -> float | None:
+        """Since `begin`; None where the system doesn't tell."""
+        now_s = self._used_s()
+        if now_s is None or self._cpu_s is None:
+            return None
+        elapsed_s = time.perf_counter() - self._begun_s
+        return round((now_s - self._cpu_s) / elapsed_s / self._n_cores, 3)
+
+    def _used_s(self) -> float | None:
+        times = [service.cpu_s for service in self._services]
+        return None if None in times else sum(filter(None, times))
+
+
 def _items(answer: dict[str, Any]) -> list[str]:
     return [item["item_id"] for item in answer["items"]]
 
 
 def run(rig: Rig) -> dict[str, Any]:
-    """Swap versions again and again at half of the capacity of all workers together."""
+    """Swap versions again and again while the services are busy for half of the time."""
     bundles = [rig.synthetic.get(MAIN_ITEMS, knowledge=knows) for knows in (True, False)]
     versions = [BundleFiles(bundle).version for bundle in bundles]
     token = secrets.token_urlsafe(18)
     user_ids, _ = rig.users(bundles[0], HISTORY_LENGTH)
     bodies: list[dict[str, object]] = [{"user_id": u, "k": K} for u in user_ids[:N_USERS]]
     cores = usable_cores()
-    # More than the cores, which nobody is advised to have, would measure how they wait for these.
-    n_workers = min(MAX_WORKERS, max(1, len(cores) // N_SERVICES))
     with ExitStack() as stack:
         url = stack.enter_context(running_server(rig.folder / "swap-services"))
         environment = {"LONGTAIL_ADMIN_TOKEN": token, "LONGTAIL_REDIS_URL": url}
@@ -123,7 +153,6 @@ def run(rig: Rig) -> dict[str, Any]:
             return rig.service(
                 bundle,
                 store="swap-services",
-                workers=n_workers,
                 pinned=False,
                 core=cores[number] if len(cores) >= N_SERVICES else None,
                 environment=environment,
@@ -143,8 +172,11 @@ def run(rig: Rig) -> dict[str, Any]:
         pids = [p for child in children for p in split_processes(child)[0]]
         requests = [encode_post(addresses[0], "/recommend", body) for body in bodies]
         with rig.measuring(pinned=False):
-            rate_rps = LOAD_SHARE * _capacity(rig, addresses, requests, answers)
+            use = CpuUse(children, min(N_SERVICES, len(cores)))
+            capacity_rps = _capacity(rig, addresses, requests, answers)
+            rate_rps = _rate(rig, addresses, requests, answers, use, BUSY * capacity_rps)
             print_line(f"  {rig.plan.n_memory_swaps} swaps at {rate_rps:.0f} rps")
+            use.begin()
             swaps, sample, begun_s, rss_bytes = _swap_under_load(
                 rig, addresses, requests, answers, versions, token, rate_rps, pids
             )
@@ -152,7 +184,8 @@ def run(rig: Rig) -> dict[str, Any]:
         print_line(f"  {fault}")
     figures = swap.summarise(swaps, sample, rate_rps)
     apart_s = answers.apart_s(begun_s, [_version_of(n, versions) for n in range(len(begun_s))])
-    figures["workers"] = n_workers
+    figures["capacity_rps"] = round(capacity_rps, 1)
+    figures["busy"] = use.share
     figures["requests"] = len(sample.latencies)
     figures["apart_ms"] = round(max(apart_s, default=0.0) * 1e3, 1)
     if rss_bytes:
@@ -183,6 +216,29 @@ def _capacity(
         rps.append(sample.rps)
     answers.seen.clear()
     return statistics.median(rps)
+
+
+def _rate(
+    rig: Rig,
+    addresses: Sequence[Address],
+    requests: Sequence[bytes],
+    answers: Answers,
+    use: CpuUse,
+    rate_rps: float,
+) -> float:
+    """The rate of paced requests that keeps the services busy as planned; at first a guess.
+
+    Where the system doesn't tell CPU times, it is the guess.
+    """
+    for _ in range(N_LOOKS):
+        with Load(addresses[0], STEADY_CONNECTIONS, *addresses[1:]) as load:
+            use.begin()
+            starts = Arrivals(rate_rps, rig.plan.saturated_s).of_user(0)
+            load.keep_pace(requests, starts, answers.find_fault)
+        if use.share is not None:
+            rate_rps *= BUSY / use.share
+    answers.seen.clear()
+    return rate_rps
 
 
 def _swap_under_load(
@@ -225,8 +281,9 @@ def describe(figures: dict[str, Any]) -> list[str]:
     found = figures["swap_services"]
     [first, *lines] = swap.describe({"swap": found})
     growth = f", memory {found['rss_growth']:+.1%}" if "rss_growth" in found else ""
+    busy = f", busy {found['busy']:.0%} of the time" if found["busy"] is not None else ""
     last = (
-        f"  {N_SERVICES} services, workers each: {found['workers']}; {found['requests']:,} answers "
-        f"compared; workers apart for at most {found['apart_ms']:.0f} ms{growth}"
+        f"  {N_SERVICES} services{busy}; {found['requests']:,} answers compared; "
+        f"workers apart for at most {found['apart_ms']:.0f} ms{growth}"
     )
     return [first, *lines, last]

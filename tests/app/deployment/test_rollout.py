@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -13,8 +15,9 @@ from starlette.testclient import TestClient
 
 from app.deployment.bundle_folders import BundleFolders
 from app.deployment.models import Models
+from app.deployment.worker_report import WorkerReport
 from app.models_command import describe_lost
-from app.store.versions import Followed
+from app.store.versions import VersionStore
 from model_store import keys, preparation
 from model_store.attributes import ItemAttributes
 from model_store.bundle import Bundle
@@ -65,30 +68,41 @@ def test_a_look_that_finds_nothing_new_does_nothing_else(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    routed: list[Followed] = []
-    route = Models.route
+    done: list[str] = []
 
-    async def counted(models: Models, followed: Followed) -> bool:
-        routed.append(followed)
-        return await route(models, followed)
+    def note(owner: type, name: str) -> None:
+        call = getattr(owner, name)
 
-    monkeypatch.setattr(Models, "route", counted)
+        async def noted(*arguments: Any) -> Any:
+            done.append(name)
+            return await call(*arguments)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    note(VersionStore, "followed")
+    note(Models, "route")
+    note(WorkerReport, "send_changes")
     publish_and_activate(synthetic_bundle, folder, store.url)
     with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
         watcher = service_of(http).operations.watcher
         assert http.portal is not None
-        routed.clear()
+        done.clear()
         for _ in range(5):  # as often as during a rollout
             http.portal.call(watcher.follow)
-        assert not routed
-        # Another one's change is seen by the next look, and one to prepare until it is there.
+        assert done == ["followed"] * 5
+        # Another one's change is seen by the next look; what was done is told before any other.
         Registry(client).activate(second)
+        done.clear()
         http.portal.call(watcher.follow)
-        assert routed
         assert version_of(http) == second
-        routed.clear()
+        assert "route" in done
+        assert all(
+            pair == ("send_changes", "followed") for pair in pairwise(done) if pair[1] == "followed"
+        )
+        assert done[-1] == "send_changes"
+        done.clear()
         http.portal.call(watcher.follow)
-        assert not routed
+        assert done == ["followed"]
 
 
 def test_each_look_tries_what_is_not_loaded_yet(
