@@ -180,12 +180,13 @@ def run(rig: Rig) -> dict[str, Any]:
             swaps, sample, begun_s, rss_bytes = _swap_under_load(
                 rig, addresses, requests, answers, versions, token, rate_rps, pids
             )
+            busy = use.share
     for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
         print_line(f"  {fault}")
     figures = swap.summarise(swaps, sample, rate_rps)
     apart_s = answers.apart_s(begun_s, [_version_of(n, versions) for n in range(len(begun_s))])
     figures["capacity_rps"] = round(capacity_rps, 1)
-    figures["busy"] = use.share
+    figures["busy"] = busy
     figures["requests"] = len(sample.latencies)
     figures["apart_ms"] = round(max(apart_s, default=0.0) * 1e3, 1)
     if rss_bytes:
