@@ -225,19 +225,20 @@ def _rate(
     requests: Sequence[bytes],
     answers: Answers,
     use: CpuUse,
-    rate_rps: float,
+    limit_rps: float,
 ) -> float:
-    """The rate of paced requests that keeps the services busy as planned; at first a guess.
+    """The rate of paced requests that keeps the services busy as planned, at most the given one.
 
-    Where the system doesn't tell CPU times, it is the guess.
+    Where the system doesn't tell CPU times, it is the given one.
     """
+    rate_rps = limit_rps
     for _ in range(N_LOOKS):
         with Load(addresses[0], STEADY_CONNECTIONS, *addresses[1:]) as load:
             use.begin()
             starts = Arrivals(rate_rps, rig.plan.saturated_s).of_user(0)
             load.keep_pace(requests, starts, answers.find_fault)
         if use.share is not None:
-            rate_rps *= BUSY / use.share
+            rate_rps = min(limit_rps, rate_rps * BUSY / use.share)
     answers.seen.clear()
     return rate_rps
 

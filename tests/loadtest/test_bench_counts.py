@@ -98,7 +98,7 @@ def test_answers_of_two_services_in_swaps_are_each_of_one_version(
     assert (found["failed"], found["failed_activations"]) == (0, 0)
     assert found["n_swaps"] == 6
     assert found["requests"] > 0
-    assert 0 < found["rps"] < 2 * found["capacity_rps"]
+    assert 0 < found["rps"] <= found["capacity_rps"] / 2 + 0.1
     assert sys.platform != "linux" or found["busy"] > 0
     assert found["apart_ms"] >= 0  # how far apart is no matter of a busy machine
 
