@@ -98,6 +98,13 @@ def hold_back(
 
 
 @pytest.fixture
+def _three(run: Run, folder: Path) -> None:
+    """The versions made-1 to made-3 are published."""
+    for n in (1, 2, 3):
+        run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
+
+
+@pytest.fixture
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads are done in this process, as the start of another one takes a second."""
 
@@ -181,16 +188,13 @@ def test_what_was_damaged_in_the_cache_is_repaired_at_the_next_start(
         assert version_of(http) == "made-1"
 
 
-@pytest.mark.usefixtures("_here")
+@pytest.mark.usefixtures("_here", "_three")
 def test_a_download_keeps_neither_requests_nor_rollbacks_waiting(
     settings: Settings,
-    run: Run,
     folder: Path,
     client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for n in (1, 2, 3):
-        run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
     begun, may_end = hold_back("made-3", monkeypatch)
     registry = Registry(client)
     registry.activate("made-1")
@@ -208,12 +212,10 @@ def test_a_download_keeps_neither_requests_nor_rollbacks_waiting(
         wait_for(lambda: models.find("made-3") is not None)
 
 
-@pytest.mark.usefixtures("_here")
+@pytest.mark.usefixtures("_here", "_three")
 def test_the_cache_stays_within_its_limit_and_keeps_the_active_version(
-    settings: Settings, run: Run, folder: Path, client: redis.Redis
+    settings: Settings, folder: Path, client: redis.Redis
 ) -> None:
-    for n in (1, 2, 3):
-        run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
     size_bytes = sum(path.stat().st_size for path in (folder / "made-1").iterdir())
     assert isinstance(settings.bundles_dir, RemoteBundles)
     cache = BundleCache(settings.bundles_cache_dir, int(2.5 * size_bytes))
@@ -231,16 +233,13 @@ def test_the_cache_stays_within_its_limit_and_keeps_the_active_version(
             assert versions_in(folder) == {"made-1", version}
 
 
-@pytest.mark.usefixtures("_here")
+@pytest.mark.usefixtures("_here", "_three")
 def test_without_the_records_the_cache_keeps_the_versions_of_all_names(
     settings: Settings,
-    run: Run,
     folder: Path,
     client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for n in (1, 2, 3):
-        run("publish", "--bundle", str(build(folder, f"made-{n}", n).folder))
     Registry(client).activate("made-1")
     Registry(client, model="shop").activate("made-2")
     Registry(client).shadow("made-3", 10.0)

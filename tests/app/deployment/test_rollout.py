@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,20 @@ def test_an_activation_is_over_when_every_worker_answers_with_the_version(
     assert [version_of(http) for http in two] == ["made-1", "made-1"]
 
 
+@pytest.fixture
+def patient(
+    store: EmbeddedStore, client: redis.Redis, synthetic_bundle: Bundle, folder: Path
+) -> Iterator[TestClient]:
+    """A service that looks at the record when it is told to. A whole look is due once a minute."""
+    publish_and_activate(synthetic_bundle, folder, store.url)
+    with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
+        assert http.portal is not None
+        http.portal.call(service_of(http).operations.watcher.stop)
+        yield http
+
+
 def test_a_look_that_finds_nothing_new_does_nothing_else(
-    store: EmbeddedStore,
-    client: redis.Redis,
-    synthetic_bundle: Bundle,
-    second: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    patient: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
 
@@ -82,55 +89,46 @@ def test_a_look_that_finds_nothing_new_does_nothing_else(
     note(VersionStore, "followed")
     note(Models, "route")
     note(WorkerReport, "send_changes")
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
-        watcher = service_of(http).operations.watcher
-        assert http.portal is not None
-        done.clear()
-        for _ in range(5):  # as often as during a rollout
-            http.portal.call(watcher.follow)
-        assert done == ["followed"] * 5
-        # Another one's change is seen by the next look; what was done is told before any other.
-        Registry(client).activate(second)
-        done.clear()
-        http.portal.call(watcher.follow)
-        assert version_of(http) == second
-        assert "route" in done
-        assert all(
-            pair == ("send_changes", "followed") for pair in pairwise(done) if pair[1] == "followed"
-        )
-        assert done[-1] == "send_changes"
-        done.clear()
-        http.portal.call(watcher.follow)
-        assert done == ["followed"]
+    watcher = service_of(patient).operations.watcher
+    assert patient.portal is not None
+    done.clear()
+    for _ in range(5):  # as often as during a rollout
+        patient.portal.call(watcher.follow)
+    assert done == ["followed"] * 5
+    # Another one's change is seen by the next look; what was done is told before any other.
+    Registry(client).activate(second)
+    done.clear()
+    patient.portal.call(watcher.follow)
+    assert version_of(patient) == second
+    assert "route" in done
+    assert all(
+        pair == ("send_changes", "followed") for pair in pairwise(done) if pair[1] == "followed"
+    )
+    assert done[-1] == "send_changes"
+    done.clear()
+    patient.portal.call(watcher.follow)
+    assert done == ["followed"]
 
 
 def test_each_look_tries_what_is_not_loaded_yet(
-    store: EmbeddedStore,
-    client: redis.Redis,
-    synthetic_bundle: Bundle,
-    second: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    patient: TestClient, client: redis.Redis, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
-        service = service_of(http)
-        assert http.portal is not None
-        is_here = False
+    service = service_of(patient)
+    assert patient.portal is not None
+    is_here = False
 
-        async def find(_self: BundleFolders, _version: str) -> bool:
-            return is_here
+    async def find(_self: BundleFolders, _version: str) -> bool:
+        return is_here
 
-        monkeypatch.setattr(BundleFolders, "is_here", find)
-        preparing = preparation.Preparing(versions=(second,), token="t", who="a", why="a test")
-        client.set(keys.PREPARING, preparing.model_dump_json())
-        for _ in range(3):
-            http.portal.call(service.operations.watcher.follow)
-        assert second not in service.models.loaded
-        is_here = True  # it has been downloaded; the store says the same as before
-        http.portal.call(service.operations.watcher.follow)
-        assert second in service.models.loaded
+    monkeypatch.setattr(BundleFolders, "is_here", find)
+    preparing = preparation.Preparing(versions=(second,), token="t", who="a", why="a test")
+    client.set(keys.PREPARING, preparing.model_dump_json())
+    for _ in range(3):
+        patient.portal.call(service.operations.watcher.follow)
+    assert second not in service.models.loaded
+    is_here = True  # it has been downloaded; the store says the same as before
+    patient.portal.call(service.operations.watcher.follow)
+    assert second in service.models.loaded
 
 
 @pytest.mark.parametrize(
