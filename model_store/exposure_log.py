@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import redis
-from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from model_store import keys
 from model_store.deployments import DEFAULT, check_name
@@ -31,7 +31,7 @@ from model_store.event_log import (
 from model_store.texts import is_encodable
 
 _ANSWER, _NAME = b"a", b"m"
-_WRITTEN = TypeAdapter(list[Any])
+_KEYS = [keys.exposure_log_key(shard) for shard in range(N_SHARDS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,12 @@ class Exposure(NamedTuple):
 
 def exposure_keys() -> list[str]:
     """All streams."""
-    return [keys.exposure_log_key(shard) for shard in range(N_SHARDS)]
+    return list(_KEYS)
 
 
 def exposure_key_of(user_id: str | None) -> str:
     """The stream with what a user was answered."""
-    return keys.exposure_log_key(shard_of(user_id or ""))
+    return _KEYS[shard_of(user_id or "")]
 
 
 def exposure_command(shown: Exposure, max_entries: int) -> Command:
@@ -107,19 +107,21 @@ def exposure_command(shown: Exposure, max_entries: int) -> Command:
     """
     if shown.user_id is not None and not is_encodable(shown.user_id):
         raise ValueError("a user id can't be written in UTF-8")
-    drawn = shown.exploration
-    answer = [
+    user_id, drawn = shown.user_id, shown.exploration
+    answer: list[Any] = [
         *(shown.request_id, round(shown.at_s, 3), shown.version, shown.arm, shown.served_by),
         shown.item_ids,
-        *([] if drawn is None else [drawn.temperature, drawn.n_candidates, drawn.log_propensities]),
     ]
-    document = _WRITTEN.dump_json(answer).decode()  # in a quarter of the time that json takes
-    user = () if shown.user_id is None else ("u", shown.user_id)
+    if drawn is not None:
+        answer += (drawn.temperature, drawn.n_candidates, drawn.log_propensities)
     limit = max(1, max_entries // N_SHARDS)
-    key = exposure_key_of(shown.user_id)
+    append = ("XADD", exposure_key_of(user_id), "MAXLEN", "~", limit, "*")
+    user = () if user_id is None else ("u", user_id)
+    document = to_json(answer)  # in a sixth of the time that json takes
+    if shown.model == DEFAULT:
+        return (*append, *user, "a", document)
     # A field of its own, which archivers of earlier releases pass over.
-    name = () if shown.model == DEFAULT else ("m", shown.model)
-    return ("XADD", key, "MAXLEN", "~", limit, "*", *user, "a", document, *name)
+    return (*append, *user, "a", document, "m", shown.model)
 
 
 def decode_exposure(fields: Fields) -> Exposure:

@@ -220,27 +220,6 @@ def test_whatever_keeps_answers_from_being_written_takes_none_away(error: Except
     assert [command[7] for command in kept.commands] == ["u1", "u2"]
 
 
-def test_what_ends_the_encoding_takes_no_answer_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept()
-    log = ExposureLog(kept, 1.0, 1_000, [].append)  # type: ignore[arg-type]
-    for user_id in ("u1", "u2", "u3"):
-        log.note(answer_to(user_id, "r"), DEFAULT)
-    n_encoded = 0
-
-    def full(shown: Exposure, max_entries: int) -> Command:
-        nonlocal n_encoded
-        n_encoded += 1
-        if n_encoded == 2:
-            raise MemoryError
-        return exposure_command(shown, max_entries)
-
-    monkeypatch.setattr(exposure_log, "exposure_command", full)
-    with pytest.raises(MemoryError):
-        asyncio.run(log.write())
-    asyncio.run(log.write())
-    assert [command[7] for command in kept.commands] == ["u1", "u2", "u3"]
-
-
 def test_an_answer_that_cannot_be_written_at_all_is_counted_and_keeps_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -325,7 +304,7 @@ def test_an_answer_is_read_as_it_was_written(
 ) -> None:
     shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn, model)
     command = exposure_command(shown, 100)
-    names = [str(one).encode() for one in command[6:]]
+    names = [one if isinstance(one, bytes) else str(one).encode() for one in command[6:]]
     assert decode_exposure(dict(zip(names[::2], names[1::2], strict=True))) == shown
 
 
