@@ -103,18 +103,20 @@ def read_look(replies: Sequence[object]) -> tuple[int, float]:
     return sum(lengths), 0.0 if oldest_s is None else max(0.0, time.time() - oldest_s)
 
 
-def entries_of(user_id: str, key: str, client: redis.Redis) -> Iterator[tuple[bytes, Fields]]:
-    """A user's entries of a stream of a log, with their ids.
+def entries_of(
+    key: str, client: redis.Redis, at_once: int = _AT_ONCE
+) -> Iterator[tuple[bytes, Fields]]:
+    """The entries of a stream of a log, with their ids.
 
     Raises:
         StoreAway: the store can't be reached.
     """
-    after, user = "-", user_id.encode("utf-8", "replace")
+    after = "-"
     while True:
         with store_errors():
-            found = cast(list[tuple[bytes, Fields]], client.xrange(key, after, "+", _AT_ONCE))
-        yield from ((entry_id, fields) for entry_id, fields in found if fields.get(USER) == user)
-        if len(found) < _AT_ONCE:
+            found = cast(list[tuple[bytes, Fields]], client.xrange(key, after, "+", at_once))
+        yield from found
+        if len(found) < at_once:
             return
         after = f"({found[-1][0].decode()}"
 
@@ -125,7 +127,10 @@ def logged_of(user_id: str, client: redis.Redis) -> Iterator[tuple[bytes, list[E
     Raises:
         StoreAway: the store can't be reached.
     """
-    for entry_id, fields in entries_of(user_id, log_key_of(user_id), client):
+    user = user_id.encode("utf-8", "replace")
+    for entry_id, fields in entries_of(log_key_of(user_id), client):
+        if fields.get(USER) != user:
+            continue
         try:
             yield entry_id, [event for _, event in decode_entry(fields)[1]]
         except StoreError:
@@ -139,16 +144,7 @@ def forget_logged(user_id: str, client: redis.Redis) -> int:
         StoreAway: the store can't be reached.
     """
     entries = list(logged_of(user_id, client))
-    remove_entries(log_key_of(user_id), [entry_id for entry_id, _ in entries], client)
-    return sum(len(events) for _, events in entries)
-
-
-def remove_entries(key: str, entry_ids: Sequence[bytes], client: redis.Redis) -> None:
-    """Remove entries of a stream.
-
-    Raises:
-        StoreAway: the store can't be reached.
-    """
-    if entry_ids:
+    if entries:
         with store_errors():
-            client.xdel(key, *entry_ids)
+            client.xdel(log_key_of(user_id), *(entry_id for entry_id, _ in entries))
+    return sum(len(events) for _, events in entries)

@@ -1,15 +1,17 @@
 """The log of exposures: what people were answered waits in streams until it is archived.
 
-An entry is one answer. Answers reach the log at least once: whoever archives them leaves repeats
-out, which have the same `request_id` and `user_id`.
+An entry holds answers that one worker gave within a second to users of one stream: an entry for
+each would cost ten times the CPU time, here and in the store. Answers reach the log at least once:
+whoever archives them leaves repeats out, which have the same `request_id` and `user_id`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import Any, NamedTuple
 
 import redis
@@ -25,13 +27,65 @@ from model_store.event_log import (
     Fields,
     check_time,
     entries_of,
-    remove_entries,
     shard_of,
 )
+from model_store.store import store_errors
 from model_store.texts import is_encodable
 
+_ANSWERS = b"b"
+# Of earlier releases, whose entries are of one answer.
 _ANSWER, _NAME = b"a", b"m"
 _KEYS = [keys.exposure_log_key(shard) for shard in range(N_SHARDS)]
+_ENTRIES_AT_ONCE = 50
+
+_FUNCTIONS = """
+local key = KEYS[1]
+local function oldest() return redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1] end
+local function newest() return redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1] end
+
+-- How many answers there were with this entry, since the stream was empty.
+local function count_at(entry)
+  local fields = entry and entry[2] or {}
+  for place = 1, #fields, 2 do
+    if fields[place] == 'c' then return tonumber(fields[place + 1]) end
+  end
+  return 0
+end
+local function append(document, n)
+  local count = count_at(newest()) + n
+  redis.call('XADD', key, '*', 'b', document, 'c', string.format('%.0f', count))
+  return count
+end
+"""
+APPEND = (
+    _FUNCTIONS
+    + """
+local limit, n, document = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local count = append(document, n)
+for _ = 1, 100 do
+  if count < limit then break end
+  local entry = oldest()
+  if count - count_at(entry) < limit then break end
+  redis.call('XDEL', key, entry[1])
+end
+"""
+)
+# What is left of an entry goes to the end of the stream, unless somebody else changed it meanwhile.
+# It is there before the entry goes: a store that is full rejects it.
+_REPLACE = (
+    _FUNCTIONS
+    + """
+local id, n, document = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if #redis.call('XRANGE', key, id, id) == 0 then return 0 end
+-- Between the oldest and the newest, answers stay counted where they were.
+local is_counted = oldest()[1] ~= id or newest()[1] == id
+if n > 0 then append(document, is_counted and 0 or n) end
+redis.call('XDEL', key, id)
+return 1
+"""
+)
+LOAD: Command = ("SCRIPT", "LOAD", APPEND)
+_APPEND_SHA = sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +114,7 @@ class Exploration:
 
 
 class Exposure(NamedTuple):
-    """An answer as it was given; a tuple, as one is made for each request.
+    """An answer as it was given.
 
     Attributes:
         request_id: of the answer; events that follow it name it.
@@ -85,6 +139,13 @@ class Exposure(NamedTuple):
     model: str = DEFAULT
 
 
+Row = tuple[
+    str, str | None, float, str, str, str, Sequence[str], Exploration | dict[str, Any] | None, str
+]
+"""The attributes of an `Exposure` in their order, as a plain tuple: made and encoded in half of the
+time, and there is one for each request. An exploration may be the dictionary of its attributes."""
+
+
 def exposure_keys() -> list[str]:
     """All streams."""
     return list(_KEYS)
@@ -95,54 +156,101 @@ def exposure_key_of(user_id: str | None) -> str:
     return _KEYS[shard_of(user_id or "")]
 
 
-def exposure_command(shown: Exposure, max_entries: int) -> Command:
-    """Append an answer.
+def exposures_command(key: str, shown: Sequence[Row], max_answers: int) -> Command:
+    """Append answers to a stream; rejected with NOSCRIPT until `LOAD` was sent.
 
     Args:
-        shown: the answer.
-        max_entries: limit on the entries of all streams together; the oldest go.
+        key: of the stream, as of `exposure_key_of`.
+        shown: the answers; at least one.
+        max_answers: limit on the answers of all streams together; the oldest go.
 
     Raises:
-        ValueError: a text of it can't be written in UTF-8.
+        ValueError: a text of them can't be written in UTF-8.
     """
-    if shown.user_id is not None and not is_encodable(shown.user_id):
-        raise ValueError("a user id can't be written in UTF-8")
-    user_id, drawn = shown.user_id, shown.exploration
-    answer: list[Any] = [
-        *(shown.request_id, round(shown.at_s, 3), shown.version, shown.arm, shown.served_by),
-        shown.item_ids,
-    ]
-    if drawn is not None:
-        answer += (drawn.temperature, drawn.n_candidates, drawn.log_propensities)
-    limit = max(1, max_entries // N_SHARDS)
-    append = ("XADD", exposure_key_of(user_id), "MAXLEN", "~", limit, "*")
-    user = () if user_id is None else ("u", user_id)
-    document = to_json(answer)  # in a sixth of the time that json takes
-    if shown.model == DEFAULT:
-        return (*append, *user, "a", document)
-    # A field of its own, which archivers of earlier releases pass over.
-    return (*append, *user, "a", document, "m", shown.model)
+    limit = max(1, max_answers // N_SHARDS)
+    return ("EVALSHA", _APPEND_SHA, 1, key, limit, len(shown), to_json(shown))
 
 
-def decode_exposure(fields: Fields) -> Exposure:
-    """Read what `exposure_command` wrote.
+def decode_exposures(fields: Fields) -> list[Exposure]:
+    """Read the answers of an entry, also of one that an earlier release wrote.
 
     Raises:
         StoreError: the entry is something else.
     """
     try:
-        request_id, at_s, version, arm, served_by, item_ids, *drawn = json.loads(fields[_ANSWER])
-        user_id = fields[USER].decode() if USER in fields else None
-        shown = Exposure(
-            *(str(request_id), user_id, float(at_s), str(version), str(arm), str(served_by)),
-            tuple(map(str, item_ids)),
-            _decode_exploration(*drawn, n_items=len(item_ids)) if drawn else None,
-            check_name(fields[_NAME].decode()) if _NAME in fields else DEFAULT,
-        )
+        if _ANSWERS in fields:
+            shown = [_decode(*answer) for answer in json.loads(fields[_ANSWERS])]
+        else:
+            shown = [_decode_single(fields)]
     except (KeyError, ValueError, TypeError, RegistryError) as error:
         raise StoreError(f"entry of the exposure log with fields {sorted(fields)[:5]}") from error
-    check_time(shown.at_s)
+    for one in shown:
+        check_time(one.at_s)
     return shown
+
+
+def exposures_of(user_id: str, client: redis.Redis) -> Iterator[Exposure]:
+    """What a user was answered, as far as it can be read.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    for _, shown in _entries_with(user_id, client):
+        yield from (one for one in shown if one.user_id == user_id)
+
+
+def forget_exposures(user_id: str, client: redis.Redis) -> int:
+    """Remove what a user was answered; returns how many answers it was.
+
+    Entries that name the user and can't be read are removed as a whole.
+
+    Raises:
+        StoreAway: the store can't be reached.
+    """
+    key, n_forgotten, is_done = exposure_key_of(user_id), 0, False
+    while not is_done:
+        is_done = True
+        for entry_id, shown in _entries_with(user_id, client):
+            left = [one for one in shown if one.user_id != user_id]
+            document = to_json([tuple(one) for one in left])
+            with store_errors():
+                is_replaced = client.eval(_REPLACE, 1, key, entry_id, len(left), document)
+            if is_replaced:
+                n_forgotten += len(shown) - len(left)
+            else:  # archived meanwhile, or somebody else was forgotten who is in it too
+                is_done = False
+    return n_forgotten
+
+
+def _decode(
+    request_id: object,
+    user_id: object,
+    at_s: float,
+    version: object,
+    arm: object,
+    served_by: object,
+    item_ids: Sequence[object],
+    drawn: dict[str, Any] | None,
+    name: str,
+) -> Exposure:
+    return Exposure(
+        str(request_id),
+        None if user_id is None else str(user_id),
+        *(float(at_s), str(version), str(arm), str(served_by)),
+        tuple(map(str, item_ids)),
+        None if drawn is None else _decode_exploration(**drawn, n_items=len(item_ids)),
+        check_name(name),
+    )
+
+
+def _decode_single(fields: Fields) -> Exposure:
+    request_id, at_s, version, arm, served_by, item_ids, *drawn = json.loads(fields[_ANSWER])
+    return _decode(
+        *(request_id, fields[USER].decode() if USER in fields else None),
+        *(at_s, version, arm, served_by, item_ids),
+        dict(zip(Exploration.__slots__, drawn, strict=True)) if drawn else None,
+        fields[_NAME].decode() if _NAME in fields else DEFAULT,
+    )
 
 
 def _decode_exploration(
@@ -155,26 +263,17 @@ def _decode_exploration(
     return drawn
 
 
-def exposures_of(user_id: str, client: redis.Redis) -> Iterator[Exposure]:
-    """What a user was answered, as far as it can be read.
-
-    Raises:
-        StoreAway: the store can't be reached.
-    """
-    for _, fields in entries_of(user_id, exposure_key_of(user_id), client):
-        try:
-            yield decode_exposure(fields)
-        except StoreError:
+def _entries_with(user_id: str, client: redis.Redis) -> Iterator[tuple[bytes, list[Exposure]]]:
+    """Entries with a user's answers, and with others'; those that can't be read have none."""
+    if not is_encodable(user_id):
+        return
+    written = to_json(user_id)
+    for entry_id, fields in entries_of(exposure_key_of(user_id), client, _ENTRIES_AT_ONCE):
+        if written not in fields.get(_ANSWERS, b"") and fields.get(USER) != user_id.encode():
             continue
-
-
-def forget_exposures(user_id: str, client: redis.Redis) -> int:
-    """Remove what a user was answered; returns how many answers it was.
-
-    Raises:
-        StoreAway: the store can't be reached.
-    """
-    key = exposure_key_of(user_id)
-    entry_ids = [entry_id for entry_id, _ in entries_of(user_id, key, client)]
-    remove_entries(key, entry_ids, client)
-    return len(entry_ids)
+        try:
+            shown = decode_exposures(fields)
+        except StoreError:
+            shown = []
+        if not shown or any(one.user_id == user_id for one in shown):
+            yield entry_id, shown

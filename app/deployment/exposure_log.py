@@ -1,22 +1,23 @@
 """Keeps what people are answered for the archive: in memory first, then in the store.
 
-A request only adds the command for its answer to a list. Once a second the list is written to the
-store. While that takes no writes, commands wait, up to a bound.
+A request only adds its answer to a list. Once a second the list is written to the store. While that
+takes no writes, answers wait, up to a bound.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.store.connection import Command
 from app.store.event_log import EventLog
-from model_store.exposure_log import Exploration, Exposure, exposure_command
+from model_store.exposure_log import Row, exposure_key_of, exposures_command
 from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,10 @@ log = logging.getLogger(__name__)
 WRITE_S = 1.0
 MAX_WAITING = 20_000
 """Answers; a busy worker gives as many in ten seconds."""
-AT_ONCE = 100
-"""To pack as many holds the event loop for half a millisecond."""
+AT_ONCE = 500
+"""To encode as many holds the event loop for half a millisecond."""
 _SALT = "exposures"
+_USER_AT: Final = 1
 
 
 class ExposureLog:
@@ -35,71 +37,67 @@ class ExposureLog:
     Args:
         store: of the log.
         share: of the answers that are kept, by a hash of the request's id; from 0 to 1.
-        max_entries: limit on the entries of the log.
+        max_answers: limit on the answers of the log.
         on_lost: called with the number of answers that are lost.
     """
 
     def __init__(
-        self, store: EventLog, share: float, max_entries: int, on_lost: Callable[[int], object]
+        self, store: EventLog, share: float, max_answers: int, on_lost: Callable[[int], object]
     ) -> None:
         self._store = store
         self._n_buckets = round(share * N_BUCKETS)
-        self._max_entries = max_entries
+        self._takes_all = self._n_buckets == N_BUCKETS
+        self._max_answers = max_answers
         self._on_lost = on_lost
-        # Encoded already: that takes half of the time while the answer is in the CPU's caches.
-        self._waiting: deque[tuple[str | None, Command]] = deque()
-        self._sent: list[tuple[str | None, Command]] = []
+        # Encoded together when they are written: one at a time, it takes twice the CPU time.
+        self._waiting: deque[Row] = deque()
+        self._sent: list[Row] = []
         self._writing = asyncio.Lock()
         self._logged = ""
 
     def takes(self, request_id: str) -> bool:
         """Whether answers to a request are of the share."""
-        is_all = self._n_buckets == N_BUCKETS
-        return is_all or bucket_of(request_id, _SALT) < self._n_buckets
+        return self._takes_all or bucket_of(request_id, _SALT) < self._n_buckets
 
     def note(self, answer: dict[str, Any], model: str) -> bool:
         """Keep an answer, complete with its request_id, if it is of the share; whether it is.
-
-        One that can't be written in UTF-8 is lost: it would keep all after it from being written.
 
         Args:
             answer: as it is given.
             model: name that it was given under.
         """
-        if not self.takes(answer["request_id"]):
+        if not self._takes_all and not self.takes(answer["request_id"]):
             return False
         if len(self._waiting) >= MAX_WAITING:
             self._on_lost(1)
             return True
-        shown = Exposure(
-            answer["request_id"],
-            answer["user_id"],
-            time.time(),
-            answer["model_version"],
-            answer.get("arm", ""),
-            answer["served_by"],
-            tuple([item["item_id"] for item in answer["items"]]),
-            Exploration(**answer["exploration"]) if "exploration" in answer else None,
-            model,
+        self._waiting.append(
+            (
+                answer["request_id"],
+                answer["user_id"],
+                time.time(),
+                answer["model_version"],
+                answer.get("arm", ""),
+                answer["served_by"],
+                [item["item_id"] for item in answer["items"]],
+                answer.get("exploration"),
+                model,
+            )
         )
-        try:
-            self._waiting.append((shown.user_id, exposure_command(shown, self._max_entries)))
-        except (ValueError, TypeError) as error:
-            self._on_lost(1)
-            if (reason := first_line(error)) != self._logged:
-                self._logged = reason
-                log.error("an answer can't be written to the log of exposures: %s", reason)
         return True
 
     async def write(self) -> None:
         """Write what waits; all of it is in the store then, also what another call was writing.
+
+        Answers that come meanwhile are for the next call: a busy service would go on and on, and
+        pay for an entry for every few of them.
 
         Raises:
             StoreError: the store takes no writes; what waits is written the next time, and some of
                 it twice. So it is after any other error.
         """
         async with self._writing:
-            while self._waiting:
+            for _ in range(math.ceil(len(self._waiting) / AT_ONCE)):
                 await self._write_some()
                 await asyncio.sleep(0)  # others' turn
 
@@ -107,20 +105,48 @@ class ExposureLog:
         n_sent = min(AT_ONCE, len(self._waiting))
         self._sent = [self._waiting.popleft() for _ in range(n_sent)]
         try:
-            await self._store.write([command for _, command in self._sent])
+            await self._store.write(self._commands())
         except BaseException:  # also that the service ends meanwhile
             self._waiting.extendleft(reversed(self._sent))
             raise
         finally:
             self._sent = []
 
+    def _commands(self) -> list[Command]:
+        """The commands for what is being sent, one for each stream."""
+        by_stream: dict[str, list[Row]] = {}
+        for shown in self._sent:
+            by_stream.setdefault(exposure_key_of(shown[_USER_AT]), []).append(shown)
+        try:
+            return [
+                exposures_command(key, one, self._max_answers) for key, one in by_stream.items()
+            ]
+        except (ValueError, TypeError):
+            n_before = len(self._sent)
+            self._sent = [shown for shown in self._sent if self._can_be_written(shown)]
+            if len(self._sent) == n_before:
+                raise
+            return self._commands()
+
+    def _can_be_written(self, shown: Row) -> bool:
+        """Whether an answer can be encoded; else it is lost, as it would keep others back."""
+        try:
+            exposures_command("", [shown], self._max_answers)
+        except (ValueError, TypeError) as error:
+            self._on_lost(1)
+            if (reason := first_line(error)) != self._logged:
+                self._logged = reason
+                log.error("an answer can't be written to the log of exposures: %s", reason)
+            return False
+        return True
+
     @property
     def user_ids(self) -> set[str]:
         """Users whose answers are not in the store yet."""
         not_written = (*self._sent, *self._waiting)
-        return {user_id for user_id, _ in not_written if user_id is not None}
+        return {user_id for _, user_id, *_ in not_written if user_id is not None}
 
     def drop(self, user_ids: Collection[str]) -> None:
         """Forget what users were answered that is not in the store yet."""
-        self._waiting = deque(one for one in self._waiting if one[0] not in user_ids)
-        self._sent = [one for one in self._sent if one[0] not in user_ids]
+        self._waiting = deque(shown for shown in self._waiting if shown[_USER_AT] not in user_ids)
+        self._sent = [shown for shown in self._sent if shown[_USER_AT] not in user_ids]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -134,7 +135,8 @@ class Exposures:
     async def write(self, looked_at_us: int) -> None:
         """Write what was counted; what the store doesn't take now is written the next time.
 
-        All of it is in the store when this returns, also what another call was writing.
+        All of it is in the store when this returns, also what another call was writing; what is
+        counted meanwhile is for the next call.
 
         Args:
             looked_at_us: whoever was forgotten until then, in unix microseconds, was dropped; the
@@ -144,8 +146,9 @@ class Exposures:
             StoreError: the store can't be reached, or takes no writes.
         """
         async with self._writing:
-            while self._unwritten or self._seen:
-                await self._write_some(looked_at_us)
+            for _ in range(bool(self._unwritten) + math.ceil(len(self._seen) / AT_ONCE)):
+                if self._unwritten or self._seen:  # not everybody was forgotten meanwhile
+                    await self._write_some(looked_at_us)
 
     async def _write_some(self, looked_at_us: int) -> None:
         if not self._unwritten:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from zlib import crc32
 
 from app.deployment.arms import RoutedArm, RoutedExperiment, route_experiment
@@ -43,11 +44,12 @@ class ShadowModel:
 
 SAMPLED = 1 / 8
 """Of the users, whose clicks are counted where nothing is compared."""
+_SAMPLED_OF_1000 = round(SAMPLED * 1_000)
 
 
 def is_sampled(user_id: str) -> bool:
     """Whether a user is of the sample; the same everywhere and at all times."""
-    return crc32(user_id.encode("utf-8", "replace")) % 1_000 < SAMPLED * 1_000
+    return crc32(user_id.encode("utf-8", "replace")) % 1_000 < _SAMPLED_OF_1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +78,11 @@ class Routing:
         """
         if user_id is None or self.period is None:
             return False
-        is_compared = self.trial is not None or self.experiment is not None
-        return is_compared or is_sampled(user_id)
+        return self._is_compared or is_sampled(user_id)
+
+    @cached_property
+    def _is_compared(self) -> bool:
+        return self.trial is not None or self.experiment is not None
 
     def arm_name_of(self, user_id: str) -> str:
         """The name of a user's arm; empty outside of all."""

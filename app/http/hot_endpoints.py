@@ -253,9 +253,8 @@ def hot_endpoints(service: Service) -> dict[str, Endpoint]:
             service.exposures.note_shown(routing.experiment.scope, arm.name, answer)
 
     def _log_exposure(log: ExposureLog, routing: Routing, answer: dict[str, Any]) -> None:
-        if not log.note(answer, routing.name) or routing.period is None:
-            return
-        if routing.counts(answer["user_id"]):
+        is_counted = log.note(answer, routing.name) and routing.counts(answer["user_id"])
+        if is_counted and routing.period is not None:
             service.exposures.note_shown(routing.period, answer.get("arm", ""), answer)
 
     def _count(answer: dict[str, Any], name: str) -> AnsweredBy:

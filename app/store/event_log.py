@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from app.store.client import StoreClient
 from app.store.connection import Command
+from model_store.errors import StoreError
 from model_store.event_log import look_commands, read_look
+from model_store.exposure_log import LOAD
 
 
 class EventLog:
@@ -28,9 +30,17 @@ class EventLog:
         return read_look(await self._client.ask(*look_commands()))
 
     async def write(self, commands: Sequence[Command]) -> None:
-        """Append entries.
+        """Append to the log of exposures.
+
+        Args:
+            commands: of `exposures_command`.
 
         Raises:
             StoreError: the store takes no writes; some may have been appended.
         """
-        await self._client.ask(*commands)
+        try:
+            await self._client.ask(*commands)
+        except StoreError as error:
+            if "NOSCRIPT" not in str(error):
+                raise
+            await self._client.ask(LOAD, *commands)

@@ -2,8 +2,8 @@
 
 Starts the service and a bare FastAPI echo on one core, drives them from another, and measures in
 sections: against the echo, the demo's bundle, history lengths, k, batches, knowledge, overload,
-version swaps, a shadow, workers, a cluster, reranking, catalogues. Prints tables, and one JSON
-document as the last line.
+version swaps, a shadow, workers, exposures, a cluster, reranking, catalogues. Prints tables, and
+one JSON document as the last line.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ class Plan:
     largest_items: int  # of the catalogue in the workers section
     shadow_rounds: int  # each with a shadow and without
     shadow_s: float
+    together_rounds: int  # of services under load at the same time
+    together_s: float
     rerank_rounds: int  # each with reranking and without
     rerank_fault_rounds: int  # the same for each way to fail
     rerank_s: float
@@ -63,6 +65,8 @@ FULL = Plan(
     largest_items=1_000_000,
     shadow_rounds=240,
     shadow_s=1.0,
+    together_rounds=10,
+    together_s=8.0,
     rerank_rounds=8,
     rerank_fault_rounds=3,
     rerank_s=8.0,
@@ -82,6 +86,8 @@ QUICK = Plan(
     largest_items=3_700,
     shadow_rounds=4,
     shadow_s=0.5,
+    together_rounds=3,
+    together_s=2.0,
     rerank_rounds=2,
     rerank_fault_rounds=1,
     rerank_s=2.0,

@@ -14,6 +14,7 @@ from loadtest.bench import (
     cluster,
     comparison,
     demo,
+    exposures,
     footprint,
     knowledge,
     overload,
@@ -47,6 +48,7 @@ NAMES = (
     "workers",
     "footprint",
     "rules",
+    "exposures",
     "cluster",
     "reranking",
     "catalogue",
@@ -86,6 +88,7 @@ def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
         "workers": Section("workers", workers.run, workers.describe),
         "footprint": Section("footprint", footprint.run, footprint.describe),
         "rules": Section("rules", rules.run, rules.describe),
+        "exposures": Section("exposures", exposures.run, exposures.describe),
         "cluster": Section("cluster", cluster.run, cluster.describe),
         "reranking": Section("reranking", reranking.run, reranking.describe),
     }

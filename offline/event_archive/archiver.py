@@ -15,7 +15,7 @@ import redis
 
 from model_store.errors import StoreError
 from model_store.event_log import GROUP, decode_entry, log_keys
-from model_store.exposure_log import Exposure, decode_exposure, exposure_keys
+from model_store.exposure_log import Exposure, decode_exposures, exposure_keys
 from model_store.forgotten import digest_of_user, read_forgotten
 from model_store.log_groups import NEW, PENDING, Entries, acknowledge, make_group, read_group
 from offline.event_archive.archive import EventArchive, Logged
@@ -23,8 +23,9 @@ from offline.event_archive.exposure_archive import ExposureArchive
 
 logger = logging.getLogger(__name__)
 
-ENTRIES_AT_ONCE = 5_000
-"""Of each stream: what is in memory at a time, and in a file."""
+AT_ONCE = 5_000
+"""Events or exposures of each stream, about: what is in memory at a time, and in a file."""
+_ENTRIES_AT_FIRST = 100
 UNREADABLE = "unreadable.jsonl"
 
 Fields = Mapping[bytes, bytes]
@@ -110,13 +111,10 @@ def exposures_to(
 ) -> Log[Exposure]:
     """The log of exposures; arguments as of `Log`."""
 
-    def decode(fields: Fields) -> list[Exposure]:
-        return [decode_exposure(fields)]
-
     def about(shown: Exposure) -> tuple[str | None, float]:
         return shown.user_id, shown.at_s
 
-    return Log(exposure_keys(), group, decode, about, add, forget, unreadable)
+    return Log(exposure_keys(), group, decode_exposures, about, add, forget, unreadable)
 
 
 def move(
@@ -141,13 +139,14 @@ def move(
     starts = dict.fromkeys(log.keys, PENDING)
     for key in starts:
         make_group(key, log.group, client)
+    n_entries = min(_ENTRIES_AT_FIRST, AT_ONCE)
     while starts:
         taken: dict[str, Entries] = {}
         for key, start in list(starts.items()):
-            taken[key] = read_group(key, log.group, start, ENTRIES_AT_ONCE, client)
+            taken[key] = read_group(key, log.group, start, n_entries, client)
             if start == PENDING and not taken[key]:
                 starts[key] = NEW
-            elif start == NEW and len(taken[key]) < ENTRIES_AT_ONCE:
+            elif start == NEW and len(taken[key]) < n_entries:
                 del starts[key]  # what comes from now on is for the next time
         found = _decode_all(taken, log, moved)
         on_progress(len(found))
@@ -155,6 +154,9 @@ def move(
         for key, entries in taken.items():
             if entries:
                 acknowledge(key, log.group, [entry_id for entry_id, _ in entries], client)
+        if found:
+            n_taken = sum(len(entries) for entries in taken.values())
+            n_entries = max(1, min(AT_ONCE, AT_ONCE * n_taken // len(found)))
     return moved
 
 

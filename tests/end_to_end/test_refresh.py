@@ -15,7 +15,6 @@ import longtail
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
 from model_store.errors import InputError, ServiceAway
-from model_store.exposure_log import exposure_keys
 from model_store.people import forget
 from model_store.private_key import PrivateKey
 from model_store.registry import Registry
@@ -28,6 +27,7 @@ from offline.refresh.refresh import Refresh
 from offline.refresh.trials import Trial
 from tests.app.conftest import TOKEN, settings_for, wait_for
 from tests.app.listening import listening
+from tests.exposures import logged
 
 pytestmark = pytest.mark.slow
 
@@ -386,7 +386,7 @@ def test_what_people_clicked_of_drawn_answers_decides(shop: Shop, store: Embedde
                 shop.ask("/events", {"events": clicks[:1]})
     exposures = shop.folder / "exposures"
     with connect(store.url) as client:
-        wait_for(lambda: sum(map(client.xlen, exposure_keys())) >= n_answers)
+        wait_for(lambda: len(logged(client)) >= n_answers)
     archive = ["events", "archive", "--once", "--out", str(shop.folder / "events")]
     assert longtail.main([*archive, "--exposures", str(exposures)]) == 0
     # Of these the newest part alone counts: enough of them for any draw.

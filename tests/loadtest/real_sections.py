@@ -32,6 +32,8 @@ PLAN = replace(
     rerank_s=0.5,
     shadow_rounds=2,
     shadow_s=0.5,
+    together_rounds=2,
+    together_s=0.3,
     rerank_rounds=1,
     rerank_rps=60.0,
 )

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 SECTIONS = (
     *("comparison", "demo", "ks", "knowledge", "swap_memory", "shadow", "workers", "rules"),
+    "exposures",
     *("swap_services", "footprint", "cluster", "reranking", "catalogue"),
 )
 
@@ -52,6 +53,17 @@ def test_a_shadow_changes_no_answer_and_is_measured(document: dict[str, Any]) ->
     assert shadow["outcomes"]["failed"] == 0
     assert shadow["shadowed"]["requests"] > 0
     assert shadow["p99_ratio"] > 0  # how much a busy machine makes of it is no matter of a test
+
+
+def test_the_cost_of_exposures_is_told_for_each_number_of_connections(
+    document: dict[str, Any],
+) -> None:
+    found = document["exposures"]
+    assert list(found) == ["1", "8", "32"]
+    for one in found.values():
+        assert one["rounds"] == 2
+        assert min(one["plain_cpu_us"], one["keeping_cpu_us"], one["cpu_ratio"]) > 0
+    assert document["sections"]["exposures"]["failed"] == 0
 
 
 def test_fifty_rules_are_in_force_and_measured(document: dict[str, Any]) -> None:

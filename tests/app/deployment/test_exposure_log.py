@@ -24,9 +24,9 @@ from model_store.event_log import USER
 from model_store.exposure_log import (
     Exploration,
     Exposure,
-    decode_exposure,
-    exposure_command,
+    decode_exposures,
     exposure_keys,
+    exposures_command,
     exposures_of,
 )
 from model_store.people import export, forget
@@ -38,6 +38,7 @@ from tests.app.conftest import (
     wait_for,
 )
 from tests.app.deployment.named_models import post
+from tests.exposures import logged
 
 
 @pytest.fixture
@@ -55,11 +56,6 @@ def ask(http: TestClient, request_id: str = "", **request: Any) -> dict[str, Any
     headers = {"X-Request-ID": request_id} if request_id else {}
     answer: dict[str, Any] = http.post("/recommend", json=request, headers=headers).json()
     return answer
-
-
-def logged(client: redis.Redis) -> list[Exposure]:
-    found: Any = [entry for key in exposure_keys() for entry in client.xrange(key) or ()]
-    return [decode_exposure(fields) for _, fields in found]
 
 
 def test_an_answer_is_kept_as_it_was_given(http: TestClient, client: redis.Redis) -> None:
@@ -116,6 +112,15 @@ def test_no_answer_is_kept_unless_wanted(own_http: TestClient, client: redis.Red
     )
 
 
+def answers_in(commands: list[Command]) -> list[Exposure]:
+    documents: Any = [command[-1] for command in commands]
+    return [shown for one in documents for shown in decode_exposures({b"b": one})]
+
+
+def users_in(commands: list[Command]) -> list[str]:
+    return sorted(shown.user_id or "" for shown in answers_in(commands))
+
+
 class Kept:
     """A log that keeps commands, or fails."""
 
@@ -163,11 +168,11 @@ def test_the_share_is_of_the_requests_by_their_ids() -> None:
     for number in range(2_000):
         log.note(answer_to("u1", f"r{number}"), DEFAULT)
     asyncio.run(log.write())
-    assert 400 < len(kept.commands) < 600
+    assert 400 < len(answers_in(kept.commands)) < 600
     again = ExposureLog(Kept(), 0.25, 1_000, lost.append)  # type: ignore[arg-type]
     for number in range(2_000):
         again.note(answer_to("u1", f"r{number}"), DEFAULT)
-    assert len(again._waiting) == len(kept.commands)
+    assert len(again._waiting) == len(answers_in(kept.commands))
     assert lost == []
 
 
@@ -186,7 +191,7 @@ def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.Mo
     log.drop(["u1"])
     kept.error, kept.commands = None, []
     asyncio.run(log.write())
-    assert [command[7] for command in kept.commands] == ["u0", "u2"]
+    assert users_in(kept.commands) == ["u0", "u2"]
     assert log.user_ids == set()
 
 
@@ -217,7 +222,35 @@ def test_whatever_keeps_answers_from_being_written_takes_none_away(error: Except
     assert log.user_ids == {"u1", "u2"}
     kept.error, kept.commands = None, []
     asyncio.run(log.write())
-    assert [command[7] for command in kept.commands] == ["u1", "u2"]
+    assert users_in(kept.commands) == ["u1", "u2"]
+
+
+def test_what_comes_while_others_are_written_waits_for_the_next_time() -> None:
+    """A busy service would else write an entry for every few answers, without an end."""
+
+    class Busy:
+        async def write(self, commands: list[Command]) -> None:
+            written.append(users_in(commands))
+            log.note(answer_to("later", "r"), DEFAULT)
+
+    written: list[list[str]] = []
+    log = ExposureLog(Busy(), 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    log.note(answer_to("u1", "r"), DEFAULT)
+    asyncio.run(log.write())
+    assert written == [["u1"]]
+    assert log.user_ids == {"later"}
+    asyncio.run(log.write())
+    assert written == [["u1"], ["later"]]
+
+
+def test_answers_of_a_stream_are_written_together() -> None:
+    kept = Kept()
+    log = ExposureLog(kept, 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    for number in range(400):
+        log.note(answer_to(f"u{number}", "r"), DEFAULT)
+    asyncio.run(log.write())
+    assert sorted(command[3] for command in kept.commands) == exposure_keys()  # type: ignore[type-var]
+    assert len(answers_in(kept.commands)) == 400
 
 
 def test_an_answer_that_cannot_be_written_at_all_is_counted_and_keeps_no_other(
@@ -233,12 +266,11 @@ def test_an_answer_that_cannot_be_written_at_all_is_counted_and_keeps_no_other(
         asyncio.run(log.write())
     kept.error, kept.commands = None, []
     asyncio.run(log.write())
-    assert [command[7] for command in kept.commands] == ["u1", "u3"]
+    assert users_in(kept.commands) == ["u1", "u3"]
     assert lost == [1, 1]
     assert log.user_ids == set()
-    lines = [one.message for one in caplog.records]
-    assert len(lines) == 2
-    assert all(line.startswith("an answer can't be written to the log of") for line in lines)
+    [line] = [one.message for one in caplog.records]  # of both, as the reason is the same
+    assert line.startswith("an answer can't be written to the log of exposures: ")
 
 
 def test_two_who_write_at_once_take_turns() -> None:
@@ -254,7 +286,7 @@ def test_two_who_write_at_once_take_turns() -> None:
                 await asyncio.sleep(0)
             if fails:
                 raise StoreAway("the store is away")
-            written.extend(command[7] for command in commands)
+            written.extend(users_in(commands))
 
     async def write() -> list[BaseException | None]:
         first = asyncio.create_task(log.write())
@@ -277,7 +309,7 @@ def test_what_is_being_sent_when_the_service_ends_is_written_by_the_last_write()
         async def write(self, commands: list[Command]) -> None:
             if self.hangs:
                 await asyncio.Event().wait()
-            written.extend(command[7] for command in commands)
+            written.extend(users_in(commands))
 
     async def end() -> None:
         writing = asyncio.create_task(log.write())
@@ -298,14 +330,25 @@ def test_what_is_being_sent_when_the_service_ends_is_written_by_the_last_write()
 
 @pytest.mark.parametrize("model", [DEFAULT, "films"])
 @pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
-@pytest.mark.parametrize("user_id", [None, "", "ü{1}"])
+@pytest.mark.parametrize("user_id", [None, "", 'ü{1}"'])
 def test_an_answer_is_read_as_it_was_written(
     user_id: str | None, drawn: Exploration | None, model: str
 ) -> None:
     shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn, model)
-    command = exposure_command(shown, 100)
-    names = [one if isinstance(one, bytes) else str(one).encode() for one in command[6:]]
-    assert decode_exposure(dict(zip(names[::2], names[1::2], strict=True))) == shown
+    other = shown._replace(request_id="r2", item_ids=(), exploration=None)
+    assert answers_in([exposures_command("k", [tuple(shown), tuple(other)], 100)]) == [
+        shown,
+        other,
+    ]
+
+
+def test_an_entry_of_an_earlier_release_is_read() -> None:
+    document = b'["r",12.5,"v1","b","model",["i1","i2"],0.5,20,[-0.25,0.0]]'
+    drawn = Exploration(0.5, 20, (-0.25, 0.0))
+    shown = Exposure("r", "u1", 12.5, "v1", "b", "model", ("i1", "i2"), drawn, "films")
+    assert decode_exposures({USER: b"u1", b"a": document, b"m": b"films"}) == [shown]
+    document = b'["r",12.5,"v1","","model",[]]'
+    assert decode_exposures({b"a": document}) == [Exposure("r", None, 12.5, "v1", "", "model", ())]
 
 
 @pytest.mark.parametrize(
@@ -328,9 +371,9 @@ def test_an_answer_is_read_as_it_was_written(
 )
 def test_an_entry_that_is_none_is_an_error(document: str) -> None:
     with pytest.raises(StoreError, match="entry of "):
-        decode_exposure({USER: b"u1", b"a": document.encode()})
+        decode_exposures({USER: b"u1", b"a": document.encode()})
 
 
 def test_a_name_that_is_none_is_an_error() -> None:
     with pytest.raises(StoreError, match="entry of "):
-        decode_exposure({b"a": b'["r",1,"v","","m",["i"]]', b"m": b"a name"})
+        decode_exposures({b"a": b'["r",1,"v","","m",["i"]]', b"m": b"a name"})

@@ -22,11 +22,12 @@ from model_store import keys
 from model_store.answer_pairs import read_pair
 from model_store.bundle import Bundle
 from model_store.embedded import EmbeddedStore
-from model_store.exposure_log import Exploration, exposure_keys, exposures_of
+from model_store.exposure_log import Exploration, exposures_of
 from offline.event_archive.archive import EventArchive
 from offline.event_archive.archiver import events_into, exposures_into, move
 from offline.event_archive.exposure_archive import ExposureArchive
 from tests.app.conftest import AS_ADMIN, publish_and_activate, serving, settings_for, wait_for
+from tests.exposures import logged
 from tests.synthetic_bundle import Catalogue, expected_scores
 
 TEMPERATURE, N_RANKS, N_CANDIDATES = 0.5, 2, 12
@@ -194,7 +195,7 @@ def test_the_logs_repeat_what_the_service_drew(
         kind = "dislike" if number % 4 == 3 else "purchase"
         event = {"user_id": user_id, **happened, "type": kind}
         own.post("/events", json=event).raise_for_status()
-    wait_for(lambda: sum(client.xlen(key) for key in exposure_keys()) == 24)
+    wait_for(lambda: len(logged(client)) == 24)
     events, exposures = EventArchive(tmp_path / "events"), ExposureArchive(tmp_path / "shown")
     with events.locked(), exposures.locked():
         move(client, events_into(events))

@@ -10,7 +10,13 @@ import redis
 
 import longtail
 from model_store.embedded import EmbeddedStore
-from model_store.exposure_log import Exploration, Exposure, exposure_command
+from model_store.exposure_log import (
+    LOAD,
+    Exploration,
+    Exposure,
+    exposure_key_of,
+    exposures_command,
+)
 from model_store.forgotten import digest_of_user
 from offline.event_archive.archiver import Moved, exposures_into, move
 from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive, scan_exposures
@@ -21,8 +27,10 @@ def shown(user_id: str | None, request_id: str = "r1", at_s: float = 10.0) -> Ex
 
 
 def send(client: redis.Redis, *exposures: Exposure) -> None:
+    client.execute_command(*LOAD)  # type: ignore[no-untyped-call]
     for one in exposures:
-        client.execute_command(*exposure_command(one, 1_000))  # type: ignore[no-untyped-call]
+        command = exposures_command(exposure_key_of(one.user_id), [tuple(one)], 1_000)
+        client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
 def rows(archive: ExposureArchive) -> pl.DataFrame:

@@ -21,7 +21,14 @@ import redis
 import longtail
 from model_store.codecs import Event, encode_all_arrived
 from model_store.event_log import log_command, log_keys
-from model_store.exposure_log import Exploration, Exposure, exposure_command, exposure_keys
+from model_store.exposure_log import (
+    LOAD,
+    Exploration,
+    Exposure,
+    exposure_key_of,
+    exposure_keys,
+    exposures_command,
+)
 from model_store.people import forget
 from offline.kafka import access
 from offline.kafka.to_kafka import group_of
@@ -105,8 +112,10 @@ def test_exposures_go_to_a_topic_of_their_own(
 ) -> None:
     drawn = Exploration(0.7, 100, (-0.5, -0.25))
     shown = Exposure("r1", "u1", 10.0, "v1", "b", "model", ("i1", "i2"), drawn)
+    client.execute_command(*LOAD)  # type: ignore[no-untyped-call]
     for one in (shown, shown._replace(user_id=None, exploration=None, model="shop")):
-        client.execute_command(*exposure_command(one, 1_000))  # type: ignore[no-untyped-call]
+        command = exposures_command(exposure_key_of(one.user_id), [tuple(one)], 1_000)
+        client.execute_command(*command)  # type: ignore[no-untyped-call]
     assert to_kafka(broker, topic, "--once") == 0
     assert n_left(client) == 2
     assert to_kafka(broker, topic, "--once", "--exposures-topic", f"{topic}-shown") == 0
