@@ -15,7 +15,7 @@ from hashlib import sha1
 from typing import Any, NamedTuple
 
 import redis
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
 from model_store import keys
 from model_store.deployments import DEFAULT, check_name
@@ -37,6 +37,7 @@ _ANSWERS = b"b"
 _ANSWER, _NAME = b"a", b"m"
 _KEYS = [keys.exposure_log_key(shard) for shard in range(N_SHARDS)]
 _ENTRIES_AT_ONCE = 50
+_WRITTEN = TypeAdapter(Any)
 
 _FUNCTIONS = """
 local key = KEYS[1]
@@ -168,7 +169,7 @@ def exposures_command(key: str, shown: Sequence[Row], max_answers: int) -> Comma
         ValueError: a text of them can't be written in UTF-8.
     """
     limit = max(1, max_answers // N_SHARDS)
-    return ("EVALSHA", _APPEND_SHA, 1, key, limit, len(shown), to_json(shown))
+    return ("EVALSHA", _APPEND_SHA, 1, key, limit, len(shown), _WRITTEN.dump_json(shown))
 
 
 def decode_exposures(fields: Fields) -> list[Exposure]:
@@ -212,7 +213,7 @@ def forget_exposures(user_id: str, client: redis.Redis) -> int:
         is_done = True
         for entry_id, shown in _entries_with(user_id, client):
             left = [one for one in shown if one.user_id != user_id]
-            document = to_json([tuple(one) for one in left])
+            document = _WRITTEN.dump_json([tuple(one) for one in left])
             with store_errors():
                 is_replaced = client.eval(_REPLACE, 1, key, entry_id, len(left), document)
             if is_replaced:
@@ -267,7 +268,7 @@ def _entries_with(user_id: str, client: redis.Redis) -> Iterator[tuple[bytes, li
     """Entries with a user's answers, and with others'; those that can't be read have none."""
     if not is_encodable(user_id):
         return
-    written = to_json(user_id)
+    written = _WRITTEN.dump_json(user_id)
     for entry_id, fields in entries_of(exposure_key_of(user_id), client, _ENTRIES_AT_ONCE):
         if written not in fields.get(_ANSWERS, b"") and fields.get(USER) != user_id.encode():
             continue
