@@ -36,7 +36,7 @@ _ANSWERS = b"b"
 # Of earlier releases, whose entries are of one answer.
 _ANSWER, _NAME = b"a", b"m"
 _KEYS = [keys.exposure_log_key(shard) for shard in range(N_SHARDS)]
-_ENTRIES_AT_ONCE = 50
+_ENTRIES_AT_ONCE = 200
 _WRITTEN = TypeAdapter(Any)
 
 _FUNCTIONS = """
@@ -78,9 +78,7 @@ _REPLACE = (
     + """
 local id, n, document = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if #redis.call('XRANGE', key, id, id) == 0 then return 0 end
--- Between the oldest and the newest, answers stay counted where they were.
-local is_counted = oldest()[1] ~= id or newest()[1] == id
-if n > 0 then append(document, is_counted and 0 or n) end
+if n > 0 then append(document, n) end
 redis.call('XDEL', key, id)
 return 1
 """
@@ -163,7 +161,8 @@ def exposures_command(key: str, shown: Sequence[Row], max_answers: int) -> Comma
     Args:
         key: of the stream, as of `exposure_key_of`.
         shown: the answers; at least one.
-        max_answers: limit on the answers of all streams together; the oldest go.
+        max_answers: limit on the answers of all streams together; the oldest go. What was written
+            again when somebody was forgotten counts again.
 
     Raises:
         ValueError: a text of them can't be written in UTF-8.

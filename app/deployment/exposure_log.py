@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection
@@ -17,6 +16,7 @@ from typing import Any, Final
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.store.connection import Command
 from app.store.event_log import EventLog
+from model_store.errors import StoreError
 from model_store.exposure_log import Row, exposure_key_of, exposures_command
 from model_store.texts import first_line
 
@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 WRITE_S = 1.0
 MAX_WAITING = 20_000
 """Answers; a busy worker gives as many in ten seconds."""
-AT_ONCE = 500
-"""To encode as many holds the event loop for half a millisecond."""
+AT_ONCE, ITEMS_AT_ONCE = 500, 5_000
+"""Answers, and items in them: to encode as many holds the event loop for half a millisecond."""
 _SALT = "exposures"
 _USER_AT: Final = 1
+_ITEMS_AT: Final = 6
 
 
 class ExposureLog:
@@ -52,6 +53,9 @@ class ExposureLog:
         # Encoded together when they are written: one at a time, it takes twice the CPU time.
         self._waiting: deque[Row] = deque()
         self._sent: list[Row] = []
+        # Of streams that rejected them in this write: others are written meanwhile.
+        self._rejected: list[Row] = []
+        self._error: StoreError | None = None
         self._writing = asyncio.Lock()
         self._logged = ""
 
@@ -97,30 +101,50 @@ class ExposureLog:
                 it twice. So it is after any other error.
         """
         async with self._writing:
-            for _ in range(math.ceil(len(self._waiting) / AT_ONCE)):
-                await self._write_some()
-                await asyncio.sleep(0)  # others' turn
+            n_left = len(self._waiting)
+            try:
+                while n_left > 0 and self._waiting:
+                    n_left -= await self._write_some()
+                    await asyncio.sleep(0)  # others' turn
+            finally:
+                rejected, self._rejected = self._rejected, []
+                self._waiting.extendleft(reversed(rejected))
+            if rejected and self._error is not None:
+                raise self._error
 
-    async def _write_some(self) -> None:
-        n_sent = min(AT_ONCE, len(self._waiting))
-        self._sent = [self._waiting.popleft() for _ in range(n_sent)]
+    async def _write_some(self) -> int:
+        """Write the next ones; returns how many it took."""
+        self._sent, n_items = [], 0
+        while self._waiting and len(self._sent) < AT_ONCE and n_items < ITEMS_AT_ONCE:
+            n_items += len(self._waiting[0][_ITEMS_AT])
+            self._sent.append(self._waiting.popleft())
+        n_taken = len(self._sent)
         try:
-            await self._store.write(self._commands())
+            commands = self._commands()
+            failed = await self._store.write([*commands.values()])
+            if failed:  # of a cluster, some nodes may be away
+                self._error = next(iter(failed.values()))
+                streams = {key for place, key in enumerate(commands) if place in failed}
+                self._rejected += [
+                    one for one in self._sent if exposure_key_of(one[_USER_AT]) in streams
+                ]
         except BaseException:  # also that the service ends meanwhile
             self._waiting.extendleft(reversed(self._sent))
             raise
         finally:
             self._sent = []
+        return n_taken
 
-    def _commands(self) -> list[Command]:
-        """The commands for what is being sent, one for each stream."""
+    def _commands(self) -> dict[str, Command]:
+        """The commands for what is being sent, by stream."""
         by_stream: dict[str, list[Row]] = {}
         for shown in self._sent:
             by_stream.setdefault(exposure_key_of(shown[_USER_AT]), []).append(shown)
         try:
-            return [
-                exposures_command(key, one, self._max_answers) for key, one in by_stream.items()
-            ]
+            return {
+                key: exposures_command(key, rows, self._max_answers)
+                for key, rows in by_stream.items()
+            }
         except (ValueError, TypeError):
             n_before = len(self._sent)
             self._sent = [shown for shown in self._sent if self._can_be_written(shown)]
@@ -143,10 +167,11 @@ class ExposureLog:
     @property
     def user_ids(self) -> set[str]:
         """Users whose answers are not in the store yet."""
-        not_written = (*self._sent, *self._waiting)
+        not_written = (*self._rejected, *self._sent, *self._waiting)
         return {user_id for _, user_id, *_ in not_written if user_id is not None}
 
     def drop(self, user_ids: Collection[str]) -> None:
         """Forget what users were answered that is not in the store yet."""
         self._waiting = deque(shown for shown in self._waiting if shown[_USER_AT] not in user_ids)
         self._sent = [shown for shown in self._sent if shown[_USER_AT] not in user_ids]
+        self._rejected = [shown for shown in self._rejected if shown[_USER_AT] not in user_ids]

@@ -61,9 +61,16 @@ class StoreClient(ABC):
             return []  # there would be no reply to wait for
         replies = await self.call(commands, limit_s)
         for reply in replies:
-            if isinstance(reply, StoreError):
-                raise reply
-            if isinstance(reply, Exception):
-                kind = WholeStoreError if trouble_in(reply) else StoreError
-                raise kind(explain(str(reply)))
+            if error := error_in(reply):
+                raise error
         return replies
+
+
+def error_in(reply: object) -> StoreError | None:
+    """Why a command failed, by its reply; None where it didn't."""
+    if isinstance(reply, StoreError):
+        return reply
+    if not isinstance(reply, Exception):
+        return None
+    kind = WholeStoreError if trouble_in(reply) else StoreError
+    return kind(explain(str(reply)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.store.client import StoreClient
+from app.store.client import StoreClient, error_in
 from app.store.connection import Command
 from model_store.errors import StoreError
 from model_store.event_log import look_commands, read_look
@@ -29,18 +29,29 @@ class EventLog:
         """
         return read_look(await self._client.ask(*look_commands()))
 
-    async def write(self, commands: Sequence[Command]) -> None:
+    async def write(self, commands: Sequence[Command]) -> dict[int, StoreError]:
         """Append to the log of exposures.
 
         Args:
             commands: of `exposures_command`.
 
+        Returns:
+            Why some were rejected, by their position; those of other streams may be there.
+
         Raises:
-            StoreError: the store takes no writes; some may have been appended.
+            StoreError: the store can't be reached; some may have been appended.
         """
-        try:
-            await self._client.ask(*commands)
-        except StoreError as error:
-            if "NOSCRIPT" not in str(error):
-                raise
-            await self._client.ask(LOAD, *commands)
+        if not commands:
+            return {}  # there would be no reply to wait for
+        replies = await self._client.call(commands)
+        new = [place for place, reply in enumerate(replies) if _lacks_script(reply)]
+        if new:
+            _, *found = await self._client.call([LOAD, *(commands[place] for place in new)])
+            for place, reply in zip(new, found, strict=True):
+                replies[place] = reply
+        errors = {place: error_in(reply) for place, reply in enumerate(replies)}
+        return {place: error for place, error in errors.items() if error is not None}
+
+
+def _lacks_script(reply: object) -> bool:
+    return isinstance(reply, Exception) and "NOSCRIPT" in str(reply)

@@ -23,9 +23,9 @@ from offline.event_archive.exposure_archive import ExposureArchive
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 5_000
-"""Events or exposures of each stream, about: what is in memory at a time, and in a file."""
-_ENTRIES_AT_FIRST = 100
+ENTRIES_AT_ONCE, SHOWN_AT_ONCE = 5_000, 100
+"""Entries of events and of exposures of each stream: what is in memory at a time, and in a file.
+One of exposures holds up to 500."""
 UNREADABLE = "unreadable.jsonl"
 
 Fields = Mapping[bytes, bytes]
@@ -61,6 +61,7 @@ class Log(Generic[Kind]):
         add: keeps it for good, but for what is there; returns how much is new.
         forget: removes what people did before they were forgotten; returns how much it was.
         unreadable: file for entries that can't be read.
+        at_once: entries of each stream that are read at a time.
     """
 
     keys: Sequence[str]
@@ -70,6 +71,7 @@ class Log(Generic[Kind]):
     add: Callable[[Sequence[Kind]], int]
     forget: Callable[[Mapping[bytes, float]], int]
     unreadable: Path
+    at_once: int
 
 
 def events_into(archive: EventArchive) -> Log[Logged]:
@@ -100,7 +102,7 @@ def events_to(
         # As in `day_files.are_left`.
         return one.user_id, min(one.event.timestamp, one.arrived_us / 1e6)
 
-    return Log(log_keys(), group, decode, about, add, forget, unreadable)
+    return Log(log_keys(), group, decode, about, add, forget, unreadable, ENTRIES_AT_ONCE)
 
 
 def exposures_to(
@@ -114,7 +116,8 @@ def exposures_to(
     def about(shown: Exposure) -> tuple[str | None, float]:
         return shown.user_id, shown.at_s
 
-    return Log(exposure_keys(), group, decode_exposures, about, add, forget, unreadable)
+    decode, at_once = decode_exposures, SHOWN_AT_ONCE
+    return Log(exposure_keys(), group, decode, about, add, forget, unreadable, at_once)
 
 
 def move(
@@ -139,14 +142,13 @@ def move(
     starts = dict.fromkeys(log.keys, PENDING)
     for key in starts:
         make_group(key, log.group, client)
-    n_entries = min(_ENTRIES_AT_FIRST, AT_ONCE)
     while starts:
         taken: dict[str, Entries] = {}
         for key, start in list(starts.items()):
-            taken[key] = read_group(key, log.group, start, n_entries, client)
+            taken[key] = read_group(key, log.group, start, log.at_once, client)
             if start == PENDING and not taken[key]:
                 starts[key] = NEW
-            elif start == NEW and len(taken[key]) < n_entries:
+            elif start == NEW and len(taken[key]) < log.at_once:
                 del starts[key]  # what comes from now on is for the next time
         found = _decode_all(taken, log, moved)
         on_progress(len(found))
@@ -154,9 +156,6 @@ def move(
         for key, entries in taken.items():
             if entries:
                 acknowledge(key, log.group, [entry_id for entry_id, _ in entries], client)
-        if found:
-            n_taken = sum(len(entries) for entries in taken.values())
-            n_entries = max(1, min(AT_ONCE, AT_ONCE * n_taken // len(found)))
     return moved
 
 

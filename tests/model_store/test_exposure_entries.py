@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from model_store import exposure_log
+from model_store.errors import StoreError
 from model_store.event_log import N_SHARDS
 from model_store.exposure_log import (
     LOAD,
@@ -80,14 +81,17 @@ def test_somebody_whose_id_is_an_items_is_not_taken_for_them(client: redis.Redis
     assert left(client) == ["1"]
 
 
-def test_who_is_forgotten_does_not_count_any_more(client: redis.Redis) -> None:
-    """Others' answers are written again, which must not make the oldest ones go too soon."""
+def test_the_limit_holds_also_where_answers_were_written_again(client: redis.Redis) -> None:
     a, b = USERS[:2]
-    for number in range(10):
-        append(client, shown(a, f"a{number}"), shown(b, f"b{number}"), limit=30)
-    assert forget_exposures(a, client) == 10
-    append(client, *(shown(b, f"c{number}") for number in range(10)), limit=30)
-    assert len(left(client)) == 20
+    append(client, shown(b, "first"), limit=20)
+    for number in range(9):
+        append(client, shown(a, f"a{number}"), shown(b, f"b{number}"), limit=20)
+    assert forget_exposures(a, client) == 9
+    assert left(client) == ["first", *(f"b{number}" for number in range(9))]
+    for number in range(40):
+        append(client, shown(b, f"c{number}"), limit=20)
+        assert len(left(client)) <= 20
+    assert left(client) == [f"c{number}" for number in range(20, 40)]
 
 
 def test_two_persons_of_an_entry_are_forgotten_at_once(
@@ -106,6 +110,16 @@ def test_two_persons_of_an_entry_are_forgotten_at_once(
     monkeypatch.setattr(exposure_log, "decode_exposures", decode)
     assert forget_exposures(a, client) == 1
     assert left(client) == ["3"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["", "[", "[1]", "[[]]", '[["r","u",1,"v","","m",["i"],{"temperature":1},"default"]]',
+     '[["r","u",1,"v","","m",["i"],null,"a name"]]', '[["r","u",-1,"v","","m",["i"],null,"n"]]'],
+)  # fmt: skip
+def test_an_entry_that_is_none_is_an_error(document: str) -> None:
+    with pytest.raises(StoreError, match="entry of "):
+        decode_exposures({b"b": document.encode()})
 
 
 def test_an_unreadable_entry_that_names_a_person_goes_with_them(client: redis.Redis) -> None:

@@ -128,10 +128,11 @@ class Kept:
         self.commands: list[Command] = []
         self.error: Exception | None = None
 
-    async def write(self, commands: list[Command]) -> None:
+    async def write(self, commands: list[Command]) -> dict[int, StoreError]:
         self.commands += commands
         if self.error is not None:
             raise self.error
+        return {}
 
 
 def answer_to(user_id: str, request_id: str) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def test_what_the_store_does_not_take_waits_up_to_a_bound(monkeypatch: pytest.Mo
 
 def test_a_user_is_dropped_also_from_what_is_being_sent() -> None:
     class Away:
-        async def write(self, _commands: list[Command]) -> None:
+        async def write(self, _commands: list[Command]) -> dict[int, StoreError]:
             assert log.user_ids == {"u1", "u2"}
             log.drop(["u1"])
             raise StoreAway("the store is away")
@@ -229,9 +230,10 @@ def test_what_comes_while_others_are_written_waits_for_the_next_time() -> None:
     """A busy service would else write an entry for every few answers, without an end."""
 
     class Busy:
-        async def write(self, commands: list[Command]) -> None:
+        async def write(self, commands: list[Command]) -> dict[int, StoreError]:
             written.append(users_in(commands))
             log.note(answer_to("later", "r"), DEFAULT)
+            return {}
 
     written: list[list[str]] = []
     log = ExposureLog(Busy(), 1.0, 1_000, [].append)  # type: ignore[arg-type]
@@ -241,6 +243,46 @@ def test_what_comes_while_others_are_written_waits_for_the_next_time() -> None:
     assert log.user_ids == {"later"}
     asyncio.run(log.write())
     assert written == [["u1"], ["later"]]
+
+
+def test_a_stream_that_is_away_holds_no_other_back_and_gets_its_own_again() -> None:
+    """As of a cluster whose nodes are not all there."""
+
+    class Part:
+        is_whole = False
+
+        async def write(self, commands: list[Command]) -> dict[int, StoreError]:
+            away = {} if self.is_whole else {0: StoreAway("a node is away")}
+            taken.extend(users_in([one for n, one in enumerate(commands) if n not in away]))
+            if away:
+                first.update(users_in(commands[:1]))
+                log.drop(["u0"])  # forgotten meanwhile, whether it was taken or not
+            return away  # type: ignore[return-value]
+
+    taken: list[str] = []
+    first: set[str] = set()
+    users = [f"u{number}" for number in range(1_200)]
+    log = ExposureLog(Part(), 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    for user_id in users:
+        log.note(answer_to(user_id, "r"), DEFAULT)
+    with pytest.raises(StoreAway, match="a node"):
+        asyncio.run(log.write())
+    assert log.user_ids == first - {"u0"}
+    assert sorted({*taken} | first) == sorted(users)
+    log._store.is_whole = True  # type: ignore[attr-defined]
+    asyncio.run(log.write())
+    assert sorted({*taken} | {"u0"}) == sorted(users)
+    assert len(taken) == len({*taken})
+
+
+def test_long_answers_are_encoded_a_few_at_a_time() -> None:
+    kept = Kept()
+    log = ExposureLog(kept, 1.0, 1_000, [].append)  # type: ignore[arg-type]
+    long = [{"item_id": f"i{number}"} for number in range(1_000)]
+    for number in range(12):
+        log.note(answer_to("u1", f"r{number}") | {"items": long}, DEFAULT)
+    asyncio.run(log.write())
+    assert [len(answers_in([one])) for one in kept.commands] == [5, 5, 2]
 
 
 def test_answers_of_a_stream_are_written_together() -> None:
@@ -279,7 +321,7 @@ def test_two_who_write_at_once_take_turns() -> None:
     class Late:
         n_calls = 0
 
-        async def write(self, commands: list[Command]) -> None:
+        async def write(self, commands: list[Command]) -> dict[int, StoreError]:
             self.n_calls += 1
             fails = self.n_calls == 1
             for _ in range(5):
@@ -287,6 +329,7 @@ def test_two_who_write_at_once_take_turns() -> None:
             if fails:
                 raise StoreAway("the store is away")
             written.extend(users_in(commands))
+            return {}
 
     async def write() -> list[BaseException | None]:
         first = asyncio.create_task(log.write())
@@ -306,10 +349,11 @@ def test_what_is_being_sent_when_the_service_ends_is_written_by_the_last_write()
     class Hanging:
         hangs = True
 
-        async def write(self, commands: list[Command]) -> None:
+        async def write(self, commands: list[Command]) -> dict[int, StoreError]:
             if self.hangs:
                 await asyncio.Event().wait()
             written.extend(users_in(commands))
+            return {}
 
     async def end() -> None:
         writing = asyncio.create_task(log.write())

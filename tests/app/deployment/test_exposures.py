@@ -30,6 +30,7 @@ from model_store.experiment_counts import (
     user_key,
 )
 
+SCOPE = Scope("@default", "1 made-1", 1)
 USERS = [f"user {number}" for number in range(30)]
 HALVES = [{"name": "control", "share": 50}, {"name": "varied", "share": 50, "defaults": {"k": 3}}]
 
@@ -205,3 +206,23 @@ def test_a_worker_without_an_arms_version_answers_nobody_by_the_experiment() -> 
 
 def test_the_scripts_sums_are_those_of_the_statistics() -> None:
     assert MOMENTS == NAMES
+
+
+def test_who_comes_while_others_are_written_waits_for_the_next_time() -> None:
+    """A busy service would else send a batch for every few users, without an end."""
+
+    class Busy:
+        n_users = 0
+
+        async def write(self, commands: list[Any]) -> dict[int, str]:
+            self.n_users += sum((len(command) - 8) // 8 for command in commands)
+            seen.note_shown(SCOPE, "", answer_to(f"later {self.n_users}"))
+            return {}
+
+    store = Busy()
+    seen = Exposures(store, "w", [].append)  # type: ignore[arg-type]
+    for number in range(AT_ONCE + 1):
+        seen.note_shown(SCOPE, "", answer_to(f"user {number}"))
+    asyncio.run(seen.write(0))
+    assert len(seen.user_ids) == 1
+    assert store.n_users >= AT_ONCE + 1

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import redis
+from redis import ResponseError
 from starlette.testclient import TestClient
 
+from app.store.event_log import EventLog
 from model_store import keys
 from model_store.codecs import Event
 from model_store.embedded import EmbeddedStore
+from model_store.errors import StoreAway
 from model_store.event_log import log_key_of, log_keys, logged_of
+from model_store.exposure_log import LOAD
 from model_store.store import connect
 from tests.app.conftest import serving, settings_for, wait_for
 from tests.app.store.conftest import kill
@@ -86,3 +92,27 @@ def test_the_metrics_tell_how_much_waits(own_http: TestClient, client: redis.Red
 
     wait_for(lambda: measured()["entries"] == 2)
     assert measured()["oldest_seconds"] > 1e9
+
+
+def test_a_script_that_some_nodes_lack_is_sent_with_their_commands_alone() -> None:
+    """As after a failover in a cluster; a node that is away holds nothing back."""
+
+    class Nodes:
+        async def call(self, commands: list[Any]) -> list[Any]:
+            sent.append([command[0] if command is LOAD else command for command in commands])
+            if len(sent) == 1:
+                return [
+                    None,
+                    StoreAway("a node is away"),
+                    ResponseError("NOSCRIPT no script"),
+                    None,
+                ]
+            return ["sha", None]
+
+    sent: list[list[Any]] = []
+    log = EventLog(Nodes())  # type: ignore[arg-type]
+    commands: list[Any] = ["a", "b", "c", "d"]
+    failed = asyncio.run(log.write(commands))
+    assert {place: str(error) for place, error in failed.items()} == {1: "a node is away"}
+    assert sent == [commands, ["SCRIPT", "c"]]
+    assert asyncio.run(log.write([])) == {}

@@ -75,7 +75,7 @@ def test_events_move_and_a_repeat_is_counted(client: redis.Redis, archive: Event
 def test_the_log_is_read_in_parts(
     client: redis.Redis, archive: EventArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archiver, "AT_ONCE", 2)
+    monkeypatch.setattr(archiver, "ENTRIES_AT_ONCE", 2)
     for number in range(9):
         send(client, "u1", Event(f"i{number}", 10.0))
     seen: list[int] = []

@@ -18,6 +18,7 @@ from model_store.exposure_log import (
     exposures_command,
 )
 from model_store.forgotten import digest_of_user
+from offline.event_archive import archiver
 from offline.event_archive.archiver import Moved, exposures_into, move
 from offline.event_archive.exposure_archive import SCHEMA, ExposureArchive, scan_exposures
 
@@ -51,6 +52,27 @@ def test_they_move_once_with_their_ranks(client: redis.Redis, tmp_path: Path) ->
     assert found["user_id"].to_list() == ["u1", None, "u1", "u2"]
     days = {path.parent.name for path in archive.files()}
     assert days == {"day=1970-01-01", "day=1970-01-02"}
+
+
+def test_answers_of_one_entry_move_one_by_one(
+    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiver, "SHOWN_AT_ONCE", 2)
+    archive = ExposureArchive(tmp_path / "shown")
+    key = exposure_key_of("u1")
+    client.execute_command(*LOAD)  # type: ignore[no-untyped-call]
+    for number in range(5):
+        answers = [tuple(shown("u1", f"r{number}-{n}")) for n in range(30)]
+        client.execute_command(*exposures_command(key, answers, 1_000))  # type: ignore
+    client.xadd(key, {"u": "u1", "a": '["old",10.0,"v1","b","model",["i1"]]'})
+    client.xadd(key, {"b": "[[1]]"})
+    seen: list[int] = []
+    with archive.locked():
+        moved = move(client, exposures_into(archive), seen.append)
+    assert moved == Moved(n_new=151, n_unreadable=1)
+    assert max(seen) == 60
+    assert client.xlen(key) == 0
+    assert rows(archive)["request_id"].n_unique() == 151
 
 
 def test_propensities_move_exactly_and_a_repeat_is_noticed(
