@@ -42,14 +42,14 @@ class ShadowModel:
         return bucket_of(request_id, self.model.version) < self.share * (N_BUCKETS / 100)
 
 
-SAMPLED = 1 / 8
+SAMPLED = 1 / 16
 """Of the users, whose clicks are counted where nothing is compared."""
-_SAMPLED_OF_1000 = round(SAMPLED * 1_000)
+_SAMPLED_OF_10000 = round(SAMPLED * 10_000)
 
 
 def is_sampled(user_id: str) -> bool:
     """Whether a user is of the sample; the same everywhere and at all times."""
-    return crc32(user_id.encode("utf-8", "replace")) % 1_000 < _SAMPLED_OF_1000
+    return crc32(user_id.encode("utf-8", "replace")) % 10_000 < _SAMPLED_OF_10000
 
 
 @dataclass(frozen=True, eq=False)
