@@ -201,8 +201,7 @@ class Settings(BundleSettings):
         ge=0,
         le=1,
         description="Share of the answers that are kept for the archive, by request: who was shown "
-        "which items, by which version. There is a log of them as of events, with the same limit, "
-        "in answers.",
+        "which items, by which version. Their log has the limit of that of events, in answers.",
     )
     explore_share: float = Field(
         default=0.0,

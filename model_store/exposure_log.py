@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import redis
 from pydantic import TypeAdapter
@@ -143,6 +143,10 @@ Row = tuple[
 ]
 """The attributes of an `Exposure` in their order, as a plain tuple: made and encoded in half of the
 time, and there is one for each request. An exploration may be the dictionary of its attributes."""
+USER_AT: Final = 1
+"""The place of the user id in a row."""
+ITEMS_AT: Final = 6
+"""That of the item ids."""
 
 
 def exposure_keys() -> list[str]:

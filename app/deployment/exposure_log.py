@@ -11,13 +11,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any
 
 from app.deployment.buckets import N_BUCKETS, bucket_of
 from app.store.connection import Command
 from app.store.event_log import EventLog
 from model_store.errors import StoreError
-from model_store.exposure_log import Row, exposure_key_of, exposures_command
+from model_store.exposure_log import (
+    ITEMS_AT,
+    USER_AT,
+    Row,
+    exposure_key_of,
+    exposures_command,
+)
 from model_store.texts import first_line
 
 log = logging.getLogger(__name__)
@@ -28,8 +34,6 @@ MAX_WAITING = 20_000
 AT_ONCE, ITEMS_AT_ONCE = 500, 5_000
 """Answers, and items in them: to encode as many holds the event loop for half a millisecond."""
 _SALT = "exposures"
-_USER_AT: Final = 1
-_ITEMS_AT: Final = 6
 
 
 class ExposureLog:
@@ -55,7 +59,6 @@ class ExposureLog:
         self._sent: list[Row] = []
         # Of streams that rejected them in this write: others are written meanwhile.
         self._rejected: list[Row] = []
-        self._error: StoreError | None = None
         self._writing = asyncio.Lock()
         self._logged = ""
 
@@ -70,7 +73,7 @@ class ExposureLog:
             answer: as it is given.
             model: name that it was given under.
         """
-        if not self._takes_all and not self.takes(answer["request_id"]):
+        if not self.takes(answer["request_id"]):
             return False
         if len(self._waiting) >= MAX_WAITING:
             self._on_lost(1)
@@ -101,32 +104,32 @@ class ExposureLog:
                 it twice. So it is after any other error.
         """
         async with self._writing:
-            n_left = len(self._waiting)
+            n_left, errors = len(self._waiting), list[StoreError]()
             try:
                 while n_left > 0 and self._waiting:
-                    n_left -= await self._write_some()
+                    n_left -= await self._write_some(errors)
                     await asyncio.sleep(0)  # others' turn
             finally:
                 rejected, self._rejected = self._rejected, []
                 self._waiting.extendleft(reversed(rejected))
-            if rejected and self._error is not None:
-                raise self._error
+            if errors:
+                raise errors[0]
 
-    async def _write_some(self) -> int:
-        """Write the next ones; returns how many it took."""
+    async def _write_some(self, errors: list[StoreError]) -> int:
+        """Write the next ones, but those of streams with errors; returns how many it took."""
         self._sent, n_items = [], 0
         while self._waiting and len(self._sent) < AT_ONCE and n_items < ITEMS_AT_ONCE:
-            n_items += len(self._waiting[0][_ITEMS_AT])
+            n_items += len(self._waiting[0][ITEMS_AT])
             self._sent.append(self._waiting.popleft())
         n_taken = len(self._sent)
         try:
             commands = self._commands()
             failed = await self._store.write([*commands.values()])
             if failed:  # of a cluster, some nodes may be away
-                self._error = next(iter(failed.values()))
+                errors += failed.values()
                 streams = {key for place, key in enumerate(commands) if place in failed}
                 self._rejected += [
-                    one for one in self._sent if exposure_key_of(one[_USER_AT]) in streams
+                    one for one in self._sent if exposure_key_of(one[USER_AT]) in streams
                 ]
         except BaseException:  # also that the service ends meanwhile
             self._waiting.extendleft(reversed(self._sent))
@@ -139,7 +142,7 @@ class ExposureLog:
         """The commands for what is being sent, by stream."""
         by_stream: dict[str, list[Row]] = {}
         for shown in self._sent:
-            by_stream.setdefault(exposure_key_of(shown[_USER_AT]), []).append(shown)
+            by_stream.setdefault(exposure_key_of(shown[USER_AT]), []).append(shown)
         try:
             return {
                 key: exposures_command(key, rows, self._max_answers)
@@ -172,6 +175,6 @@ class ExposureLog:
 
     def drop(self, user_ids: Collection[str]) -> None:
         """Forget what users were answered that is not in the store yet."""
-        self._waiting = deque(shown for shown in self._waiting if shown[_USER_AT] not in user_ids)
-        self._sent = [shown for shown in self._sent if shown[_USER_AT] not in user_ids]
-        self._rejected = [shown for shown in self._rejected if shown[_USER_AT] not in user_ids]
+        self._waiting = deque(shown for shown in self._waiting if shown[USER_AT] not in user_ids)
+        self._sent = [shown for shown in self._sent if shown[USER_AT] not in user_ids]
+        self._rejected = [shown for shown in self._rejected if shown[USER_AT] not in user_ids]

@@ -49,6 +49,21 @@ class StoreClient(ABC):
     def close(self) -> None:
         """End all connections."""
 
+    async def call_script(self, load: Command, commands: Sequence[Command]) -> list[Any]:
+        """As `call`; commands whose script a server lacks are sent once more, after it.
+
+        Args:
+            load: SCRIPT LOAD with the script; servers lack it after a restart or failover.
+            commands: with EVALSHA of that script, and perhaps others.
+        """
+        replies = await self.call(commands)
+        lacking = [place for place, reply in enumerate(replies) if _lacks_script(reply)]
+        if lacking:
+            _, *found = await self.call([load, *(commands[place] for place in lacking)])
+            for place, reply in zip(lacking, found, strict=True):
+                replies[place] = reply
+        return replies
+
     async def ask(self, *commands: Command, limit_s: float | None = None) -> list[Any]:
         """Send commands in one round trip; their replies.
 
@@ -74,3 +89,7 @@ def error_in(reply: object) -> StoreError | None:
         return None
     kind = WholeStoreError if trouble_in(reply) else StoreError
     return kind(explain(str(reply)))
+
+
+def _lacks_script(reply: object) -> bool:
+    return isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT")

@@ -43,15 +43,6 @@ class EventLog:
         """
         if not commands:
             return {}  # there would be no reply to wait for
-        replies = await self._client.call(commands)
-        new = [place for place, reply in enumerate(replies) if _lacks_script(reply)]
-        if new:
-            _, *found = await self._client.call([LOAD, *(commands[place] for place in new)])
-            for place, reply in zip(new, found, strict=True):
-                replies[place] = reply
+        replies = await self._client.call_script(LOAD, commands)
         errors = {place: error_in(reply) for place, reply in enumerate(replies)}
         return {place: error for place, error in errors.items() if error is not None}
-
-
-def _lacks_script(reply: object) -> bool:
-    return isinstance(reply, Exception) and "NOSCRIPT" in str(reply)

@@ -246,10 +246,7 @@ class EventStore:
                     log_command(user, entry, self._logged_entries)
                     for user, entry in members.items()
                 ]
-            replies = await client.call(commands)
-            if any(isinstance(reply, Exception) and _has_no_script(reply) for reply in replies):
-                _, *appended = await client.call([LOAD, *commands[: len(some)]])
-                replies = [*appended, *replies[len(some) :]]
+            replies = await client.call_script(LOAD, commands)
             for user, reply in zip(cycle(some), replies):
                 if isinstance(reply, Exception):
                     failed.setdefault(user, reply)
@@ -293,7 +290,3 @@ def _batches(by_user: UserEvents) -> Iterator[UserEvents]:
         n_events += len(events)
     if batch:
         yield batch
-
-
-def _has_no_script(reply: Exception) -> bool:
-    return str(reply).startswith("NOSCRIPT")

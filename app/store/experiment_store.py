@@ -58,9 +58,7 @@ class ExperimentStore:
         Raises:
             WholeStoreError: the store takes no writes; some may have been counted.
         """
-        replies = await self._client.call(commands)
-        if any(isinstance(reply, Exception) and "NOSCRIPT" in str(reply) for reply in replies):
-            _, *replies = await self._client.call([LOAD, *commands])
+        replies = await self._client.call_script(LOAD, commands)
         for reply in replies:
             if trouble := trouble_in(reply):
                 raise WholeStoreError(trouble.line)

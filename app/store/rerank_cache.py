@@ -130,9 +130,7 @@ class RerankCache:
             *limits,
             cited,
         )
-        [reply] = await self._background.call([command])
-        if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
-            _, reply = await self._background.call([_LOAD, command])
+        [reply] = await self._background.call_script(_LOAD, [command])
         return reply
 
 

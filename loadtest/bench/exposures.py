@@ -7,6 +7,7 @@ hundredth from round to round. One after another, they would differ by a tenth.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,10 +54,9 @@ def _measure(rig: Rig, servers: Sequence[MeasuredServer], n_connections: int) ->
     plain_us, keeping_us = zip(*rounds, strict=True)
     ratio, interval = median_ratio_of(keeping_us, plain_us)
     print_line(f"  {n_connections} connections: {ratio:.3f} times the CPU time")
-    middle = len(rounds) // 2
     return {
-        "plain_cpu_us": round(sorted(plain_us)[middle], 1),
-        "keeping_cpu_us": round(sorted(keeping_us)[middle], 1),
+        "plain_cpu_us": round(statistics.median(plain_us), 1),
+        "keeping_cpu_us": round(statistics.median(keeping_us), 1),
         "cpu_ratio": ratio,
         "cpu_ratio_interval": interval,
         "rounds": len(rounds),

@@ -116,8 +116,10 @@ def exposures_to(
     def about(shown: Exposure) -> tuple[str | None, float]:
         return shown.user_id, shown.at_s
 
-    decode, at_once = decode_exposures, SHOWN_AT_ONCE
-    return Log(exposure_keys(), group, decode, about, add, forget, unreadable, at_once)
+    return Log(
+        *(exposure_keys(), group, decode_exposures, about, add, forget, unreadable),
+        at_once=SHOWN_AT_ONCE,
+    )
 
 
 def move(

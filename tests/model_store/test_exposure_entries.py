@@ -9,10 +9,12 @@ import pytest
 import redis
 
 from model_store import exposure_log
+from model_store.deployments import DEFAULT
 from model_store.errors import StoreError
-from model_store.event_log import N_SHARDS
+from model_store.event_log import N_SHARDS, USER
 from model_store.exposure_log import (
     LOAD,
+    Exploration,
     Exposure,
     decode_exposures,
     exposure_key_of,
@@ -133,3 +135,53 @@ def test_half_a_character_is_nobodys_id(client: redis.Redis) -> None:
     append(client, shown(USERS[0], "1"))
     assert list(exposures_of("\ud800", client)) == []
     assert forget_exposures("\ud800", client) == 0
+
+
+@pytest.mark.parametrize("model", [DEFAULT, "films"])
+@pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
+@pytest.mark.parametrize("user_id", [None, "", 'ü{1}"'])
+def test_an_answer_is_read_as_it_was_written(
+    user_id: str | None, drawn: Exploration | None, model: str
+) -> None:
+    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn, model)
+    other = shown._replace(request_id="r2", item_ids=(), exploration=None)
+    rows = [tuple(shown), tuple(other)]
+    document: Any = exposures_command("k", rows, 100)[-1]  # type: ignore[arg-type]
+    assert decode_exposures({b"b": document}) == [shown, other]
+
+
+def test_an_entry_of_an_earlier_release_is_read() -> None:
+    document = b'["r",12.5,"v1","b","model",["i1","i2"],0.5,20,[-0.25,0.0]]'
+    drawn = Exploration(0.5, 20, (-0.25, 0.0))
+    shown = Exposure("r", "u1", 12.5, "v1", "b", "model", ("i1", "i2"), drawn, "films")
+    assert decode_exposures({USER: b"u1", b"a": document, b"m": b"films"}) == [shown]
+    document = b'["r",12.5,"v1","","model",[]]'
+    assert decode_exposures({b"a": document}) == [Exposure("r", None, 12.5, "v1", "", "model", ())]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        "[]",
+        '["r",1,"v","","model"]',
+        '["r","x","v","","m",[]]',
+        '["r",NaN,"v","","m",[]]',
+        '["r",1e300,"v","","m",[]]',
+        '["r",1,"v","","m",["i"],1.0,5]',
+        '["r",1,"v","","m",["i"],1.0,5,[]]',
+        '["r",1,"v","","m",["i"],0,5,[-1]]',
+        '["r",1,"v","","m",["i"],1.0,5,[0.5]]',
+        '["r",1,"v","","m",["i"],1.0,5,[-Infinity]]',
+        '["r",1,"v","","m",["i"],1.0,5,[NaN]]',
+        '["r",1,"v","","m",["i"],1.0,5,[-1,-1]]',
+    ],
+)
+def test_an_entry_of_an_earlier_release_that_is_none_is_an_error(document: str) -> None:
+    with pytest.raises(StoreError, match="entry of "):
+        decode_exposures({USER: b"u1", b"a": document.encode()})
+
+
+def test_a_name_that_is_none_is_an_error() -> None:
+    with pytest.raises(StoreError, match="entry of "):
+        decode_exposures({b"a": b'["r",1,"v","","m",["i"]]', b"m": b"a name"})

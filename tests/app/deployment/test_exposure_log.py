@@ -1,115 +1,22 @@
-"""What people are answered reaches the log of exposures, the wanted share of it."""
+"""Answers on their way to the log of exposures: the wanted share of them, and none is lost."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from starlette.testclient import TestClient
 
-from app import service
 from app.deployment import exposure_log
 from app.deployment.exposure_log import ExposureLog
 from app.store.connection import Command
-from model_store.bundle import Bundle
 from model_store.deployments import DEFAULT
-from model_store.embedded import EmbeddedStore
 from model_store.errors import StoreAway, StoreError
-from model_store.event_log import USER
 from model_store.exposure_log import (
-    Exploration,
     Exposure,
     decode_exposures,
     exposure_keys,
-    exposures_command,
-    exposures_of,
 )
-from model_store.people import export, forget
-from tests.app.conftest import (
-    publish_and_activate,
-    service_of,
-    serving,
-    settings_for,
-    wait_for,
-)
-from tests.app.deployment.named_models import post
-from tests.exposures import logged
-
-
-@pytest.fixture
-def http(
-    client: redis.Redis, store: EmbeddedStore, synthetic_bundle: Bundle, folder: Path
-) -> Iterator[TestClient]:
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    with serving(
-        settings_for(store.url, folder).model_copy(update={"exposure_share": 1.0})
-    ) as http:
-        yield http
-
-
-def ask(http: TestClient, request_id: str = "", **request: Any) -> dict[str, Any]:
-    headers = {"X-Request-ID": request_id} if request_id else {}
-    answer: dict[str, Any] = http.post("/recommend", json=request, headers=headers).json()
-    return answer
-
-
-def test_an_answer_is_kept_as_it_was_given(http: TestClient, client: redis.Redis) -> None:
-    answer = ask(http, "r-1", user_id="u1", k=3)
-    wait_for(lambda: len(logged(client)) == 1)
-    [shown] = exposures_of("u1", client)
-    assert shown.at_s > 1.7e9
-    assert shown == Exposure(
-        *("r-1", "u1", shown.at_s, "made-1", "", "model"),
-        tuple(item["item_id"] for item in answer["items"]),
-    )
-    assert len(shown.item_ids) == 3
-
-
-def test_each_answer_of_a_batch_and_those_to_nobody_are_kept(
-    http: TestClient, client: redis.Redis
-) -> None:
-    requests = [{"user_id": "u1", "k": 2}, {"k": -1}, {"history": ["i1"], "k": 2}]
-    assert http.post("/recommend/batch", json={"requests": requests}).status_code == 200
-    wait_for(lambda: len(logged(client)) == 2)
-    assert {shown.user_id for shown in logged(client)} == {"u1", None}
-    assert {len(shown.item_ids) for shown in logged(client)} == {2}
-
-
-def test_each_answer_has_the_name_it_was_given_under(http: TestClient, client: redis.Redis) -> None:
-    assert post(http, "made-1/activate", "films").status_code == 200
-    ask(http, user_id="u1", model="films")
-    ask(http, user_id="u2", model=DEFAULT)
-    ask(http, user_id="u3")
-    requests = [{"user_id": "u4", "model": "films"}, {"user_id": "u5", "k": -1}, {"user_id": "u6"}]
-    http.post("/recommend/batch", json={"requests": requests})
-    wait_for(lambda: any(shown.user_id == "u6" for shown in logged(client)))
-    names = {shown.user_id: shown.model for shown in logged(client) if shown.user_id}
-    expected = {"u1": "films", "u2": DEFAULT, "u3": DEFAULT, "u4": "films", "u6": DEFAULT}
-    assert names == expected
-
-
-def test_a_forgotten_person_is_out_of_the_log(
-    http: TestClient, client: redis.Redis, folder: Path
-) -> None:
-    for user_id in ("u1", "u1", "u2"):
-        ask(http, user_id=user_id)
-    wait_for(lambda: len(logged(client)) == 3)
-    assert len(export("u1", client, folder / "bundles")["exposures"]) == 2
-    assert forget("u1", client).exposures == 2
-    assert [shown.user_id for shown in logged(client)] == ["u2"]
-
-
-def test_no_answer_is_kept_unless_wanted(own_http: TestClient, client: redis.Redis) -> None:
-    ask(own_http, user_id="u1")
-    assert client.exists(*exposure_keys()) == 0
-    assert re.search(
-        r"^longtail_exposures_lost_total 0\.0$", own_http.get("/metrics").text, re.MULTILINE
-    )
 
 
 def answers_in(commands: list[Command]) -> list[Exposure]:
@@ -140,26 +47,6 @@ def answer_to(user_id: str, request_id: str) -> dict[str, Any]:
         "request_id": request_id, "user_id": user_id, "model_version": "v1", "arm": "b",
         "served_by": "model", "items": [{"item_id": "i1"}, {"item_id": "i2"}],
     }  # fmt: skip
-
-
-def test_answers_are_written_in_the_end_though_counts_cannot_be(
-    client: redis.Redis,
-    store: EmbeddedStore,
-    synthetic_bundle: Bundle,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def rejected(_: int) -> None:
-        raise StoreError("the store rejects the script")
-
-    publish_and_activate(synthetic_bundle, folder, store.url)
-    settings = settings_for(store.url, folder).model_copy(update={"exposure_share": 1.0})
-    monkeypatch.setattr(service, "EXPOSURES_WRITE_S", 60.0)
-    with serving(settings) as http:
-        monkeypatch.setattr(service_of(http).exposures, "write", rejected)
-        ask(http, "r-1", user_id="u1")
-        assert logged(client) == []
-    assert [shown.request_id for shown in logged(client)] == ["r-1"]
 
 
 def test_the_share_is_of_the_requests_by_their_ids() -> None:
@@ -370,54 +257,3 @@ def test_what_is_being_sent_when_the_service_ends_is_written_by_the_last_write()
         log.note(answer_to(f"u{number}", "r"), DEFAULT)
     asyncio.run(end())
     assert written == ["u0", "u1", "u2"]
-
-
-@pytest.mark.parametrize("model", [DEFAULT, "films"])
-@pytest.mark.parametrize("drawn", [None, Exploration(0.5, 20, (-1 / 3, 0.0))])
-@pytest.mark.parametrize("user_id", [None, "", 'ü{1}"'])
-def test_an_answer_is_read_as_it_was_written(
-    user_id: str | None, drawn: Exploration | None, model: str
-) -> None:
-    shown = Exposure("r", user_id, 12.5, "v1", "b", "model", ("i1", 'i"2'), drawn, model)
-    other = shown._replace(request_id="r2", item_ids=(), exploration=None)
-    assert answers_in([exposures_command("k", [tuple(shown), tuple(other)], 100)]) == [
-        shown,
-        other,
-    ]
-
-
-def test_an_entry_of_an_earlier_release_is_read() -> None:
-    document = b'["r",12.5,"v1","b","model",["i1","i2"],0.5,20,[-0.25,0.0]]'
-    drawn = Exploration(0.5, 20, (-0.25, 0.0))
-    shown = Exposure("r", "u1", 12.5, "v1", "b", "model", ("i1", "i2"), drawn, "films")
-    assert decode_exposures({USER: b"u1", b"a": document, b"m": b"films"}) == [shown]
-    document = b'["r",12.5,"v1","","model",[]]'
-    assert decode_exposures({b"a": document}) == [Exposure("r", None, 12.5, "v1", "", "model", ())]
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        "",
-        "[]",
-        '["r",1,"v","","model"]',
-        '["r","x","v","","m",[]]',
-        '["r",NaN,"v","","m",[]]',
-        '["r",1e300,"v","","m",[]]',
-        '["r",1,"v","","m",["i"],1.0,5]',
-        '["r",1,"v","","m",["i"],1.0,5,[]]',
-        '["r",1,"v","","m",["i"],0,5,[-1]]',
-        '["r",1,"v","","m",["i"],1.0,5,[0.5]]',
-        '["r",1,"v","","m",["i"],1.0,5,[-Infinity]]',
-        '["r",1,"v","","m",["i"],1.0,5,[NaN]]',
-        '["r",1,"v","","m",["i"],1.0,5,[-1,-1]]',
-    ],
-)
-def test_an_entry_that_is_none_is_an_error(document: str) -> None:
-    with pytest.raises(StoreError, match="entry of "):
-        decode_exposures({USER: b"u1", b"a": document.encode()})
-
-
-def test_a_name_that_is_none_is_an_error() -> None:
-    with pytest.raises(StoreError, match="entry of "):
-        decode_exposures({b"a": b'["r",1,"v","","m",["i"]]', b"m": b"a name"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import redis
 from redis import ResponseError
 from starlette.testclient import TestClient
 
+from app.store.client import StoreClient
+from app.store.connection import Command
 from app.store.event_log import EventLog
 from model_store import keys
 from model_store.codecs import Event
@@ -97,8 +100,11 @@ def test_the_metrics_tell_how_much_waits(own_http: TestClient, client: redis.Red
 def test_a_script_that_some_nodes_lack_is_sent_with_their_commands_alone() -> None:
     """As after a failover in a cluster; a node that is away holds nothing back."""
 
-    class Nodes:
-        async def call(self, commands: list[Any]) -> list[Any]:
+    class Nodes(StoreClient):
+        async def call(
+            self, commands: Sequence[Command], limit_s: float | None = None
+        ) -> list[Any]:
+            assert limit_s is None
             sent.append([command[0] if command is LOAD else command for command in commands])
             if len(sent) == 1:
                 return [
@@ -109,8 +115,14 @@ def test_a_script_that_some_nodes_lack_is_sent_with_their_commands_alone() -> No
                 ]
             return ["sha", None]
 
+        async def probe(self, *_: Command) -> list[Any]:
+            return []
+
+        def close(self) -> None:
+            pass
+
     sent: list[list[Any]] = []
-    log = EventLog(Nodes())  # type: ignore[arg-type]
+    log = EventLog(Nodes())
     commands: list[Any] = ["a", "b", "c", "d"]
     failed = asyncio.run(log.write(commands))
     assert {place: str(error) for place, error in failed.items()} == {1: "a node is away"}
