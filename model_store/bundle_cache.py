@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from pathlib import Path
 
 from model_store.bundle import MANIFEST
 from model_store.errors import BundleUnavailable
-from model_store.files import make_folder
+from model_store.files import clear_removed, make_folder, remove_folder
 
 SETTING = "LONGTAIL_BUNDLES_CACHE_BYTES"
 _LOCK = ".lock"
-_PARTIAL, _GONE = ".partial", ".gone"
+_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ class BundleCache:
             BundleUnavailable: the limit or the disk is too small for it beside those; nothing is
                 removed then.
         """
-        for left in self.folder.glob(f".*{_GONE}"):
-            shutil.rmtree(left, ignore_errors=True)
+        clear_removed(self.folder)
         sizes = {path: _size_of(path) for path in self.folder.iterdir() if path.is_dir()}
         there_bytes = sizes.pop(self.partial(version), 0)
         removable = self._removable(sizes, spared)
@@ -113,7 +111,7 @@ class BundleCache:
             held_bytes = sum(sizes.values())
             if size_bytes + held_bytes <= self.max_bytes and size_bytes <= free_bytes:
                 return
-            self._remove(path)
+            remove_folder(path)
             free_bytes += sizes.pop(path)
 
     def _removable(self, sizes: Collection[Path], spared: Collection[str]) -> list[Path]:
@@ -121,12 +119,6 @@ class BundleCache:
         broken_off = [path for path in sizes if path.name.endswith(_PARTIAL)]
         versions = [path for path in sizes if path not in broken_off and path.name not in spared]
         return broken_off + sorted(versions, key=lambda path: path.stat().st_mtime)
-
-    def _remove(self, path: Path) -> None:
-        """Renamed first: nobody finds half a version."""
-        gone = path.with_name(f".{secrets.token_hex(8)}{_GONE}")
-        path.replace(gone)
-        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _size_of(folder: Path) -> int:

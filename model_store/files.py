@@ -21,6 +21,8 @@ _COPIED_BYTES = 4 << 20
 # Parts that stay in a core's cache until they are hashed: three quarters of the time of megabytes.
 _HASHED_BYTES = 64 << 10
 _PARTS_AT_ONCE = 1024
+# The end of the name of a folder that is being removed.
+_GONE = ".gone"
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
@@ -57,6 +59,38 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; its name holds all of it or nothing at any time, after a kill too.
+
+    Raises:
+        OSError: it can't be renamed, which is the first step.
+    """
+    _set_aside(folder)
+    clear_removed(folder.parent)
+
+
+def replace_folder(folder: Path, fresh: Path) -> None:
+    """Rename `fresh` to `folder`, and remove what was there.
+
+    Raises:
+        OSError: one of them can't be renamed.
+    """
+    if folder.exists():
+        _set_aside(folder)
+    fresh.rename(folder)
+    clear_removed(folder.parent)
+
+
+def clear_removed(parent: Path) -> None:
+    """Remove what a killed `remove_folder` or `replace_folder` left of folders in this one."""
+    for left in parent.glob(f".*{_GONE}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> None:
+    folder.rename(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{_GONE}"))
 
 
 def probe_folder(folder: Path, n_bytes: int) -> None:

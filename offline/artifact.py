@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from model_store.errors import ConfigError
-from model_store.files import hash_file, make_folder, write_atomically
+from model_store.files import hash_file, make_folder, replace_folder, write_atomically
 
 MANIFEST = "stage.json"
 BEGUN = "begun"
@@ -95,12 +95,7 @@ def finish(partial: Path, place: Path, facts: Facts) -> None:
         },
     }
     write_atomically(partial / MANIFEST, json.dumps(document, indent=2).encode())
-    stale = place.with_name(f".{place.name}.stale")
-    shutil.rmtree(stale, ignore_errors=True)
-    if place.exists():
-        place.rename(stale)
-    partial.rename(place)
-    shutil.rmtree(stale, ignore_errors=True)
+    replace_folder(place, partial)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from model_store.bundle import Bundle
 from model_store.bundle_writer import BundleWriter
 from model_store.errors import BundleError, LongtailError
 from model_store.event_rules import EventsInfo
+from model_store.files import replace_folder
 from model_store.knowledge_texts import TEXT_FILES
 from model_store.manifest import EncoderInfo
 from offline.artifact import Artifact
@@ -103,8 +104,7 @@ def write_bundle(
         for name, source in parts.files().items():
             writer.add(name, source)
         bundle = writer.finish(version=version, **parts.describe(configuration))
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.replace(folder)
+    replace_folder(folder, fresh)
     log(f"bundle: {bundle.version}, {len(bundle.manifest.files)} files, {folder}")
     return folder
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_store.files import remove_folder
+
 _DIGITS = 9
 # One that is replaced may still be being read.
 _KEPT = 2
@@ -47,7 +49,7 @@ class Snapshots:
         save(partial)
         partial.rename(self._folder / f"{step:0{_DIGITS}}")
         for old in self._all()[:-_KEPT]:
-            shutil.rmtree(old.folder)
+            remove_folder(old.folder)
 
     def newest(self) -> Snapshot | None:
         """The one of the most updates; None before there is one.

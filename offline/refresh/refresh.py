@@ -21,7 +21,7 @@ from model_store.errors import (
     LongtailError,
     StoreAway,
 )
-from model_store.files import write_atomically
+from model_store.files import clear_removed, remove_folder, write_atomically
 from model_store.forgotten import read_forgotten
 from model_store.private_key import PrivateKey
 from model_store.publication import bundles_folder, publish
@@ -100,13 +100,14 @@ class Refresh:
                 raise
             except LongtailError:
                 # What is begun anew sees the events that came meanwhile.
-                shutil.rmtree(journal.folder)
+                remove_folder(journal.folder)
                 raise
             return self._finish(journal, *Introduction(self.choices, journal, self.log).run())
 
     def _journal(self) -> Journal:
         """The interrupted refresh if it is of the version that answers, else another one."""
         runs = self.choices.root / "runs"
+        clear_removed(runs)  # events are about people
         with running_store(store_url_from()) as url:
             active = active_version(connect(url), self.choices.model)
         journal = Journal.unfinished(runs)
@@ -117,7 +118,7 @@ class Refresh:
                     journal.done["comparison"] = of_any_release(journal.done["comparison"])
                 return journal
             self.log(f"refresh {journal.number}: {active} answers now, so it is begun again")
-            shutil.rmtree(journal.folder)
+            remove_folder(journal.folder)
         now = datetime.now(UTC)
         plan = {
             "running": active,

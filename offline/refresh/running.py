@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import redis
 from model_store.bundle import ITEM_IDS, USER_IDS, Bundle
 from model_store.deployments import DEFAULT
 from model_store.errors import InputError
+from model_store.files import remove_folder
 from model_store.fresh_items import FreshItem, read_fresh
 from model_store.publication import bundles_folder
 from model_store.registry import Registry
@@ -156,4 +156,4 @@ def prune_weights(models: Path, needed: Collection[str]) -> None:
     others = [one for one in copies if one.name not in needed]
     oldest_first = sorted(others, key=lambda one: one.stat().st_mtime)
     for old in oldest_first[: max(0, len(copies) - KEPT_MODELS)]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)

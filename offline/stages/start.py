@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_store.files import replace_folder
 from model_store.id_map import IdMap
 from offline.artifact import Artifact
 from offline.fingerprint import hash_inputs
@@ -55,8 +56,7 @@ class StartArtifact(Artifact):
         shutil.copyfile(item_ids, partial / _ITEM_IDS)
         if user_ids is not None:
             shutil.copyfile(user_ids, partial / _USER_IDS)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        replace_folder(folder, partial)
 
     def begin(self, data: TrainingData, item_ids: IdMap) -> TrainingData:
         """The training data with this model as the start, where its kind can be one.

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from model_store.files import hash_file, probe_folder, write_atomically
+from model_store.files import (
+    clear_removed,
+    hash_file,
+    probe_folder,
+    remove_folder,
+    replace_folder,
+    write_atomically,
+)
 
 
 def test_writers_with_one_process_id_do_not_meet(tmp_path: Path) -> None:
@@ -38,3 +45,62 @@ def test_a_file_is_hashed_whole_whatever_its_parts(
     found = hash_file(tmp_path / "file", lambda: pauses.append(1))
     assert found == hashlib.sha256(content).hexdigest()
     assert len(pauses) == -(-n_bytes // 10) // 2
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of two files."""
+    return _filled(tmp_path / "folder", "old")
+
+
+def _filled(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_text(text)
+    return folder
+
+
+def _kill(path: Path, **_options: object) -> None:
+    """As a kill between the first file of a folder and the last."""
+    (path / "a").unlink()
+    raise KeyboardInterrupt
+
+
+def test_a_folder_is_whole_or_gone_when_its_removal_is_killed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = _filled(folder.with_name("other"), "other")
+    with monkeypatch.context() as killed:
+        killed.setattr("model_store.files.shutil.rmtree", _kill)
+        with pytest.raises(KeyboardInterrupt):
+            remove_folder(folder)
+    assert not folder.exists()
+    assert len(list(folder.parent.iterdir())) == 2  # what was left is there
+    clear_removed(folder.parent)
+    assert list(folder.parent.iterdir()) == [other]
+    assert len(list(other.iterdir())) == 2
+
+
+def test_a_folder_is_replaced_by_a_whole_one_when_that_is_killed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = _filled(folder.with_name("fresh"), "new")
+    with monkeypatch.context() as killed:
+        killed.setattr("model_store.files.shutil.rmtree", _kill)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(folder, fresh)
+    assert [path.read_text() for path in sorted(folder.iterdir())] == ["new", "new"]
+    replace_folder(folder, _filled(fresh, "newer"))
+    assert [path.read_text() for path in sorted(folder.iterdir())] == ["newer", "newer"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_folder_takes_a_place_that_is_free(folder: Path) -> None:
+    place = folder.with_name("place")
+    replace_folder(place, folder)
+    assert list(folder.parent.iterdir()) == [place]
+
+
+def test_removing_what_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="folder"):
+        remove_folder(tmp_path / "folder")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,26 @@ def test_the_newest_wins_and_old_ones_go(snapshots: Snapshots, tmp_path: Path) -
         "000000100",
         "000001000",
     ]
+
+
+def test_one_that_is_being_removed_is_not_there_for_its_reader(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a generator takes files that are missing for a damaged snapshot, and ends."""
+    remove = shutil.rmtree
+    found: list[bool] = []
+
+    def look_and_remove(path: Path, **options: Any) -> None:
+        found.append(first.folder.exists())
+        remove(path, **options)
+
+    snapshots.publish(0, TinyLearner(0).save)
+    first = snapshots.newest()
+    assert first is not None
+    monkeypatch.setattr(shutil, "rmtree", look_and_remove)
+    for step in (1, 2):
+        snapshots.publish(step, TinyLearner(step).save)
+    assert found == [False]
 
 
 def test_one_that_is_being_written_is_not_seen(snapshots: Snapshots) -> None:
