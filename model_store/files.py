@@ -21,8 +21,10 @@ _COPIED_BYTES = 4 << 20
 # Parts that stay in a core's cache until they are hashed: three quarters of the time of megabytes.
 _HASHED_BYTES = 64 << 10
 _PARTS_AT_ONCE = 1024
-# The end of the name of a folder that is being removed.
-_GONE = ".gone"
+# The end of the name of a folder that is being removed: nobody else's folder has such a one.
+_GONE_BYTES = 4
+_GONE = ".{}.gone"
+_ANY_GONE = f".*{_GONE.format('[0-9a-f]' * 2 * _GONE_BYTES)}"
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
@@ -85,12 +87,13 @@ def replace_folder(folder: Path, fresh: Path) -> None:
 
 def clear_removed(parent: Path) -> None:
     """Remove what a killed `remove_folder` or `replace_folder` left of folders in this one."""
-    for left in parent.glob(f".*{_GONE}"):
+    for left in parent.glob(_ANY_GONE):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def _set_aside(folder: Path) -> None:
-    folder.rename(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{_GONE}"))
+    ending = _GONE.format(secrets.token_hex(_GONE_BYTES))
+    folder.rename(folder.with_name(f".{folder.name}{ending}"))
 
 
 def probe_folder(folder: Path, n_bytes: int) -> None:

@@ -161,7 +161,7 @@ def active(store: EmbeddedStore) -> str | None:
 
 
 def test_few_users_are_declined_before_anything_is_trained(shop: Shop, tmp_path: Path) -> None:
-    left = tmp_path / "refresh" / "runs" / ".0001.2f.gone"  # by a kill while it was removed
+    left = tmp_path / "refresh" / "runs" / ".0001.0123cdef.gone"  # by a kill while it was removed
     (left / "events").mkdir(parents=True)
     report = shop.refresh(root=tmp_path / "refresh", holdout=0.01)
     assert not left.exists()

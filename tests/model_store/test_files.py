@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,20 +62,23 @@ def _filled(folder: Path, text: str) -> Path:
     return folder
 
 
-def _kill(path: Path, **_options: object) -> None:
-    """As a kill between the first file of a folder and the last."""
-    (path / "a").unlink()
-    raise KeyboardInterrupt
+@contextmanager
+def _killed() -> Iterator[None]:
+    """Within, a removal is killed between the first file of a folder and the last."""
+
+    def kill(path: Path, **_options: object) -> None:
+        (path / "a").unlink()
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("model_store.files.shutil.rmtree", kill)
+        yield
 
 
-def test_a_folder_is_whole_or_gone_when_its_removal_is_killed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = _filled(folder.with_name("other"), "other")
-    with monkeypatch.context() as killed:
-        killed.setattr("model_store.files.shutil.rmtree", _kill)
-        with pytest.raises(KeyboardInterrupt):
-            remove_folder(folder)
+def test_a_folder_is_whole_or_gone_when_its_removal_is_killed(folder: Path) -> None:
+    other = _filled(folder.with_name(".other.gone"), "other")
+    with _killed():
+        remove_folder(folder)
     assert not folder.exists()
     assert len(list(folder.parent.iterdir())) == 2  # what was left is there
     clear_removed(folder.parent)
@@ -81,14 +86,10 @@ def test_a_folder_is_whole_or_gone_when_its_removal_is_killed(
     assert len(list(other.iterdir())) == 2
 
 
-def test_a_folder_is_replaced_by_a_whole_one_when_that_is_killed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_replaced_by_a_whole_one_when_that_is_killed(folder: Path) -> None:
     fresh = _filled(folder.with_name("fresh"), "new")
-    with monkeypatch.context() as killed:
-        killed.setattr("model_store.files.shutil.rmtree", _kill)
-        with pytest.raises(KeyboardInterrupt):
-            replace_folder(folder, fresh)
+    with _killed():
+        replace_folder(folder, fresh)
     assert [path.read_text() for path in sorted(folder.iterdir())] == ["new", "new"]
     replace_folder(folder, _filled(fresh, "newer"))
     assert [path.read_text() for path in sorted(folder.iterdir())] == ["newer", "newer"]

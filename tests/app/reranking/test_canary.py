@@ -31,7 +31,9 @@ class SecondLoads(FakeReranker):
             await super().loaded(version)
 
 
-def try_second(http: TestClient, url: str, folder: Path, tmp_path: Path) -> None:
+def try_second(
+    http: TestClient, reranker: FakeReranker, url: str, folder: Path, tmp_path: Path
+) -> None:
     other = make_bundle(
         tmp_path / "2", version="rerank-2", catalogue=make_catalogue(seed=8), with_reranker=True
     )
@@ -39,6 +41,8 @@ def try_second(http: TestClient, url: str, folder: Path, tmp_path: Path) -> None
         publish(other, folder / "bundles", client)
     tried = http.post("/admin/models/rerank-2/canary", headers=AS_ADMIN, json={"percent": 50})
     assert tried.status_code == 200, tried.text
+    # The canary answers before its reranker's load begins, and jobs asked until then are not held.
+    wait_for(lambda: "rerank-2" in reranker.folders)
 
 
 def test_answers_without_reranking_count_once_the_reranker_is_there_or_cannot_be(
@@ -48,7 +52,7 @@ def test_answers_without_reranking_count_once_the_reranker_is_there_or_cannot_be
     reranker = SecondLoads()
     with serving(reranker, url, folder, rerank_max_in_flight=1) as http:
         reranker.loads = True
-        try_second(http, url, folder, tmp_path)
+        try_second(http, reranker, url, folder, tmp_path)
         served = service_of(http)
         epoch = served.models.routing.trial.epoch
         assert without_reranking(http) > 5
@@ -73,7 +77,7 @@ def test_a_reranker_that_is_never_loaded_counts_in_the_end(
     with serving(reranker, url, folder, rerank_max_in_flight=1) as http:
         reranker.loads = True
         monkeypatch.setattr(canary_watch, "MAX_LOADING_S", 0.0)
-        try_second(http, url, folder, tmp_path)
+        try_second(http, reranker, url, folder, tmp_path)
         served = service_of(http)
         counts = served.canary_watch._counts_of(served.models.routing.trial.epoch)
         n_lacking = without_reranking(http)
@@ -90,7 +94,7 @@ def test_a_reranker_that_is_being_loaded_takes_nothing_from_the_active_version(
     with serving(reranker, url, folder, rerank_max_in_flight=6) as http:
         measure(http)
         reranker.loads = True
-        try_second(http, url, folder, tmp_path)
+        try_second(http, reranker, url, folder, tmp_path)
         assert len(outcomes_of_the_active(http)) > 5
         held = service_of(http).reranker._in_flight
         assert len(held) == 6
@@ -110,7 +114,7 @@ def test_a_job_that_waits_for_a_load_is_no_trial_of_a_reranker_that_failed(
     with serving(reranker, url, folder) as http:
         measure(http)
         reranker.loads = True
-        try_second(http, url, folder, tmp_path)
+        try_second(http, reranker, url, folder, tmp_path)
         reranker.fault = "fails"
         outcomes_of_the_active(http)
         state = service_of(http).reranker
@@ -133,7 +137,7 @@ def test_no_more_jobs_are_asked_after_a_load_than_at_any_other_time(
     with serving(reranker, url, folder, rerank_max_in_flight=4, rerank_wait_ms=25) as http:
         measure(http)
         reranker.loads = True
-        try_second(http, url, folder, tmp_path)
+        try_second(http, reranker, url, folder, tmp_path)
         reranker.hangs = True
         reranker.jobs.clear()
         flights = service_of(http).reranker._in_flight
