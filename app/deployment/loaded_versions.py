@@ -241,7 +241,9 @@ class LoadedVersions:
 
     async def _open(self, version: str) -> Model:
         folder, thread = await self._folders.find(version), self._thread
-        model = await thread.run(lambda: load_version(folder, version, self._provider, self._trust))
+        model = await thread.run(
+            lambda: load_version(folder, version, self._provider, self._trust), is_spread=True
+        )
         try:
             return await with_stored_items(model, self._store, thread)
         except StoreError:

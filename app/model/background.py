@@ -2,7 +2,8 @@
 
 Both need the interpreter and perhaps the same core. The work is done in a thread of the lowest
 priority, which is enough for work outside the interpreter (checksums, creating sessions). Work that
-needs the interpreter pauses between its steps for longer than they took.
+needs the interpreter pauses between its steps for longer than they took, and while requests keep
+the process busy, loading a version pauses for longer still.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ SHARE = 0.25
 """Of its time, in which a thread that yields may work."""
 LONGEST_PAUSE_S = 0.05
 """Between two of its steps, however long these are."""
+BUSY = 0.1
+"""Of a core's time: a process whose other threads use more has requests to answer."""
+SPREADING = 0.3
+"""Of its share, in which work that is spread may work while the process is busy."""
+LONGEST_SPREAD_PAUSE_S = 0.15
+"""Between two of its steps then."""
+SPREAD_S = 10.0
+"""From its start. After that it takes its whole share: a large catalogue would take too long."""
 LOWEST_PRIORITY = 19
 GC_THRESHOLDS = (50_000, 20, 100)
 # Objects that are walked in two milliseconds. Beside a larger catalogue, what is left is nothing.
@@ -44,8 +53,39 @@ class _Job:
 
     work: Callable[[], Any]
     future: asyncio.Future[Any]
+    is_spread: bool
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     is_stopped: bool = False
+
+
+class _Pace:
+    """The pauses between the steps of a thread's job.
+
+    Args:
+        share: of its time in which it may work.
+        is_spread: whether it takes less while the process is busy.
+    """
+
+    def __init__(self, share: float, is_spread: bool) -> None:
+        self._share, self._is_spread = share, is_spread
+        self._spread_until_s = time.monotonic() + SPREAD_S
+        self._look()
+
+    def pause(self) -> None:
+        """Pause after a step."""
+        own_s, all_s, now_s = self._own_s, self._all_s, self._now_s
+        self._look()
+        worked_s = self._own_s - own_s
+        others_s = self._all_s - all_s - worked_s
+        share, longest_s = self._share, LONGEST_PAUSE_S
+        is_busy = others_s > BUSY * (self._now_s - now_s)
+        if self._is_spread and is_busy and self._now_s < self._spread_until_s:
+            share, longest_s = share * SPREADING, LONGEST_SPREAD_PAUSE_S
+        time.sleep(min(longest_s, worked_s * (1 / share - 1)))
+
+    def _look(self) -> None:
+        self._all_s, self._own_s = time.process_time(), time.thread_time()
+        self._now_s = time.monotonic()
 
 
 class BackgroundThread:
@@ -68,9 +108,14 @@ class BackgroundThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """The result of some work. A cancelled caller doesn't wait: the work stops by itself."""
-        job = _Job(work, asyncio.get_running_loop().create_future())
+    async def run(self, work: Callable[[], Result], *, is_spread: bool = False) -> Result:
+        """The result of some work. A cancelled caller doesn't wait: the work stops by itself.
+
+        Args:
+            work: calls `yield_cpu` between its steps.
+            is_spread: whether it is spread over more time while the process is busy.
+        """
+        job = _Job(work, asyncio.get_running_loop().create_future(), is_spread)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
@@ -91,8 +136,8 @@ class BackgroundThread:
         if self._yields:
             _lower_priority()
         while (job := self._jobs.get()) is not None:
-            _thread.job, _thread.yields, _thread.share = job, self._yields, self._share
-            _thread.cpu_since_s = time.thread_time()
+            _thread.job = job
+            _thread.pace = _Pace(self._share, job.is_spread) if self._yields else None
             try:
                 result = None if job.is_stopped else job.work()
             except BaseException as error:
@@ -100,7 +145,7 @@ class BackgroundThread:
             else:
                 _answer(job, result)
             # Else the loaded model would live until the next one is loaded.
-            _thread.job = job = result = None
+            _thread.job = _thread.pace = job = result = None
 
 
 def _answer(job: _Job, result: Any, *, is_error: bool = False) -> None:
@@ -123,10 +168,8 @@ def yield_cpu() -> None:
         return
     if job.is_stopped:
         raise Stopped
-    if _thread.yields:
-        worked_s = time.thread_time() - _thread.cpu_since_s
-        time.sleep(min(LONGEST_PAUSE_S, worked_s * (1 / _thread.share - 1)))
-        _thread.cpu_since_s = time.thread_time()
+    if _thread.pace is not None:
+        _thread.pace.pause()
 
 
 @contextmanager

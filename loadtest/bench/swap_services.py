@@ -42,7 +42,7 @@ from loadtest.target import Address
 N_SERVICES = 2
 BUSY = 0.5  # of the services' cores
 N_LOOKS = 3  # for the rate that keeps them so busy: a request costs less, the more there are
-EVERY_SHARE = 0.2  # of a plan's steady load: every three seconds in a full one
+EVERY_SHARE = 0.3  # of a plan's steady load: every four and a half seconds in a full one
 N_USERS = 200
 PAUSE_S = 0.2  # before each swap
 

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +13,11 @@ import pytest
 from app.model import background
 from app.model.background import (
     LONGEST_PAUSE_S,
+    LONGEST_SPREAD_PAUSE_S,
     LOWEST_PRIORITY,
     SHARE,
+    SPREAD_S,
+    SPREADING,
     BackgroundThread,
     yield_cpu,
 )
@@ -56,7 +58,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         taken.append(seconds)
         time.sleep(seconds)
 
-    clock = SimpleNamespace(thread_time=time.thread_time, sleep=sleep)
+    clock = SimpleNamespace(
+        thread_time=time.thread_time,
+        process_time=time.process_time,
+        monotonic=time.monotonic,
+        sleep=sleep,
+    )
     monkeypatch.setattr(background, "time", clock)
     return taken
 
@@ -76,20 +83,70 @@ def test_background_work_pauses_for_longer_than_it_takes(
     assert 0.02 < pause_s <= LONGEST_PAUSE_S
 
 
-@pytest.mark.parametrize(("share", "pause_s"), [(0.5, 0.01), (SHARE, 0.03)])
-def test_a_smaller_share_of_its_time_means_longer_pauses(
-    share: float, pause_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of each pause, by a clock by which it has worked for 10 ms whenever it looks."""
-    pauses: list[float] = []
-    clock = SimpleNamespace(thread_time=count(step=0.01).__next__, sleep=pauses.append)
-    monkeypatch.setattr(background, "time", clock)
+class Clock:
+    """Of a process whose thread works for 10 ms between two looks, others for `others_s`.
+
+    Attributes:
+        pauses: in seconds, in order.
+    """
+
+    def __init__(self, others_s: float = 0.0) -> None:
+        self._others_s = others_s
+        self._n_looks = 0
+        self._slept_s = 0.0
+        self.pauses: list[float] = []
+
+    def process_time(self) -> float:
+        self._n_looks += 1
+        return self._n_looks * (0.01 + self._others_s)
+
+    def thread_time(self) -> float:
+        return self._n_looks * 0.01
+
+    def monotonic(self) -> float:
+        return self._n_looks * 0.02 + self._slept_s
+
+    def sleep(self, seconds: float) -> None:
+        self._slept_s += seconds
+        self.pauses.append(seconds)
+
+
+def pauses_of(clock: Clock, share: float, n_steps: int, *, is_spread: bool) -> list[float]:
+    def work() -> None:
+        for _ in range(n_steps):
+            yield_cpu()
+
     thread = BackgroundThread("tested", yields=True, share=share)
-    try:
-        asyncio.run(thread.run(yield_cpu))
-    finally:
-        thread.stop(5)
-    assert pauses == [pytest.approx(pause_s)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "time", clock)
+        try:
+            asyncio.run(thread.run(work, is_spread=is_spread))
+        finally:
+            thread.stop(5)
+    return clock.pauses
+
+
+@pytest.mark.parametrize(("share", "pause_s"), [(0.5, 0.01), (SHARE, 0.03)])
+@pytest.mark.parametrize(("is_spread", "others_s"), [(False, 0.0), (False, 0.02), (True, 0.0)])
+def test_a_smaller_share_of_its_time_means_longer_pauses(
+    share: float, pause_s: float, is_spread: bool, others_s: float
+) -> None:
+    assert pauses_of(Clock(others_s), share, 1, is_spread=is_spread) == [pytest.approx(pause_s)]
+
+
+def test_spread_work_takes_less_while_others_need_the_cpu() -> None:
+    [pause_s] = pauses_of(Clock(others_s=0.003), 0.5, 1, is_spread=True)
+    assert pause_s == pytest.approx(0.01 * (1 / (0.5 * SPREADING) - 1))
+    assert pauses_of(Clock(others_s=0.0019), 0.5, 1, is_spread=True) == [pytest.approx(0.01)]
+    [pause_s] = pauses_of(Clock(others_s=0.02), 0.01, 1, is_spread=True)
+    assert pause_s == LONGEST_SPREAD_PAUSE_S
+
+
+def test_work_is_spread_for_some_seconds_only() -> None:
+    pauses = pauses_of(Clock(others_s=1.0), 0.01, 100, is_spread=True)
+    spread = [pause_s for pause_s in pauses if pause_s == LONGEST_SPREAD_PAUSE_S]
+    assert pauses == [*spread, *[LONGEST_PAUSE_S] * (100 - len(spread))]
+    assert SPREAD_S - 0.2 < len(spread) * (LONGEST_SPREAD_PAUSE_S + 0.02) < SPREAD_S + 0.2
 
 
 def test_other_work_does_not_pause(pauses: list[float]) -> None:
