@@ -71,34 +71,42 @@ class Section:
 
 
 def choose_sections(plan: Plan, names: Iterable[str]) -> list[Section]:
-    """The sections of these names in their order; the catalogue has one for each size."""
+    """The sections of these names in their order.
+
+    The catalogue has one for each size, and swaps of services one for each form.
+    """
     wanted = set(names)
     known = {
-        "comparison": Section("comparison", comparison.run, comparison.describe),
-        "demo": Section("demo", demo.run, demo.describe),
-        "lengths": Section("lengths", shapes.run_lengths, shapes.describe_lengths),
-        "ks": Section("ks", shapes.run_ks, shapes.describe_ks),
-        "batches": Section("batches", shapes.run_batches, shapes.describe_batches),
-        "knowledge": Section("knowledge", knowledge.run, knowledge.describe),
-        "overload": Section("overload", overload.run, overload.describe),
-        "swap": Section("swap", swap.run, swap.describe),
-        "swap_memory": Section("swap_memory", swap_memory.run, swap_memory.describe),
-        "swap_services": Section("swap_services", swap_services.run, swap_services.describe),
-        "shadow": Section("shadow", shadow.run, shadow.describe),
-        "workers": Section("workers", workers.run, workers.describe),
-        "footprint": Section("footprint", footprint.run, footprint.describe),
-        "rules": Section("rules", rules.run, rules.describe),
-        "exposures": Section("exposures", exposures.run, exposures.describe),
-        "cluster": Section("cluster", cluster.run, cluster.describe),
-        "reranking": Section("reranking", reranking.run, reranking.describe),
-    }
-    chosen = [section for name, section in known.items() if name in wanted]
-    if "catalogue" in wanted:
-        chosen += [
+        "comparison": [Section("comparison", comparison.run, comparison.describe)],
+        "demo": [Section("demo", demo.run, demo.describe)],
+        "lengths": [Section("lengths", shapes.run_lengths, shapes.describe_lengths)],
+        "ks": [Section("ks", shapes.run_ks, shapes.describe_ks)],
+        "batches": [Section("batches", shapes.run_batches, shapes.describe_batches)],
+        "knowledge": [Section("knowledge", knowledge.run, knowledge.describe)],
+        "overload": [Section("overload", overload.run, overload.describe)],
+        "swap": [Section("swap", swap.run, swap.describe)],
+        "swap_memory": [Section("swap_memory", swap_memory.run, swap_memory.describe)],
+        "swap_services": [
+            Section(
+                f"swaps of {form.name}",
+                partial(swap_services.run, form=form),
+                swap_services.describe,
+            )
+            for form in swap_services.FORMS
+        ],
+        "shadow": [Section("shadow", shadow.run, shadow.describe)],
+        "workers": [Section("workers", workers.run, workers.describe)],
+        "footprint": [Section("footprint", footprint.run, footprint.describe)],
+        "rules": [Section("rules", rules.run, rules.describe)],
+        "exposures": [Section("exposures", exposures.run, exposures.describe)],
+        "cluster": [Section("cluster", cluster.run, cluster.describe)],
+        "reranking": [Section("reranking", reranking.run, reranking.describe)],
+        "catalogue": [
             Section(f"catalogue of {n}", partial(catalogue.run, n_items=n), catalogue.describe)
             for n in plan.catalogue_sizes
-        ]
-    return chosen
+        ],
+    }
+    return [section for name in NAMES if name in wanted for section in known[name]]
 
 
 def run_sections(

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from loadtest.api import ask
 from loadtest.bench.bundles import BundleFiles
-from loadtest.bench.figures import format_ms, percentiles_ms
 from loadtest.bench.measured_server import (
     MeasuredServer,
     expect_items,
@@ -19,13 +16,13 @@ from loadtest.bench.measured_server import (
 )
 from loadtest.bench.overload import (
     LEAD_SHARE,
-    REJECTED,
     STEADY_CONNECTIONS,
     STEADY_SHARE,
     measure_capacity,
 )
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, print_line
+from loadtest.bench.swap_figures import describe_swaps, summarise
 from loadtest.bench.watch import Timetable
 from loadtest.client import Load, Sample
 from loadtest.errors import TargetError
@@ -33,7 +30,6 @@ from loadtest.pacing import Arrivals
 from loadtest.target import Address
 
 LONGEST = 10  # times as long as planned a load lasts where activations take so long
-SETTLING_S = 0.5  # after an activation's answer: other workers follow, the old model is freed
 
 
 def run(rig: Rig) -> dict[str, Any]:
@@ -102,59 +98,6 @@ def activate_version(
     return None if status == 200 else f"POST {path} answers {status}: {answer}"
 
 
-def summarise(
-    swaps: Timetable, sample: Sample, rate_rps: float, lead_s: float = 0.0
-) -> dict[str, Any]:
-    """Latencies of requests that were due during a swap, and of all others after `lead_s`.
-
-    Rejected requests are in neither: they are quick, and would hide slow ones.
-    """
-    windows = [
-        (begun_s - sample.begun_s, ended_s - sample.begun_s + SETTLING_S)
-        for begun_s, ended_s in swaps.done_s
-    ]
-    during = np.zeros(len(sample.latencies), dtype=np.bool_)
-    for begin_s, end_s in windows:
-        during |= (sample.starts_s >= begin_s) & (sample.starts_s < end_s)
-    rejected = np.asarray(sample.statuses) == REJECTED
-    steady = ~during & ~rejected & (sample.starts_s >= lead_s)
-    n_rejected_during = int((during & rejected).sum())
-    during &= ~rejected
-    figures: dict[str, Any] = {
-        "rps": round(rate_rps, 1),
-        "n_swaps": len(swaps.done_s),
-        "activation_ms": [round((end_s - begun_s) * 1e3, 1) for begun_s, end_s in swaps.done_s],
-        "steady": percentiles_ms(sample.latencies_ms[steady]),
-        "during": percentiles_ms(sample.latencies_ms[during])
-        | {"max_ms": _longest_ms(sample.latencies_ms[during]), "requests": int(during.sum())},
-        "rejected": int(rejected.sum()),
-        "rejected_during": n_rejected_during,
-        "failed": sample.n_failed,
-        "faults": dict(sample.faults),
-        "failed_activations": len(swaps.faults),
-    }
-    p99_ms, steady_ms = figures["during"]["p99_ms"], figures["steady"]["p99_ms"]
-    if p99_ms is not None and steady_ms:
-        figures["p99_to_steady"] = round(p99_ms / steady_ms, 2)
-    return figures
-
-
-def _longest_ms(latencies_ms: Any) -> float | None:
-    return round(float(latencies_ms.max()), 3) if len(latencies_ms) else None
-
-
 def describe(figures: dict[str, Any]) -> list[str]:
     """The lines a person reads."""
-    found = figures["swap"]
-    longest = max(found["activation_ms"], default=None)
-    lines = [
-        (
-            f"{found['n_swaps']} swaps at {found['rps']:.0f} rps, the slowest activation took "
-            f"{format_ms(longest, 0)} ms; {found['failed']} requests failed, {found['rejected']} "
-            f"were rejected ({found['rejected_during']} of them during a swap)"
-        )
-    ]
-    for name in ("steady", "during"):
-        times = [format_ms(found[name][f"{part}_ms"], 2) for part in ("p50", "p99", "p99_9")]
-        lines.append(f"  {name:<7} p50 {times[0]}  p99 {times[1]}  p99.9 {times[2]} ms")
-    return lines
+    return describe_swaps(figures["swap"])

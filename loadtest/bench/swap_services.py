@@ -1,9 +1,10 @@
-"""Two services on one store; versions are activated alternately under load.
+"""Several workers on one store; versions are activated alternately under load.
 
-Each stands for a machine of one core, has its own where there are as many, and one worker. On a
-common core Linux divides it among services before it looks at priorities, and one's load would hold
-up the other. The load is the one that keeps the services busy for half of their cores' time.
-Every answer is compared with what its version answers its user, so that none can mix two versions.
+They are one service's or those of two. Each of two stands for a machine of one core, and has its
+own where there are as many. On a common core Linux divides it among services before it looks at
+priorities, and one's load would hold up the other. The load is the one that keeps the services
+busy for half of their cores' time. Every answer is compared with what its version answers its
+user, so that none can mix two versions.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from loadtest.bench.catalogue import split_processes
 from loadtest.bench.overload import REJECTED, STEADY_CONNECTIONS
 from loadtest.bench.plan import HISTORY_LENGTH, K
 from loadtest.bench.rig import MAIN_ITEMS, Rig, check_answers, print_line
+from loadtest.bench.swap_figures import describe_swaps, summarise
 from loadtest.bench.swap_memory import SETTLED
 from loadtest.bench.watch import Timetable
 from loadtest.children import Child
@@ -39,7 +41,6 @@ from loadtest.pacing import Arrivals
 from loadtest.store_servers import running_server
 from loadtest.target import Address
 
-N_SERVICES = 2
 BUSY = 0.5  # of the services' cores
 N_LOOKS = 3  # for the rate that keeps them so busy: a request costs less, the more there are
 EVERY_SHARE = 0.3  # of a plan's steady load: every four and a half seconds in a full one
@@ -47,6 +48,32 @@ N_USERS = 200
 PAUSE_S = 0.2  # before each swap
 
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Services on one store, and the workers of each."""
+
+    n_services: int
+    n_workers: int
+
+    @property
+    def name(self) -> str:
+        """As a person would say it."""
+        services, workers = (
+            f"{n} {noun}{'s' if n > 1 else ''}"
+            for n, noun in ((self.n_services, "service"), (self.n_workers, "worker"))
+        )
+        return f"{services} of {workers}"
+
+    def cores(self) -> list[int | None]:
+        """The core of each service; None: all of them."""
+        cores = usable_cores()
+        has_own = 1 < self.n_services <= len(cores)
+        return [cores[n] if has_own else None for n in range(self.n_services)]
+
+
+FORMS = (Form(1, 2), Form(2, 1), Form(2, 2))
 
 
 @dataclass
@@ -137,31 +164,32 @@ def _items(answer: dict[str, Any]) -> list[str]:
     return [item["item_id"] for item in answer["items"]]
 
 
-def run(rig: Rig) -> dict[str, Any]:
+def run(rig: Rig, form: Form) -> dict[str, Any]:
     """Swap versions again and again while the services are busy for half of the time."""
     bundles = [rig.synthetic.get(MAIN_ITEMS, knowledge=knows) for knows in (True, False)]
     versions = [BundleFiles(bundle).version for bundle in bundles]
     token = secrets.token_urlsafe(18)
     user_ids, _ = rig.users(bundles[0], HISTORY_LENGTH)
     bodies: list[dict[str, object]] = [{"user_id": u, "k": K} for u in user_ids[:N_USERS]]
-    cores = usable_cores()
+    store = f"swap-services-{form.n_services}-{form.n_workers}"
     with ExitStack() as stack:
-        url = stack.enter_context(running_server(rig.folder / "swap-services"))
+        url = stack.enter_context(running_server(rig.folder / store))
         environment = {"LONGTAIL_ADMIN_TOKEN": token, "LONGTAIL_REDIS_URL": url}
 
-        def service(bundle: Path, number: int = 0) -> Any:
+        def service(bundle: Path, core: int | None = None) -> Child:
             return rig.service(
                 bundle,
-                store="swap-services",
+                store=store,
+                workers=form.n_workers,
                 pinned=False,
-                core=cores[number] if len(cores) >= N_SERVICES else None,
+                core=core,
                 environment=environment,
             )
 
         # Serving a bundle publishes it, and the folders are shared: afterwards both are there.
         with service(bundles[1]):
             pass
-        children = [stack.enter_context(service(bundles[0], n)) for n in range(N_SERVICES)]
+        children = [stack.enter_context(service(bundles[0], core)) for core in form.cores()]
         addresses = [child.address for child in children]
         for address in addresses:
             check_answers(address, bodies)
@@ -172,7 +200,7 @@ def run(rig: Rig) -> dict[str, Any]:
         pids = [p for child in children for p in split_processes(child)[0]]
         requests = [encode_post(addresses[0], "/recommend", body) for body in bodies]
         with rig.measuring(pinned=False):
-            use = CpuUse(children, min(N_SERVICES, len(cores)))
+            use = CpuUse(children, min(form.n_services * form.n_workers, len(usable_cores())))
             capacity_rps = _capacity(rig, addresses, requests, answers)
             rate_rps = _rate(rig, addresses, requests, answers, use, BUSY * capacity_rps)
             print_line(f"  {rig.plan.n_memory_swaps} swaps at {rate_rps:.0f} rps")
@@ -183,7 +211,7 @@ def run(rig: Rig) -> dict[str, Any]:
             busy = use.share
     for fault in [*swaps.faults, *(f"{n} × {fault}" for fault, n in sample.faults.items())]:
         print_line(f"  {fault}")
-    figures = swap.summarise(swaps, sample, rate_rps)
+    figures = summarise(swaps, sample, rate_rps)
     apart_s = answers.apart_s(begun_s, [_version_of(n, versions) for n in range(len(begun_s))])
     figures["capacity_rps"] = round(capacity_rps, 1)
     figures["busy"] = busy
@@ -192,7 +220,7 @@ def run(rig: Rig) -> dict[str, Any]:
     if rss_bytes:
         settled = rss_bytes[min(SETTLED, len(rss_bytes) - 1)]
         figures["rss_growth"] = round(rss_bytes[-1] / settled - 1, 4)
-    return {"swap_services": figures, "failed": sample.n_failed + len(swaps.faults)}
+    return {"swap_services": {form.name: figures}, "failed": sample.n_failed + len(swaps.faults)}
 
 
 def _activate(address: Address, version: str, token: str) -> None:
@@ -280,12 +308,12 @@ def _swap_under_load(
 
 def describe(figures: dict[str, Any]) -> list[str]:
     """The lines a person reads."""
-    found = figures["swap_services"]
-    [first, *lines] = swap.describe({"swap": found})
+    [found] = figures["swap_services"].values()
+    [first, *lines] = describe_swaps(found)
     growth = f", memory {found['rss_growth']:+.1%}" if "rss_growth" in found else ""
-    busy = f", busy {found['busy']:.0%} of the time" if found["busy"] is not None else ""
+    busy = f"busy {found['busy']:.0%} of the time; " if found["busy"] is not None else ""
     last = (
-        f"  {N_SERVICES} services{busy}; {found['requests']:,} answers compared; "
+        f"  {busy}{found['requests']:,} answers compared; "
         f"workers apart for at most {found['apart_ms']:.0f} ms{growth}"
     )
     return [first, *lines, last]

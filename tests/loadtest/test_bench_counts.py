@@ -14,7 +14,7 @@ import pytest
 
 from loadtest.bench.plan import K
 from loadtest.bench.sections import NAMES
-from loadtest.bench.swap_services import Answers
+from loadtest.bench.swap_services import FORMS, Answers, Form
 from tests.loadtest import test_bench_real
 from tests.loadtest.real_sections import run_real
 from tests.loadtest.tiny_bundles import N_ITEMS
@@ -103,10 +103,9 @@ def test_memory_after_swaps_is_measured(document: dict[str, Any]) -> None:
     assert document["sections"]["swap_memory"]["failed"] == 0
 
 
-def test_answers_of_two_services_in_swaps_are_each_of_one_version(
-    document: dict[str, Any],
-) -> None:
-    found = document["swap_services"]
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_answers_in_swaps_are_each_of_one_version(document: dict[str, Any], form: Form) -> None:
+    found = document["swap_services"][form.name]
     assert (found["failed"], found["failed_activations"]) == (0, 0)
     assert found["n_swaps"] == 6
     assert found["requests"] > 0

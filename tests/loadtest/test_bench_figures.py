@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,8 @@ from loadtest.bench.overload import Phases, add_cpu_shares
 from loadtest.bench.overload import summarise as summarise_overload
 from loadtest.bench.shadow import describe as describe_shadow
 from loadtest.bench.shadow import summarise as summarise_shadow
-from loadtest.bench.swap import SETTLING_S
-from loadtest.bench.swap import describe as describe_swaps
-from loadtest.bench.swap import summarise as summarise_swaps
+from loadtest.bench.swap_figures import FEWEST_SWAPS, SETTLING_S, describe_swaps
+from loadtest.bench.swap_figures import summarise as summarise_swaps
 from loadtest.bench.watch import CpuWatch, MemoryWatch, Timetable
 from loadtest.client import Sample
 
@@ -118,7 +118,30 @@ def test_429s_of_a_busy_machine_are_not_lost_by_a_swap_and_counted_separately() 
     assert figures["faults"] == {"status 500": 1}
     assert figures["during"]["requests"] == 1
     assert (figures["steady"]["p99_ms"], figures["during"]["p99_ms"]) == (4.0, 8.0)
-    assert "1 requests failed, 3 were rejected (2 of" in describe_swaps({"swap": figures})[0]
+    assert "1 requests failed, 3 were rejected (2 of" in describe_swaps(figures)[0]
+
+
+def test_the_interval_of_swaps_tells_even_slowness_from_that_of_a_few() -> None:
+    """Of 1,000 requests a swap and as many between, 2 % are slow; in swaps ten times as slow."""
+
+    def found(slow_ms: list[float]) -> dict[str, Any]:
+        n = len(slow_ms)
+        swaps = Timetable([], lambda _: None)
+        swaps.done_s = [(1_001.0 + 4 * at, 1_002.5 + 4 * at) for at in range(n)]  # settled at 3 s
+        answers = [
+            (begun_s + share, 200, slow_ms if number % 50 == 0 else 1.0)
+            for at, in_swap_ms in enumerate(slow_ms)
+            for begun_s, slow_ms in ((4 * at + 1.0, in_swap_ms), (4 * at - 1.0, 10.0))
+            for number, share in enumerate(np.linspace(0, 1.9, 1_000))
+        ]
+        return summarise_swaps(swaps, make_sample(*answers), 500.0)
+
+    even = found([100.0] * FEWEST_SWAPS)
+    assert (even["p99_to_steady"], even["p99_to_steady_interval"]) == (10.0, [10.0, 10.0])
+    once = found([100.0] * 12 + [10.0] * 28)
+    assert once["p99_to_steady_interval"] == [1.0, 10.0]
+    assert "p99_to_steady_interval" not in found([100.0] * (FEWEST_SWAPS - 1))
+    assert "95 % 10.00 to 10.00" in describe_swaps(even)[-1]
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:

@@ -12,6 +12,7 @@ from loadtest.bench.__main__ import forget_when_complete, kept_figures, run_benc
 from loadtest.bench.plan import FULL, QUICK
 from loadtest.bench.rig import Rig
 from loadtest.bench.sections import NAMES, Section, choose_sections, run_sections
+from loadtest.bench.swap_services import FORMS
 from loadtest.errors import TargetError, WorkloadError
 
 
@@ -101,10 +102,14 @@ def test_a_demo_that_was_not_built_is_left_out_in_plain_words(
     assert f"left out: {reason}" in capsys.readouterr().out
 
 
-def test_sections_are_in_order_and_the_catalogue_has_one_for_each_size() -> None:
+def test_sections_are_in_order_and_some_have_one_for_each_form_or_size() -> None:
+    several = {
+        "swap_services": [f"swaps of {form.name}" for form in FORMS],
+        "catalogue": [f"catalogue of {n}" for n in FULL.catalogue_sizes],
+    }
     names = [section.name for section in choose_sections(FULL, NAMES)]
-    assert names[: len(NAMES) - 1] == list(NAMES[:-1])
-    assert names[len(NAMES) - 1 :] == [f"catalogue of {n}" for n in FULL.catalogue_sizes]
+    assert names == [one for name in NAMES for one in several.get(name, [name])]
+    assert [form.name for form in FORMS[:2]] == ["1 service of 2 workers", "2 services of 1 worker"]
     other = FULL.with_sizes([500, 90])
     assert [s.name for s in choose_sections(other, ["catalogue"])] == [
         "catalogue of 500",
