@@ -2,9 +2,8 @@
 
 They are one service's or those of two. Each of two stands for a machine of one core, and has its
 own where there are as many. On a common core Linux divides it among services before it looks at
-priorities, and one's load would hold up the other. The load is the one that keeps the services
-busy for half of their cores' time. Every answer is compared with what its version answers its
-user, so that none can mix two versions.
+priorities, and one's load would hold up the other. Every answer is compared with what its version
+answers its user, so that none can mix two versions.
 """
 
 from __future__ import annotations
@@ -41,8 +40,7 @@ from loadtest.pacing import Arrivals
 from loadtest.store_servers import running_server
 from loadtest.target import Address
 
-BUSY = 0.5  # of the services' cores
-N_LOOKS = 3  # for the rate that keeps them so busy: a request costs less, the more there are
+RATE_SHARE = 0.5  # of the capacity
 EVERY_SHARE = 0.3  # of a plan's steady load: every four and a half seconds in a full one
 N_USERS = 200
 PAUSE_S = 0.2  # before each swap
@@ -131,7 +129,7 @@ class Answers:
 
 
 class CpuUse:
-    """The share of some cores' time that services use.
+    """The share of some cores' time that services use from now on.
 
     Args:
         services: all of them.
@@ -140,15 +138,11 @@ class CpuUse:
 
     def __init__(self, services: Sequence[Child], n_cores: int) -> None:
         self._services, self._n_cores = services, n_cores
-        self.begin()
-
-    def begin(self) -> None:
-        """Measure from now on."""
         self._begun_s, self._cpu_s = time.perf_counter(), self._used_s()
 
     @property
     def share(self) -> float | None:
-        """Since `begin`; None where the system doesn't tell."""
+        """Until now; None where the system doesn't tell."""
         now_s = self._used_s()
         if now_s is None or self._cpu_s is None:
             return None
@@ -165,7 +159,7 @@ def _items(answer: dict[str, Any]) -> list[str]:
 
 
 def run(rig: Rig, form: Form) -> dict[str, Any]:
-    """Swap versions again and again while the services are busy for half of the time."""
+    """Swap versions again and again at half of the services' capacity."""
     bundles = [rig.synthetic.get(MAIN_ITEMS, knowledge=knows) for knows in (True, False)]
     versions = [BundleFiles(bundle).version for bundle in bundles]
     token = secrets.token_urlsafe(18)
@@ -200,11 +194,10 @@ def run(rig: Rig, form: Form) -> dict[str, Any]:
         pids = [p for child in children for p in split_processes(child)[0]]
         requests = [encode_post(addresses[0], "/recommend", body) for body in bodies]
         with rig.measuring(pinned=False):
-            use = CpuUse(children, min(form.n_services * form.n_workers, len(usable_cores())))
             capacity_rps = _capacity(rig, addresses, requests, answers)
-            rate_rps = _rate(rig, addresses, requests, answers, use, BUSY * capacity_rps)
+            rate_rps = RATE_SHARE * capacity_rps
             print_line(f"  {rig.plan.n_memory_swaps} swaps at {rate_rps:.0f} rps")
-            use.begin()
+            use = CpuUse(children, min(form.n_services * form.n_workers, len(usable_cores())))
             swaps, sample, begun_s, rss_bytes = _swap_under_load(
                 rig, addresses, requests, answers, versions, token, rate_rps, pids
             )
@@ -245,30 +238,6 @@ def _capacity(
         rps.append(sample.rps)
     answers.seen.clear()
     return statistics.median(rps)
-
-
-def _rate(
-    rig: Rig,
-    addresses: Sequence[Address],
-    requests: Sequence[bytes],
-    answers: Answers,
-    use: CpuUse,
-    limit_rps: float,
-) -> float:
-    """The rate of paced requests that keeps the services busy as planned, at most the given one.
-
-    Where the system doesn't tell CPU times, it is the given one.
-    """
-    rate_rps = limit_rps
-    for _ in range(N_LOOKS):
-        with Load(addresses[0], STEADY_CONNECTIONS, *addresses[1:]) as load:
-            use.begin()
-            starts = Arrivals(rate_rps, rig.plan.saturated_s).of_user(0)
-            load.keep_pace(requests, starts, answers.find_fault)
-        if use.share is not None:
-            rate_rps = min(limit_rps, rate_rps * BUSY / use.share)
-    answers.seen.clear()
-    return rate_rps
 
 
 def _swap_under_load(

@@ -109,7 +109,7 @@ def test_answers_in_swaps_are_each_of_one_version(document: dict[str, Any], form
     assert (found["failed"], found["failed_activations"]) == (0, 0)
     assert found["n_swaps"] == 6
     assert found["requests"] > 0
-    assert 0 < found["rps"] <= found["capacity_rps"] / 2 + 0.1
+    assert found["rps"] == pytest.approx(found["capacity_rps"] / 2, abs=0.1)
     assert sys.platform != "linux" or found["busy"] > 0
     assert found["apart_ms"] >= 0  # how far apart is no matter of a busy machine
 
