@@ -36,8 +36,9 @@ AT_ONCE = 8
 GATHER_S = 0.1
 """Wait for so many."""
 SHARE_OF_TIME = 0.01
-"""For which the shadow computes. With more, requests wait longer than 5 % at p90 and p99."""
+"""For which the shadow computes at most: each answer costs as much CPU time as a request."""
 LONGEST_REST_S = 1.0
+"""However costly the last answers were; and no longer than others may wait."""
 SETTLE_AGAIN_S = 1.0
 STOP_SETTLING_S = 1.0
 RERANKED = frozenset({"fresh", "cached"})

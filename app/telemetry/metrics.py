@@ -110,14 +110,14 @@ class Metrics:
             "Canaries that were shown to be worse than the active version and taken back.",
             registry=registry,
         )
-        self._shadow = Counter(
+        shadow = Counter(
             "longtail_shadow",
             "Requests of the shadow's share, by outcome; answered ones are kept for comparison.",
             ("outcome",),
             registry=registry,
         )
-        for outcome in SHADOW_OUTCOMES:  # a rate over a series that isn't there yet is no zero
-            self._shadow.labels(outcome)
+        # All from the beginning: a rate over a series that isn't there yet is no zero.
+        self._shadow = {outcome: shadow.labels(outcome) for outcome in SHADOW_OUTCOMES}
         self.exposures_lost = Counter(
             "longtail_exposures_lost",
             "Answers that did not reach the log of exposures: too many waited for the store.",
@@ -266,7 +266,7 @@ class Metrics:
 
     def shadow_asked(self, outcome: str) -> None:
         """Count a request that a shadow was to answer too: answered, busy, full or failed."""
-        self._shadow.labels(outcome).inc()
+        self._shadow[outcome].inc()
 
     def rejected_by_overload(self, route: str, n: int) -> None:
         """Count rejected requests. Timing them would make an overloaded service look fast."""

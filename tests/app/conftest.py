@@ -35,12 +35,14 @@ AS_ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 def loads_without_pauses() -> Iterator[None]:
     """Versions load without pauses and at normal priority, as hundreds of tests wait for one.
 
-    `test_background` is about both. Who rolls a version out looks often whether it is loaded.
+    `test_background` is about both. Who rolls a version out looks often whether it is loaded. A
+    shadow doesn't rest, which `test_shadow_queue` is about.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(background, "SHARE", 1.0)
         patch.setattr(loaded_versions, "LOADING_SHARE", 1.0)
         patch.setattr(background, "_lower_priority", lambda: None)
+        patch.setattr(shadow, "SHARE_OF_TIME", 1.0)
         patch.setattr(preparation, "LOADING_PAUSE_S", 0.01)
         yield
 

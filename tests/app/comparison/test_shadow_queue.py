@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.comparison import shadow as shadow_module
-from app.comparison.shadow import MAX_WAITING, ShadowQueue
+from app.comparison.background_answers import BackgroundAnswer
+from app.comparison.shadow import AT_ONCE, MAX_WAITING, ShadowQueue
 from app.deployment.routing import ShadowModel
 from app.http.requests import RecommendRequest
+from app.recommend.query import Query
 from model_store.answer_pairs import AnswerPair
 from model_store.errors import StoreAway
 from tests.app.conftest import PATIENCE_S, service_of
@@ -113,6 +116,35 @@ def test_of_those_answered_together_each_fails_alone(http: TestClient) -> None:
     busy.offer(exclude=[best])
     assert sorted(busy.work(3)) == ["answered", "answered", "failed"]
     assert [best in pair.b for pair in busy.kept.pairs] == [True, False]
+
+
+class Costly:
+    """Answers at once that are said to have taken so long."""
+
+    def __init__(self, ms: float) -> None:
+        self._ms = ms
+        self.asked_s: list[float] = []
+
+    async def of_each(self, queries: Sequence[Query], _: object) -> list[BackgroundAnswer]:
+        self.asked_s.append(time.monotonic())
+        return [BackgroundAnswer(("i1",), 1, self._ms) for _ in queries]
+
+
+@pytest.mark.parametrize(
+    ("ms", "share", "rest_s"), [(2.0, 0.1, 0.144), (1_000.0, 0.01, 0.2)], ids=["rests", "longest"]
+)
+def test_a_shadow_rests_in_proportion_to_what_it_computed(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch, ms: float, share: float, rest_s: float
+) -> None:
+    monkeypatch.setattr(shadow_module, "SHARE_OF_TIME", share)
+    monkeypatch.setattr(shadow_module, "LONGEST_REST_S", 0.2)
+    busy, costly = Busy(http), Costly(ms)
+    monkeypatch.setattr(busy.queue, "_answers", costly)
+    for _ in range(2 * AT_ONCE):
+        busy.offer()
+    assert busy.work(2 * AT_ONCE) == ["answered"] * 2 * AT_ONCE
+    first_s, second_s = costly.asked_s
+    assert second_s - first_s >= 0.99 * rest_s  # clocks of a loop count whole milliseconds
 
 
 def test_what_has_waited_for_long_is_dropped(
