@@ -309,8 +309,11 @@ class Service:
     async def write_exposure_log(self) -> None:
         """Write what users were answered, where it is kept; otherwise as `write_counts`."""
         if self.exposure_log is not None:
-            await self.forgetting.look()
-            await self.exposure_log.write()
+            try:
+                await self.forgetting.look()
+                await self.exposure_log.write()
+            finally:
+                self.metrics.exposures_waiting.set(self.exposure_log.n_waiting)
 
     async def _measure_event_log(self) -> None:
         self.metrics.event_log_waits(*await self.store.event_log.look())

@@ -168,6 +168,11 @@ class ExposureLog:
         return True
 
     @property
+    def n_waiting(self) -> int:
+        """Answers that are not in the store yet."""
+        return len(self._rejected) + len(self._sent) + len(self._waiting)
+
+    @property
     def user_ids(self) -> set[str]:
         """Users whose answers are not in the store yet."""
         not_written = (*self._rejected, *self._sent, *self._waiting)

@@ -123,6 +123,12 @@ class Metrics:
             "Answers that did not reach the log of exposures: too many waited for the store.",
             registry=registry,
         )
+        self.exposures_waiting = Gauge(
+            "longtail_exposures_waiting",
+            "Answers in the memory of live workers that wait for the log of exposures.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.experiment_lost = Counter(
             "longtail_experiment_lost",
             "Exposures and clicks, of experiments or by version, that were not counted: too many "

@@ -30,6 +30,7 @@ from tests.app.conftest import (
     wait_for,
 )
 from tests.app.deployment.named_models import post
+from tests.app.telemetry.test_metrics import metric
 from tests.exposures import logged
 
 
@@ -102,6 +103,22 @@ def test_no_answer_is_kept_unless_wanted(own_http: TestClient, client: redis.Red
     assert re.search(
         r"^longtail_exposures_lost_total 0\.0$", own_http.get("/metrics").text, re.MULTILINE
     )
+
+
+def test_answers_that_wait_for_the_store_are_told(
+    http: TestClient, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable() -> None:
+        raise StoreError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service_of(http).forgetting, "look", unreadable)
+        for _ in range(3):
+            ask(http, user_id="u1")
+        wait_for(lambda: metric(http, "longtail_exposures_waiting") == 3)
+        assert logged(client) == []
+    wait_for(lambda: metric(http, "longtail_exposures_waiting") == 0)
+    assert len(logged(client)) == 3
 
 
 def test_answers_are_written_in_the_end_though_counts_cannot_be(
