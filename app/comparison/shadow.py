@@ -1,9 +1,9 @@
 """Lets a shadow answer a share of the requests after their answers, for comparison only.
 
 A request gives what it was asked to a short queue, and that is all it has to do with it. The shadow
-answers when no request is under way, in a thread of the lowest priority, and rests after that, so
-that it computes for a hundredth of the time at most; whatever it can't do in time is dropped and
-counted.
+answers when no request is under way, in a thread of the lowest priority, and rests after that for
+up to a second, so that it computes for about a hundredth of the time; whatever it can't do in time
+is dropped and counted.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ AT_ONCE = 8
 GATHER_S = 0.1
 """Wait for so many."""
 SHARE_OF_TIME = 0.01
-"""For which the shadow computes at most: each answer costs as much CPU time as a request."""
+"""In which the shadow works, if `LONGEST_REST_S` allows: an answer costs what a request does."""
 LONGEST_REST_S = 1.0
-"""However costly the last answers were; and no longer than others may wait."""
+"""Those that wait would be too old then. Answers of over 10 ms together take a larger share."""
 SETTLE_AGAIN_S = 1.0
 STOP_SETTLING_S = 1.0
 RERANKED = frozenset({"fresh", "cached"})

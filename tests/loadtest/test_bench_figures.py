@@ -129,9 +129,9 @@ def test_the_interval_of_swaps_tells_even_slowness_from_that_of_a_few() -> None:
         swaps = Timetable([], lambda _: None)
         swaps.done_s = [(1_001.0 + 4 * at, 1_002.5 + 4 * at) for at in range(n)]  # settled at 3 s
         answers = [
-            (begun_s + share, 200, slow_ms if number % 50 == 0 else 1.0)
+            (begun_s + share, 200, tail_ms if number % 50 == 0 else 1.0)
             for at, in_swap_ms in enumerate(slow_ms)
-            for begun_s, slow_ms in ((4 * at + 1.0, in_swap_ms), (4 * at - 1.0, 10.0))
+            for begun_s, tail_ms in ((4 * at + 1.0, in_swap_ms), (4 * at - 1.0, 10.0))
             for number, share in enumerate(np.linspace(0, 1.9, 1_000))
         ]
         return summarise_swaps(swaps, make_sample(*answers), 500.0)
