@@ -104,7 +104,8 @@ class Simulation:
                 for name, policy in policies.items():
                     self._pass_day(day, policy, self.records[name])
                 self._log(day)
-            loop.archive()
+        # A service writes what it showed once a second, and the rest when it ends.
+        loop.archive()
         return self._describe(loop)
 
     def _earlier(self) -> list[list[tuple[Act, float]]]:
@@ -178,7 +179,7 @@ Runs = Sequence[tuple[World, dict[str, Record]]]
 def describe(runs: Runs, period: int) -> Document:
     """Click rates by period and policy, of all users of some worlds that differ by their seeds."""
     days = runs[0][0].days
-    last = range(days - period, days)
+    last = range(max(days - period, 0), days)
     everybody = [np.ones(world.users, dtype=bool) for world, _ in runs]
     shifting = [world.shifts for world, _ in runs]
     periods = [range(start, min(start + period, days)) for start in range(0, days, period)]

@@ -20,14 +20,13 @@ from tests.app.listening import listening
 
 @dataclass(frozen=True)
 class ShopInProcess(Shop):
-    """The same commands and the same service, on a store that is there only with the service."""
+    """The same commands and the same service, and a store that each of them starts or joins."""
 
     @contextmanager
     def service(self, bundle: Path) -> Iterator[Client]:
         self.folder.mkdir(parents=True, exist_ok=True)
         exposures = {"exposure_share": 1.0, "explore_share": self.explore}
         with EmbeddedStore(self.folder / "store", fsync="everysec") as store:
-            (self.folder / "url").write_text(str(store.url))
             publish_and_activate(Bundle.open(bundle), self.folder, store.url)
             settings = settings_for(store.url, self.folder, **exposures)
             with (
@@ -39,6 +38,6 @@ class ShopInProcess(Shop):
     def _command(self, *arguments: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LONGTAIL_BUNDLES_DIR", str(self.folder / "bundles"))
-            if (url := self.folder / "url").is_file():
-                patch.setenv("LONGTAIL_REDIS_URL", url.read_text())
+            patch.setenv("LONGTAIL_STORE_DIR", str(self.folder / "store"))
+            patch.delenv("LONGTAIL_REDIS_URL", raising=False)
             assert longtail.main([*arguments]) == 0

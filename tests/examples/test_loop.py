@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app import service
 from examples.loop.policies import K
 from examples.loop.run import FROZEN, LOOP, POPULARITY, TRUTH, Simulation
 from examples.loop.world import World
@@ -49,4 +51,13 @@ def test_a_taste_that_shifts_is_followed(found: dict[str, Any]) -> None:
 def test_every_exposure_and_click_is_archived_once(found: dict[str, Any]) -> None:
     visits = sum(len(WORLD.visitors(day)) for day in range(WORLD.days))
     assert found["counted"]["exposures"] == K * visits
+    assert found["archived"] == found["counted"]
+
+
+def test_what_was_shown_last_is_archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is slower to write it than the days pass."""
+    monkeypatch.setattr(service, "EXPOSURES_WRITE_S", 60.0)
+    world = World(users=100, items=40, kinds=3, days=1, earlier_days=3, seed=0, visits=1.0)
+    found = Simulation(world, tmp_path, PERIOD, MARGIN, shop=ShopInProcess).run()
+    assert found["counted"]["exposures"] == K * world.users
     assert found["archived"] == found["counted"]
