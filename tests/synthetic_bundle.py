@@ -121,15 +121,17 @@ def make_bundle(
     repeats: Repeats = "keep",
     events: EventsInfo = DEFAULT_EVENTS,
     source: KnowledgeSource = SOURCE,
+    graph: onnx.ModelProto | None = None,
 ) -> Bundle:
     """Write the bundle into `folder` (not there yet).
 
+    `graph` is its sequence graph, whose scores must be those of `sequence_graph`.
     `with_texts` adds what a language model wrote. `with_wrong_golden` makes golden answers that the
     model does not give: a bundle to be rejected.
     """
     made = catalogue or make_catalogue()
     with BundleWriter(folder) as writer:
-        writer.write("model.onnx", lambda path: onnx.save(_sequence_graph(), path))
+        writer.write("model.onnx", lambda path: onnx.save(graph or sequence_graph(), path))
         writer.write("item_table.npy", lambda path: save_array(path, made.table))
         writer.write("item_ids.json", made.ids.save)
         writer.write("attributes.json", made.attributes.save)
@@ -181,12 +183,13 @@ def _golden(made: Catalogue, *, swap: bool) -> list[dict[str, object]]:
     for history in list(made.histories.values())[:4]:
         scores = expected_scores(made.table, history)
         scores[0] = scores[history] = -np.inf
-        best = np.argsort(-scores, kind="stable")[:10]
+        n_best = min(10, int(np.isfinite(scores).sum()))
+        best = np.argsort(-scores, kind="stable")[:n_best]
         answered = best[::-1] if swap else best
         entries.append(
             {
                 "history": [made.ids.id_of(int(i)) for i in history],
-                "k": 10,
+                "k": n_best,
                 "item_ids": [made.ids.id_of(int(i)) for i in answered],
                 "scores": [float(scores[i]) for i in best],
             }
@@ -224,7 +227,9 @@ def _write_encoder(writer: BundleWriter, made: Catalogue) -> None:
     writer.write("tokenizer.json", lambda path: tokenizer.save(str(path)))
 
 
-def _sequence_graph() -> onnx.ModelProto:
+def sequence_graph() -> onnx.ModelProto:
+    """From history [B, L] and item_table [N+1, D] to scores [B, N+1] and user [B, D]."""
+
     def constant(name: str, value: object, dtype: type) -> onnx.TensorProto:
         return numpy_helper.from_array(np.array(value, dtype=dtype), name)
 

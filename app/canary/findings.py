@@ -20,9 +20,13 @@ from app.canary.sequential_test import (
     p_value,
 )
 
-Criterion: TypeAlias = Literal["errors", "empty", "short", "degraded", "latency"]
-RATES: tuple[Criterion, ...] = ("errors", "empty", "short", "degraded")
+Criterion: TypeAlias = Literal["errors", "empty", "short", "degraded", "popular", "latency"]
+RATES: tuple[Criterion, ...] = ("errors", "empty", "short", "degraded", "popular")
 CRITERIA: tuple[Criterion, ...] = (*RATES, "latency")
+OF_READY = ("degraded", "popular")
+"""Rates among the answers that were not made while a reranker was being loaded."""
+ALPHA_SHARES: dict[Criterion, float] = dict.fromkeys(CRITERIA, 0.14) | {"errors": 0.3}
+"""Of the level, by criterion; together 1. Errors harm most, and a low bound needs most answers."""
 QUANTILES = (0.5, 0.95)
 
 State: TypeAlias = Literal["worse", "open", "holds"]
@@ -42,8 +46,8 @@ class Finding:
         active_answers: the same of the active version.
         bound: most that the share may exceed the active one's by; of latency, most times as long.
         quantile: the quantile of latency that is given, the one that is slower by more; or None.
-        p: the always-valid p-value of a difference this large, times the number of criteria; 1
-            where the bound isn't exceeded.
+        p: the always-valid p-value of a difference this large, by the criterion's share of the
+            level; 1 where the bound isn't exceeded.
     """
 
     criterion: Criterion
@@ -66,7 +70,7 @@ def findings_of(active: Outcomes, canary: Outcomes, bounds: Bounds) -> list[Find
 def _rate(criterion: Criterion, active: Outcomes, canary: Outcomes, bounds: Bounds) -> Finding:
     bound: float = getattr(bounds, criterion)
     n_canary, n_active = canary.answers, active.answers
-    if criterion == "degraded":
+    if criterion in OF_READY:
         n_canary, n_active = canary.ready, active.ready
     of_canary = Hits(getattr(canary, criterion), n_canary)
     of_active = Hits(getattr(active, criterion), n_active)
@@ -74,7 +78,7 @@ def _rate(criterion: Criterion, active: Outcomes, canary: Outcomes, bounds: Boun
     p = 1.0
     if n_canary and n_active and share - active_share > bound:
         tolerance = max(bound - CONCEDED, 0.0)
-        p = _corrected(evidence_above(of_canary, of_active, tolerance))
+        p = _corrected(evidence_above(of_canary, of_active, tolerance), criterion)
         state = _state_beyond(p, bounds)
     else:
         state = _state_within(evidence_below(of_canary, of_active, bound), bounds)
@@ -90,7 +94,7 @@ def _latency(active: Outcomes, canary: Outcomes, bounds: Bounds) -> Finding:
     slowdown, quantile, seconds, active_seconds = slowest
     p = 1.0
     if slowdown > bounds.slowdown:
-        p = _corrected(_evidence_slower(active, canary))
+        p = _corrected(_evidence_slower(active, canary), "latency")
         state = _state_beyond(p, bounds)
     else:
         edge_s = bounds.slowdown * (active.quantile_s(0.95) or 0.0)
@@ -114,9 +118,9 @@ def _state_within(log_evidence: Float64, bounds: Bounds) -> State:
     return "holds" if p_value(log_evidence) <= bounds.alpha else "open"
 
 
-def _corrected(log_evidence: Float64) -> float:
-    """The p-value by Bonferroni's correction for the number of criteria."""
-    return min(1.0, p_value(log_evidence) * len(CRITERIA))
+def _corrected(log_evidence: Float64, criterion: Criterion) -> float:
+    """The p-value by Bonferroni's correction for all criteria, weighted by their shares."""
+    return min(1.0, p_value(log_evidence) / ALPHA_SHARES[criterion])
 
 
 def _share(of: Hits) -> float:

@@ -46,9 +46,10 @@ class Outcomes:
         empty: those without an item.
         short: those with fewer items than asked for although more were known to exist.
         degraded: those with something missing.
+        popular: those whose items are ranked by popularity.
         latencies: [N_BUCKETS] answers by seconds, over EDGES_S.
         unready: those, errors aside, that were made while the version's reranker was being loaded.
-            They are not timed, nor degraded: they tell nothing of how it answers later.
+            They are not timed, degraded or popular: they tell nothing of how it answers later.
     """
 
     answers: int = 0
@@ -56,6 +57,7 @@ class Outcomes:
     empty: int = 0
     short: int = 0
     degraded: int = 0
+    popular: int = 0
     latencies: list[int] = field(default_factory=lambda: [0] * N_BUCKETS)
     unready: int = 0
 
@@ -67,6 +69,7 @@ class Outcomes:
         empty: bool = False,
         short: bool = False,
         degraded: bool = False,
+        popular: bool = False,
         ready: bool = True,
     ) -> None:
         """Count one answer. It is called for each answer, and takes about half a microsecond."""
@@ -84,6 +87,8 @@ class Outcomes:
             self.short += 1
         if degraded and ready:
             self.degraded += 1
+        if popular and ready:
+            self.popular += 1
 
     def __add__(self, other: Outcomes) -> Outcomes:
         return Outcomes(
@@ -164,8 +169,8 @@ class Outcomes:
 
     @classmethod
     def _read(cls, document: Any) -> Outcomes:
-        # An earlier release's worker doesn't write it.
-        document = {"unready": 0} | document
+        # An earlier release's worker doesn't write them.
+        document = {"unready": 0, "popular": 0} | document
         counts = {name: _count(document[name]) for name in COUNTS}
         if document["buckets"] != N_BUCKETS:
             raise ValueError(f"{document['buckets']} buckets, expected {N_BUCKETS}")
@@ -178,9 +183,9 @@ class Outcomes:
 
     def _contradict(self) -> bool:
         right = self.answers - self.errors
-        if right != self.timed + self.unready or self.degraded > self.timed:
+        if right != self.timed + self.unready or max(self.empty, self.short) > right:
             return True
-        return max(self.empty, self.short) > right
+        return max(self.degraded, self.popular) > self.timed
 
 
 COUNTS = tuple(each.name for each in fields(Outcomes) if each.name != "latencies")

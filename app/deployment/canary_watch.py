@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 # From the beginning of a canary: after it, what it lacks is its own fault. Jobs wait as long.
 MAX_LOADING_S = 120.0
+POPULAR = "popular"
+"""In `served_by`, of answers by popularity."""
 Answer = dict[str, Any]
 
 
@@ -100,6 +102,7 @@ class CanaryWatch:
             empty=n_items == 0,
             short=0 < n_items < query.k and query.candidates is None and not query.filters,
             degraded=bool(answer["degraded"]),
+            popular=answer["served_by"] == POPULAR,
             ready=ready,
         )
         return answers

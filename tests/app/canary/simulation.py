@@ -1,6 +1,6 @@
 """Simulated canaries, good and bad. `python -m tests.app.canary.simulation` prints the figures.
 
-Of 200 requests/s the canary answers a twentieth; the active version has .1 % of errors. Times of
+The canary answers a twentieth of the requests; the active version has .1 % of errors. Times of
 answers are lognormal with a median of 2 ms. The verdict is asked for every second.
 """
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from app.canary.bounds import Bounds
-from app.canary.findings import QUANTILES
+from app.canary.findings import OF_READY, QUANTILES, RATES
 from app.canary.outcomes import COUNTS, EDGES_S, Outcomes
 from app.canary.sequential_test import Hits, evidence_above, evidence_below
 from app.canary.verdict import Word, judge
@@ -35,6 +35,7 @@ class Rates:
     empty: float = 0.0
     short: float = 0.0
     degraded: float = 0.0
+    popular: float = 0.0
     slowdown: float = 1.0
 
 
@@ -44,11 +45,13 @@ BAD = {
     "erring": Rates(errors=0.05),
     "empty": Rates(empty=0.05),
     "degraded": Rates(degraded=0.2),
+    "popular": Rates(popular=0.2),
 }
 WITHIN_BOUNDS = {
     "errors .5 %": Rates(errors=0.005),
     "degraded 3 %": Rates(degraded=0.03),
     "a quarter slower": Rates(slowdown=1.25),
+    "popular 3 %": Rates(popular=0.03),
 }
 
 
@@ -61,6 +64,7 @@ class Counted:
     empty: Ints
     short: Ints
     degraded: Ints
+    popular: Ints
     latencies: Ints
     unready: Ints
 
@@ -81,7 +85,7 @@ def simulate(
     parts = {
         "answers": answers,
         "errors": errors,
-        **{n: random.binomial(timed, getattr(rates, n)) for n in ("empty", "short", "degraded")},
+        **{name: random.binomial(timed, getattr(rates, name)) for name in RATES[1:]},
         "latencies": random.multinomial(timed, np.diff(within, prepend=0.0, append=1.0)),
         "unready": np.zeros_like(answers),
     }
@@ -95,10 +99,10 @@ def may_be_worse(active: Counted, canary: Counted, bounds: Bounds) -> npt.NDArra
     the active version's at the lower edge of its own.
     """
     exceeded = np.zeros(canary.answers.shape, dtype=bool)
-    for name in ("errors", "empty", "short", "degraded"):
+    for name in RATES:
         shares = []
         for one in (canary, active):
-            counted = one.answers - one.unready if name == "degraded" else one.answers
+            counted = one.answers - one.unready if name in OF_READY else one.answers
             shares.append(getattr(one, name) / np.maximum(counted, 1))
         exceeded |= shares[0] - shares[1] > getattr(bounds, name)
     edges = np.array([0.0, *EDGES_S, EDGES_S[-1]])
@@ -136,13 +140,28 @@ class Run:
 
 
 def judge_runs(
-    rates: Rates, *, runs: int, seconds: int, seed: int, fine_every: int = 1
+    rates: Rates,
+    *,
+    runs: int,
+    seconds: int,
+    seed: int,
+    fine_every: int = 1,
+    per_s: float = REQUESTS_PER_S,
 ) -> list[Run]:
-    """Runs until `worse` or their end; whether one is `fine` is asked every so many seconds."""
+    """Runs until `worse` or their end; whether one is `fine` is asked every so many seconds.
+
+    Args:
+        rates: of the canary.
+        runs: of a canary each.
+        seconds: that a run takes at most.
+        seed: of the random numbers.
+        fine_every: seconds.
+        per_s: requests a second, to both versions together.
+    """
     random = np.random.default_rng(seed)
     bounds = Bounds()
-    canary = simulate(random, rates, REQUESTS_PER_S * CANARY_SHARE, runs, seconds)
-    active = simulate(random, ACTIVE, REQUESTS_PER_S * (1 - CANARY_SHARE), runs, seconds)
+    canary = simulate(random, rates, per_s * CANARY_SHARE, runs, seconds)
+    active = simulate(random, ACTIVE, per_s * (1 - CANARY_SHARE), runs, seconds)
     asked = may_be_worse(active, canary, bounds)
     found = []
     for run in range(runs):
@@ -160,11 +179,20 @@ def judge_runs(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
-    runs = parser.parse_args().runs
+    parser.add_argument("--rate", type=float, default=REQUESTS_PER_S, help="requests/s")
+    arguments = parser.parse_args()
+    runs: int = arguments.runs
     for name, rates in (BAD | WITHIN_BOUNDS | {"like the active one": ACTIVE}).items():
         found: list[Run] = []
         while len(found) < runs:  # some at once, as ten minutes of all take much memory
-            found += judge_runs(rates, runs=100, seconds=600, seed=len(found), fine_every=5)
+            found += judge_runs(
+                rates,
+                runs=100,
+                seconds=600,
+                seed=len(found),
+                fine_every=5,
+                per_s=arguments.rate,
+            )
         print(f"{name:20} {_describe(found, 'worse')}  {_describe(found, 'fine')}", flush=True)
     print("Share of runs of 20,000 answers in which the test at .05 raises a false alarm:")
     for rate in (0.001, 0.01, 0.1):

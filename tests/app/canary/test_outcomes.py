@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.canary.findings import RATES
 from app.canary.outcomes import EDGES_S, MAX_EDGE_RATIO, N_BUCKETS, Outcomes
 from app.telemetry.metrics import BUCKETS_S
 from model_store.errors import InputError, StoreError
 
-ANSWERS = st.lists(
-    st.tuples(st.floats(0, 10), st.booleans(), st.booleans(), st.booleans(), st.booleans())
-)
+ANSWERS = st.lists(st.tuples(st.floats(0, 10), *(st.booleans() for _ in RATES)))
 
 
-def recorded(answers: list[tuple[float, bool, bool, bool, bool]]) -> Outcomes:
+def recorded(answers: Sequence[tuple[Any, ...]]) -> Outcomes:
+    """Of answers in seconds, with whether they count for each of RATES; False if left out."""
     outcomes = Outcomes()
-    for seconds, error, empty, short, degraded in answers:
-        outcomes.record(seconds, error=error, empty=empty, short=short, degraded=degraded)
+    for seconds, *counts in answers:
+        outcomes.record(seconds, **dict(zip(("error", *RATES[1:]), counts, strict=False)))
     return outcomes
 
 
@@ -33,28 +34,29 @@ def test_each_answer_is_counted_by_what_it_was() -> None:
     outcomes.record(0.0012)
     outcomes.record(0.0012, empty=True, degraded=True)
     outcomes.record(0.3, short=True)
-    outcomes.record(60.0)
-    outcomes.record(0.0001, error=True, empty=True)
-    counts = (outcomes.answers, outcomes.errors, outcomes.empty, outcomes.short, outcomes.degraded)
-    assert counts == (5, 1, 1, 1, 1)
+    outcomes.record(60.0, popular=True)
+    outcomes.record(0.0001, error=True, empty=True, popular=True)
+    assert outcomes.answers == 5
+    assert [getattr(outcomes, name) for name in RATES] == [1] * len(RATES)
     assert outcomes.timed == 4
     assert outcomes.latencies[-1] == 1
 
 
-def test_answers_before_the_reranker_is_there_are_neither_timed_nor_degraded() -> None:
+def test_answers_before_the_reranker_is_there_count_for_errors_empty_and_short_ones_alone() -> None:
     outcomes = Outcomes()
-    outcomes.record(0.1, degraded=True, short=True, ready=False)
+    outcomes.record(0.1, degraded=True, popular=True, short=True, empty=True, ready=False)
     outcomes.record(0.1, error=True, ready=False)
-    outcomes.record(0.1, degraded=True)
-    counts = (outcomes.answers, outcomes.errors, outcomes.short, outcomes.degraded)
-    assert counts == (3, 1, 1, 1)
+    outcomes.record(0.1, degraded=True, popular=True)
+    assert outcomes.answers == 3
+    assert [getattr(outcomes, name) for name in RATES] == [1] * len(RATES)
     assert (outcomes.unready, outcomes.ready, outcomes.timed) == (1, 2, 1)
     assert Outcomes.from_json(outcomes.to_json()) == outcomes
 
 
 def test_counts_of_an_earlier_release_are_read() -> None:
     """Its workers go on while others are replaced."""
-    earlier = {name: count for name, count in GOOD.items() if name != "unready"}
+    later = ("unready", "popular")
+    earlier = {name: count for name, count in GOOD.items() if name not in later}
     assert Outcomes.from_json(json.dumps(earlier)) == Outcomes.from_json(json.dumps(GOOD))
 
 
@@ -64,7 +66,7 @@ def test_edges_are_those_of_the_metrics_and_others_between() -> None:
 
 
 def test_an_edge_belongs_to_the_bucket_below_it_as_in_the_metrics() -> None:
-    outcomes = recorded([(EDGES_S[3], False, False, False, False)])
+    outcomes = recorded([(EDGES_S[3],)])
     assert outcomes.latencies[3] == 1
     assert outcomes.slower()[2:4] == [1, 0]
 
@@ -78,10 +80,10 @@ def test_sums_and_differences_are_those_of_the_answers(first: Any, second: Any) 
 
 
 def test_counting_that_began_anew_is_told() -> None:
-    answer = (0.1, False, True, False, False)
+    answer = (0.1, False, True)
     with pytest.raises(InputError, match="answers fell from 2 to 1: counting began anew"):
         recorded([answer]).since(recorded([answer] * 2))
-    slow = (0.2, False, True, False, False)
+    slow = (0.2, False, True)
     with pytest.raises(InputError, match="latencies fell"):
         recorded([slow] * 2).since(recorded([answer]))
 
@@ -102,9 +104,7 @@ def test_json_is_short() -> None:
     assert len(Outcomes.from_json(outcomes.to_json()).to_json()) < 500
 
 
-GOOD = json.loads(
-    recorded([(0.1, False, True, False, False), (0.1, True, False, False, False)]).to_json()
-)
+GOOD = json.loads(recorded([(0.1, False, True), (0.1, True)]).to_json())
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ GOOD = json.loads(
         {"empty": 2},  # more than are right
         {"unready": 1},  # it is timed
         {"answers": 3, "unready": 1, "degraded": 2},  # more than are timed
+        {"answers": 3, "unready": 1, "popular": 2},
         {"unready": None},
         {"buckets": 19},
         {"latencies": []},
@@ -141,7 +142,7 @@ def test_text_of_another_kind_is_one_clear_error(text: str | bytes) -> None:
 
 def test_quantiles_are_those_of_the_answers_to_within_a_bucket() -> None:
     seconds = np.random.default_rng(1).lognormal(np.log(0.02), 0.8, 2_000)
-    outcomes = recorded([(s, False, False, False, False) for s in seconds.tolist()])
+    outcomes = recorded([(s,) for s in seconds.tolist()])
     for share in (0.05, 0.5, 0.95, 1.0):
         expected = np.quantile(seconds, share)
         assert outcomes.quantile_s(share) == pytest.approx(expected, rel=MAX_EDGE_RATIO - 1)

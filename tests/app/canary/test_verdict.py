@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.canary.bounds import Bounds
-from app.canary.findings import CRITERIA
+from app.canary.findings import ALPHA_SHARES, CRITERIA, RATES
 from app.canary.outcomes import COUNTS, EDGES_S, N_BUCKETS, Outcomes
 from app.canary.verdict import judge
 from model_store.errors import ConfigError
@@ -52,10 +52,10 @@ def test_the_reason_names_the_figures() -> None:
 
 
 def test_every_criterion_that_is_worse_is_named() -> None:
-    canary = outcomes_of(300, seconds=0.005, empty=30, short=40, degraded=50)
+    canary = outcomes_of(300, seconds=0.005, empty=30, short=40, degraded=50, popular=60)
     verdict = judge(MANY, canary, Bounds())
     assert verdict.word == "worse"
-    empty, short, degraded, latency = (
+    empty, short, degraded, popular, latency = (
         verdict.reason[verdict.reason.index(name) :] for name in CRITERIA[1:]
     )
     assert empty.startswith(
@@ -64,6 +64,7 @@ def test_every_criterion_that_is_worse_is_named() -> None:
     assert short.startswith("short 13.3 % of 300")
     assert "bound +2 points" in short
     assert degraded.startswith("degraded 16.7 % of 300")
+    assert popular.startswith("popular 20.0 % of 300")
     assert latency.startswith("latency p95 5.9 ms of 300 answers, active 2.36 ms of 23,952;")
     assert latency.endswith("bound 1.5 times as long; p < 0.001")
 
@@ -93,11 +94,23 @@ def test_why_it_waits(active: Outcomes, canary: Outcomes, reason: str) -> None:
     assert (verdict.word, verdict.reason) == ("waiting", reason)
 
 
+def test_the_shares_of_the_level_make_one() -> None:
+    assert set(ALPHA_SHARES) == set(CRITERIA)
+    assert sum(ALPHA_SHARES.values()) == pytest.approx(1.0)
+
+
 def test_fine() -> None:
     verdict = judge(MANY, outcomes_of(2_000, errors=4), Bounds())
     assert verdict.word == "fine"
     assert verdict.reason == "shown to be within every bound after 2,000 answers"
     assert [finding.state for finding in verdict.findings] == ["holds"] * len(CRITERIA)
+
+
+def test_a_canary_is_fine_where_most_answers_are_by_popularity() -> None:
+    """As in a shop of many visitors whom nobody knows."""
+    for share in (0.5, 0.8, 0.95):
+        active, canary = (outcomes_of(n, popular=round(share * n)) for n in (190_000, 10_000))
+        assert judge(active, canary, Bounds()).word == "fine"
 
 
 def test_answers_before_the_reranker_is_there_show_no_canary_fine_but_may_show_it_worse() -> None:
@@ -117,13 +130,14 @@ def test_a_canary_within_its_bounds_is_not_worse_however_sure_the_difference_is(
     for canary in (
         outcomes_of(10**6, errors=9_900),
         outcomes_of(10**6, degraded=49_000),
+        outcomes_of(10**6, popular=49_000),
         outcomes_of(10**6, seconds=0.0025),
     ):
         assert judge(active, canary, Bounds()).word != "worse"
 
 
 def test_a_single_bad_answer_is_no_verdict() -> None:
-    for count in ("errors", "empty", "short", "degraded"):
+    for count in RATES:
         assert judge(MANY, outcomes_of(1, **{count: 1}), Bounds()).word == "waiting"
 
 
@@ -160,7 +174,7 @@ def any_outcomes(draw: st.DrawFn) -> Outcomes:
     timed = sum(latencies)
     errors = draw(st.integers(0, 200))
     unready = draw(st.sampled_from([0, 0, 700]))
-    counts = [draw(st.integers(0, min(timed, 300))) for _ in range(3)]
+    counts = [draw(st.integers(0, min(timed, 300))) for _ in RATES[1:]]
     return Outcomes(timed + errors + unready, errors, *counts, latencies, unready)
 
 
@@ -182,6 +196,7 @@ def test_any_counts_have_a_verdict_that_is_json_and_worse_needs_a_bound_exceeded
     [
         {"errors": 0.0},
         {"degraded": 5},
+        {"popular": -0.1},
         {"alpha": 1.0},
         {"alpha": float("nan")},
         {"slowdown": 1.0},

@@ -114,6 +114,21 @@ def test_a_canary_of_another_catalogue_is_taken_back(own_http: TestClient, try_o
     assert "degraded 100.0 % of" in newest, newest
 
 
+def test_a_canary_that_lacks_the_histories_of_users_is_taken_back(
+    own_http: TestClient, try_one: Any
+) -> None:
+    """It answers whom the active version knows by popularity, which is no degraded answer."""
+    catalogue = make_catalogue(seed=8)
+    others = {f"other {user_id}": had for user_id, had in catalogue.histories.items()}
+    try_one(catalogue=replace(catalogue, histories=others))
+    for number in range(60):
+        body = {"user_id": f"u{number % 12 + 1}", "k": 3}
+        assert own_http.post("/recommend", json=body).status_code == 200
+    wait_for(lambda: canary(own_http) is None)
+    newest = deployment(own_http)["audit"][0]["what"]
+    assert ": popular 100.0 % of" in newest, newest
+
+
 def test_counts_of_all_workers_are_judged_and_damaged_ones_left_out(
     own_http: TestClient, try_one: Any, client: redis.Redis
 ) -> None:

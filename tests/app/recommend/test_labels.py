@@ -16,9 +16,8 @@ from onnx import helper, numpy_helper
 from starlette.testclient import TestClient
 
 from model_store.embedded import EmbeddedStore
-from tests import synthetic_bundle
 from tests.app.conftest import publish_and_activate, serving, settings_for
-from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue
+from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue, sequence_graph
 
 law = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -203,14 +202,14 @@ def overflowing(
         user: items[(items != 99) & (items != 100)] for user, items in catalogue.histories.items()
     }
     catalogue = Catalogue(**{**catalogue.__dict__, "table": table, "histories": histories})
-    plain = synthetic_bundle._sequence_graph()
     (folder / "bundles").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        graph = overflowing_graph(plain, table.shape[1])
-        patch.setattr(synthetic_bundle, "_sequence_graph", lambda: graph)
-        bundle = make_bundle(
-            folder / "bundle", version="long-1", catalogue=catalogue, with_encoder=False
-        )
+    bundle = make_bundle(
+        folder / "bundle",
+        version="long-1",
+        catalogue=catalogue,
+        with_encoder=False,
+        graph=overflowing_graph(sequence_graph(), table.shape[1]),
+    )
     publish_and_activate(bundle, folder, store.url)
     with serving(settings_for(store.url, folder)) as http:
         yield http
