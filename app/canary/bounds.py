@@ -10,7 +10,7 @@ CONCEDED = 0.01
 """A difference of rates that a few hundred answers can't tell: one point.
 
 In 30 seconds a twentieth of 200 requests/s gives 300 answers. No valid test at the level of .003
-then tells 5 % of errors from 1.1 % surely: even a single look at the end misses one canary of nine.
+then tells 5 % of errors from 1.1 % surely: even a single look at the end misses one canary of 15.
 """
 
 
