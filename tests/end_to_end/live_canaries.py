@@ -31,7 +31,9 @@ from tests.app.running import Running, serving
 from tests.synthetic_bundle import Catalogue, make_bundle, make_catalogue, sequence_graph
 
 PERCENT = 5
-N_ITEMS, N_USERS, N_GOLDEN = 400, 4_000, 4
+N_ITEMS, N_GOLDEN = 400, 4
+N_USERS = 16_000
+"""So many that the canary's twentieth hardly lacks those who had one item."""
 COMMON = 5
 """Items that everybody had: the first ones."""
 HAD = 20
