@@ -127,7 +127,7 @@ def test_a_canary_that_lacks_the_histories_of_users_is_taken_back(
     catalogue = make_catalogue(seed=8)
     others = {f"other {user_id}": had for user_id, had in catalogue.histories.items()}
     try_one(catalogue=replace(catalogue, histories=others))
-    while len(versions_of_known_users(own_http)) == 1:  # by chance, and it has other users next
+    while len(versions_of_known_users(own_http)) == 1:  # all in one; another canary has other users
         for percent in (0, 50):
             body = {"percent": percent}
             own_http.post("/admin/models/made-2/canary", headers=AS_ADMIN, json=body)
