@@ -77,7 +77,7 @@ class Operations:
         rollout = Rollout(self._client, self._bundles_dir, WHY, by=by, model=model, seen=seen)
         thread = BackgroundThread("rollout", yields=False)
         try:
-            with self.watcher.hurrying():
+            async with self.watcher.hurrying():
                 return await thread.run(lambda: work(rollout))
         finally:
             thread.stop(0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from app.deployment.models import Models
 from app.deployment.repeating import Repeating
@@ -77,9 +77,13 @@ class Watcher:
         """Read the changes of items now: this process has just made some."""
         self._item_changes.wake()
 
-    @contextmanager
-    def hurrying(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def hurrying(self) -> AsyncIterator[None]:
         """Look at the record often within: this process is changing it."""
+        # Who rolls out waits for the workers that have reported. This one's report is lost where
+        # the store was emptied, and expires while the process pauses.
+        with contextlib.suppress(StoreError):  # the change will meet it as well, and say so
+            await self._report.send()
         self._n_hurries += 1
         self._following.wake()
         try:

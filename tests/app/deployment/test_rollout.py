@@ -13,6 +13,7 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
+from app.deployment import watcher
 from app.deployment.bundle_folders import BundleFolders
 from app.deployment.models import Models
 from app.deployment.worker_report import WorkerReport
@@ -29,6 +30,7 @@ from model_store.registry import Registry
 from model_store.rollout import Rollout
 from model_store.workers import WorkerState, live_workers, report_commands
 from tests.app.conftest import (
+    PATIENCE_S,
     publish_and_activate,
     service_of,
     serving,
@@ -89,16 +91,16 @@ def test_a_look_that_finds_nothing_new_does_nothing_else(
     note(VersionStore, "followed")
     note(Models, "route")
     note(WorkerReport, "send_changes")
-    watcher = service_of(patient).operations.watcher
+    follow = service_of(patient).operations.watcher.follow
     assert patient.portal is not None
     done.clear()
     for _ in range(5):  # as often as during a rollout
-        patient.portal.call(watcher.follow)
+        patient.portal.call(follow)
     assert done == ["followed"] * 5
     # Another one's change is seen by the next look; what was done is told before any other.
     Registry(client).activate(second)
     done.clear()
-    patient.portal.call(watcher.follow)
+    patient.portal.call(follow)
     assert version_of(patient) == second
     assert "route" in done
     assert all(
@@ -106,7 +108,7 @@ def test_a_look_that_finds_nothing_new_does_nothing_else(
     )
     assert done[-1] == "send_changes"
     done.clear()
-    patient.portal.call(watcher.follow)
+    patient.portal.call(follow)
     assert done == ["followed"]
 
 
@@ -220,6 +222,28 @@ def test_a_worker_that_is_gone_holds_nothing_up(
     client.pexpire(keys.worker_key("x"), 300)  # while the others load the version
     assert post(two[0], f"{second}/activate").json()["workers"] == 2
     assert client.scard(keys.WORKERS) == 2
+
+
+def test_a_worker_whose_report_is_lost_takes_part_in_what_it_is_asked_for(
+    store: EmbeddedStore,
+    good: str,
+    client: redis.Redis,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where the store was just emptied, or the process paused for longer than reports hold."""
+    monkeypatch.setattr(watcher, "REPORT_S", PATIENCE_S)
+    lying = make_bundle(tmp_path / "lying", version="lying", with_wrong_golden=True)
+    publish(lying, folder / "bundles", client)
+    with serving(settings_for(store.url, folder, watch_interval_ms=60_000)) as http:
+        [worker] = live_workers(client)
+        client.delete(keys.worker_key(worker.id))
+        answer = post(http, "lying/activate")
+        assert answer.status_code == 424, answer.text
+        assert "golden request 0" in answer.json()["detail"]
+        assert version_of(http) == good
+        assert deployment(http)["active"] == good
 
 
 def test_a_worker_leaves_at_its_end(

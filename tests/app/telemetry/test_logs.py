@@ -102,12 +102,12 @@ def test_a_503_is_logged_with_its_request_id(
 
 
 def test_a_version_that_fails_its_checks_is_logged_with_the_request_id(
-    http: TestClient, client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    own_http: TestClient, client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lying = make_bundle(tmp_path / "lying", version="lying", with_wrong_golden=True)
-    publish(lying, service_of(http).settings.bundles_dir, client)
+    publish(lying, service_of(own_http).settings.bundles_dir, client)
     caplog.clear()
-    response = activate(http, "lying")
+    response = activate(own_http, "lying")
     assert response.status_code == 424
     [(message, request_id)] = [one for one in logged(caplog) if "answered 424" in one[0]]
     assert "golden request 0" in message
@@ -115,10 +115,10 @@ def test_a_version_that_fails_its_checks_is_logged_with_the_request_id(
 
 
 def test_a_500_is_logged_with_its_trace_and_request_id(
-    http: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    own_http: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service_of(http).metrics, "stages", None)
-    response = http.post("/recommend", json={"history": ["i1"]})
+    monkeypatch.setattr(service_of(own_http).metrics, "stages", None)
+    response = own_http.post("/recommend", json={"history": ["i1"]})
     assert response.status_code == 500
     [record] = [r for r in caplog.records if r.exc_info]
     assert record.__dict__["request_id"] == response.headers["x-request-id"]
@@ -142,6 +142,7 @@ def test_failures_that_are_alike_are_one_line_a_while(
     ]
 
 
+@pytest.mark.usefixtures("client")
 def test_a_service_that_is_asked_whether_it_is_ready_logs_no_failure(
     store: EmbeddedStore,
     tmp_path: Path,
