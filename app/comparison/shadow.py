@@ -73,7 +73,8 @@ class ShadowQueue:
         count_under_way: returns the number of requests without an answer.
         is_shadow: returns whether a version is to answer unseen at present.
         count: called with what became of each request that the shadow's share holds: `answered`,
-            `busy` (others are under way), `full` (too many wait) or `failed`.
+            `busy` (others are under way), `full` (too many wait), `incomplete` (answered without
+            the stored history) or `failed`.
         look: has this queue drop who was forgotten; after pairs were kept.
     """
 
@@ -117,6 +118,9 @@ class ShadowQueue:
             return
         if self._count_under_way() > 1:  # one is the request itself
             self._count("busy")
+        elif "features" in answer["degraded"]:
+            # The shadow may be able to read now what was missing then: no fault of its own.
+            self._count("incomplete")
         elif len(self._waiting) >= MAX_WAITING:
             self._count("full")
         else:
@@ -224,14 +228,12 @@ class ShadowQueue:
 
     async def _compare(self, fresh: Sequence[_Answered], shadow: Model) -> int:
         """Keep what both versions answer; returns to how many requests both have an answer."""
-        # The shadow may be able to read now what was missing then: no fault of its own.
-        sound = [one for one in fresh if "features" not in one.answer["degraded"]]
-        if not sound:
+        if not fresh:
             return 0
         await self._settle()  # what a round before left; so there is no more than that
         pairs: list[tuple[_Answered, AnswerPair]] = []
-        answers = await self._answers_of([one.query for one in sound], shadow)
-        for one, found in zip(sound, answers, strict=True):
+        answers = await self._answers_of([one.query for one in fresh], shadow)
+        for one, found in zip(fresh, answers, strict=True):
             items = await self._base_items(one)
             if items is not None and isinstance(found, BackgroundAnswer):
                 pairs.append((one, _pair(one, items, found)))

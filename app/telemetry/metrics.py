@@ -37,7 +37,7 @@ NOBODY: AnsweredBy = ("", "", "", "")
 Marks: TypeAlias = tuple[Collection[str], str, str, str]
 """What an answer lacks (`degraded`) and the outcome of its reranking (`rerank`), as in the answer,
 the model's version and the experiment's arm."""
-SHADOW_OUTCOMES = ("answered", "busy", "full", "failed")
+SHADOW_OUTCOMES = ("answered", "busy", "full", "incomplete", "failed")
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
