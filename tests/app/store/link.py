@@ -49,6 +49,8 @@ class Link:
         return port
 
     def close(self) -> None:
+        # Closed alone, it lives on in `accept`, which goes on with the next socket of its number.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
